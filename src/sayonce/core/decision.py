@@ -1,0 +1,45 @@
+"""What a request's ``Cache-Control`` lets the cache do (RFC 9111 section 5.2.1)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from sayonce.core.envelope import Entry
+from sayonce.errors import InvalidRequest
+
+
+class Policy(msgspec.Struct, frozen=True):
+    """The request's directives; the default reads and keeps."""
+
+    no_store: bool = False
+    no_cache: bool = False
+    only_if_cached: bool = False
+    max_age_seconds: int | None = None
+
+    @property
+    def reads(self) -> bool:
+        """Whether a stored value may answer."""
+        return not (self.no_store or self.no_cache)
+
+    def accepts(self, entry: Entry, now: float) -> bool:
+        """Whether this stored value is young enough to answer."""
+        return self.max_age_seconds is None or now - entry.created <= self.max_age_seconds
+
+
+DEFAULT: Final = Policy()
+
+
+def parse_cache_control(value: str) -> Policy:
+    """Read a request's ``Cache-Control``; directives that do not concern a request are ignored (RFC 9111 5.2.3).
+
+    Raises:
+        InvalidRequest: ``max-age`` is not a number of seconds.
+
+    """
+    found = {name.strip().lower(): argument for name, _, argument in (part.partition("=") for part in value.split(","))}
+    max_age = found.get("max-age")
+    if max_age is not None and not (max_age := max_age.strip().strip('"')).isdecimal():
+        raise InvalidRequest("Cache-Control: max-age takes a number of seconds", param="Cache-Control")
+    return Policy("no-store" in found, "no-cache" in found, "only-if-cached" in found, int(max_age) if max_age else None)

@@ -1,0 +1,153 @@
+"""The sealed envelope: a value that cannot be taken for another one's.
+
+::
+
+    offset  bytes  what
+    0       3      magic "SYO"
+    3       1      version, 1
+    4       4      header length H, big-endian
+    8       H      header, MessagePack array (``Header``)
+    8+H     B      body
+    8+H+B   12     nonce
+    20+H+B  16     tag: AES-256-GCM over the nonce, with everything before the nonce as associated data
+
+The GCM key is BLAKE2b-256 of the entry's 32-byte key digest, under the secret's seal key, so a value opens only under
+the key that it was sealed for. Authentication only: the body is not encrypted. See ``docs/format.md``.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from hashlib import blake2b
+from typing import Any, Final
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from sayonce.core.key import Secret
+from sayonce.core.outcome import Refusal
+
+MAGIC: Final = b"SYO"
+VERSION: Final = 1
+_PREFIX: Final = struct.Struct(">3sBI")
+_NONCE_BYTES: Final = 12
+_SEAL_BYTES: Final = _NONCE_BYTES + 16
+OVERHEAD_BYTES: Final = 256
+"""What an entry is counted for beyond its body: header, seal and the structures that hold it."""
+
+
+class Refused(Exception):
+    """Stored bytes are not the value of this key."""
+
+    def __init__(self, reason: Refusal) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Header(msgspec.Struct, array_like=True, frozen=True):
+    """What is known of a value besides its body. Fields are only ever added at the end, with a default."""
+
+    media_type: str
+    created: float
+    expires: float
+    compute_seconds: float
+    body_bytes: int
+    tags: tuple[tuple[str, int], ...] = ()
+    about: dict[str, Any] = {}
+
+
+class Entry(msgspec.Struct, frozen=True, kw_only=True):
+    """A value with everything that is known of it.
+
+    ``created`` and ``expires`` are seconds since the Unix epoch; ``compute_seconds`` is what making it cost;
+    ``tags`` are (tag, epoch) pairs; ``about`` holds small facts of the value's own kind, for a clip ``sample_rate_hz``,
+    ``channels``, ``frames``, ``engine``, ``model``, ``revision``.
+    """
+
+    key: bytes
+    body: bytes
+    media_type: str
+    created: float
+    expires: float
+    compute_seconds: float = 0.0
+    tags: tuple[tuple[str, int], ...] = ()
+    about: dict[str, Any] = {}
+
+    @property
+    def size_bytes(self) -> int:
+        return len(self.body) + OVERHEAD_BYTES
+
+
+class Sealer:
+    """Seals entries into bytes and opens bytes into entries, under one secret."""
+
+    def __init__(self, secret: Secret) -> None:
+        self._seal_key = secret.seal_key
+
+    def seal(self, entry: Entry, *, nonce: bytes | None = None) -> bytes:
+        """Return the envelope of an entry. ``nonce`` is for golden vectors only."""
+        header = msgspec.msgpack.encode(
+            Header(
+                entry.media_type,
+                entry.created,
+                entry.expires,
+                entry.compute_seconds,
+                len(entry.body),
+                entry.tags,
+                entry.about,
+            )
+        )
+        nonce = nonce or os.urandom(_NONCE_BYTES)
+        sealed = b"".join((_PREFIX.pack(MAGIC, VERSION, len(header)), header, entry.body))
+        return b"".join((sealed, nonce, self._cipher(entry.key).encrypt(nonce, b"", sealed)))
+
+    def open(self, key: bytes, sealed: bytes) -> Entry:
+        """Return the entry that was sealed for this key.
+
+        Raises:
+            Refused: with the reason; the caller counts it and treats it as a miss.
+
+        """
+        if len(sealed) < _PREFIX.size + _SEAL_BYTES:
+            raise Refused(Refusal.TRUNCATED)
+        magic, version, header_bytes = _PREFIX.unpack_from(sealed)
+        if magic != MAGIC:
+            raise Refused(Refusal.FOREIGN)
+        if version != VERSION:
+            raise Refused(Refusal.VERSION)
+        view = memoryview(sealed)
+        end = len(sealed) - _SEAL_BYTES
+        nonce, tag = view[end : end + _NONCE_BYTES], view[end + _NONCE_BYTES :]
+        try:
+            self._cipher(key).decrypt(nonce, tag, view[:end])
+        except InvalidTag:
+            raise Refused(Refusal.SEAL) from None
+        return _entry(key, view[_PREFIX.size : end], header_bytes)
+
+    def _cipher(self, key: bytes) -> AESGCM:
+        return AESGCM(blake2b(key, digest_size=32, key=self._seal_key).digest())
+
+
+_decode_header = msgspec.msgpack.Decoder(Header).decode
+
+
+def _entry(key: bytes, view: memoryview, header_bytes: int) -> Entry:
+    try:
+        header = _decode_header(view[:header_bytes])
+    except msgspec.MsgspecError:
+        raise Refused(Refusal.HEADER) from None
+    body = bytes(view[header_bytes:])
+    if len(body) != header.body_bytes:
+        raise Refused(Refusal.HEADER)
+    return Entry(
+        key=key,
+        body=body,
+        media_type=header.media_type,
+        created=header.created,
+        expires=header.expires,
+        compute_seconds=header.compute_seconds,
+        tags=header.tags,
+        about=header.about,
+    )

@@ -1,0 +1,30 @@
+"""The one vocabulary for how a request was answered: headers, counters, logs and tests all use it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a request was answered."""
+
+    HIT = "hit"  # a stored value
+    JOINED = "joined"  # somebody else's computation, under way
+    LED = "led"  # computed for this request, and stored
+    BYPASS = "bypass: no-store"  # computed for this request alone
+    FAILED = "failed"  # the computation failed; nothing was stored
+
+    @property
+    def computed(self) -> bool:
+        """Whether this request itself made the engine work."""
+        return self in (Outcome.LED, Outcome.BYPASS)
+
+
+class Refusal(StrEnum):
+    """Why stored bytes were not accepted as the value of a key."""
+
+    TRUNCATED = "truncated"
+    FOREIGN = "foreign"  # not an envelope
+    VERSION = "version"  # an envelope of a version that this release does not read
+    SEAL = "seal"  # altered, forged, sealed with another secret, or stored under another key
+    HEADER = "header"  # sealed by us and still not readable: a bug, never sound

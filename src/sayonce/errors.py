@@ -1,0 +1,134 @@
+"""What can go wrong, under two roots by who can act.
+
+::
+
+    SayonceError
+    ├── CallerError            the request, the call or the configuration has to change
+    │   ├── InvalidRequest     400, names the parameter
+    │   │   └── Unkeyable      a value that has no exact identity
+    │   ├── Unauthorized       401
+    │   ├── Forbidden          403
+    │   ├── NotFound           404
+    │   ├── TooLarge           413
+    │   ├── UnsupportedMedia   415
+    │   ├── NotCached          504, only-if-cached and nothing stored
+    │   ├── ConfigError        names the file and the key
+    │   └── MissingExtra       names what to install
+    └── EngineError            502, the engine failed
+        ├── BadAudio           it answered with something that is not whole, audible speech
+        ├── EngineTimeout      504
+        └── EngineBusy         503, with the seconds after which to try again
+
+A store's failure is none of these: it never reaches a caller (see ``sayonce.stores.base.StoreError``).
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class SayonceError(Exception):
+    """Root of every error that Sayonce raises on purpose."""
+
+    status: ClassVar[int] = 500
+    kind: ClassVar[str] = "server_error"
+    code: ClassVar[str | None] = None
+
+    def __init__(self, message: str, *, param: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.param = param
+
+
+class CallerError(SayonceError):
+    """The caller's mistake: the same call fails again until it is changed."""
+
+    status = 400
+    kind = "invalid_request_error"
+
+
+class InvalidRequest(CallerError):
+    """A parameter is missing, unknown, of the wrong type or out of range."""
+
+    code = "invalid_parameter"
+
+
+class Unkeyable(InvalidRequest):
+    """A value has no exact identity, so nothing may be cached under it."""
+
+    code = "unkeyable"
+
+
+class Unauthorized(CallerError):
+    status = 401
+    code = "invalid_api_key"
+
+
+class Forbidden(CallerError):
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(CallerError):
+    status = 404
+    code = "not_found"
+
+
+class TooLarge(CallerError):
+    status = 413
+    code = "too_large"
+
+
+class UnsupportedMedia(CallerError):
+    status = 415
+    code = "unsupported_media_type"
+
+
+class NotCached(CallerError):
+    """``only-if-cached`` was asked for and nothing is stored (RFC 9111 section 5.2.1.7)."""
+
+    status = 504
+    code = "not_cached"
+
+
+class ConfigError(CallerError):
+    """The configuration is wrong; the message names the place and what would be right."""
+
+    code = "configuration"
+
+
+class MissingExtra(ConfigError):
+    """An optional part is not installed; the message is the command that installs it."""
+
+    def __init__(self, what: str, extra: str) -> None:
+        super().__init__(f"{what} needs an optional part: pip install 'sayonce[{extra}]'")
+
+
+class EngineError(SayonceError):
+    """The engine failed; the same request may succeed later."""
+
+    status = 502
+    kind = "engine_error"
+    code = "engine_failed"
+
+
+class BadAudio(EngineError):
+    """The engine's answer is not whole, audible speech: it is neither played to the end nor stored."""
+
+    code = "bad_audio"
+
+
+class EngineTimeout(EngineError):
+    status = 504
+    code = "engine_timeout"
+
+
+class EngineBusy(EngineError):
+    """Every place at the engine and in its queue is taken."""
+
+    status = 503
+    code = "engine_busy"
+
+    def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
+        super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds

@@ -1,0 +1,97 @@
+"""Declared parameters: type, default, range, tolerance, and whether they are heard.
+
+A tolerance ``t`` puts values into buckets of width ``2t`` around the default ``d``: bucket ``n`` is
+``[d + (2n-1)t, d + (2n+1)t)``, lower edge included. The engine is asked for the bucket's middle ``d + 2nt`` (kept within
+the parameter's range), so what is heard never depends on who asked first.
+"""
+
+from __future__ import annotations
+
+import math
+from decimal import ROUND_FLOOR, Decimal
+from typing import Any, Final
+
+import msgspec
+
+from sayonce.errors import InvalidRequest
+
+
+class Parameter(msgspec.Struct, frozen=True, kw_only=True):
+    """One parameter of an engine.
+
+    ``type`` is ``float``, ``int``, ``str`` or ``bool``. ``null`` and leaving it out both mean the default. ``heard`` is
+    False for what cannot change the waveform: it is passed on and not keyed. ``tolerance`` is for numbers, in the
+    parameter's own unit; None is exact.
+    """
+
+    name: str
+    type: type
+    default: Any = None
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    tolerance: float | None = None
+    heard: bool = True
+    description: str = ""
+
+    def accept(self, value: Any) -> Any:
+        """Return a request's value in the declared type, at its bucket's representative.
+
+        Raises:
+            InvalidRequest: wrong type, not finite, or out of range.
+
+        """
+        if value is None:
+            return self.default
+        value = self._typed(value)
+        if self.type in (int, float):
+            self._check_range(value)
+            return self._representative(value) if self.tolerance else value
+        if self.choices and value not in self.choices:
+            raise self._invalid(f"one of {', '.join(self.choices)}", value)
+        return value
+
+    def _typed(self, value: Any) -> Any:
+        kind = type(value)
+        if self.type is float and kind in (int, float):
+            value = float(value) + 0.0  # -0.0 is 0.0
+            if not math.isfinite(value):
+                raise self._invalid("a finite number", value)
+            return value
+        if self.type is int and kind is float and value.is_integer():
+            return int(value)  # JSON has one number type: 7.0 is 7
+        if kind is not self.type:
+            raise self._invalid(_TYPE_NAMES[self.type], value)
+        return value
+
+    def _check_range(self, value: float) -> None:
+        too_low = self.minimum is not None and value < self.minimum
+        too_high = self.maximum is not None and value > self.maximum
+        if too_low or too_high:
+            raise self._invalid(f"between {self.minimum:g} and {self.maximum:g}" if self._closed else self._bound, value)
+
+    @property
+    def _closed(self) -> bool:
+        return self.minimum is not None and self.maximum is not None
+
+    @property
+    def _bound(self) -> str:
+        return f"at least {self.minimum:g}" if self.minimum is not None else f"at most {self.maximum:g}"
+
+    def _representative(self, value: float) -> Any:
+        """Bucket in decimal, on the shortest digits that denote the float, so that edges lie where they are written."""
+        middle, width = Decimal(str(self.default)), 2 * Decimal(str(self.tolerance))
+        bucket = ((Decimal(str(value)) - middle) / width + Decimal("0.5")).to_integral_value(ROUND_FLOOR)
+        chosen = self.type(middle + bucket * width)
+        if self.minimum is not None:
+            chosen = max(chosen, self.type(self.minimum))
+        if self.maximum is not None:
+            chosen = min(chosen, self.type(self.maximum))
+        return chosen
+
+    def _invalid(self, wanted: str, value: Any) -> InvalidRequest:
+        shown = repr(value) if len(repr(value)) <= 40 else f"a {type(value).__name__}"  # noqa: PLR2004
+        return InvalidRequest(f"{self.name!r} must be {wanted}, not {shown}", param=self.name)
+
+
+_TYPE_NAMES: Final = {float: "a number", int: "a whole number", str: "a string", bool: "true or false"}

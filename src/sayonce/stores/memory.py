@@ -1,0 +1,70 @@
+"""The tier in this process's memory: bounded in bytes, answered without waiting."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+
+from sayonce.core.clock import Clock
+from sayonce.core.envelope import Entry
+from sayonce.core.eviction import LRU
+from sayonce.stores.base import Store, StoreStats
+
+
+class MemoryStore(Store):
+    """Holds opened entries until ``entry.expires``, so a hit costs no I/O, no copy and no verification."""
+
+    name = "memory"
+
+    def __init__(self, max_bytes: int = 256_000_000, *, clock: Clock = time.time) -> None:
+        self._entries: LRU[Entry] = LRU(max_bytes)
+        self._clock = clock
+        self._epochs: Counter[str] = Counter()
+        self._totals: Counter[str] = Counter()
+
+    def peek(self, key: bytes) -> Entry | None:
+        """Return the key's entry at once; this is the hot path of a hit."""
+        entry = self._entries.get(key)
+        if entry is not None and entry.expires <= self._clock():
+            self._entries.discard(key)
+            return None
+        return entry
+
+    def keep(self, entry: Entry) -> bool:
+        """Keep an entry and return whether it fits."""
+        return self._entries.put(entry.key, entry, entry.size_bytes, entry.compute_seconds)
+
+    def drop(self, key: bytes) -> bool:
+        return self._entries.discard(key)
+
+    async def get(self, key: bytes) -> Entry | None:
+        return self.peek(key)
+
+    async def put(self, entry: Entry) -> bool:
+        return self.keep(entry)
+
+    async def delete(self, key: bytes) -> bool:
+        return self.drop(key)
+
+    async def clear(self) -> int:
+        entries = len(self._entries)
+        self._entries.clear()
+        return entries
+
+    async def stats(self) -> StoreStats:
+        return StoreStats(len(self._entries), self._entries.used_bytes, self._entries.max_bytes)
+
+    async def bump(self, tag: str) -> int:
+        self._epochs[tag] += 1
+        return self._epochs[tag]
+
+    async def epochs(self) -> dict[str, int]:
+        return dict(self._epochs)
+
+    async def count(self, deltas: Mapping[str, float]) -> None:
+        for name, delta in deltas.items():
+            self._totals[name] += delta  # type: ignore[assignment]  # Counter of floats
+
+    async def totals(self) -> dict[str, float]:
+        return dict(self._totals)
