@@ -1,0 +1,6 @@
+"""Compute once, reuse many: look-up, single flight and storing, for any value."""
+
+from sayonce.cache.cache import Answer, Cache, saved_seconds
+from sayonce.cache.flight import Flight, Made
+
+__all__ = ["Answer", "Cache", "Flight", "Made", "saved_seconds"]

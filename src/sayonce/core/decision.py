@@ -42,4 +42,6 @@ def parse_cache_control(value: str) -> Policy:
     max_age = found.get("max-age")
     if max_age is not None and not (max_age := max_age.strip().strip('"')).isdecimal():
         raise InvalidRequest("Cache-Control: max-age takes a number of seconds", param="Cache-Control")
-    return Policy("no-store" in found, "no-cache" in found, "only-if-cached" in found, int(max_age) if max_age else None)
+    return Policy(
+        "no-store" in found, "no-cache" in found, "only-if-cached" in found, int(max_age) if max_age else None
+    )

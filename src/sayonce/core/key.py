@@ -23,6 +23,12 @@ _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _SCALARS: Final = frozenset((str, bytes, bool, int, type(None)))
 
 
+class Digest(bytes):
+    """A 32-byte identity, told apart from bytes that are yet to be digested."""
+
+    __slots__ = ()
+
+
 class Secret:
     """The operator's secret, and the separate keys drawn from it for digests and for seals.
 
@@ -56,14 +62,15 @@ def canonical(document: Any) -> bytes:
         raise Unkeyable(f"a value cannot be encoded exactly: {error}") from None
 
 
-def digest(document: Any, secret: Secret) -> bytes:
+def digest(document: Any, secret: Secret) -> Digest:
     """Return the 32-byte identity of a document under a secret."""
-    return blake2b(canonical(document), digest_size=DIGEST_BYTES, key=secret.digest_key).digest()
+    return Digest(blake2b(canonical(document), digest_size=DIGEST_BYTES, key=secret.digest_key).digest())
 
 
-def derive(parent: bytes, variant: Any) -> bytes:
+def derive(parent: bytes, variant: Any) -> Digest:
     """Return the identity of something made from ``parent``'s value alone, such as the same take as MP3."""
-    return blake2b(canonical(variant), digest_size=DIGEST_BYTES, key=parent, person=b"sayonce derive").digest()
+    made = blake2b(canonical(variant), digest_size=DIGEST_BYTES, key=parent, person=b"sayonce derive")
+    return Digest(made.digest())
 
 
 def _check(value: Any, path: str) -> None:

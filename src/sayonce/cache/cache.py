@@ -1,0 +1,360 @@
+"""The way of a request: look up → join or lead → compute → store → answer."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import random
+import time
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, Self
+
+import msgspec
+
+from sayonce.cache.flight import Flight, Made
+from sayonce.cache.guard import Guard
+from sayonce.core.clock import Clock
+from sayonce.core.decision import DEFAULT, Policy
+from sayonce.core.envelope import Entry
+from sayonce.core.epochs import Epochs, Stamp
+from sayonce.core.key import Digest, Secret, digest
+from sayonce.core.outcome import Outcome
+from sayonce.errors import EngineError, NotCached, SayonceError
+from sayonce.stores.base import Store
+from sayonce.stores.memory import MemoryStore
+
+log = logging.getLogger("sayonce.cache")
+
+DEFAULT_TTL: Final = timedelta(hours=24)
+_JITTER: Final = 0.1
+"""Entries live between 0.9 and 1 times their time to live, so that what was warmed together does not expire together."""
+_HOUSEKEEPING_SECONDS: Final = 0.5
+_FLUSH_SECONDS: Final = 5.0
+
+Lead = Callable[[Flight], Awaitable[Made]]
+"""A computation: sends chunks to the flight as it makes them, if it streams, and returns the whole."""
+Compute = Callable[[], bytes | Made | Awaitable[bytes | Made]]
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """How a request is answered: a stored entry, or a flight that has begun."""
+
+    outcome: Outcome
+    entry: Entry | None = None
+    flight: Flight | None = None
+    tier: str | None = None
+
+    async def result(self) -> Entry:
+        """Return the entry, waiting for the flight if there is one."""
+        if self.entry is not None:
+            return self.entry
+        assert self.flight is not None
+        return await self.flight.result()
+
+
+class Cache:
+    """Remembers values under the digests of their documents, in memory and in an optional store behind it.
+
+    Use as an async context manager. ``store`` None keeps everything in this process's memory alone.
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        memory: MemoryStore | None = None,
+        secret: Secret | None = None,
+        namespace: str = "",
+        ttl: timedelta = DEFAULT_TTL,
+        budget_seconds: float = 0.05,
+        clock: Clock = time.time,
+    ) -> None:
+        self.memory = memory if memory is not None else MemoryStore(clock=clock)
+        self.store = store
+        self.secret = secret or Secret()
+        self.namespace = namespace
+        self.ttl = ttl
+        self.counters: defaultdict[str, float] = defaultdict(float)
+        self._guard = Guard(store, budget_seconds, self.counters) if store is not None else None
+        self._clock = clock
+        self._epochs = Epochs()
+        self._flights: dict[bytes, Flight] = {}
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._housekeeper: asyncio.Task[None] | None = None
+        self._flushed: dict[str, float] = {}
+
+    # -- identity ---------------------------------------------------------------------------------------------------
+
+    def key(self, document: Any) -> Digest:
+        """Return the digest of a document within this cache's namespace.
+
+        Raises:
+            Unkeyable: the document holds something that has no exact identity.
+
+        """
+        return digest([self.namespace, document], self.secret)
+
+    # -- the way of a request ---------------------------------------------------------------------------------------
+
+    def peek(self, key: bytes) -> Entry | None:
+        """Return the entry if it is in memory, at once."""
+        entry = self.memory.peek(key)
+        if entry is not None and not self._epochs.current(entry.tags):
+            self.memory.drop(key)
+            return None
+        return entry
+
+    async def lookup(self, key: bytes) -> Answer | None:
+        """Return the stored entry from memory or from the store, without computing."""
+        entry = self.peek(key)
+        if entry is not None:
+            return Answer(Outcome.HIT, entry, tier=self.memory.name)
+        if self._guard is None:
+            return None
+        entry = await self._guard.call(partial(self._guard.store.get, key))
+        if entry is None or not self._epochs.current(entry.tags):
+            return None
+        self.memory.keep(entry)
+        return Answer(Outcome.HIT, entry, tier=self._guard.store.name)
+
+    async def answer(
+        self,
+        key: bytes,
+        lead: Lead,
+        *,
+        ttl: timedelta | None = None,
+        tags: Iterable[str] = (),
+        policy: Policy = DEFAULT,
+    ) -> Answer:
+        """Answer from what is stored, from a computation under way, or from a new one that ``lead`` makes.
+
+        Returns as soon as there is something to hear. The computation is a task of its own: whoever asked may leave.
+
+        Raises:
+            NotCached: ``only-if-cached``, and nothing is stored.
+            Exception: what the computation raised before it had begun.
+
+        """
+        answer = None
+        if policy.reads:
+            answer = self._accepted(await self.lookup(key), policy)
+        if answer is not None:
+            return answer
+        if policy.only_if_cached:
+            raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
+        flight = None if policy.no_store else self._under_way(key)
+        joined = flight is not None
+        flight = flight or self._launch(key, lead, ttl or self.ttl, self._epochs.stamp(tags), policy)
+        await flight.begun()
+        return Answer(Outcome.JOINED if joined else flight.outcome, flight.entry, flight, flight.tier)
+
+    async def fetch(
+        self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
+    ) -> Entry:
+        """Return the value of a key, computing it once however many ask.
+
+        Args:
+            key: a digest from ``key()``, or a document to digest: strings, bytes, numbers, lists and mappings.
+            compute: returns the value as bytes, or a ``Made``; async, or plain and then run in a thread.
+            ttl: how long it is kept; the cache's own when left out.
+            tags: names under which it can be purged, such as ``voice=alice``.
+
+        Raises:
+            Unkeyable: the key has no exact identity.
+            Exception: what ``compute`` raised; nothing is stored then.
+
+        """
+        found = key if isinstance(key, Digest) else self.key(key)
+        answer = await self.answer(found, partial(_compute, compute), ttl=ttl, tags=tags)
+        entry = await answer.result()
+        self.record(answer.outcome, entry)
+        return entry
+
+    def record(self, outcome: Outcome, entry: Entry | None = None) -> None:
+        """Count an answer, and what it saved."""
+        self.counters[outcome.value] += 1
+        if entry is not None and not outcome.computed:
+            self.counters["saved_seconds"] += saved_seconds(entry)
+
+    def _accepted(self, answer: Answer | None, policy: Policy) -> Answer | None:
+        if answer is None or answer.entry is None or policy.accepts(answer.entry, self._clock()):
+            return answer
+        return None
+
+    # -- flights ----------------------------------------------------------------------------------------------------
+
+    def _under_way(self, key: bytes) -> Flight | None:
+        """Return the flight that a request may join: not one whose tags were purged after it began."""
+        flight = self._flights.get(key)
+        return flight if flight is not None and self._epochs.current(flight.stamp) else None
+
+    def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy) -> Flight:
+        """Start a computation; between the look at ``_flights`` and this there is no await, so one wins."""
+        flight = Flight(self._clock(), stamp)
+        if not policy.no_store:
+            self._flights[key] = flight
+        task = asyncio.create_task(self._fly(flight, key, lead, ttl, policy))
+        self._tasks.add(task)
+        task.add_done_callback(partial(self._landed, flight, key))
+        return flight
+
+    async def _fly(self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy) -> None:
+        if await self._found_after_all(flight, key, policy):
+            return
+        started = time.perf_counter()
+        made = await lead(flight)
+        entry = self._entry(key, made, flight, ttl, time.perf_counter() - started)
+        if policy.no_store:
+            flight.credit(Outcome.BYPASS, None)
+            flight.finish(entry)
+        else:
+            await self._keep(flight, entry, memory_only=made.memory_only)
+
+    async def _found_after_all(self, flight: Flight, key: bytes, policy: Policy) -> bool:
+        """Look again after winning: another flight may have landed between the first look and now."""
+        found = self._accepted(await self.lookup(key), policy) if policy.reads else None
+        if found is None:
+            return False
+        assert found.entry is not None
+        flight.credit(Outcome.HIT, found.tier)
+        flight.finish(found.entry)
+        return True
+
+    async def _keep(self, flight: Flight, entry: Entry, *, memory_only: bool) -> None:
+        """Hand the entry to those who wait, then write it; what was purged meanwhile is not written."""
+        wanted = self._epochs.current(entry.tags) and not flight.discarded
+        if wanted:
+            self.memory.keep(entry)
+        flight.finish(entry)
+        if wanted and self._guard is not None and not memory_only:
+            await self._guard.call(partial(self._guard.store.put, entry), size_bytes=len(entry.body))
+
+    def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
+        parent = made.parent
+        lifetime = ttl.total_seconds() * (1 - _JITTER * random.random())  # noqa: S311 (jitter is no secret)
+        return Entry(
+            key=key,
+            body=made.body,
+            media_type=made.media_type,
+            created=parent.created if parent else flight.created,
+            expires=parent.expires if parent else flight.created + lifetime,
+            compute_seconds=elapsed_seconds if made.compute_seconds is None else made.compute_seconds,
+            tags=parent.tags if parent else flight.stamp,
+            about=made.about,
+        )
+
+    def _landed(self, flight: Flight, key: bytes, task: asyncio.Task[None]) -> None:
+        """Close the flight: only now, after the write, may another one for the same key start."""
+        self._tasks.discard(task)
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        error = EngineError("the computation was cancelled") if task.cancelled() else task.exception()
+        if error is None:
+            return
+        if not isinstance(error, SayonceError):
+            log.error("a computation failed unexpectedly", exc_info=error)
+        if not flight.done:
+            flight.fail(error)
+
+    # -- care -------------------------------------------------------------------------------------------------------
+
+    async def delete(self, key: bytes) -> bool:
+        """Remove one entry everywhere, also one that is being made; returns whether it was stored."""
+        self._discard_flights([key])
+        there = self.memory.drop(key)
+        if self.store is not None:
+            there = await self.store.delete(key) or there
+        return there
+
+    async def purge(self, tag: str) -> None:
+        """Outdate every entry of a tag, also those whose computation is under way."""
+        target = self.store or self.memory
+        self._epochs.learn({tag: await target.bump(tag)})
+
+    async def clear(self) -> int:
+        """Remove every entry, also those being made; returns how many the store held."""
+        self._discard_flights(list(self._flights))
+        entries = await self.memory.clear()
+        return entries if self.store is None else await self.store.clear()
+
+    def _discard_flights(self, keys: Iterable[bytes]) -> None:
+        for key in keys:
+            flight = self._flights.pop(key, None)
+            if flight is not None:
+                flight.discarded = True
+
+    async def settle(self) -> None:
+        """Wait until no flight is under way and every write has landed."""
+        while self._tasks:
+            await asyncio.wait(set(self._tasks))
+
+    async def open(self) -> Self:
+        if self.store is not None:
+            await self.store.open()
+            await self._learn_epochs()
+            self._housekeeper = asyncio.create_task(self._keep_house())
+        return self
+
+    async def close(self) -> None:
+        """Finish the flights, write the counters and release the store; idempotent."""
+        await self.settle()
+        if self._housekeeper is not None:
+            self._housekeeper.cancel()
+            await asyncio.wait([self._housekeeper])
+            self._housekeeper = None
+            await self._flush_counters()
+        if self.store is not None:
+            await self.store.close()
+
+    async def __aenter__(self) -> Self:
+        return await self.open()
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def _keep_house(self) -> None:
+        flush_at = 0.0
+        while True:
+            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+            await self._learn_epochs()
+            if time.monotonic() >= flush_at:
+                await self._flush_counters()
+                flush_at = time.monotonic() + _FLUSH_SECONDS
+
+    async def _learn_epochs(self) -> None:
+        assert self._guard is not None
+        self._epochs.learn(await self._guard.call(self._guard.store.epochs) or {})
+
+    async def _flush_counters(self) -> None:
+        """Add what was counted since the last time to the store's lasting totals."""
+        assert self._guard is not None
+        counted = dict(self.counters)
+        changes = ((name, value - self._flushed.get(name, 0)) for name, value in counted.items())
+        deltas = {name: change for name, change in changes if change}
+        if deltas and await self._guard.call(partial(self._written, deltas)):
+            self._flushed = counted
+
+    async def _written(self, deltas: dict[str, float]) -> bool:
+        assert self.store is not None
+        await self.store.count(deltas)
+        return True
+
+
+def saved_seconds(entry: Entry) -> float:
+    """Return the seconds of computing that a reuse of this entry saves; a derived format saves its take's."""
+    return float(entry.about.get("take_seconds", entry.compute_seconds))
+
+
+async def _compute(compute: Compute, _: Flight) -> Made:
+    value: Any = await compute() if inspect.iscoroutinefunction(compute) else await asyncio.to_thread(compute)
+    if inspect.isawaitable(value):
+        value = await value
+    if isinstance(value, Made):
+        return value
+    if not isinstance(value, bytes):
+        raise TypeError(f"compute returned a {type(value).__name__}; bytes or Made are needed")
+    return Made(body=value)

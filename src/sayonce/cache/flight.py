@@ -1,0 +1,113 @@
+"""A flight: one computation under way, its growing body, and any number of listeners.
+
+Every listener reads the same append-only list of chunks with a cursor of its own, so a slow one delays nobody, a late
+one starts at the first byte, and one that leaves takes nothing with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+
+from sayonce.core.envelope import Entry
+from sayonce.core.epochs import Stamp
+from sayonce.core.outcome import Outcome
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What a computation made.
+
+    ``parent`` is the entry that it was derived from alone: it then shares the parent's age, expiry and tags.
+    ``memory_only`` is for what is cheaper to derive again than to keep in a shared store. ``compute_seconds`` None
+    means the time that the whole computation took.
+    """
+
+    body: bytes
+    media_type: str = "application/octet-stream"
+    about: dict[str, Any] = {}
+    compute_seconds: float | None = None
+    parent: Entry | None = None
+    memory_only: bool = False
+
+
+class Flight:
+    """A body that grows until it is whole or has failed; all of it happens on one event loop."""
+
+    def __init__(self, created: float, stamp: Stamp = ()) -> None:
+        self.created = created
+        self.stamp = stamp
+        self.discarded = False
+        """Deleted while under way: those who listen hear it to its end, and it is not kept."""
+        self.head: Any = None
+        """What listeners must know before the first chunk; set with ``begin``."""
+        self.entry: Entry | None = None
+        self.error: BaseException | None = None
+        self.outcome = Outcome.LED
+        """How the leader's own request was answered, once the flight has begun."""
+        self.tier: str | None = None
+        self._chunks: list[bytes] = []
+        self._begun = False
+        self._changed = asyncio.Event()
+
+    @property
+    def done(self) -> bool:
+        return self.entry is not None or self.error is not None
+
+    def begin(self, head: Any = None) -> None:
+        """Let listeners in: from here on a failure is one in mid-stream."""
+        self.head = head
+        self._begun = True
+        self._notify()
+
+    def send(self, chunk: bytes) -> None:
+        self._chunks.append(chunk)
+        self._notify()
+
+    def credit(self, outcome: Outcome, tier: str | None) -> None:
+        """Record that the value came from elsewhere than this flight's own work."""
+        self.outcome, self.tier = outcome, tier
+
+    def finish(self, entry: Entry) -> None:
+        self.entry = entry
+        self._notify()
+
+    def fail(self, error: BaseException) -> None:
+        self.error = error
+        self._notify()
+
+    async def begun(self) -> None:
+        """Wait until there is something to hear; raise the computation's error if it failed before that."""
+        while not (self._begun or self.done):
+            await self._changed.wait()
+        if self.error is not None and not self._begun:
+            raise self.error
+
+    async def result(self) -> Entry:
+        """Wait for the whole value; raise the computation's error."""
+        while not self.done:
+            await self._changed.wait()
+        if self.entry is None:
+            assert self.error is not None
+            raise self.error
+        return self.entry
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        """Yield the body from its first byte as it grows; raise the computation's error where it broke off."""
+        position = 0
+        while True:
+            while position < len(self._chunks):
+                yield self._chunks[position]
+                position += 1
+            if self.error is not None:
+                raise self.error
+            if self.done:
+                return
+            await self._changed.wait()
+
+    def _notify(self) -> None:
+        """Wake all who wait now; each then looks at the state itself, so no wake-up is lost."""
+        self._changed.set()
+        self._changed.clear()
