@@ -1,0 +1,43 @@
+"""Where values are kept: this process's memory, one SQLite file, or Redis."""
+
+from __future__ import annotations
+
+import time
+
+from sayonce.core.clock import Clock
+from sayonce.core.envelope import Sealer
+from sayonce.stores.base import Store
+from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
+
+__all__ = ["open_store"]
+
+
+def open_store(
+    url: str,
+    *,
+    sealer: Sealer,
+    clock: Clock = time.time,
+    max_bytes: int | None = None,
+    budget_seconds: float = 0.05,
+) -> Store | None:
+    """Return the store that a URL names, not yet opened; None for ``memory://``, where the memory tier is the cache.
+
+    ``max_bytes`` bounds the SQLite file; Redis is bounded by its own ``maxmemory``. ``budget_seconds`` is how long a
+    connection to Redis is waited for.
+
+    Raises:
+        ConfigError: the URL is none of the valid forms; the message lists them and repeats nothing secret.
+
+    """
+    where = parse_url(url)
+    # Imported where they are used: neither client is loaded by whoever uses the other store, or none.
+    if isinstance(where, SQLiteURL):
+        from sayonce.stores.sqlite import DEFAULT_MAX_BYTES, SQLiteStore  # noqa: PLC0415
+
+        bound = DEFAULT_MAX_BYTES if max_bytes is None else max_bytes
+        return SQLiteStore(where.path, sealer=sealer, clock=clock, max_bytes=bound, make_parents=where.default)
+    if isinstance(where, RedisURL):
+        from sayonce.stores.redis import RedisStore  # noqa: PLC0415
+
+        return RedisStore(where, sealer=sealer, clock=clock, budget_seconds=budget_seconds)
+    return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from enum import StrEnum
 
 import msgspec
 
@@ -15,8 +16,22 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry, Sealer
 
 
+class Failure(StrEnum):
+    """Why a store could not answer, as far as it changes what to do about it."""
+
+    TIMEOUT = "timeout"  # asked, and no answer in time
+    BUSY = "busy"  # not asked: every connection is in use, the file is locked, too much is waiting
+    REFUSED = "refused"  # answered with an error: full, read-only, loading, wrong credentials
+    LOST = "lost"  # unreachable, or the connection broke
+    BROKEN = "broken"  # anything else: a corrupt file, a protocol error
+
+
 class StoreError(Exception):
     """The store could not answer: unreachable, full, read-only, refusing or broken."""
+
+    def __init__(self, message: str, *, kind: Failure = Failure.BROKEN) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 class StoreStats(msgspec.Struct, frozen=True):

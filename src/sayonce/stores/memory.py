@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 
 from sayonce.core.clock import Clock
@@ -21,7 +21,7 @@ class MemoryStore(Store):
         self._entries: LRU[Entry] = LRU(max_bytes)
         self._clock = clock
         self._epochs: Counter[str] = Counter()
-        self._totals: Counter[str] = Counter()
+        self._totals: defaultdict[str, float] = defaultdict(float)
 
     def peek(self, key: bytes) -> Entry | None:
         """Return the key's entry at once; this is the hot path of a hit."""
@@ -42,7 +42,7 @@ class MemoryStore(Store):
         return self.peek(key)
 
     async def put(self, entry: Entry) -> bool:
-        return self.keep(entry)
+        return entry.expires > self._clock() and self.keep(entry)
 
     async def delete(self, key: bytes) -> bool:
         return self.drop(key)
@@ -64,7 +64,7 @@ class MemoryStore(Store):
 
     async def count(self, deltas: Mapping[str, float]) -> None:
         for name, delta in deltas.items():
-            self._totals[name] += delta  # type: ignore[assignment]  # Counter of floats
+            self._totals[name] += delta
 
     async def totals(self) -> dict[str, float]:
         return dict(self._totals)

@@ -1,0 +1,140 @@
+"""A SQLite file of ours: opening, creating and recognizing it, and calling it off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sayonce.errors import ConfigError
+from sayonce.stores.base import Failure, StoreError
+
+T = TypeVar("T")
+
+SCHEMA_VERSION: Final = 1
+BUSY_SECONDS: Final = 5.0
+"""How long a statement waits for another process's lock; it waits in its own thread."""
+
+_APPLICATION_ID: Final = int.from_bytes(b"SAYO")
+_MAX_WAITING: Final = 64
+"""Calls that may wait for one thread: behind a disk that hangs, memory stays bounded."""
+_KINDS: Final = {
+    "SQLITE_BUSY": Failure.BUSY,
+    "SQLITE_LOCKED": Failure.BUSY,
+    "SQLITE_FULL": Failure.REFUSED,
+    "SQLITE_READONLY": Failure.REFUSED,
+}
+
+
+class Connection:
+    """One connection, used by one thread of its own, so that a slow disk never blocks the event loop."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"sayonce-{name}")
+        self._places = threading.BoundedSemaphore(_MAX_WAITING)
+        self._db = connect(path)
+
+    async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Return what ``work`` returns. It is done also when the caller leaves: a write that was accepted lands.
+
+        Raises:
+            StoreError: naming the file.
+
+        """
+        if not self._places.acquire(blocking=False):
+            raise StoreError(f"{self._path}: {_MAX_WAITING} calls are waiting for the disk", kind=Failure.BUSY)
+        done = asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
+        try:
+            return await asyncio.shield(done)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self._path}: {error}", kind=_kind(error)) from error
+
+    async def close(self) -> None:
+        """Close after what is waiting."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._db.close)
+        self._threads.shutdown(wait=False)
+
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        try:
+            return work(self._db)
+        finally:
+            self._places.release()
+
+
+def _kind(error: sqlite3.Error) -> Failure:
+    name = getattr(error, "sqlite_errorname", None) or ""  # absent on errors of the Python module itself
+    return next((kind for prefix, kind in _KINDS.items() if name.startswith(prefix)), Failure.BROKEN)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    # In WAL mode NORMAL loses the last commits at a power cut, and never consistency.
+    db.execute("PRAGMA synchronous = NORMAL")
+    return db
+
+
+def prepare(path: Path) -> None:
+    """Make the file if it is not there, and its tables if it is empty.
+
+    Raises:
+        ConfigError: the file cannot be made or opened, or is not ours to write to.
+        StoreError: another process has it locked.
+
+    """
+    try:
+        # 0600 from its first moment. Only a new file is opened here: closing an existing one would drop the locks
+        # that SQLite holds on it elsewhere in this process (sqlite.org/howtocorrupt.html section 2.2).
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except FileExistsError:
+        pass
+    except OSError as error:
+        raise ConfigError(
+            f"{path}: {error.strerror}; name a file in a directory that exists and is writable"
+        ) from error
+    try:
+        _prepare(path)
+    except sqlite3.OperationalError as error:
+        if _kind(error) is Failure.BUSY:
+            raise StoreError(f"{path}: {error}", kind=Failure.BUSY) from error
+        raise ConfigError(f"{path}: {error}; name a file that can be written") from error
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{path}: {error}; move it away or name another file") from error
+
+
+def _prepare(path: Path) -> None:
+    db = connect(path)
+    try:
+        if _recognized(db, path):
+            return
+        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # decided by a database's first page
+        if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+            raise ConfigError(
+                f"{path}: this file system cannot share memory between processes; name a file on a local disk"
+            )
+        db.executescript(files(__package__).joinpath("schema.sql").read_text())
+    finally:
+        db.close()
+
+
+def _recognized(db: sqlite3.Connection, path: Path) -> bool:
+    """Return whether the file has our tables already; all is read in one transaction, as another process may make them."""
+    with db:
+        db.execute("BEGIN")
+        (application_id,) = db.execute("PRAGMA application_id").fetchone()
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        (tables,) = db.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if application_id != _APPLICATION_ID and tables:
+        raise ConfigError(f"{path}: is another program's database; name another file")
+    if version > SCHEMA_VERSION:
+        raise ConfigError(
+            f"{path}: was written by a newer release (schema {version}, this one knows {SCHEMA_VERSION}); "
+            "upgrade sayonce or name another file"
+        )
+    return bool(tables)

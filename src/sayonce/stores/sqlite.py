@@ -1,0 +1,190 @@
+"""The default store: one SQLite file, shared by any number of processes, bounded in bytes.
+
+Write-ahead logging, so reading never waits for writing. The least recently used entries go first; a read notes its use
+in memory, and the next write takes the notes along, so that a read is not a write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, TypeVar
+
+from sayonce.core.clock import Clock
+from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Sealer
+from sayonce.errors import ConfigError
+from sayonce.stores.base import SealedStore, StoreError, StoreStats
+from sayonce.stores.database import Connection, prepare
+
+T = TypeVar("T")
+
+DEFAULT_MAX_BYTES: Final = 2_000_000_000
+_PURGED_AT_ONCE: Final = 64
+"""Expired entries that one write removes, so that no write pays for all."""
+_MAX_NOTED: Final = 10_000
+"""Uses that are noted between two writes; beyond them the order is a little less exact."""
+
+
+class SQLiteStore(SealedStore):
+    """Keeps envelopes in one file. ``stats`` counts an expired entry until a write has removed it."""
+
+    name = "sqlite"
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sealer: Sealer,
+        clock: Clock = time.time,
+        max_bytes: int = DEFAULT_MAX_BYTES,
+        make_parents: bool = False,
+    ) -> None:
+        super().__init__(sealer, clock)
+        self.path = path
+        self.max_bytes = max_bytes
+        self._make_parents = make_parents
+        self._connections: tuple[Connection, Connection] | None = None
+        self._used: dict[bytes, float] = {}
+
+    def __repr__(self) -> str:
+        return f"SQLiteStore({str(self.path)!r})"
+
+    async def open(self) -> None:
+        """Open the file, or make it.
+
+        Raises:
+            ConfigError: the directory is missing or not writable, or the file is something else.
+
+        """
+        self._connections = await asyncio.to_thread(self._open)
+
+    async def close(self) -> None:
+        if self._connections is None:
+            return
+        with suppress(StoreError):  # notes of use are worth nothing to a caller
+            await self._change(lambda _: None)
+        reader, writer = self._connections
+        self._connections = None
+        await reader.close()
+        await writer.close()
+
+    async def delete(self, key: bytes) -> bool:
+        return await self._change(lambda db: db.execute("DELETE FROM entries WHERE key = ?", (key,)).rowcount > 0)
+
+    async def clear(self) -> int:
+        entries = await self._change(lambda db: db.execute("DELETE FROM entries").rowcount)
+        await self._writer.run(lambda db: db.execute("PRAGMA incremental_vacuum").fetchall())  # give the disk back
+        return entries
+
+    async def stats(self) -> StoreStats:
+        entries, used_bytes = await self._reader.run(
+            lambda db: db.execute("SELECT entries, bytes FROM usage").fetchone()
+        )
+        return StoreStats(entries, used_bytes, self.max_bytes)
+
+    async def bump(self, tag: str) -> int:
+        def work(db: sqlite3.Connection) -> int:
+            db.execute("INSERT INTO epochs VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1", (tag,))
+            (epoch,) = db.execute("SELECT epoch FROM epochs WHERE tag = ?", (tag,)).fetchone()
+            return int(epoch)
+
+        return await self._change(work)
+
+    async def epochs(self) -> dict[str, int]:
+        return dict(await self._reader.run(lambda db: db.execute("SELECT tag, epoch FROM epochs").fetchall()))
+
+    async def count(self, deltas: Mapping[str, float]) -> None:
+        upsert = "INSERT INTO totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
+        rows = list(deltas.items())
+        await self._change(lambda db: db.executemany(upsert, rows))
+
+    async def totals(self) -> dict[str, float]:
+        return dict(await self._reader.run(lambda db: db.execute("SELECT name, value FROM totals").fetchall()))
+
+    def _open(self) -> tuple[Connection, Connection]:
+        if self._make_parents:
+            try:
+                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            except OSError as error:
+                raise ConfigError(f"{self.path.parent}: {error.strerror}; name a file with sqlite:///…") from error
+        prepare(self.path)
+        return Connection(self.path, "read"), Connection(self.path, "write")
+
+    async def _read(self, key: bytes) -> bytes | None:
+        sql = "SELECT sealed FROM entries JOIN bodies USING (id) WHERE key = ?"
+        row = await self._reader.run(lambda db: db.execute(sql, (key,)).fetchone())
+        if row is None:
+            return None
+        if len(self._used) < _MAX_NOTED:
+            self._used[key] = self._clock()
+        return bytes(row[0])
+
+    async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:  # noqa: ARG002 (``expires`` tells)
+        now, size = self._clock(), len(sealed) + OVERHEAD_BYTES
+
+        def work(db: sqlite3.Connection) -> bool:
+            db.execute("DELETE FROM entries WHERE key = ?", (entry.key,))
+            self._purge(db, now)
+            if size > self.max_bytes:
+                return False
+            self._make_room(db, size)
+            added = db.execute(
+                "INSERT INTO entries (key, expires, used, size) VALUES (?, ?, ?, ?)",
+                (entry.key, entry.expires, now, size),
+            )
+            db.execute("INSERT INTO bodies VALUES (?, ?)", (added.lastrowid, sealed))
+            return True
+
+        return await self._change(work)
+
+    async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Do work in one transaction, together with the notes of use since the last one."""
+
+        def transaction(db: sqlite3.Connection) -> T:
+            with db:
+                db.execute("BEGIN IMMEDIATE")
+                noted = [(used, key) for key, used in self._taken()]
+                db.executemany("UPDATE entries SET used = max(used, ?) WHERE key = ?", noted)
+                return work(db)
+
+        return await self._writer.run(transaction)
+
+    def _taken(self) -> list[tuple[bytes, float]]:
+        """Take the notes one by one, as the event loop may be writing another."""
+        return [self._used.popitem() for _ in range(len(self._used))]
+
+    @staticmethod
+    def _purge(db: sqlite3.Connection, now: float) -> None:
+        expired = "SELECT id FROM entries WHERE expires <= ? LIMIT ?"
+        db.execute(f"DELETE FROM entries WHERE id IN ({expired})", (now, _PURGED_AT_ONCE))  # noqa: S608 (a constant)
+
+    def _make_room(self, db: sqlite3.Connection, size: int) -> None:
+        """Remove the entries that were used longest ago until ``size`` more bytes fit."""
+        (used_bytes,) = db.execute("SELECT bytes FROM usage").fetchone()
+        excess = used_bytes + size - self.max_bytes
+        victims: list[tuple[int]] = []
+        if excess > 0:
+            for victim, freed in db.execute("SELECT id, size FROM entries ORDER BY used, id"):
+                victims.append((victim,))
+                excess -= freed
+                if excess <= 0:
+                    break
+        db.executemany("DELETE FROM entries WHERE id = ?", victims)
+
+    @property
+    def _reader(self) -> Connection:
+        return self._opened[0]
+
+    @property
+    def _writer(self) -> Connection:
+        return self._opened[1]
+
+    @property
+    def _opened(self) -> tuple[Connection, Connection]:
+        if self._connections is None:
+            raise StoreError(f"{self.path}: is not open")
+        return self._connections
