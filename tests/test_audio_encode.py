@@ -1,0 +1,182 @@
+"""Each format is encoded by us and decoded by FFmpeg, which encoded none of them but AAC."""
+
+import importlib
+import sys
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audio_samples import by_ffmpeg, murmur, pieces, stream
+from sayonce.errors import BadAudio, InvalidRequest, MissingExtra
+from sayonce.speech.audio import FORMATS, Pcm, decode, encode, open_encoder, transcode
+
+CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
+RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
+PADDING_SAMPLES = {"mp3": 0, "opus": 0, "aac": 2_048, "flac": 0, "wav": 0, "pcm": 0, "mulaw": 0}
+"""AAC's priming (1024) and its last frame (up to 1023 more) cannot be marked in ADTS; the others last as the take."""
+STREAM_PADDING_SAMPLES = PADDING_SAMPLES | {"mp3": 3 * 1_152}
+"""A streamed MP3 has a blank Xing header, so a player also hears that frame, the encoder's delay and the last frame."""
+
+takes = st.builds(
+    lambda raw, rate, channels: Pcm(raw[: len(raw) // (2 * channels) * 2 * channels], rate, channels, 0),
+    st.binary(min_size=4, max_size=20_000),
+    st.sampled_from(RATES),
+    st.sampled_from((1, 2)),
+)
+
+
+def by_others(body, name, **options):
+    """Decode with FFmpeg; raw formats by what they are defined to be."""
+    if name == "pcm":
+        return np.frombuffer(body, "<i2"), None
+    if name == "mulaw":
+        return by_ffmpeg(body, "mulaw", sample_rate="8000", **options)
+    return by_ffmpeg(body, CONTAINERS[name], **options)
+
+
+def seconds(body, name, pcm):
+    sound, rate = by_others(body, name)
+    return len(sound) / (rate or pcm.sample_rate_hz * pcm.channels), rate or pcm.sample_rate_hz
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("name", FORMATS)
+def test_every_format_lasts_as_long_as_the_take(name, rate, channels):
+    take = murmur(0.7, rate, channels)
+    heard, file = stream(open_encoder(name, rate, channels), take)
+    for body, padding in ((file, PADDING_SAMPLES), (heard, STREAM_PADDING_SAMPLES)):
+        lasts, out_rate = seconds(body, name, take)
+        surplus = (lasts - take.frames / rate) * out_rate
+        assert -1 <= surplus <= padding[name] + 1  # resampling rounds to a whole sample
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "mulaw"])
+def test_a_lossy_format_sounds_like_the_take(name):
+    take = murmur(1.0)
+    sound, rate = by_others(encode(take, name), name)
+    original = np.frombuffer(take.samples, "<i2").astype(float)
+    heard = np.interp(np.arange(take.frames) / 24_000, np.arange(len(sound)) / rate, sound[:, 0].astype(float))
+    # The position that fits best allows for the priming of AAC.
+    spectrum = np.fft.rfft(original, 1 << 17).conj() * np.fft.rfft(heard, 1 << 17)
+    likeness = np.fft.irfft(spectrum).max() / (np.linalg.norm(original) * np.linalg.norm(heard))
+    assert likeness > 0.97
+    assert np.linalg.norm(heard) == pytest.approx(np.linalg.norm(original), rel=0.1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(take=takes, size=st.integers(1, 5_000))
+def test_wav_flac_and_pcm_are_exact_however_the_sound_is_cut_into_chunks(take, size):
+    for name in ("wav", "flac", "pcm"):
+        heard, file = stream(open_encoder(name, take.sample_rate_hz, take.channels), take, size)
+        for body in (heard, file):
+            sound, rate = by_others(body, name)
+            assert sound.tobytes() == take.samples
+            assert rate in (None, take.sample_rate_hz)
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_stream_equals_the_file_exactly_where_it_is_said_to(name):
+    heard, file = stream(open_encoder(name, 24_000, 1), murmur())
+    assert (heard == file) is FORMATS[name].stable_stream
+
+
+@pytest.mark.parametrize("name", [name for name in FORMATS if name != "opus"])
+def test_equal_takes_give_equal_files(name):
+    """Ogg wants a random serial number for each stream, so Opus is left out."""
+    take = murmur(0.5, 22_050, 2)
+    assert encode(take, name) == encode(take, name)
+
+
+@pytest.mark.parametrize(("name", "bound_seconds"), [("pcm", 0.02), ("wav", 0.02), ("mulaw", 0.1), ("mp3", 0.12)])
+def test_sound_reaches_a_listener_soon(name, bound_seconds):
+    assert first_sound_after(name) <= bound_seconds
+
+
+@pytest.mark.parametrize(("name", "bound_seconds"), [("aac", 0.12), ("flac", 0.36), ("opus", 0.26)])
+def test_sound_reaches_a_listener_after_the_blocks_of_its_codec(name, bound_seconds):
+    assert first_sound_after(name) <= bound_seconds
+
+
+def first_sound_after(name):
+    """How many seconds of sound must be fed until more than headers is sent."""
+    headers = {"wav": 44, "mp3": 192, "opus": 200, "flac": 100}.get(name, 0)
+    encoder, sent = open_encoder(name, 24_000, 1), b""
+    for count, piece in enumerate(pieces(murmur(1.0).samples, 960), start=1):
+        sent += encoder.feed(piece)
+        if len(sent) > headers:
+            return count * 0.02
+    return np.inf
+
+
+def test_opus_is_a_tenth_of_wav_or_less():
+    take = murmur(5.0)
+    assert len(encode(take, "wav")) >= 10 * len(encode(take, "opus"))
+
+
+def test_a_streamed_wav_has_the_customary_header_for_unknown_length():
+    heard, file = stream(open_encoder("wav", 24_000, 1), murmur(0.1))
+    assert heard[4:8] == heard[40:44] == b"\xff\xff\xff\xff"
+    assert int.from_bytes(file[4:8], "little") == len(file) - 8
+    assert int.from_bytes(file[40:44], "little") == len(file) - 44
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_take_that_is_empty_or_ends_inside_a_sample_makes_no_file(name):
+    with pytest.raises(BadAudio, match="empty"):
+        open_encoder(name, 24_000, 1).finish()
+    encoder = open_encoder(name, 24_000, 2)
+    encoder.feed(b"\0" * 4_803)
+    with pytest.raises(BadAudio, match="inside a sample"):
+        encoder.finish()
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_shortest_take_has_a_file_in_every_format(name):
+    assert encode(Pcm(b"\1\0" * 2, 24_000, 1, 2), name)
+
+
+@pytest.mark.parametrize(("rate", "channels"), [(0, 1), (1_000_000, 1), (24_000, 0), (24_000, 3)])
+def test_a_shape_that_codecs_cannot_take_is_refused(rate, channels):
+    with pytest.raises(BadAudio):
+        open_encoder("mp3", rate, channels)
+
+
+def test_an_unknown_format_is_refused():
+    with pytest.raises(InvalidRequest):
+        open_encoder("midi", 24_000, 1)
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "flac", "wav", "mulaw", "pcm"])
+def test_a_flac_take_is_transcoded_whole(name):
+    take = murmur(0.5)
+    assert seconds(transcode(encode(take, "flac"), name), name, take)[0] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_loud_sound_is_clipped_and_never_wraps_around():
+    square = Pcm(np.tile(np.repeat(np.array([32767, -32768], "<i2"), 40), 200).tobytes(), 44_100, 1, 16_000)
+    sound, rate = by_ffmpeg(encode(square, "opus"), "ogg")
+    again = np.frombuffer(decode(encode(square, "opus")).samples, "<i2")
+    for samples in (sound[:, 0], again):
+        jumps = np.abs(np.diff(samples[rate // 10 : -rate // 10].astype(int)))
+        assert (jumps > 60_000).sum() == 0
+
+
+def test_without_pyav_aac_names_the_command_that_installs_it(monkeypatch):
+    body = encode(murmur(0.1), "aac")
+    monkeypatch.setitem(sys.modules, "av", None)
+    for attempt in (lambda: open_encoder("aac", 24_000, 1), lambda: decode(body)):
+        with pytest.raises(MissingExtra, match=r"pip install 'sayonce\[aac\]'"):
+            attempt()
+
+
+def test_without_the_private_names_of_soundfile_opus_still_encodes(monkeypatch):
+    sndfile = importlib.import_module("sayonce.speech.audio.sndfile")
+
+    class Renamed:
+        SoundFile = sndfile.soundfile.SoundFile
+
+    monkeypatch.setattr(sndfile, "soundfile", Renamed)
+    assert decode(encode(murmur(0.5), "opus")).frames == 12_000
