@@ -1,6 +1,6 @@
 """Compute once, reuse many: look-up, single flight and storing, for any value."""
 
 from sayonce.cache.cache import Answer, Cache, saved_seconds
-from sayonce.cache.flight import Flight, Made
+from sayonce.cache.flight import Flight, Keep, Made
 
-__all__ = ["Answer", "Cache", "Flight", "Made", "saved_seconds"]
+__all__ = ["Answer", "Cache", "Flight", "Keep", "Made", "saved_seconds"]

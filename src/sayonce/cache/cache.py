@@ -15,7 +15,7 @@ from typing import Any, Final, Self
 
 import msgspec
 
-from sayonce.cache.flight import Flight, Made
+from sayonce.cache.flight import Flight, Keep, Made
 from sayonce.cache.guard import Guard
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
@@ -98,6 +98,17 @@ class Cache:
         """
         return digest([self.namespace, document], self.secret)
 
+    @property
+    def store_state(self) -> str:
+        """``none``, ``ok``, or ``failing`` while the breaker keeps the store from being asked."""
+        if self._guard is None:
+            return "none"
+        return "failing" if self._guard.breaker.open else "ok"
+
+    def now(self) -> float:
+        """Return the time by this cache's clock, in seconds since the Unix epoch."""
+        return self._clock()
+
     # -- the way of a request ---------------------------------------------------------------------------------------
 
     def peek(self, key: bytes) -> Entry | None:
@@ -108,18 +119,21 @@ class Cache:
             return None
         return entry
 
-    async def lookup(self, key: bytes) -> Answer | None:
-        """Return the stored entry from memory or from the store, without computing."""
-        entry = self.peek(key)
-        if entry is not None:
-            return Answer(Outcome.HIT, entry, tier=self.memory.name)
-        if self._guard is None:
+    async def lookup(self, key: bytes, policy: Policy = DEFAULT) -> Answer | None:
+        """Return the stored entry from memory or from the store, if the policy lets it answer."""
+        if not policy.reads:
             return None
-        entry = await self._guard.call(partial(self._guard.store.get, key))
-        if entry is None or not self._epochs.current(entry.tags):
+        entry, tier = self.peek(key), self.memory.name
+        if entry is None and self._guard is not None:
+            tier = self._guard.store.name
+            entry = await self._guard.call(partial(self._guard.store.get, key))
+            if entry is not None and self._epochs.current(entry.tags):
+                self.memory.keep(entry)
+            else:
+                entry = None
+        if entry is None or not policy.accepts(entry, self._clock()):
             return None
-        self.memory.keep(entry)
-        return Answer(Outcome.HIT, entry, tier=self._guard.store.name)
+        return Answer(Outcome.HIT, entry, tier=tier)
 
     async def answer(
         self,
@@ -139,11 +153,9 @@ class Cache:
             Exception: what the computation raised before it had begun.
 
         """
-        answer = None
-        if policy.reads:
-            answer = self._accepted(await self.lookup(key), policy)
-        if answer is not None:
-            return answer
+        found = await self.lookup(key, policy)
+        if found is not None:
+            return found
         if policy.only_if_cached:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
         flight = None if policy.no_store else self._under_way(key)
@@ -180,11 +192,6 @@ class Cache:
         if entry is not None and not outcome.computed:
             self.counters["saved_seconds"] += saved_seconds(entry)
 
-    def _accepted(self, answer: Answer | None, policy: Policy) -> Answer | None:
-        if answer is None or answer.entry is None or policy.accepts(answer.entry, self._clock()):
-            return answer
-        return None
-
     # -- flights ----------------------------------------------------------------------------------------------------
 
     def _under_way(self, key: bytes) -> Flight | None:
@@ -195,7 +202,9 @@ class Cache:
     def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy) -> Flight:
         """Start a computation; between the look at ``_flights`` and this there is no await, so one wins."""
         flight = Flight(self._clock(), stamp)
-        if not policy.no_store:
+        if policy.no_store:
+            flight.credit(Outcome.BYPASS, None)
+        else:
             self._flights[key] = flight
         task = asyncio.create_task(self._fly(flight, key, lead, ttl, policy))
         self._tasks.add(task)
@@ -208,15 +217,11 @@ class Cache:
         started = time.perf_counter()
         made = await lead(flight)
         entry = self._entry(key, made, flight, ttl, time.perf_counter() - started)
-        if policy.no_store:
-            flight.credit(Outcome.BYPASS, None)
-            flight.finish(entry)
-        else:
-            await self._keep(flight, entry, memory_only=made.memory_only)
+        await self._keep(flight, entry, Keep.NOWHERE if policy.no_store else made.keep)
 
     async def _found_after_all(self, flight: Flight, key: bytes, policy: Policy) -> bool:
         """Look again after winning: another flight may have landed between the first look and now."""
-        found = self._accepted(await self.lookup(key), policy) if policy.reads else None
+        found = await self.lookup(key, policy)
         if found is None:
             return False
         assert found.entry is not None
@@ -224,13 +229,14 @@ class Cache:
         flight.finish(found.entry)
         return True
 
-    async def _keep(self, flight: Flight, entry: Entry, *, memory_only: bool) -> None:
+    async def _keep(self, flight: Flight, entry: Entry, keep: Keep) -> None:
         """Hand the entry to those who wait, then write it; what was purged meanwhile is not written."""
-        wanted = self._epochs.current(entry.tags) and not flight.discarded
-        if wanted:
+        if flight.discarded or not self._epochs.current(entry.tags):
+            keep = Keep.NOWHERE
+        if keep is not Keep.NOWHERE:
             self.memory.keep(entry)
         flight.finish(entry)
-        if wanted and self._guard is not None and not memory_only:
+        if keep is Keep.EVERYWHERE and self._guard is not None:
             await self._guard.call(partial(self._guard.store.put, entry), size_bytes=len(entry.body))
 
     def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
@@ -263,17 +269,37 @@ class Cache:
     # -- care -------------------------------------------------------------------------------------------------------
 
     async def delete(self, key: bytes) -> bool:
-        """Remove one entry everywhere, also one that is being made; returns whether it was stored."""
-        self._discard_flights([key])
-        there = self.memory.drop(key)
+        """Remove one entry everywhere, also one that is being made; returns whether it was stored.
+
+        Raises:
+            StoreError: the store did not do it; this is for an operator who has to know.
+
+        """
+        there = self._drop(key)
         if self.store is not None:
             there = await self.store.delete(key) or there
         return there
 
-    async def purge(self, tag: str) -> None:
-        """Outdate every entry of a tag, also those whose computation is under way."""
-        target = self.store or self.memory
-        self._epochs.learn({tag: await target.bump(tag)})
+    async def discard(self, key: bytes) -> None:
+        """Remove one entry where it can be removed now; a store that does not answer is left as it is."""
+        self._drop(key)
+        if self._guard is not None:
+            await self._guard.call(partial(self._guard.store.delete, key))
+
+    def _drop(self, key: bytes) -> bool:
+        self._discard_flights([key])
+        return self.memory.drop(key)
+
+    async def purge(self, tag: str) -> int:
+        """Outdate every entry of a tag, also those whose computation is under way; returns the tag's new epoch.
+
+        Raises:
+            StoreError: the store did not do it.
+
+        """
+        epoch = await (self.store or self.memory).bump(tag)
+        self._epochs.learn({tag: epoch})
+        return epoch
 
     async def clear(self) -> int:
         """Remove every entry, also those being made; returns how many the store held."""
@@ -335,7 +361,10 @@ class Cache:
         counted = dict(self.counters)
         changes = ((name, value - self._flushed.get(name, 0)) for name, value in counted.items())
         deltas = {name: change for name, change in changes if change}
-        if deltas and await self._guard.call(partial(self._written, deltas)):
+        if not deltas:
+            return
+        written = await self._guard.call(partial(self._written, deltas))
+        if written:
             self._flushed = counted
 
     async def _written(self, deltas: dict[str, float]) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from enum import Enum, auto
 from typing import Any
 
 import msgspec
@@ -17,12 +18,19 @@ from sayonce.core.epochs import Stamp
 from sayonce.core.outcome import Outcome
 
 
+class Keep(Enum):
+    """Where a computed value is kept."""
+
+    EVERYWHERE = auto()
+    MEMORY = auto()  # cheaper to derive again than to keep in a shared store
+    NOWHERE = auto()
+
+
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """What a computation made.
 
     ``parent`` is the entry that it was derived from alone: it then shares the parent's age, expiry and tags.
-    ``memory_only`` is for what is cheaper to derive again than to keep in a shared store. ``compute_seconds`` None
-    means the time that the whole computation took.
+    ``compute_seconds`` None means the time that the whole computation took.
     """
 
     body: bytes
@@ -30,7 +38,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     about: dict[str, Any] = {}
     compute_seconds: float | None = None
     parent: Entry | None = None
-    memory_only: bool = False
+    keep: Keep = Keep.EVERYWHERE
 
 
 class Flight:

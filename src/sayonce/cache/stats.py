@@ -1,0 +1,41 @@
+"""What an operator asks first: how much is kept, how often it is used, and what that saved."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sayonce.cache.cache import Cache
+from sayonce.core.outcome import Outcome
+from sayonce.stores.base import Store
+
+_ANSWERS = tuple(outcome.value for outcome in Outcome if outcome is not Outcome.FAILED)
+
+
+async def collect(cache: Cache) -> dict[str, Any]:
+    """Return the figures of a cache's tiers, of this process, and of the store's whole life.
+
+    Raises:
+        StoreError: the store did not answer.
+
+    """
+    figures: dict[str, Any] = {
+        "memory": await _tier(cache.memory),
+        "process": summary(dict(cache.counters)),
+        "state": cache.store_state,
+    }
+    if cache.store is not None:
+        figures["store"] = await _tier(cache.store)
+        figures["lifetime"] = summary(await cache.store.totals())
+    return figures
+
+
+def summary(counters: dict[str, float]) -> dict[str, Any]:
+    """Return the counters with the requests they add up to and the share of them that cost no computing."""
+    requests = sum(counters.get(name, 0) for name in _ANSWERS)
+    reused = counters.get(Outcome.HIT, 0) + counters.get(Outcome.JOINED, 0)
+    return {"requests": requests, "hit_rate": reused / requests if requests else None, **counters}
+
+
+async def _tier(store: Store) -> dict[str, Any]:
+    stats = await store.stats()
+    return {"name": store.name, "entries": stats.entries, "used_bytes": stats.used_bytes, "max_bytes": stats.max_bytes}

@@ -1,0 +1,228 @@
+"""Settings: a TOML file, then the environment, then the command line; each wrong one is named with its place."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from sayonce.errors import ConfigError
+
+DEFAULT_FILE: Final = "sayonce.toml"
+ENVIRONMENT_PREFIX: Final = "SAYONCE_"
+
+_DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
+_BYTE_UNITS: Final = {
+    "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
+}  # fmt: skip
+_QUANTITY: Final = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+
+
+class Duration(timedelta):
+    """A length of time, written as ``24h``, ``7d``, ``30m``, ``1.5s`` or a number of seconds."""
+
+
+class ByteSize(int):
+    """A number of bytes, written as ``256 MB``, ``2 GiB`` or a number."""
+
+
+class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ServerSettings(_Section, frozen=True):
+    host: str = "127.0.0.1"
+    port: int = 8080
+    workers: int = 1
+    engine: str | None = None
+    max_body_bytes: ByteSize = ByteSize(1_000_000)
+    request_timeout: Duration = Duration(seconds=120)
+    shutdown_timeout: Duration = Duration(seconds=30)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.port <= 65535:  # noqa: PLR2004 (TCP's range)
+            raise ValueError("port must be between 0 and 65535")
+        if self.workers < 1:
+            raise ValueError("workers must be at least 1")
+
+
+class StoreSettings(_Section, frozen=True):
+    url: str | None = None
+    ttl: Duration = Duration(hours=24)
+    max_bytes: ByteSize = ByteSize(2_000_000_000)
+    budget_ms: float = 50.0
+    namespace: str = ""
+
+    def __post_init__(self) -> None:
+        if self.budget_ms <= 0:
+            raise ValueError("budget_ms must be more than 0")
+        if self.ttl.total_seconds() <= 0:
+            raise ValueError("ttl must be more than 0")
+
+
+class MemorySettings(_Section, frozen=True):
+    max_bytes: ByteSize = ByteSize(256_000_000)
+
+
+class AudioSettings(_Section, frozen=True):
+    take: Literal["flac", "opus", "as-is"] = "flac"
+
+
+class SecuritySettings(_Section, frozen=True):
+    key_secret: str | None = None
+    key_secret_file: str | None = None
+    api_keys_file: str | None = None
+
+    def __repr__(self) -> str:
+        return f"SecuritySettings(key_secret_file={self.key_secret_file!r}, api_keys_file={self.api_keys_file!r})"
+
+
+class Settings(_Section, frozen=True):
+    """Everything that can be configured; ``engines`` holds each engine's own section as written."""
+
+    server: ServerSettings = ServerSettings()
+    store: StoreSettings = StoreSettings()
+    memory: MemorySettings = MemorySettings()
+    audio: AudioSettings = AudioSettings()
+    security: SecuritySettings = SecuritySettings()
+    engines: dict[str, dict[str, Any]] = {}
+
+    @property
+    def store_url(self) -> str:
+        return self.store.url or default_store_url()
+
+    def key_secret(self) -> bytes:
+        """Return the secret for digests and seals, empty when none is configured.
+
+        Raises:
+            ConfigError: the file cannot be read, or is empty.
+
+        """
+        if self.security.key_secret is not None:
+            return self.security.key_secret.encode()
+        if self.security.key_secret_file is None:
+            return b""
+        secret = read_file(self.security.key_secret_file, "security.key_secret_file").strip()
+        if not secret:
+            raise ConfigError(f"security.key_secret_file: {self.security.key_secret_file} is empty")
+        return secret
+
+
+def default_store_url() -> str:
+    """Return the URL of the SQLite file in the user's cache directory."""
+    cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return f"sqlite:///{Path(cache_home) / 'sayonce' / 'clips.db'}"
+
+
+def read_file(path: str, setting: str) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None
+
+
+def load_settings(
+    path: str | None = None, *, environment: Mapping[str, str] | None = None, overrides: Mapping[str, Any] | None = None
+) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: the TOML file; ``sayonce.toml`` in the working directory when left out and there.
+        environment: ``SAYONCE_…`` variables, ``__`` between levels; the process's own when left out.
+        overrides: what the command line gave, by dotted name; None values are skipped.
+
+    Raises:
+        ConfigError: naming the file or variable, the key, and what would be right.
+
+    """
+    layers = _Layers()
+    if path is not None or Path(DEFAULT_FILE).exists():
+        layers.add_file(path or DEFAULT_FILE)
+    layers.add_environment(os.environ if environment is None else environment)
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            layers.set(name.split("."), value, f"--{name.rpartition('.')[2]}")
+    return layers.settings()
+
+
+class _Layers:
+    """Settings on top of one another, each remembering where it came from."""
+
+    def __init__(self) -> None:
+        self._tree: dict[str, Any] = {}
+        self._origins: dict[str, str] = {}
+
+    def add_file(self, path: str) -> None:
+        try:
+            tree = tomllib.loads(read_file(path, "--config").decode())
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise ConfigError(f"{path}: not TOML: {error}") from None
+        if "key_secret" in tree.get("security", {}):
+            raise ConfigError(
+                f"{path}: security.key_secret: a secret does not belong in this file; use security.key_secret_file, or "
+                f"{ENVIRONMENT_PREFIX}SECURITY__KEY_SECRET in the environment"
+            )
+        self._tree = tree
+        self._origins[""] = path
+
+    def add_environment(self, environment: Mapping[str, str]) -> None:
+        for variable, value in environment.items():
+            if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
+                self.set(variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value, variable)
+
+    def set(self, names: list[str], value: Any, origin: str) -> None:
+        section = self._tree
+        for name in names[:-1]:
+            section = section.setdefault(name, {})
+            if not isinstance(section, dict):
+                raise ConfigError(f"{origin}: {name} is a setting, not a section")
+        section[names[-1]] = value
+        self._origins[".".join(names)] = origin
+
+    def settings(self) -> Settings:
+        try:
+            return msgspec.convert(self._tree, Settings, strict=False, dec_hook=_quantity)
+        except msgspec.ValidationError as error:
+            raise ConfigError(self._explain(str(error))) from None
+
+    def _explain(self, message: str) -> str:
+        """Put the place before msgspec's message, whose own form is ``what is wrong - at `$.store.ttl` ``."""
+        what, _, where = message.partition(" - at `$")
+        key = where.rstrip("`").lstrip(".")
+        origin = next((self._origins[name] for name in (key, _unknown_key(key, what)) if name in self._origins), None)
+        place = origin or self._origins.get("", "settings")
+        return f"{place}: {key}: {what}{_choices(key, what)}" if key else f"{place}: {what}{_choices(key, what)}"
+
+
+def _unknown_key(section: str, what: str) -> str:
+    found = re.search(r"unknown field `(.+?)`", what)
+    return ".".join(filter(None, (section, found.group(1)))) if found else section
+
+
+def _choices(section: str, what: str) -> str:
+    if "unknown field" not in what:
+        return ""
+    struct = next((field.type for field in msgspec.structs.fields(Settings) if field.name == section), Settings)
+    return f"; there is: {', '.join(field.name for field in msgspec.structs.fields(struct))}"
+
+
+def _quantity(kind: type, value: Any) -> Any:
+    if kind is Duration:
+        return Duration(seconds=_parse(value, _DURATION_UNITS, "s", "24h, 7d, 30m, 15s or a number of seconds"))
+    if kind is ByteSize:
+        return ByteSize(_parse(value, _BYTE_UNITS, "b", "256 MB, 2 GiB or a number of bytes"))
+    raise NotImplementedError(kind)
+
+
+def _parse(value: Any, units: Mapping[str, float], default: str, wanted: str) -> float:
+    found = _QUANTITY.fullmatch(str(value))
+    unit = (found.group(2).lower() or default) if found else ""
+    if found is None or unit not in units:
+        raise ValueError(f"{value!r} is not {wanted}")
+    return float(found.group(1)) * units[unit]

@@ -1,0 +1,164 @@
+"""The routes beside speech: lists, health, statistics, explain and purge."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sayonce.core.key import DIGEST_BYTES
+from sayonce.errors import InvalidRequest
+from sayonce.gateway.access import Access
+from sayonce.gateway.http import as_object, check_json, read_body
+from sayonce.cache import stats
+from sayonce.speech import explain
+from sayonce.speech.engines.base import Engine
+from sayonce.speech.identity import TAGS
+from sayonce.speech.request import parse_json, parse_request
+from sayonce.speech.synthesis import Plan, Synthesizer
+
+
+class Admin:
+    """Everything of the gateway that is not hot."""
+
+    def __init__(self, synthesizer: Synthesizer, access: Access, max_body_bytes: int) -> None:
+        self._max_body_bytes = max_body_bytes
+        self._synthesizer = synthesizer
+        self._cache = synthesizer.cache
+        self._access = access
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/models", self.models),
+            Route("/v1/audio/voices", self.voices),
+            Route("/health/live", self.live),
+            Route("/health/ready", self.ready),
+            Route("/v1/cache/stats", self.stats),
+            Route("/v1/cache/explain", self.explain, methods=["POST"]),
+            Route("/v1/cache/purge", self.purge, methods=["POST"]),
+        ]
+
+    async def models(self, request: Request) -> Response:
+        self._access.authorise(request.scope["headers"])
+        models = self._synthesizer.catalogue.models
+        data = [{"id": m, "object": "model", "created": 0, "owned_by": engine.kind} for m, engine in models.items()]
+        return _json({"object": "list", "data": data})
+
+    async def voices(self, request: Request) -> Response:
+        self._access.authorise(request.scope["headers"])
+        engines = self._synthesizer.catalogue.engines
+        data = [
+            {
+                "id": voice.id,
+                "object": "voice",
+                "model": engine.name,
+                "language": voice.language,
+                "name": voice.description,
+            }
+            for engine in engines
+            for voice in engine.voices()
+        ]
+        return _json({"object": "list", "data": data})
+
+    async def live(self, _: Request) -> Response:
+        return _json({"status": "live"})
+
+    async def ready(self, _: Request) -> Response:
+        """Ready is being able to answer: an engine that can speak. Store trouble alone changes nothing."""
+        engines = {engine.name: _state(engine) for engine in self._synthesizer.catalogue.engines}
+        states = set(engines.values())
+        status = next(state for state in ("ready", "loading", "failed") if state in states)
+        body = {"status": status, "engines": engines, "store": self._cache.store_state}
+        return _json(body, 200 if status == "ready" else 503)
+
+    async def stats(self, request: Request) -> Response:
+        self._access.authorise_admin(request.scope["headers"])
+        return _json(await stats.collect(self._cache))
+
+    async def explain(self, request: Request) -> Response:
+        """Explain a request, or ``{"request": …, "other": …}``; without another, against the nearest recent take."""
+        caller = self._access.authorise(request.scope["headers"])
+        fields = await self._fields(request)
+        asked = as_object(fields["request"]) if "request" in fields else fields
+        plan = self._plan(asked, caller.tenant)
+        answer = explain.manifest(self._synthesizer, plan)
+        answer["stored"] = {"take": await self._tier(plan.take_key), "clip": await self._tier(plan.clip_key)}
+        if "other" in fields:
+            other = self._plan(as_object(fields["other"]), caller.tenant)
+            found = explain.manifest(self._synthesizer, other)
+            answer["differences"] = explain.differences(answer["document"], found["document"])
+        else:
+            answer["nearest"] = self._nearest(plan.take_key, answer["document"])
+        return _json(answer)
+
+    async def purge(self, request: Request) -> Response:
+        """Remove one key, one tag, or everything: ``{"key": …}``, ``{"tag": "voice=alice"}`` or ``{"all": true}``."""
+        self._access.authorise_admin(request.scope["headers"])
+        fields = await self._fields(request)
+        if len(fields) != 1:
+            raise InvalidRequest('the body must have exactly one of "key", "tag" and "all"')
+        [(what, value)] = fields.items()
+        if what == "key":
+            return _json({"removed": await self._synthesizer.forget(parse_digest(value))})
+        if what == "tag":
+            return _json({"epoch": await self._cache.purge(check_tag(value))})
+        if what == "all" and value is True:
+            return _json({"removed": await self._cache.clear()})
+        raise InvalidRequest('the body must be {"key": …}, {"tag": "voice=alice"} or {"all": true}', param=what)
+
+    def _plan(self, fields: dict[str, Any], tenant: str) -> Plan:
+        return self._synthesizer.plan(parse_request(fields, self._synthesizer.catalogue), tenant)
+
+    def _nearest(self, key: bytes, document: dict[str, Any]) -> list[explain.Difference] | None:
+        recent = self._synthesizer.recent
+        others = [each for other, each in recent if other != key and each["tenant"] == document["tenant"]]
+        return explain.nearest(document, others)
+
+    async def _tier(self, key: bytes) -> str | None:
+        found = await self._cache.lookup(key)
+        return found.tier if found is not None else None
+
+    async def _fields(self, request: Request) -> dict[str, Any]:
+        check_json(request.scope)
+        return parse_json(await read_body(request.scope, request.receive, self._max_body_bytes))
+
+
+def parse_digest(value: Any) -> bytes:
+    """Read a key in hexadecimal.
+
+    Raises:
+        InvalidRequest: it is not one.
+
+    """
+    try:
+        digest = bytes.fromhex(value)
+    except (TypeError, ValueError):
+        digest = b""
+    if len(digest) != DIGEST_BYTES:
+        raise InvalidRequest("'key' must be 64 hexadecimal digits, as in X-Sayonce-Key", param="key")
+    return digest
+
+
+def check_tag(value: Any) -> str:
+    """Check a tag's form.
+
+    Raises:
+        InvalidRequest: it is not ``name=value`` with a name that entries carry.
+
+    """
+    if type(value) is not str or value.partition("=")[0] not in TAGS or "=" not in value:
+        raise InvalidRequest(f"'tag' must be one of {', '.join(f'{name}=…' for name in TAGS)}", param="tag")
+    return value
+
+
+def _state(engine: Engine) -> str:
+    if not engine.ready.is_set():
+        return "loading"
+    return "ready" if engine.failed is None else "failed"
+
+
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -1,0 +1,104 @@
+"""The gateway as one ASGI application: the hot route first, everything else through Starlette."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from sayonce.config import Settings, load_settings
+from sayonce.errors import EngineError, SayonceError
+from sayonce.gateway import openapi
+from sayonce.gateway.access import Access, load_access
+from sayonce.gateway.admin import Admin
+from sayonce.gateway.http import Receive, Scope, Send, error_body, send_error
+from sayonce.gateway.speech import SpeechEndpoint
+from sayonce.speech.service import Service
+from sayonce.stores.base import StoreError
+
+SPEECH_PATH = "/v1/audio/speech"
+
+
+class Gateway:
+    """The ASGI application of a service."""
+
+    def __init__(self, service: Service, access: Access) -> None:
+        server = service.settings.server
+        self._service = service
+        self._speech = SpeechEndpoint(
+            service.synthesizer,
+            access,
+            max_body_bytes=server.max_body_bytes,
+            request_timeout_seconds=server.request_timeout.total_seconds(),
+        )
+        self._others = Starlette(
+            routes=[*Admin(service.synthesizer, access, server.max_body_bytes).routes(), *_documents()],
+            exception_handlers={
+                SayonceError: _on_error, StoreError: _on_store_error, HTTPException: _on_http_error,
+            },
+            lifespan=self._lifespan,
+        )  # fmt: skip
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == SPEECH_PATH:
+            if scope["method"] == "POST":
+                await self._speech(scope, receive, send)
+            else:
+                await send_error(send, MethodNotAllowed("this path takes POST"))
+            return
+        await self._others(scope, receive, send)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        async with self._service:
+            yield
+
+
+class MethodNotAllowed(SayonceError):
+    status = 405
+    kind = "invalid_request_error"
+    code = "method_not_allowed"
+
+
+def create_app(settings: Settings | None = None) -> Gateway:
+    """Build the application from settings, by default from the file and the environment.
+
+    Raises:
+        ConfigError: something in the settings is wrong.
+
+    """
+    settings = settings or load_settings()
+    access = load_access(settings)
+    return Gateway(Service(settings), access)
+
+
+def _documents() -> list[Route]:
+    async def description(_: Request) -> Response:
+        return JSONResponse(openapi.description())
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(openapi.page())
+
+    return [Route("/openapi.json", description), Route("/docs", page)]
+
+
+async def _on_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, SayonceError)
+    return JSONResponse(error_body(error), error.status)
+
+
+async def _on_store_error(_: Request, error: Exception) -> Response:
+    failed = EngineError(f"the store did not do it: {error}")
+    return JSONResponse(error_body(failed), 503)
+
+
+async def _on_http_error(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
+    body = {"message": error.detail, "type": "invalid_request_error", "param": None, "code": code}
+    return JSONResponse({"error": body}, error.status_code, error.headers)

@@ -1,0 +1,121 @@
+"""Small pieces of HTTP over plain ASGI, shared by the routes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
+
+import msgspec
+
+from sayonce.errors import EngineBusy, InvalidRequest, SayonceError, TooLarge, UnsupportedMedia
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+log = logging.getLogger("sayonce.gateway")
+
+
+class Disconnected(Exception):
+    """The client left before it had sent its request."""
+
+
+def header(scope: Scope, name: bytes) -> bytes | None:
+    """Return a request header by its lower-case name."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value)
+    return None
+
+
+async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    """Read a request's body.
+
+    Raises:
+        TooLarge: it is longer than ``max_bytes``; noticed before the whole has come.
+
+    """
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdigit() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) > max_bytes:
+            raise _too_large(max_bytes)
+        return body
+    return await _read_rest(message, receive, max_bytes)
+
+
+async def _read_rest(message: MutableMapping[str, Any], receive: Receive, max_bytes: int) -> bytes:
+    chunks, total = [], 0
+    while True:
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        chunks.append(message.get("body", b""))
+        total += len(chunks[-1])
+        if total > max_bytes:
+            raise _too_large(max_bytes)
+        if not message.get("more_body"):
+            return b"".join(chunks)
+        message = await receive()
+
+
+def check_json(scope: Scope) -> None:
+    """Check that the body is declared as JSON, or not declared at all.
+
+    Raises:
+        UnsupportedMedia: it is declared as something else.
+
+    """
+    declared = header(scope, b"content-type")
+    if declared is None or declared.startswith(b"application/json"):
+        return
+    kind = declared.split(b";")[0].strip().lower().decode("latin-1")
+    if kind != "application/json" and not kind.endswith("+json"):
+        raise UnsupportedMedia(f"the body must be application/json, not {kind}", param="Content-Type")
+
+
+async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:
+    headers.append((b"content-length", str(len(body)).encode()))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def send_json(send: Send, value: Any, status: int = 200, headers: Headers | None = None) -> None:
+    body = msgspec.json.encode(value)
+    await send_whole(send, status, [(b"content-type", b"application/json"), *(headers or [])], body)
+
+
+async def send_error(send: Send, error: SayonceError) -> None:
+    """Answer with an error in OpenAI's form."""
+    headers: Headers = []
+    if isinstance(error, EngineBusy):
+        headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
+    if error.status == 401:  # noqa: PLR2004 (RFC 9110 section 15.5.2)
+        headers.append((b"www-authenticate", b"Bearer"))
+    await send_json(send, error_body(error), error.status, headers)
+
+
+def error_body(error: SayonceError) -> dict[str, Any]:
+    return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
+
+
+def as_sayonce_error(error: BaseException) -> SayonceError:
+    """Return an error that a client may see; one that we did not foresee is logged, and its text stays with us."""
+    if isinstance(error, SayonceError):
+        return error
+    log.error("unexpected failure", exc_info=error)
+    return SayonceError("internal error; the server's log has it")
+
+
+def as_object(value: Any) -> dict[str, Any]:
+    if type(value) is not dict:
+        raise InvalidRequest("the body must be a JSON object")
+    return value
+
+
+def _too_large(max_bytes: int) -> TooLarge:
+    return TooLarge(f"the request is larger than {max_bytes} bytes, the limit set by server.max_body_bytes")

@@ -1,0 +1,187 @@
+"""``POST /v1/audio/speech``: authorise → parse → key → answer, from memory without waiting for anything."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from typing import Any, Final
+
+import msgspec
+
+from sayonce.cache import Answer, Cache, saved_seconds
+from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
+from sayonce.core.envelope import Entry
+from sayonce.core.outcome import Outcome
+from sayonce.errors import EngineTimeout, SayonceError
+from sayonce.gateway.access import Access
+from sayonce.gateway.http import (
+    Disconnected,
+    Headers,
+    Receive,
+    Scope,
+    Send,
+    as_sayonce_error,
+    check_json,
+    error_body,
+    header,
+    log,
+    read_body,
+    send_error,
+    send_whole,
+)
+from sayonce.speech.request import parse_json, parse_request
+from sayonce.speech.synthesis import Plan, Synthesizer
+
+_SSE_SLICE_BYTES: Final = 24_576
+"""Audio bytes in one event, a multiple of 3 so that base64 needs no padding within a clip."""
+
+
+class SpeechEndpoint:
+    """The route that everything else exists for, as a plain ASGI application."""
+
+    def __init__(
+        self, synthesizer: Synthesizer, access: Access, *, max_body_bytes: int, request_timeout_seconds: float
+    ) -> None:
+        self._synthesizer = synthesizer
+        self._cache: Cache = synthesizer.cache
+        self._access = access
+        self._max_body_bytes = max_body_bytes
+        self._timeout_seconds = request_timeout_seconds
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            caller = self._access.authorise(scope["headers"])
+            check_json(scope)
+            control = header(scope, b"cache-control")
+            policy = DEFAULT if control is None else parse_cache_control(control.decode("latin-1"))
+            body = await read_body(scope, receive, self._max_body_bytes)
+            plan = self.plan(body, caller.tenant)
+            entry = self._cache.peek(plan.clip_key) if policy is DEFAULT else None
+            if entry is not None:
+                answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
+            else:
+                answer = await self._answer(plan, policy)
+        except SayonceError as error:
+            self._cache.counters["refused requests" if error.status < 500 else "failed"] += 1  # noqa: PLR2004
+            await send_error(send, error)
+            return
+        except Disconnected:
+            return
+        if await self._send(scope, send, plan, answer):
+            self._cache.record(answer.outcome, answer.entry or (answer.flight and answer.flight.entry))
+        else:
+            self._cache.counters[Outcome.FAILED.value] += 1
+
+    def plan(self, body: bytes, tenant: str) -> Plan:
+        """Return the request in a body with its keys."""
+        synthesizer = self._synthesizer
+        return synthesizer.plan(parse_request(parse_json(body), synthesizer.catalogue), tenant)
+
+    async def _answer(self, plan: Plan, policy: Policy) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._synthesizer.speak(plan, policy)
+        except TimeoutError:
+            limit = f"{self._timeout_seconds:g} s, the limit set by server.request_timeout"
+            raise EngineTimeout(f"nothing could be heard within {limit}") from None
+        except SayonceError:
+            raise
+        except Exception as error:
+            raise as_sayonce_error(error) from None
+
+    async def _send(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> bool:
+        """Send the clip and return whether all of it was there to send."""
+        now = self._cache.now()
+        if plan.request.sse:
+            return await _send_stream(send, _headers(plan, answer, now, b"text/event-stream"), _events(answer))
+        if answer.entry is None and scope.get("http_version") != "1.0":
+            assert answer.flight is not None
+            return await _send_stream(send, _headers(plan, answer, now), answer.flight.chunks())
+        # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
+        try:
+            entry = await answer.result()
+        except SayonceError as error:
+            await send_error(send, error)
+            return False
+        await send_whole(send, 200, _headers(plan, answer, now), entry.body)
+        return True
+
+
+async def _send_stream(send: Send, headers: Headers, chunks: AsyncIterator[bytes]) -> bool:
+    """Send chunks as they come; after a failure the body is left unfinished, and the server cuts the connection."""
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    try:
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    except SayonceError as error:
+        log.warning("a clip broke off while it was sent: %s", error.message)
+        return False
+    await send({"type": "http.response.body", "body": b""})
+    return True
+
+
+async def _events(answer: Answer) -> AsyncIterator[bytes]:
+    """Yield the clip as OpenAI's server-sent events; an error becomes an event before the stream breaks off."""
+    try:
+        async for chunk in _audio(answer):
+            yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
+    except SayonceError as error:
+        yield _event({"type": "error", **error_body(error)})
+        raise
+    yield _event({"type": "speech.audio.done", "usage": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}})
+
+
+async def _audio(answer: Answer) -> AsyncIterator[bytes]:
+    if answer.entry is None:
+        assert answer.flight is not None
+        async for chunk in answer.flight.chunks():
+            yield chunk
+        return
+    body = answer.entry.body
+    for start in range(0, len(body), _SSE_SLICE_BYTES):
+        yield body[start : start + _SSE_SLICE_BYTES]
+
+
+def _event(data: dict[str, Any]) -> bytes:
+    return b"data: %b\n\n" % msgspec.json.encode(data)
+
+
+def _headers(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None) -> Headers:
+    """Everything but ``Content-Length``."""
+    source = answer.flight if answer.entry is None else answer.entry
+    entry = answer.entry or (answer.flight and answer.flight.entry)
+    assert source is not None
+    audio_type = entry.media_type if entry is not None else source.head
+    headers: Headers = [
+        (b"content-type", media_type or audio_type.encode()),
+        (b"cache-status", _cache_status(answer)),
+        (b"etag", _etag(plan, source.created, whole=entry is not None)),
+        (b"x-sayonce-key", plan.take_key.hex().encode()),
+    ]
+    if entry is not None:
+        headers.append((b"x-sayonce-compute-ms", b"%.1f" % (1000 * saved_seconds(entry))))
+    if answer.outcome is Outcome.HIT:
+        headers.append((b"age", b"%d" % max(0, now - source.created)))
+    return headers
+
+
+def _etag(plan: Plan, created: float, *, whole: bool) -> bytes:
+    """Name the clip by its key and the moment of its take; weak where a stream's header differs from the file's."""
+    audio_format = plan.request.format
+    tag = b'"%b-%x"' % (plan.clip_key[:16].hex().encode(), int(created * 1000))
+    return tag if whole or audio_format.stable_stream else b"W/" + tag
+
+
+def _cache_status(answer: Answer) -> bytes:
+    """RFC 9211."""
+    if answer.outcome is Outcome.HIT:
+        return b"sayonce; hit; detail=%b" % (answer.tier or "").encode()
+    return _FORWARDED[answer.outcome]
+
+
+_FORWARDED: Final = {
+    Outcome.LED: b"sayonce; fwd=miss; stored",
+    Outcome.JOINED: b"sayonce; fwd=miss; collapsed",
+    Outcome.BYPASS: b"sayonce; fwd=bypass",
+}

@@ -1,0 +1,54 @@
+"""What makes two requests the same sound: the document that becomes the key."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from sayonce.core.key import Digest, derive
+from sayonce.speech.audio.formats import Format
+from sayonce.speech.request import SpeechRequest
+
+SCHEMA: Final = 1
+"""Raised when the document's own form changes."""
+
+DERIVATION: Final = 1
+"""Raised when an encoder's settings change, so that older derivatives are made anew."""
+
+
+def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the canonical document of a request's take; ``engine_identity`` is its engine's ``identity()``.
+
+    Everything that can change the waveform is in it, defaults filled in and tolerances applied; the response format is
+    not, since every format is derived from one take.
+    """
+    engine, utterance = request.engine, request.utterance
+    unheard = engine.unheard
+    parameters = utterance.parameters
+    if unheard:
+        parameters = {name: value for name, value in parameters.items() if name not in unheard}
+    return {
+        "schema": SCHEMA,
+        "tenant": tenant,
+        "engine": engine_identity,
+        "model": utterance.model,
+        "voice": utterance.voice,
+        "text": engine.canonical_text(utterance.text, utterance.voice, utterance.parameters),
+        "parameters": parameters,
+        "take": take,
+    }
+
+
+def derivative(take_key: bytes, audio_format: Format) -> Digest:
+    """Return the key of a take in another format."""
+    return derive(take_key, {"derivation": DERIVATION, "format": audio_format.name})
+
+
+TAGS: Final = ("tenant", "engine", "model", "voice")
+
+
+def tags(request: SpeechRequest, tenant: str) -> tuple[str, ...]:
+    """Return the names under which a take can be purged."""
+    utterance = request.utterance
+    values = (tenant, request.engine.name, utterance.model, utterance.voice)
+    return tuple(f"{name}={value}" for name, value in zip(TAGS, values, strict=True))

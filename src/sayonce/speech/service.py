@@ -1,0 +1,91 @@
+"""Put the parts together as the settings say: a store, a cache, engines, and the synthesizer over them."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from typing import Any, Final, Self
+
+from sayonce.cache import Cache
+from sayonce.config import Settings
+from sayonce.core.envelope import Sealer
+from sayonce.core.key import Secret
+from sayonce.errors import ConfigError, MissingExtra
+from sayonce.speech.engines import KINDS, Engine, build_engine
+from sayonce.speech.request import Catalogue
+from sayonce.speech.synthesis import Synthesizer
+from sayonce.stores import open_store
+from sayonce.stores.memory import MemoryStore
+
+_EMBEDDED: Final = {"hibari": "hibari", "espeak": "espeakng_loader"}
+"""Engines that need no configuration, by the module whose presence makes them available; the first is the default."""
+
+
+class Service:
+    """A cache and a synthesizer over the engines; an async context manager that opens, loads and closes them."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.cache = build_cache(settings)
+        self.synthesizer = Synthesizer(self.cache, Catalogue(build_engines(settings)), take=settings.audio.take)
+
+    async def __aenter__(self) -> Self:
+        await self.cache.open()
+        self.synthesizer.load()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.synthesizer.close()
+        await self.cache.close()
+
+
+def build_cache(settings: Settings) -> Cache:
+    """Return the cache that the settings describe, not yet opened.
+
+    Raises:
+        ConfigError: the store's URL is wrong, or the secret cannot be read.
+
+    """
+    secret = Secret(settings.key_secret())
+    budget_seconds = settings.store.budget_ms / 1000
+    return Cache(
+        open_store(
+            settings.store_url,
+            sealer=Sealer(secret),
+            clock=time.time,
+            max_bytes=settings.store.max_bytes,
+            budget_seconds=budget_seconds,
+        ),
+        memory=MemoryStore(settings.memory.max_bytes),
+        secret=secret,
+        namespace=settings.store.namespace,
+        ttl=settings.store.ttl,
+        budget_seconds=budget_seconds,
+    )
+
+
+def build_engines(settings: Settings) -> list[Engine]:
+    """Return the engines to serve: the one that ``server.engine`` names, else all configured, else the embedded ones.
+
+    Raises:
+        ConfigError: an engine's section is wrong, or there is no such engine.
+        MissingExtra: there is none to serve.
+
+    """
+    sections = _sections(settings)
+    if not sections:
+        raise MissingExtra("the embedded voice", "voice")
+    return [build_engine(name, options) for name, options in sections.items()]
+
+
+def _sections(settings: Settings) -> dict[str, dict[str, Any]]:
+    chosen = settings.server.engine
+    if chosen is None:
+        installed = [kind for kind, module in _EMBEDDED.items() if importlib.util.find_spec(module)]
+        return settings.engines or {kind: {"kind": kind} for kind in installed}
+    if chosen in settings.engines:
+        return {chosen: settings.engines[chosen]}
+    if chosen in KINDS:
+        return {chosen: {"kind": chosen}}
+    known = ", ".join(sorted({*settings.engines, *KINDS}))
+    raise ConfigError(f"there is no engine {chosen!r}; there is: {known}")

@@ -1,0 +1,241 @@
+"""From a request to its sound: one take for each utterance, and every format derived from it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from functools import partial
+from typing import Any, Final, Literal
+
+import msgspec
+
+from sayonce.cache import Answer, Cache, Flight, Keep, Made
+from sayonce.core.decision import DEFAULT, Policy
+from sayonce.core.envelope import Entry
+from sayonce.core.key import Digest
+from sayonce.core.outcome import Outcome
+from sayonce.errors import BadAudio, EngineTimeout, NotCached
+from sayonce.speech import identity
+from sayonce.speech.audio import FORMATS, Format, content_type, decode, open_encoder
+from sayonce.speech.engines.base import AudioStart, Engine
+from sayonce.speech.engines.pool import Places
+from sayonce.speech.request import Catalogue, SpeechRequest
+
+TakeForm = Literal["flac", "opus", "as-is"]
+PCM: Final = "audio/pcm"
+_RECENT_TAKES: Final = 256
+_MAX_TAKE_BYTES: Final = 256_000_000
+"""About 90 minutes at 24 kHz; an engine that goes on beyond it is taken for broken."""
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A request with its identity: the key of its take, and of the clip in the format asked for."""
+
+    request: SpeechRequest
+    tenant: str
+    take_key: Digest
+    clip_key: Digest
+
+
+class Synthesizer:
+    """Answers speech requests from the cache, or from the engines that the catalogue names."""
+
+    def __init__(
+        self, cache: Cache, catalogue: Catalogue, *, take: TakeForm = "flac", engine_timeout_seconds: float = 300.0
+    ) -> None:
+        self.cache = cache
+        self.catalogue = catalogue
+        self.take: TakeForm = take
+        self._timeout_seconds = engine_timeout_seconds
+        self.places = {engine.name: Places(engine.concurrency, engine.queue) for engine in catalogue.engines}
+        self.recent: deque[tuple[Digest, dict[str, Any]]] = deque(maxlen=_RECENT_TAKES)
+        """Keys and documents of the newest takes, in this process's memory alone, for ``explain``."""
+        self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
+        self._loading: set[asyncio.Task[None]] = set()
+
+    def plan(self, request: SpeechRequest, tenant: str = "") -> Plan:
+        """Return the request with its keys: pure, and the greater part of what a hit costs."""
+        take_key = self.cache.key(self.document(request, tenant))
+        own = request.format.name == self._take_format(request.engine)
+        return Plan(request, tenant, take_key, take_key if own else identity.derivative(take_key, request.format))
+
+    def document(self, request: SpeechRequest, tenant: str = "") -> dict[str, Any]:
+        """Return the canonical document that a request's take is keyed by."""
+        return identity.document(request, tenant, self.take, self._identities[request.engine.name])
+
+    async def speak(self, plan: Plan, policy: Policy = DEFAULT) -> Answer:
+        """Answer with the clip in the format asked for, stored or as it is made.
+
+        Raises:
+            EngineError, CallerError: nothing could be heard.
+
+        """
+        found = await self.cache.lookup(plan.clip_key, policy)
+        if found is not None:
+            return found
+        if policy.only_if_cached and await self.cache.lookup(plan.take_key, policy) is None:
+            raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
+        key = identity.derivative(plan.take_key, plan.request.format)
+        outer = msgspec.structs.replace(policy, only_if_cached=False) if policy.only_if_cached else policy
+        return await self.cache.answer(key, partial(self._clip, plan, policy), policy=outer)
+
+    async def forget(self, take_key: bytes) -> bool:
+        """Remove a take and everything derived from it; returns whether any of it was stored."""
+        keys = [take_key, *(identity.derivative(take_key, audio_format) for audio_format in FORMATS.values())]
+        return any([await self.cache.delete(key) for key in keys])
+
+    # -- engines ----------------------------------------------------------------------------------------------------
+
+    def load(self) -> None:
+        """Load every engine in the background: what is stored is answered meanwhile."""
+        for engine in self.catalogue.engines:
+            task = asyncio.create_task(engine.load())
+            self._loading.add(task)
+            task.add_done_callback(partial(_loaded, engine))
+
+    async def close(self) -> None:
+        for task in self._loading:
+            task.cancel()
+        await self.cache.settle()
+        for engine in self.catalogue.engines:
+            await engine.close()
+
+    # -- leading ----------------------------------------------------------------------------------------------------
+
+    async def _take(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
+        """Have the engine speak, and keep the whole as one take; listeners of the flight hear what the engine gives."""
+        engine = plan.request.engine
+        async with self.places[engine.name]:
+            await _ready(engine)
+            self.cache.counters["engine calls"] += 1
+            self.recent.append((plan.take_key, self.document(plan.request, plan.tenant)))
+            started = time.perf_counter()
+            try:
+                async with asyncio.timeout(self._timeout_seconds):
+                    head, audio = await _collect(engine, plan, flight)
+            except TimeoutError:
+                raise EngineTimeout(f"{engine.name!r} did not finish within {self._timeout_seconds:g} s") from None
+            seconds = time.perf_counter() - started
+        self.cache.counters["engine seconds"] += seconds
+        body, media_type, facts = await asyncio.to_thread(_pack, head, audio, self.take)
+        if policy.no_cache:
+            await self._drop_derivatives(plan)
+        facts |= {"engine": engine.name, "model": plan.request.utterance.model, "voice": plan.request.utterance.voice}
+        return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds)
+
+    async def _clip(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
+        """Derive the format asked for from the take, encoding while the engine still speaks."""
+        tags = identity.tags(plan.request, plan.tenant)
+        take = await self.cache.answer(plan.take_key, partial(self._take, plan, policy), tags=tags, policy=policy)
+        flight.credit(take.outcome, take.tier)
+        if take.entry is None and take.flight is not None and take.flight.head.media_type == PCM:
+            return await self._encode_live(plan, take.flight, flight)
+        return await _derive(plan, await take.result())
+
+    async def _encode_live(self, plan: Plan, take: Flight, flight: Flight) -> Made:
+        head: AudioStart = take.head
+        audio_format = plan.request.format
+        encoder = open_encoder(audio_format.name, head.sample_rate_hz, head.channels)
+        flight.created = take.created
+        flight.begin(content_type(audio_format, head.sample_rate_hz, head.channels))
+        async for pcm in take.chunks():
+            encoded = encoder.feed(pcm) if audio_format.lossless else await asyncio.to_thread(encoder.feed, pcm)
+            if encoded:
+                flight.send(encoded)
+        entry = await take.result()
+        last, body = await asyncio.to_thread(encoder.finish)
+        if last:
+            flight.send(last)
+        return _made(plan, entry, body)
+
+    async def _drop_derivatives(self, plan: Plan) -> None:
+        """Forget what was derived from an earlier take, but for the format that is being made of the new one."""
+        for audio_format in FORMATS.values():
+            if audio_format is not plan.request.format:
+                await self.cache.discard(identity.derivative(plan.take_key, audio_format))
+
+    def _take_format(self, engine: Engine) -> str:
+        """Return the format in which a take of this engine is kept."""
+        return engine.take_format or {"flac": "flac", "opus": "opus", "as-is": "wav"}[self.take]
+
+
+async def _ready(engine: Engine) -> None:
+    await engine.ready.wait()
+    if engine.failed is not None:
+        raise engine.failed
+
+
+def _loaded(engine: Engine, task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        engine.failed = task.exception()
+    engine.ready.set()
+
+
+async def _collect(engine: Engine, plan: Plan, flight: Flight) -> tuple[AudioStart, bytes]:
+    """Pass on what the engine gives as it comes, and return it whole."""
+    head: AudioStart | None = None
+    chunks: list[bytes] = []
+    total_bytes = 0
+    async for item in engine.synthesize(plan.request.utterance):
+        if isinstance(item, AudioStart):
+            head = item
+        elif item:
+            assert head is not None
+            if not chunks:
+                flight.begin(head)
+            chunks.append(item)
+            total_bytes += len(item)
+            flight.send(item)
+            if total_bytes > _MAX_TAKE_BYTES:
+                raise BadAudio(f"{engine.name!r} sent more than {_MAX_TAKE_BYTES} bytes of audio for one text")
+    if head is None or not chunks:
+        raise BadAudio(f"{engine.name!r} gave no audio")
+    return head, b"".join(chunks)
+
+
+def _pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, dict[str, Any]]:
+    """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is."""
+    if head.media_type != PCM:
+        pcm = decode(audio)
+        return audio, head.media_type, _facts(pcm.sample_rate_hz, pcm.channels, pcm.frames)
+    frames, rest = divmod(len(audio), 2 * head.channels)
+    if rest:
+        raise BadAudio("the audio ends within a sample")
+    audio_format = FORMATS["wav" if take == "as-is" else take]
+    encoder = open_encoder(audio_format.name, head.sample_rate_hz, head.channels)
+    encoder.feed(audio)
+    _, body = encoder.finish()
+    return body, audio_format.media_type, _facts(head.sample_rate_hz, head.channels, frames)
+
+
+def _facts(sample_rate_hz: int, channels: int, frames: int) -> dict[str, Any]:
+    return {"sample_rate_hz": sample_rate_hz, "channels": channels, "frames": frames}
+
+
+async def _derive(plan: Plan, take: Entry) -> Made:
+    if take.media_type == plan.request.format.media_type:
+        return _made(plan, take, take.body)
+    return _made(plan, take, await asyncio.to_thread(_transcode, take.body, plan.request.format))
+
+
+def _transcode(body: bytes, audio_format: Format) -> bytes:
+    pcm = decode(body)
+    encoder = open_encoder(audio_format.name, pcm.sample_rate_hz, pcm.channels)
+    encoder.feed(pcm.samples)
+    return encoder.finish()[1]
+
+
+def _made(plan: Plan, take: Entry, body: bytes) -> Made:
+    """A clip of the take. Uncompressed forms are made from it in a millisecond, so they do not fill a shared store."""
+    if plan.clip_key == plan.take_key:
+        keep = Keep.NOWHERE
+    elif plan.request.format.lossless or take.media_type == plan.request.format.media_type:
+        keep = Keep.MEMORY
+    else:
+        keep = Keep.EVERYWHERE
+    about = {**take.about, "take_seconds": take.compute_seconds}
+    rate, channels = about["sample_rate_hz"], about["channels"]
+    return Made(
+        body=body, media_type=content_type(plan.request.format, rate, channels), about=about, parent=take, keep=keep
+    )
