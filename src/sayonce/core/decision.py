@@ -29,6 +29,9 @@ class Policy(msgspec.Struct, frozen=True):
 
 
 DEFAULT: Final = Policy()
+_FOREVER_SECONDS: Final = 2**31
+"""What a number of seconds that is too large to represent stands for (RFC 9111 section 1.2.2)."""
+_MAX_DIGITS: Final = 10
 
 
 def parse_cache_control(value: str) -> Policy:
@@ -39,9 +42,12 @@ def parse_cache_control(value: str) -> Policy:
 
     """
     found = {name.strip().lower(): argument for name, _, argument in (part.partition("=") for part in value.split(","))}
-    max_age = found.get("max-age")
-    if max_age is not None and not (max_age := max_age.strip().strip('"')).isdecimal():
+    max_age = _seconds(found["max-age"]) if "max-age" in found else None
+    return Policy("no-store" in found, "no-cache" in found, "only-if-cached" in found, max_age)
+
+
+def _seconds(argument: str) -> int:
+    digits = argument.strip().strip('"')
+    if not (digits.isascii() and digits.isdecimal()):
         raise InvalidRequest("Cache-Control: max-age takes a number of seconds", param="Cache-Control")
-    return Policy(
-        "no-store" in found, "no-cache" in found, "only-if-cached" in found, int(max_age) if max_age else None
-    )
+    return int(digits) if len(digits) < _MAX_DIGITS else _FOREVER_SECONDS

@@ -1,8 +1,8 @@
 """Identity: a canonical document, encoded with its types, digested with keyed BLAKE2b-256.
 
 Two documents have equal digests exactly when they are equal with their types: ``1``, ``1.0``, ``"1"``, ``True`` and
-``None`` are five different values, ``{"a": 1}`` and ``{"a": 1, "b": None}`` are two documents, and the order of a
-mapping's fields does not matter. Lists and tuples are one type; sets have no place here.
+``None`` are five different values, so are ``0.0`` and ``-0.0``; ``{"a": 1}`` and ``{"a": 1, "b": None}`` are two
+documents, and the order of a mapping's fields does not matter. Lists and tuples are one type; sets have no place here.
 
 BLAKE2: RFC 7693. Encoding: MessagePack with sorted maps.
 """
@@ -10,6 +10,7 @@ BLAKE2: RFC 7693. Encoding: MessagePack with sorted maps.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -21,6 +22,8 @@ DIGEST_BYTES: Final = 32
 
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _SCALARS: Final = frozenset((str, bytes, bool, int, type(None)))
+_INTEGERS: Final = range(-(2**63), 2**64)
+"""What MessagePack holds."""
 
 
 class Digest(bytes):
@@ -52,14 +55,18 @@ def canonical(document: Any) -> bytes:
     """Encode a document so that equal documents, and only they, give equal bytes.
 
     Raises:
-        Unkeyable: a value is not a string, bytes, bool, int, finite float, None, or a list or mapping of these.
+        Unkeyable: a value is not a string, bytes, bool, int of 64 bits, finite float, None, or a list or mapping of
+            these; the message names where it stands.
 
     """
-    _check(document, "document")
     try:
-        return _encode(document)
-    except (OverflowError, UnicodeEncodeError) as error:
-        raise Unkeyable(f"a value cannot be encoded exactly: {error}") from None
+        if _exact(document):
+            return _encode(document)
+    except (OverflowError, UnicodeEncodeError):
+        pass  # an integer or a text within it; found below
+    except RecursionError:
+        raise Unkeyable("the document is nested too deeply") from None
+    raise _fault(document)
 
 
 def digest(document: Any, secret: Secret) -> Digest:
@@ -73,20 +80,50 @@ def derive(parent: bytes, variant: Any) -> Digest:
     return Digest(made.digest())
 
 
-def _check(value: Any, path: str) -> None:
+def _exact(value: Any) -> bool:
+    """Whether types and floats are keyable; without building paths, as nearly every document is."""
     kind = type(value)
     if kind in _SCALARS:
-        return
+        return True
     if kind is float:
-        if not math.isfinite(value):
-            raise Unkeyable(f"{path} is {value}; a finite number is needed", param=path)
-    elif kind is dict:
+        return math.isfinite(value)
+    if kind is dict:
+        return all(type(name) is str and _exact(item) for name, item in value.items())
+    return (kind is list or kind is tuple) and all(map(_exact, value))
+
+
+def _fault(document: Any) -> Unkeyable:
+    """Return the error for the first value that cannot be keyed, naming where it stands."""
+    path, what = next((path, what) for path, value in _walk(document, "") if (what := _wrong(value)))
+    return Unkeyable(f"{path or 'the document'} is {what}", param=path or None)
+
+
+def _walk(value: Any, path: str) -> Iterator[tuple[str, Any]]:
+    yield path, value
+    if type(value) is dict:
         for name, item in value.items():
-            if type(name) is not str:
-                raise Unkeyable(f"{path} has the field name {name!r}; field names are strings", param=path)
-            _check(item, name if path == "document" else f"{path}.{name}")
-    elif kind is list or kind is tuple:
+            yield from _walk(item, f"{path}.{name}" if path else name)
+    elif type(value) in (list, tuple):
         for index, item in enumerate(value):
-            _check(item, f"{path}[{index}]")
-    else:
-        raise Unkeyable(f"{path} is a {kind.__name__}, which has no exact identity here", param=path)
+            yield from _walk(item, f"{path}[{index}]")
+
+
+def _wrong(value: Any) -> str | None:
+    kind = type(value)
+    if kind is str:
+        return "text with a lone surrogate, which is no character" if _has_surrogate(value) else None
+    if kind is int:
+        return None if value in _INTEGERS else "an integer beyond 64 bits"
+    if kind is float:
+        return None if math.isfinite(value) else f"{value}; a finite number is needed"
+    if kind is dict:
+        return None if all(map(_is_name, value)) else "a mapping with a field name that is no string of characters"
+    return None if kind in (bytes, bool, type(None), list, tuple) else f"a {kind.__name__}, which has no exact identity"
+
+
+def _is_name(name: Any) -> bool:
+    return type(name) is str and not _has_surrogate(name)
+
+
+def _has_surrogate(text: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in text)

@@ -8,7 +8,7 @@ the parameter's range), so what is heard never depends on who asked first.
 from __future__ import annotations
 
 import math
-from decimal import ROUND_FLOOR, Decimal
+from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 from typing import Any, Final
 
 import msgspec
@@ -53,13 +53,15 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
     def _typed(self, value: Any) -> Any:
         kind = type(value)
+        if kind is int and value not in _INTEGERS:
+            raise self._invalid("a number of at most 64 bits", value)
         if self.type is float and kind in (int, float):
             value = float(value) + 0.0  # -0.0 is 0.0
             if not math.isfinite(value):
                 raise self._invalid("a finite number", value)
             return value
         if self.type is int and kind is float and value.is_integer():
-            return int(value)  # JSON has one number type: 7.0 is 7
+            return self._typed(int(value))  # JSON has one number type: 7.0 is 7
         if kind is not self.type:
             raise self._invalid(_TYPE_NAMES[self.type], value)
         return value
@@ -68,7 +70,9 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         too_low = self.minimum is not None and value < self.minimum
         too_high = self.maximum is not None and value > self.maximum
         if too_low or too_high:
-            raise self._invalid(f"between {self.minimum:g} and {self.maximum:g}" if self._closed else self._bound, value)
+            raise self._invalid(
+                f"between {self.minimum:g} and {self.maximum:g}" if self._closed else self._bound, value
+            )
 
     @property
     def _closed(self) -> bool:
@@ -82,7 +86,10 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         """Bucket in decimal, on the shortest digits that denote the float, so that edges lie where they are written."""
         middle, width = Decimal(str(self.default)), 2 * Decimal(str(self.tolerance))
         bucket = ((Decimal(str(value)) - middle) / width + Decimal("0.5")).to_integral_value(ROUND_FLOOR)
-        chosen = self.type(middle + bucket * width)
+        representative = middle + bucket * width
+        if self.type is int:  # a middle between whole numbers gives the nearest, the lower of two
+            representative = (representative - Decimal("0.5")).to_integral_value(ROUND_CEILING)
+        chosen = self.type(representative)
         if self.minimum is not None:
             chosen = max(chosen, self.type(self.minimum))
         if self.maximum is not None:
@@ -90,8 +97,11 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         return chosen
 
     def _invalid(self, wanted: str, value: Any) -> InvalidRequest:
-        shown = repr(value) if len(repr(value)) <= 40 else f"a {type(value).__name__}"  # noqa: PLR2004
+        large = type(value) is int and value not in _INTEGERS  # too many digits to print, perhaps
+        shown = repr(value) if not large and len(repr(value)) <= 40 else f"a {type(value).__name__}"  # noqa: PLR2004
         return InvalidRequest(f"{self.name!r} must be {wanted}, not {shown}", param=self.name)
 
 
+_INTEGERS: Final = range(-(2**63), 2**64)
+"""What a key can hold."""
 _TYPE_NAMES: Final = {float: "a number", int: "a whole number", str: "a string", bool: "true or false"}

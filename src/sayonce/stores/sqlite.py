@@ -77,7 +77,8 @@ class SQLiteStore(SealedStore):
 
     async def clear(self) -> int:
         entries = await self._change(lambda db: db.execute("DELETE FROM entries").rowcount)
-        await self._writer.run(lambda db: db.execute("PRAGMA incremental_vacuum").fetchall())  # give the disk back
+        # Give the disk back; ``execute`` would stop after one page (its first step).
+        await self._writer.run(lambda db: db.executescript("PRAGMA incremental_vacuum"))
         return entries
 
     async def stats(self) -> StoreStats:

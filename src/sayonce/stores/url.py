@@ -23,7 +23,11 @@ _MAX_PORT: Final = 65535
 
 class SQLiteURL(msgspec.Struct, frozen=True):
     path: Path
-    default: bool = False
+
+    @property
+    def default(self) -> bool:
+        """Whether it is the place of our own choosing, whose directories we make."""
+        return self.path == default_path()
 
 
 class RedisURL(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +53,7 @@ class RedisURL(msgspec.Struct, frozen=True, kw_only=True):
 def default_path() -> Path:
     """Return the SQLite file that is used when none is named (XDG Base Directory Specification)."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "sayonce" / "sayonce.db"
+    return (Path(cache) if cache else Path.home() / ".cache") / "sayonce" / "clips.db"
 
 
 def parse_url(url: str) -> SQLiteURL | RedisURL | None:
@@ -81,7 +85,7 @@ def _wrong(what: str) -> ConfigError:
 
 def _sqlite(rest: str) -> SQLiteURL:
     if not rest:
-        return SQLiteURL(default_path(), default=True)
+        return SQLiteURL(default_path())
     name = rest.removeprefix("/")
     if name == rest:
         raise _wrong("a file's path follows three slashes (sqlite:///relative.db) or four (sqlite:////abs/path.db)")
