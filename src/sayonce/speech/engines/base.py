@@ -4,12 +4,33 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import cached_property
+from types import MappingProxyType
+from typing import Annotated, Any, Final
 
 import msgspec
 
+from sayonce.errors import NotFound
 from sayonce.speech.parameters import Parameter
+
+_SOME: Final = 12
+
+Count = Annotated[int, msgspec.Meta(ge=1)]
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every ``[engines.NAME]`` section may set; None leaves the engine's own."""
+
+    kind: str
+    concurrency: Count | None = None
+    queue: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    max_characters: Count | None = None
+    default_voice: str | None = None
+    aliases: tuple[str, ...] = ()
+    voice_aliases: dict[str, str] = {}
+    tolerance: dict[str, float] = {}
+    cost_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
 class Voice(msgspec.Struct, frozen=True):
@@ -33,7 +54,8 @@ class AudioStart(msgspec.Struct, frozen=True):
     """The first thing that an engine yields: what its bytes will be.
 
     ``media_type`` is ``audio/pcm`` for little-endian signed 16-bit interleaved samples, the form of every engine that
-    can give it; anything else is audio "as it came", such as ``audio/mpeg``.
+    can give it; anything else is audio "as it came", such as ``audio/mpeg``, whose container says the rate and the
+    channels: here they are 0.
     """
 
     sample_rate_hz: int
@@ -48,12 +70,22 @@ class Engine(ABC):
     """The name under which it is configured, and which requests give as ``model``."""
     kind: str
     models: tuple[str, ...] = ()
-    """Further values of ``model`` that it serves; ``utterance.model`` is the one that was asked for."""
+    """Further values of ``model`` that it serves."""
     parameters: tuple[Parameter, ...] = ()
     passes_unknown: bool = False
     """Whether fields that it did not declare are handed on (and keyed whole) instead of refused."""
     default_voice: str | None = None
+    voice_aliases: Mapping[str, str] = MappingProxyType({})
+    """Further names of voices, resolved before the key."""
     max_characters: int = 4096
+    concurrency: int = 1
+    """How many utterances it speaks at once."""
+    queue: int = 32
+    """How many may wait for their turn."""
+    cost_per_hour: float | None = None
+    """What an hour of its computing costs, in the operator's currency."""
+    take_format: str | None = None
+    """The format in which its takes arrive and are kept, where that is not PCM."""
 
     def __init__(self) -> None:
         self.ready = asyncio.Event()
@@ -80,13 +112,26 @@ class Engine(ABC):
         """Return the voices it knows without loading the model; empty when only the far side knows."""
 
     def resolve_voice(self, voice: str) -> str:
-        """Return the canonical id of a voice.
+        """Return the canonical id of a voice; any string where only the far side knows its voices.
 
         Raises:
             NotFound: naming some that exist.
 
         """
-        raise NotImplementedError
+        voice = self.voice_aliases.get(voice, voice)
+        known = [offered.id for offered in self.voices()]
+        if known and voice not in known:
+            raise self._no_such_voice(voice, known)
+        return voice
+
+    def resolve_model(self, model: str | None) -> str:  # noqa: ARG002
+        """Return the model that speaks when a request says ``model``: this engine's one, whatever it was called."""
+        return self.name
+
+    @cached_property
+    def unheard(self) -> frozenset[str]:
+        """The names of the parameters that cannot change the waveform."""
+        return frozenset(parameter.name for parameter in self.parameters if not parameter.heard)
 
     def canonical_text(self, text: str, voice: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ARG002
         """Return the text as the model itself tells texts apart (token ids, phonemes); by default the text."""
@@ -100,6 +145,11 @@ class Engine(ABC):
             EngineError: it failed; what was yielded so far is not kept.
 
         """
+
+    def _no_such_voice(self, voice: str, known: Sequence[str]) -> NotFound:
+        some = ", ".join(sorted({*known[:_SOME], *self.voice_aliases}))
+        more = f" and {len(known) - _SOME} more" if len(known) > _SOME else ""
+        return NotFound(f"{self.name!r} has no voice {voice!r}; it has {some}{more}", param="voice")
 
     async def close(self) -> None:  # noqa: B027 (not every engine holds something)
         """Release the model, threads or connections; idempotent."""

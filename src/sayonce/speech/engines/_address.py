@@ -1,0 +1,56 @@
+"""Where a speech server is, and the key to it."""
+
+from __future__ import annotations
+
+import os
+from ipaddress import ip_address
+
+import httpx
+
+from sayonce.errors import ConfigError
+
+
+def base_url(name: str, given: str) -> str:
+    """Return the address in one form, so that equal servers are equal in keys.
+
+    Raises:
+        ConfigError: it is no plain HTTP address.
+
+    """
+    try:
+        url = httpx.URL(given.strip())
+    except httpx.InvalidURL as error:
+        raise _wrong(name, "base_url", f"is no address: {error}") from None
+    if url.scheme not in ("http", "https") or not url.host:
+        raise _wrong(name, "base_url", "must be like http://127.0.0.1:8000/v1")
+    if url.userinfo or url.query or url.fragment:
+        raise _wrong(name, "base_url", "must have neither credentials nor a query; a key goes into api_key_env")
+    return str(url).rstrip("/")
+
+
+def api_key(name: str, variable: str | None) -> str | None:
+    """Return the key that an environment variable holds: configuration files are read by too many.
+
+    Raises:
+        ConfigError: it holds none.
+
+    """
+    if variable is None:
+        return None
+    key = os.environ.get(variable, "").strip()
+    if not key or not key.isascii() or not key.isprintable():
+        raise _wrong(name, "api_key_env", f"names the environment variable {variable}, which holds no key")
+    return key
+
+
+def _wrong(name: str, option: str, what: str) -> ConfigError:
+    return ConfigError(f"engines.{name}.{option} {what}")
+
+
+def is_loopback(url: str) -> bool:
+    """Whether a server is on this machine."""
+    host = httpx.URL(url).host
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

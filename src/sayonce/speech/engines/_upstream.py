@@ -1,0 +1,124 @@
+"""What a speech server's answers mean: which audio it sent, or whose fault it is that it sent none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import httpx
+import msgspec
+
+from sayonce.errors import (
+    BadAudio,
+    EngineBusy,
+    EngineError,
+    EngineTimeout,
+    InvalidRequest,
+    NotFound,
+    SayonceError,
+    TooLarge,
+)
+
+WAV: Final = "audio/wav"
+PCM: Final = "audio/pcm"
+SNIFF_BYTES: Final = 12
+_LONGEST_MESSAGE: Final = 300
+_DEFAULT_RETRY_SECONDS: Final = 1
+
+_MAGIC: Final = ((b"fLaC", "audio/flac"), (b"OggS", "audio/ogg"), (b"ID3", "audio/mpeg"))
+
+
+@contextmanager
+def translated(name: str) -> Iterator[None]:
+    """Turn every failure of the HTTP client into ours."""
+    try:
+        yield
+    except httpx.ConnectTimeout:
+        raise EngineTimeout(f"{name!r} cannot be reached: no connection in time") from None
+    except httpx.TimeoutException:
+        raise EngineTimeout(f"{name!r} did not answer in time") from None
+    except (httpx.ConnectError, httpx.ProxyError) as error:
+        raise EngineError(f"{name!r} cannot be reached: {error}") from None
+    except (httpx.ReadError, httpx.RemoteProtocolError) as error:
+        raise BadAudio(f"{name!r} broke its answer off: {error}") from None
+    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+        raise EngineError(f"{name!r} cannot be asked: {error}") from None
+
+
+def refusal(name: str, response: httpx.Response, body: bytes) -> SayonceError:
+    """Return the error that a server's status and body stand for."""
+    status = response.status_code
+    message, param = _told(body)
+    told = f"{name!r} answered {status}: {message[:_LONGEST_MESSAGE]}" if message else f"{name!r} answered {status}"
+    if status in (400, 422) or (status == 404 and _is_about_the_request(message)):  # noqa: PLR2004
+        return (NotFound if status == 404 else InvalidRequest)(told, param=param)  # noqa: PLR2004
+    if status == 413:  # noqa: PLR2004
+        return TooLarge(told, param="input")
+    if status in (401, 403):
+        return EngineError(f"{name!r} answered {status}: it wants another key; check engines.{name}.api_key_env")
+    if status == 404 or 300 <= status < 400:  # noqa: PLR2004
+        return EngineError(f"{name!r} answered {status}: its speech API is elsewhere; check engines.{name}.base_url")
+    if status == 429 or (status == 503 and "retry-after" in response.headers):  # noqa: PLR2004
+        return EngineBusy(told, retry_after_seconds=_retry_after_seconds(response))
+    return EngineTimeout(told) if status in (408, 504) else EngineError(told)
+
+
+def not_audio(name: str, body: bytes) -> EngineError:
+    """Return the error for a good status with something else than audio."""
+    message, _ = _told(body)
+    if message:
+        return EngineError(f"{name!r} answered with an error: {message[:_LONGEST_MESSAGE]}")
+    what = "an empty body" if not body else "a web page" if body.lstrip()[:1] == b"<" else "no known audio"
+    return BadAudio(f"{name!r} answered with {what} instead of audio")
+
+
+def sniff(head: bytes, content_type: str, asked: str) -> str | None:
+    """Return the media type of audio by its first bytes, or None when it is none.
+
+    Raw PCM has no mark, and a sample can look like an MPEG frame: there the server's word counts.
+    """
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return WAV
+    for magic, media_type in _MAGIC:
+        if head.startswith(magic):
+            return media_type
+    stated = content_type.partition(";")[0].strip().lower()
+    if head[4:8] == b"ftyp" and stated != PCM:
+        return "audio/mp4"
+    if asked == "pcm" and stated not in ("audio/mpeg", "audio/mp3", "audio/aac"):
+        return PCM if head and not stated.startswith("text/") and stated != "application/json" else None
+    return _frame(head)
+
+
+def _frame(head: bytes) -> str | None:
+    """Recognise MPEG audio by its frame header: eleven bits of sync, then layer (ISO 11172-3; ADTS says layer 0)."""
+    if len(head) < 2 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004
+        return None
+    return "audio/mpeg" if head[1] & 0x06 else "audio/aac"
+
+
+def _told(body: bytes) -> tuple[str, str | None]:
+    """Return the message of an error body, and the parameter that it names: OpenAI's form, FastAPI's, or plain."""
+    try:
+        told: Any = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return "", None
+    if isinstance(told, dict):
+        told = told.get("error") or told.get("detail") or told.get("message")
+    if isinstance(told, list) and told:  # FastAPI: one entry for each wrong field
+        told = told[0]
+    if isinstance(told, dict):
+        param = told.get("param") or next(iter(reversed(told.get("loc") or [])), None)
+        told = told.get("message") or told.get("msg")
+        return (told, param if isinstance(param, str) else None) if isinstance(told, str) else ("", None)
+    return (told, None) if isinstance(told, str) else ("", None)
+
+
+def _is_about_the_request(message: str) -> bool:
+    return message not in ("", "Not Found")  # what frameworks say of a path that they do not have
+
+
+def _retry_after_seconds(response: httpx.Response) -> int:
+    value = response.headers.get("retry-after", "")
+    return max(1, int(value)) if value.isdecimal() else _DEFAULT_RETRY_SECONDS  # a date is as good as not told

@@ -1,0 +1,101 @@
+"""Engines that compute in this process: the model runs in threads, and its audio reaches the event loop as it is made."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from abc import abstractmethod
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
+from typing import Final
+
+from sayonce.errors import EngineError, SayonceError
+from sayonce.speech.engines.base import AudioStart, Engine, Utterance
+
+CHUNKS_AHEAD: Final = 8
+"""How many chunks a model may be ahead of its listener."""
+
+Emit = Callable[[bytes], None]
+"""Hands a chunk of PCM over; blocks while the listener is behind, and raises ``Abandoned`` when it has gone."""
+
+
+class Abandoned(Exception):
+    """The listener has gone, so the model need not go on."""
+
+
+class LocalEngine(Engine):
+    """A model in this process. A subclass blocks in ``_load`` and ``_speak``, which run in threads of its own."""
+
+    sample_rate_hz: int
+
+    async def load(self) -> None:
+        await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+
+    async def synthesize(self, utterance: Utterance) -> AsyncIterator[AudioStart | bytes]:
+        handover = _Handover()
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._speak, utterance, handover.put)
+        work.add_done_callback(handover.end)
+        try:
+            yield AudioStart(self.sample_rate_hz)
+            while (chunk := await handover.get()) is not None:
+                yield chunk
+            self._check(work)
+        finally:
+            handover.abandon()
+            work.cancel()  # it may still wait for a thread
+
+    async def close(self) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    @abstractmethod
+    def _load(self) -> None:
+        """Load the model, in a thread."""
+
+    @abstractmethod
+    def _speak(self, utterance: Utterance, emit: Emit) -> None:
+        """Emit the utterance as PCM16 at ``sample_rate_hz``, mono, in a thread; ``concurrency`` of them at once."""
+
+    @cached_property
+    def _threads(self) -> ThreadPoolExecutor:
+        return ThreadPoolExecutor(self.concurrency, thread_name_prefix=f"sayonce-{self.name}")
+
+    def _check(self, work: asyncio.Future[None]) -> None:
+        """Raise the model's failure: ours as it is, a foreign one, whatever it is, as the engine's."""
+        error = EngineError(f"{self.name!r} was closed while it spoke") if work.cancelled() else work.exception()
+        if error is None:
+            return
+        if isinstance(error, SayonceError):
+            raise error
+        raise EngineError(f"{self.name!r} failed: {type(error).__name__}: {error}") from error
+
+
+class _Handover:
+    """A bounded queue from one thread into the event loop that either side may leave."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
+        self._places = threading.Semaphore(CHUNKS_AHEAD)
+        self._abandoned = False
+
+    def put(self, chunk: bytes) -> None:
+        self._places.acquire()
+        if self._abandoned:
+            raise Abandoned
+        self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
+
+    async def get(self) -> bytes | None:
+        """Return the next chunk, or None after the last."""
+        chunk = await self._chunks.get()
+        self._places.release()
+        return chunk
+
+    def end(self, work: asyncio.Future[None]) -> None:
+        if not work.cancelled():
+            work.exception()  # looked at, so that asyncio does not report it when nobody listens any more
+        self._chunks.put_nowait(None)
+
+    def abandon(self) -> None:
+        self._abandoned = True
+        self._places.release()

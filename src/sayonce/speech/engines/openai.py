@@ -1,0 +1,170 @@
+"""Any speech server that speaks OpenAI's API, by its ``base_url``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Annotated, Any, ClassVar, Final, Literal
+
+import httpx
+import msgspec
+
+from sayonce._version import __version__
+from sayonce.errors import EngineError
+from sayonce.speech.audio.wav import WavReader
+from sayonce.speech.engines import _upstream
+from sayonce.speech.engines._address import api_key, base_url, is_loopback
+from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
+from sayonce.speech.parameters import Parameter
+
+_CONNECT_SECONDS: Final = 5.0
+_LONGEST_ERROR_BYTES: Final = 65_536
+_MASK: Final = b"[key]"
+
+
+class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
+    """``[engines.NAME]`` of kind ``openai``.
+
+    ``base_url`` ends like OpenAI's, before ``/audio/speech``. ``revision`` is part of every key: change it when the
+    server's model changes. ``timeout_seconds`` is for the first byte, and between any two.
+    """
+
+    base_url: str
+    model: str
+    models: tuple[str, ...] = ()
+    """Further models of the server, offered under their own names."""
+    revision: str = ""
+    api_key_env: str | None = None
+    voices: tuple[str, ...] = ()
+    response_format: Literal["wav", "pcm", "flac", "mp3", "opus", "aac"] = "wav"
+    sample_rate_hz: Count = 24_000
+    """Of raw PCM, which does not say it."""
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+
+
+class OpenAIEngine(Engine):
+    """A client of one server. What is undeclared is handed on and keyed whole."""
+
+    kind = "openai"
+    options: ClassVar = OpenAIOptions
+    passes_unknown = True
+    concurrency = 16
+    parameters = (
+        Parameter(name="speed", type=float, default=1.0, minimum=0.25, maximum=4.0),
+        Parameter(name="instructions", type=str, default="", description="how to speak, for models that follow it"),
+    )
+
+    def __init__(self, name: str, options: OpenAIOptions) -> None:
+        super().__init__()
+        self.name = name
+        self.models = options.models
+        self._options = options
+        self._url = base_url(name, options.base_url)
+        self._key = api_key(name, options.api_key_env)
+        self._client: httpx.AsyncClient | None = None
+        self.take_format = None if options.response_format in ("wav", "pcm") else options.response_format
+
+    def identity(self) -> Mapping[str, Any]:
+        asked = self._options.response_format
+        rate = {"sample_rate_hz": self._options.sample_rate_hz} if asked == "pcm" else {}
+        return {"kind": self.kind, "base_url": self._url, "revision": self._options.revision, "format": asked} | rate
+
+    def voices(self) -> tuple[Voice, ...]:
+        return tuple(map(Voice, self._options.voices))
+
+    def resolve_model(self, model: str | None) -> str:
+        return model if model in self._options.models else self._options.model
+
+    async def load(self) -> None:
+        headers = {"User-Agent": f"sayonce/{__version__}", "Accept-Encoding": "identity"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        self._client = httpx.AsyncClient(
+            headers=headers,
+            timeout=httpx.Timeout(self._options.timeout_seconds, connect=_CONNECT_SECONDS, pool=None),
+            limits=httpx.Limits(max_connections=None),  # the engine's places are the bound
+            follow_redirects=False,  # a redirect would take the text, and the key, to another server
+            trust_env=not is_loopback(self._url),  # the environment's proxies are for servers elsewhere
+        )
+
+    async def synthesize(self, utterance: Utterance) -> AsyncIterator[AudioStart | bytes]:
+        if self._client is None:
+            raise EngineError(f"{self.name!r} is not loaded")
+        request = self._client.build_request("POST", f"{self._url}/audio/speech", json=self._body(utterance))
+        with _upstream.translated(self.name):
+            response = await self._client.send(request, stream=True)
+            try:
+                if response.status_code != httpx.codes.OK:
+                    raise _upstream.refusal(self.name, response, await self._read(response.aiter_bytes()))
+                async for item in self._audio(response):
+                    yield item
+            finally:
+                await response.aclose()
+
+    async def _audio(self, response: httpx.Response) -> AsyncIterator[AudioStart | bytes]:
+        chunks = response.aiter_bytes()
+        head = await _first(chunks)
+        media_type = _upstream.sniff(head, response.headers.get("content-type", ""), self._options.response_format)
+        if media_type is None:
+            raise _upstream.not_audio(self.name, await self._read(chunks, head))
+        if media_type == _upstream.WAV:
+            async for item in _wav(head, chunks):
+                yield item
+            return
+        raw = media_type == _upstream.PCM
+        yield AudioStart(self._options.sample_rate_hz, 1, media_type) if raw else AudioStart(0, 0, media_type)
+        yield head
+        async for chunk in chunks:
+            yield chunk
+
+    async def _read(self, chunks: AsyncIterator[bytes], body: bytes = b"") -> bytes:
+        """Read an error, as much of one as is sensible, without our key should the server repeat it."""
+        async for chunk in chunks:
+            body += chunk
+            if len(body) > _LONGEST_ERROR_BYTES:
+                break
+        return body.replace(self._key.encode(), _MASK) if self._key else body
+
+    async def close(self) -> None:
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    def _body(self, utterance: Utterance) -> dict[str, Any]:
+        """Fill OpenAI's form. Defaults are left out, so that they and leaving them out are one request."""
+        defaults = [(declared.name, declared.default) for declared in self.parameters]
+        given = {name: value for name, value in utterance.parameters.items() if (name, value) not in defaults}
+        return given | {
+            "model": utterance.model,
+            "input": utterance.text,
+            "voice": utterance.voice,
+            "response_format": self._options.response_format,
+        }
+
+
+async def _first(chunks: AsyncIterator[bytes]) -> bytes:
+    """Return enough bytes to tell what they are, or all there are."""
+    head = b""
+    async for chunk in chunks:
+        head += chunk
+        if len(head) >= _upstream.SNIFF_BYTES:
+            break
+    return head
+
+
+async def _wav(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[AudioStart | bytes]:
+    reader = WavReader()
+    started = False
+    async for chunk in _chain(head, chunks):
+        pcm = reader.feed(chunk)
+        if not started and reader.sample_rate_hz and reader.channels:
+            started = True
+            yield AudioStart(reader.sample_rate_hz, reader.channels)
+        if pcm:
+            yield pcm
+    reader.finish()
+
+
+async def _chain(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield head
+    async for chunk in chunks:
+        yield chunk
