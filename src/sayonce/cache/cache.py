@@ -48,6 +48,26 @@ class Answer(msgspec.Struct, frozen=True):
     flight: Flight | None = None
     tier: str | None = None
 
+    @property
+    def known_entry(self) -> Entry | None:
+        """The whole value, if it is there already."""
+        return self.entry if self.entry is not None or self.flight is None else self.flight.entry
+
+    @property
+    def created(self) -> float:
+        """When the value was, or is being, computed: seconds since the Unix epoch."""
+        source = self.entry or self.flight
+        assert source is not None
+        return source.created
+
+    @property
+    def media_type(self) -> str:
+        """The value's media type; that of a flight is what its head says."""
+        if self.known_entry is not None:
+            return self.known_entry.media_type
+        assert self.flight is not None
+        return str(self.flight.head)
+
     async def result(self) -> Entry:
         """Return the entry, waiting for the flight if there is one."""
         if self.entry is not None:

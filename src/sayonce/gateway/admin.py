@@ -9,12 +9,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sayonce.cache import stats
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import InvalidRequest
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import as_object, check_json, read_body
-from sayonce.cache import stats
 from sayonce.speech import explain
+from sayonce.speech.explain import Difference
 from sayonce.speech.engines.base import Engine
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import parse_json, parse_request
@@ -112,7 +113,7 @@ class Admin:
     def _plan(self, fields: dict[str, Any], tenant: str) -> Plan:
         return self._synthesizer.plan(parse_request(fields, self._synthesizer.catalogue), tenant)
 
-    def _nearest(self, key: bytes, document: dict[str, Any]) -> list[explain.Difference] | None:
+    def _nearest(self, key: bytes, document: dict[str, Any]) -> list[Difference] | None:
         recent = self._synthesizer.recent
         others = [each for other, each in recent if other != key and each["tenant"] == document["tenant"]]
         return explain.nearest(document, others)

@@ -11,7 +11,6 @@ import msgspec
 
 from sayonce.cache import Answer, Cache, saved_seconds
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
-from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, SayonceError
 from sayonce.gateway.access import Access
@@ -69,7 +68,7 @@ class SpeechEndpoint:
         except Disconnected:
             return
         if await self._send(scope, send, plan, answer):
-            self._cache.record(answer.outcome, answer.entry or (answer.flight and answer.flight.entry))
+            self._cache.record(answer.outcome, answer.known_entry)
         else:
             self._cache.counters[Outcome.FAILED.value] += 1
 
@@ -87,7 +86,7 @@ class SpeechEndpoint:
             raise EngineTimeout(f"nothing could be heard within {limit}") from None
         except SayonceError:
             raise
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (a bug of ours is an answer too, in the API's form)
             raise as_sayonce_error(error) from None
 
     async def _send(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> bool:
@@ -95,7 +94,7 @@ class SpeechEndpoint:
         now = self._cache.now()
         if plan.request.sse:
             return await _send_stream(send, _headers(plan, answer, now, b"text/event-stream"), _events(answer))
-        if answer.entry is None and scope.get("http_version") != "1.0":
+        if answer.known_entry is None and scope.get("http_version") != "1.0":
             assert answer.flight is not None
             return await _send_stream(send, _headers(plan, answer, now), answer.flight.chunks())
         # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
@@ -149,20 +148,17 @@ def _event(data: dict[str, Any]) -> bytes:
 
 def _headers(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None) -> Headers:
     """Everything but ``Content-Length``."""
-    source = answer.flight if answer.entry is None else answer.entry
-    entry = answer.entry or (answer.flight and answer.flight.entry)
-    assert source is not None
-    audio_type = entry.media_type if entry is not None else source.head
+    entry = answer.known_entry
     headers: Headers = [
-        (b"content-type", media_type or audio_type.encode()),
+        (b"content-type", media_type or answer.media_type.encode()),
         (b"cache-status", _cache_status(answer)),
-        (b"etag", _etag(plan, source.created, whole=entry is not None)),
+        (b"etag", _etag(plan, answer.created, whole=entry is not None)),
         (b"x-sayonce-key", plan.take_key.hex().encode()),
     ]
     if entry is not None:
         headers.append((b"x-sayonce-compute-ms", b"%.1f" % (1000 * saved_seconds(entry))))
     if answer.outcome is Outcome.HIT:
-        headers.append((b"age", b"%d" % max(0, now - source.created)))
+        headers.append((b"age", b"%d" % max(0, now - answer.created)))
     return headers
 
 

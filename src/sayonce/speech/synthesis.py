@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections import deque
 from functools import partial
@@ -14,13 +15,14 @@ from sayonce.cache import Answer, Cache, Flight, Keep, Made
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
-from sayonce.core.outcome import Outcome
-from sayonce.errors import BadAudio, EngineTimeout, NotCached
+from sayonce.errors import BadAudio, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, Format, content_type, decode, open_encoder
 from sayonce.speech.engines.base import AudioStart, Engine
 from sayonce.speech.engines.pool import Places
 from sayonce.speech.request import Catalogue, SpeechRequest
+
+log = logging.getLogger("sayonce.speech")
 
 TakeForm = Literal["flac", "opus", "as-is"]
 PCM: Final = "audio/pcm"
@@ -167,8 +169,10 @@ async def _ready(engine: Engine) -> None:
 
 
 def _loaded(engine: Engine, task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        engine.failed = task.exception()
+    error = None if task.cancelled() else task.exception()
+    if error is not None:
+        log.error("the engine %r cannot be loaded: %s", engine.name, error)
+        engine.failed = error if isinstance(error, SayonceError) else EngineError(f"{engine.name!r} cannot be loaded")
     engine.ready.set()
 
 

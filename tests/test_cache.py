@@ -1,0 +1,395 @@
+"""The cache: one computation however many ask, and nothing kept that is not whole."""
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+
+from sayonce.cache import Cache, Flight, Made
+from sayonce.core.decision import Policy
+from sayonce.core.outcome import Outcome
+from sayonce.errors import EngineError, NotCached, Unkeyable
+from sayonce.stores.base import StoreError
+from sayonce.stores.memory import MemoryStore
+from sayonce.testing import FakeClock, FaultyStore
+
+
+class Work:
+    """A computation that counts its runs, sends chunks, and can be held before its last one."""
+
+    def __init__(self, chunks=(b"one", b"two", b"three")):
+        self.chunks = chunks
+        self.runs = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure = None
+
+    async def __call__(self, flight: Flight) -> Made:
+        self.runs += 1
+        flight.begin()
+        for chunk in self.chunks[:-1]:
+            flight.send(chunk)
+        await self.gate.wait()
+        if self.failure:
+            raise self.failure
+        flight.send(self.chunks[-1])
+        return Made(body=b"".join(self.chunks))
+
+
+@pytest.fixture
+async def store():
+    return FaultyStore()
+
+
+@pytest.fixture
+async def cache(store):
+    async with Cache(store, clock=FakeClock(), budget_seconds=0.02) as cache:
+        yield cache
+
+
+async def listen(answer) -> bytes:
+    if answer.entry is not None:
+        return answer.entry.body
+    return b"".join([chunk async for chunk in answer.flight.chunks()])
+
+
+async def test_a_repeat_is_a_hit_and_computes_nothing(cache):
+    work, key = Work(), cache.key("hello")
+    first = await cache.answer(key, work)
+    assert (first.outcome, await listen(first)) == (Outcome.LED, b"onetwothree")
+    await cache.settle()
+    second = await cache.answer(key, work)
+    assert (second.outcome, second.tier, second.entry.body) == (Outcome.HIT, "memory", b"onetwothree")
+    assert work.runs == 1
+
+
+async def test_three_hundred_at_once_compute_once(cache):
+    work, key = Work(), cache.key("hello")
+    answers = await asyncio.gather(*(cache.answer(key, work) for _ in range(300)))
+    assert {await listen(answer) for answer in answers} == {b"onetwothree"}
+    outcomes = [answer.outcome for answer in answers]
+    assert (outcomes.count(Outcome.LED), outcomes.count(Outcome.JOINED)) == (1, 299)
+    assert work.runs == 1
+
+
+async def test_followers_hear_the_first_chunk_before_the_end(cache):
+    work, key = Work(), cache.key("hello")
+    work.gate.clear()
+    leader = await cache.answer(key, work)
+    follower = await cache.answer(key, work)
+    heard = follower.flight.chunks()
+    assert await anext(heard) == b"one"
+    assert not leader.flight.done
+    work.gate.set()
+    assert [chunk async for chunk in heard] == [b"two", b"three"]
+
+
+async def test_a_late_follower_starts_at_the_first_byte(cache):
+    work, key = Work(), cache.key("hello")
+    work.gate.clear()
+    leader = await cache.answer(key, work)
+    early = leader.flight.chunks()
+    assert [await anext(early), await anext(early)] == [b"one", b"two"]
+    late = await cache.answer(key, work)
+    work.gate.set()
+    assert await listen(late) == b"onetwothree"
+
+
+async def test_a_slow_listener_delays_nobody(cache):
+    work, key = Work(), cache.key("hello")
+    leader = await cache.answer(key, work)
+    slow = leader.flight.chunks()
+    assert await anext(slow) == b"one"
+    assert await listen(await cache.answer(key, work)) == b"onetwothree"
+    assert [chunk async for chunk in slow] == [b"two", b"three"]
+
+
+async def test_the_leader_may_leave_and_the_others_hear_all(cache):
+    work, key = Work(), cache.key("hello")
+    work.gate.clear()
+
+    async def ask():
+        return await listen(await cache.answer(key, work))
+
+    leader, follower = asyncio.create_task(ask()), asyncio.create_task(ask())
+    while work.runs == 0:
+        await asyncio.sleep(0)
+    leader.cancel()
+    await asyncio.wait([leader])
+    work.gate.set()
+    assert await follower == b"onetwothree"
+    await cache.settle()
+    assert cache.peek(key).body == b"onetwothree"
+
+
+async def test_what_was_computed_for_somebody_who_left_is_kept(cache):
+    work, key = Work(), cache.key("hello")
+    work.gate.clear()
+    asker = asyncio.create_task(cache.answer(key, work))
+    await asyncio.wait([asker])
+    work.gate.set()
+    await cache.settle()
+    assert (await cache.answer(key, work)).outcome is Outcome.HIT
+
+
+async def test_a_failure_reaches_every_waiter_once_and_is_not_stored(cache):
+    work, key = Work(), cache.key("hello")
+    work.gate.clear()
+    work.failure = EngineError("the engine broke")
+    answers = [await cache.answer(key, work) for _ in range(5)]
+    work.gate.set()
+    results = await asyncio.gather(*map(listen, answers), return_exceptions=True)
+    assert [str(error) for error in results] == ["the engine broke"] * 5
+    await cache.settle()
+    assert await cache.lookup(key) is None
+    work.failure = None
+    assert await listen(await cache.answer(key, work)) == b"onetwothree"
+    assert work.runs == 2
+
+
+async def test_a_failure_before_the_first_chunk_is_raised_to_everyone_who_asked(cache):
+    async def fails(_):
+        raise EngineError("no")
+
+    results = await asyncio.gather(*(cache.answer(cache.key(1), fails) for _ in range(3)), return_exceptions=True)
+    assert [type(result) for result in results] == [EngineError] * 3
+
+
+async def test_a_second_attempt_does_not_append_to_the_first_ones_body(cache):
+    work, key = Work(), cache.key("hello")
+    work.failure = EngineError("broken off")
+    with pytest.raises(EngineError):
+        await listen(await cache.answer(key, work))
+    await cache.settle()
+    work.failure = None
+    assert await listen(await cache.answer(key, work)) == b"onetwothree"
+
+
+class HeldStore(FaultyStore):
+    """Holds its writes until told."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_write = asyncio.Event()
+
+    async def put(self, entry):
+        await self.may_write.wait()
+        return await super().put(entry)
+
+
+async def test_a_flight_lasts_until_its_write_has_landed():
+    store = HeldStore()
+    async with Cache(store, memory=MemoryStore(0), budget_seconds=60) as cache:
+        work, key = Work(), cache.key("hello")
+        assert await listen(await cache.answer(key, work)) == b"onetwothree"
+        late = await cache.answer(key, work)
+        assert (late.outcome, late.entry.body) == (Outcome.JOINED, b"onetwothree")
+        store.may_write.set()
+        await cache.settle()
+        assert (await cache.answer(key, work)).tier == "faulty"
+        assert work.runs == 1
+
+
+class LateStore(FaultyStore):
+    """Its first look-up is answered only when told, with what was true when it was asked."""
+
+    def __init__(self):
+        super().__init__()
+        self.may_answer = asyncio.Event()
+        self.looked = 0
+
+    async def get(self, key):
+        self.looked += 1
+        first = self.looked == 1
+        entry = await super().get(key)
+        if first:
+            await self.may_answer.wait()
+        return entry
+
+
+async def test_the_winner_looks_again_before_it_computes():
+    store = LateStore()
+    async with Cache(store, memory=MemoryStore(0), budget_seconds=60) as cache:
+        work, key = Work(), cache.key("hello")
+        slow = asyncio.create_task(cache.answer(key, work))
+        while not store.looked:
+            await asyncio.sleep(0)
+        await listen(await cache.answer(key, work))
+        await cache.settle()
+        store.may_answer.set()
+        assert (await slow).outcome is Outcome.HIT
+        assert work.runs == 1
+
+
+async def test_a_purge_during_a_flight_keeps_its_late_write_from_bringing_the_clip_back(cache, store):
+    work, key = Work(), cache.key("hello")
+    work.gate.clear()
+    before = await cache.answer(key, work, tags=["voice=alice"])
+    await cache.purge("voice=alice")
+    after = await cache.answer(key, work, tags=["voice=alice"])
+    assert after.outcome is Outcome.LED
+    work.gate.set()
+    assert [await listen(before), await listen(after)] == [b"onetwothree"] * 2
+    await cache.settle()
+    assert cache.peek(key).tags == (("voice=alice", 1),)
+    assert (await store.get(key)).tags == (("voice=alice", 1),)
+
+
+async def test_purging_a_tag_outdates_its_entries_and_no_others(cache):
+    alice, bob = cache.key("alice"), cache.key("bob")
+    await listen(await cache.answer(alice, Work(), tags=["voice=alice"]))
+    await listen(await cache.answer(bob, Work(), tags=["voice=bob"]))
+    await cache.settle()
+    await cache.purge("voice=alice")
+    assert await cache.lookup(alice) is None
+    assert await cache.lookup(bob) is not None
+
+
+async def test_another_instance_learns_of_a_purge_when_it_opens(store):
+    async with Cache(store) as one:
+        key = one.key("hello")
+        await listen(await one.answer(key, Work(), tags=["voice=alice"]))
+        await one.settle()
+        await one.purge("voice=alice")
+    async with Cache(store) as other:
+        assert await other.lookup(key) is None
+
+
+@pytest.mark.parametrize("remove", ["delete", "clear"])
+async def test_removing_during_a_flight_keeps_its_result_out(cache, remove):
+    work, key = Work(), cache.key("hello")
+    work.gate.clear()
+    flight = await cache.answer(key, work)
+    await (cache.delete(key) if remove == "delete" else cache.clear())
+    work.gate.set()
+    assert await listen(flight) == b"onetwothree"
+    await cache.settle()
+    assert await cache.lookup(key) is None
+
+
+async def test_entries_live_for_their_time_to_live_less_at_most_a_tenth():
+    clock = FakeClock()
+    lifetimes = []
+    async with Cache(clock=clock, ttl=timedelta(hours=10)) as cache:
+        for number in range(200):
+            entry = await cache.fetch(number, lambda: b"x")
+            lifetimes.append(entry.expires - clock.now)
+        assert 9 * 3600 <= min(lifetimes) < 9.2 * 3600
+        assert 9.8 * 3600 < max(lifetimes) <= 10 * 3600
+        clock.advance(10 * 3600)
+        assert cache.peek(cache.key(0)) is None
+
+
+async def test_no_store_neither_reads_nor_keeps(cache):
+    work, key = Work(), cache.key("hello")
+    assert await listen(await cache.answer(key, work)) == b"onetwothree"
+    answer = await cache.answer(key, work, policy=Policy(no_store=True))
+    assert (answer.outcome, await listen(answer)) == (Outcome.BYPASS, b"onetwothree")
+    other = cache.key("another")
+    await listen(await cache.answer(other, work, policy=Policy(no_store=True)))
+    await cache.settle()
+    assert await cache.lookup(other) is None
+    assert work.runs == 3
+
+
+async def test_no_cache_computes_anew_and_keeps(cache):
+    key = cache.key("hello")
+    await listen(await cache.answer(key, Work([b"old", b""])))
+    await cache.settle()
+    answer = await cache.answer(key, Work([b"new", b""]), policy=Policy(no_cache=True))
+    assert (answer.outcome, await listen(answer)) == (Outcome.LED, b"new")
+    await cache.settle()
+    assert cache.peek(key).body == b"new"
+
+
+async def test_only_if_cached_never_computes(cache):
+    work, key = Work(), cache.key("hello")
+    with pytest.raises(NotCached):
+        await cache.answer(key, work, policy=Policy(only_if_cached=True))
+    assert work.runs == 0
+
+
+async def test_max_age_computes_anew_what_is_older(store):
+    clock = FakeClock()
+    async with Cache(store, clock=clock) as cache:
+        work, key = Work(), cache.key("hello")
+        await listen(await cache.answer(key, work))
+        await cache.settle()
+        clock.advance(100)
+        assert (await cache.answer(key, work, policy=Policy(max_age_seconds=100))).outcome is Outcome.HIT
+        assert (await cache.answer(key, work, policy=Policy(max_age_seconds=99))).outcome is Outcome.LED
+
+
+@pytest.mark.parametrize("fault", ["hang", StoreError("gone"), RuntimeError("a bug in the store")])
+async def test_a_failing_store_never_fails_a_request(cache, store, fault):
+    store.fault = fault
+    for number in range(8):
+        assert await listen(await cache.answer(cache.key(number), Work())) == b"onetwothree"
+    await cache.settle()
+    assert cache.counters["store errors"] >= 3
+    assert cache.store_state == "failing"
+
+
+async def test_a_store_that_keeps_failing_is_not_asked_any_more(cache, store):
+    store.fault = "down"
+    for number in range(20):
+        await listen(await cache.answer(cache.key(number), Work()))
+    await cache.settle()
+    asked = store.asked
+    await listen(await cache.answer(cache.key("one more"), Work()))
+    assert store.asked == asked
+
+
+async def test_memory_still_hits_while_the_store_fails(cache, store):
+    key = cache.key("hello")
+    await listen(await cache.answer(key, Work()))
+    store.fault = "hang"
+    assert (await cache.answer(key, Work())).tier == "memory"
+
+
+async def test_a_document_without_exact_identity_is_refused(cache):
+    with pytest.raises(Unkeyable, match="speed is nan"):
+        await cache.fetch({"speed": float("nan")}, lambda: b"x")
+
+
+@pytest.mark.parametrize("kind", ["plain", "async", "made"])
+async def test_fetch_takes_plain_and_async_functions(cache, kind):
+    async def asynchronous():
+        return b"value"
+
+    compute = {"plain": lambda: b"value", "async": asynchronous, "made": lambda: Made(body=b"value")}[kind]
+    assert (await cache.fetch("k", compute)).body == b"value"
+    assert (await cache.fetch("k", lambda: b"other")).body == b"value"
+
+
+async def test_fetch_refuses_to_keep_what_is_not_bytes(cache):
+    with pytest.raises(TypeError, match="int"):
+        await cache.fetch("k", lambda: 7)
+    assert await cache.lookup(cache.key("k")) is None
+
+
+async def test_namespaces_share_nothing(store):
+    async with Cache(store, namespace="a") as a, Cache(store, namespace="b") as b:
+        assert (await a.fetch("k", lambda: b"a")).body == b"a"
+        assert (await b.fetch("k", lambda: b"b")).body == b"b"
+
+
+async def test_lasting_counters_are_the_sum_of_every_life(store):
+    for _ in range(2):
+        async with Cache(store, memory=MemoryStore(0)) as cache:
+            await cache.fetch("k", lambda: b"x")
+            await cache.settle()
+            await cache.fetch("k", lambda: b"x")
+    totals = await store.totals()
+    assert (totals["led"], totals["hit"]) == (1, 3)
+
+
+async def test_closing_finishes_the_flights(store):
+    work = Work()
+    work.gate.clear()
+    cache = await Cache(store).open()
+    key = cache.key("hello")
+    await cache.answer(key, work)
+    asyncio.get_running_loop().call_soon(work.gate.set)
+    await cache.close()
+    assert (await store.get(key)).body == b"onetwothree"
