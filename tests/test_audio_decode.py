@@ -3,7 +3,7 @@ import pytest
 
 from audio_samples import by_ffmpeg, made_by_ffmpeg, made_by_sndfile, murmur, stream
 from sayonce.errors import BadAudio
-from sayonce.speech.audio import decode, encode, open_encoder
+from sayonce.speech.audio import Pcm, decode, encode, open_encoder
 
 TAKE = murmur(1.2)
 OURS = {name: encode(TAKE, name) for name in ("wav", "flac", "opus", "mp3", "aac")}
@@ -61,7 +61,7 @@ def test_a_truncated_file_is_refused(name, share):
 
 @pytest.mark.parametrize("name", ["wav", "flac", "opus", "mp3", "aac"])
 def test_a_file_that_lacks_its_last_byte_is_refused(name):
-    with pytest.raises(BadAudio):
+    with pytest.raises(BadAudio, match=r"cut off|lost sync"):
         decode(OURS[name][:-1])
 
 
@@ -72,10 +72,12 @@ def test_an_mp3_that_lacks_its_last_frame_is_refused_by_the_count_in_its_header(
         decode(whole[:last])
 
 
-def test_an_ogg_file_that_lacks_a_page_in_the_middle_is_refused():
-    pages = OURS["opus"].split(b"OggS")[1:]
-    with pytest.raises(BadAudio, match="lacks page 3"):
-        decode(b"".join(b"OggS" + page for page in pages[:3] + pages[4:]))
+@pytest.mark.parametrize(("lacking", "message"), [(3, "lacks page 3"), (-1, "its last page is missing")])
+def test_an_ogg_file_that_lacks_a_page_is_refused(lacking, message):
+    pages = [b"OggS" + page for page in OURS["opus"].split(b"OggS")[1:]]
+    del pages[lacking]
+    with pytest.raises(BadAudio, match=message):
+        decode(b"".join(pages))
 
 
 def test_a_flac_file_with_a_flipped_bit_is_refused():
@@ -90,6 +92,11 @@ def test_a_flac_header_that_claims_more_than_memory_holds_is_refused():
     body[21:26] = (int.from_bytes(body[21:26], "big") | (1 << 36) - 1).to_bytes(5, "big")
     with pytest.raises(BadAudio, match="cut off"):
         decode(bytes(body))
+
+
+def test_aac_that_changes_its_channels_on_the_way_is_refused():
+    with pytest.raises(BadAudio, match="channels"):
+        decode(OURS["aac"] + encode(murmur(0.3, 24_000, 2), "aac"))
 
 
 @pytest.mark.parametrize(
@@ -108,7 +115,8 @@ def test_a_flac_header_that_claims_more_than_memory_holds_is_refused():
         b"RIFF" + b"\0" * 100,
         b"\xff\xfb" * 1_000,
         b"\xff\xf1" * 1_000,
-        encode(TAKE, "wav")[:44],
+        made_by_sndfile(Pcm(b"", 24_000, 1, 0), "OGG", "VORBIS"),
+        made_by_sndfile(Pcm(b"", 24_000, 1, 0), "WAV", "PCM_16"),
         encode(TAKE, "mp3")[:192],
     ],
 )

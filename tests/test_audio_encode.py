@@ -1,8 +1,10 @@
 """Each format is encoded by us and decoded by FFmpeg, which encoded none of them but AAC."""
 
+import contextlib
 import importlib
 import sys
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,7 +15,7 @@ from sayonce.errors import BadAudio, InvalidRequest, MissingExtra
 from sayonce.speech.audio import FORMATS, Pcm, decode, encode, open_encoder, transcode
 
 CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
-RATES = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
+RATES = (8_000, 16_000, 22_050, 24_000, 30_000, 44_100, 48_000)
 PADDING_SAMPLES = {"mp3": 0, "opus": 0, "aac": 2_048, "flac": 0, "wav": 0, "pcm": 0, "mulaw": 0}
 """AAC's priming (1024) and its last frame (up to 1023 more) cannot be marked in ADTS; the others last as the take."""
 STREAM_PADDING_SAMPLES = PADDING_SAMPLES | {"mp3": 3 * 1_152}
@@ -50,7 +52,8 @@ def test_every_format_lasts_as_long_as_the_take(name, rate, channels):
     for body, padding in ((file, PADDING_SAMPLES), (heard, STREAM_PADDING_SAMPLES)):
         lasts, out_rate = seconds(body, name, take)
         surplus = (lasts - take.frames / rate) * out_rate
-        assert -1 <= surplus <= padding[name] + 1  # resampling rounds to a whole sample
+        priming = 1_024 if name == "aac" else 0
+        assert priming - 1 <= surplus <= padding[name] + 1  # resampling rounds to a whole sample
 
 
 @pytest.mark.parametrize("name", ["mp3", "opus", "aac", "mulaw"])
@@ -90,24 +93,24 @@ def test_equal_takes_give_equal_files(name):
     assert encode(take, name) == encode(take, name)
 
 
-@pytest.mark.parametrize(("name", "bound_seconds"), [("pcm", 0.02), ("wav", 0.02), ("mulaw", 0.1), ("mp3", 0.12)])
+@pytest.mark.parametrize(("name", "bound_seconds"), [("pcm", 0.02), ("wav", 0.02), ("mulaw", 0.1), ("mp3", 0.1)])
 def test_sound_reaches_a_listener_soon(name, bound_seconds):
     assert first_sound_after(name) <= bound_seconds
 
 
-@pytest.mark.parametrize(("name", "bound_seconds"), [("aac", 0.12), ("flac", 0.36), ("opus", 0.26)])
+@pytest.mark.parametrize(("name", "bound_seconds"), [("aac", 0.16), ("flac", 0.2), ("opus", 0.26)])
 def test_sound_reaches_a_listener_after_the_blocks_of_its_codec(name, bound_seconds):
     assert first_sound_after(name) <= bound_seconds
 
 
 def first_sound_after(name):
-    """How many seconds of sound must be fed until more than headers is sent."""
-    headers = {"wav": 44, "mp3": 192, "opus": 200, "flac": 100}.get(name, 0)
+    """How many seconds of sound must be fed until what was sent decodes to more than silence."""
     encoder, sent = open_encoder(name, 24_000, 1), b""
     for count, piece in enumerate(pieces(murmur(1.0).samples, 960), start=1):
         sent += encoder.feed(piece)
-        if len(sent) > headers:
-            return count * 0.02
+        with contextlib.suppress(av.FFmpegError, IndexError):
+            if np.abs(by_others(sent, name)[0]).max() > 1_000:
+                return count * 0.02
     return np.inf
 
 

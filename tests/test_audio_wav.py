@@ -76,6 +76,11 @@ def test_fewer_bytes_than_promised_are_noticed_at_the_end(size):
         read(PLAIN[:size])
 
 
+def test_a_stream_of_unknown_length_without_a_sample_is_noticed():
+    with pytest.raises(BadAudio, match="empty"):
+        read(PLAIN[:40] + b"\xff\xff\xff\xff")
+
+
 def test_a_stream_of_unknown_length_that_ends_inside_a_sample_is_noticed():
     body = PLAIN[:40] + b"\xff\xff\xff\xff" + PLAIN[44:-1]
     with pytest.raises(BadAudio, match="inside a sample"):

@@ -69,7 +69,7 @@ def decode_aac(body: bytes) -> Pcm:
             frames = list(container.decode(audio=0))
     except (av.FFmpegError, IndexError) as trouble:  # IndexError: there is no audio stream in it
         raise BadAudio(f"The AAC audio cannot be decoded: {trouble}") from None
-    if not frames:
-        raise BadAudio("The AAC audio is empty")
+    if len({(frame.sample_rate, frame.layout.nb_channels) for frame in frames}) != 1:
+        raise BadAudio("The AAC audio is empty, or changes its rate or channels on the way")
     sound = np.concatenate([frame.to_ndarray() for frame in frames], axis=1).T
     return Pcm(to_pcm16(sound).tobytes(), frames[0].sample_rate, sound.shape[1], sound.shape[0])
