@@ -15,7 +15,7 @@ from sayonce.errors import BadAudio, InvalidRequest, MissingExtra
 from sayonce.speech.audio import FORMATS, Pcm, decode, encode, open_encoder, transcode
 
 CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
-RATES = (8_000, 16_000, 22_050, 24_000, 30_000, 44_100, 48_000)
+RATES = (8_000, 16_000, 22_050, 24_000, 30_000, 48_000)
 PADDING_SAMPLES = {"mp3": 0, "opus": 0, "aac": 2_048, "flac": 0, "wav": 0, "pcm": 0, "mulaw": 0}
 """AAC's priming (1024) and its last frame (up to 1023 more) cannot be marked in ADTS; the others last as the take."""
 STREAM_PADDING_SAMPLES = PADDING_SAMPLES | {"mp3": 3 * 1_152}
@@ -47,7 +47,7 @@ def seconds(body, name, pcm):
 @pytest.mark.parametrize("rate", RATES)
 @pytest.mark.parametrize("name", FORMATS)
 def test_every_format_lasts_as_long_as_the_take(name, rate, channels):
-    take = murmur(0.7, rate, channels)
+    take = murmur(0.75, rate, channels)
     heard, file = stream(open_encoder(name, rate, channels), take)
     for body, padding in ((file, PADDING_SAMPLES), (heard, STREAM_PADDING_SAMPLES)):
         lasts, out_rate = seconds(body, name, take)
