@@ -152,6 +152,13 @@ def test_an_unknown_format_is_refused():
         open_encoder("midi", 24_000, 1)
 
 
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "mulaw"])
+def test_the_last_ten_milliseconds_are_heard_when_the_rate_is_converted(name):
+    quiet, loud = b"\0\0" * 15_000, murmur(0.01, 30_000)
+    sound, _ = by_others(encode(Pcm(quiet + loud.samples, 30_000, 1, 15_300), name), name)
+    assert np.abs(sound).max() > 0.5 * np.abs(np.frombuffer(loud.samples, "<i2")).max()
+
+
 @pytest.mark.parametrize("name", ["mp3", "opus", "flac", "wav", "mulaw", "pcm"])
 def test_a_flac_take_is_transcoded_whole(name):
     take = murmur(0.5)
