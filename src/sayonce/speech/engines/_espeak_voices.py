@@ -62,5 +62,5 @@ def _read(file: Path) -> tuple[str, list[tuple[int, str]], str]:
 
 def _lines(file: Path) -> Iterator[list[str]]:
     for line in file.read_text(encoding="utf-8", errors="replace").splitlines():  # comments are in any encoding
-        if words := line.split():
+        if words := line.partition("//")[0].split():
             yield words

@@ -80,7 +80,7 @@ class Engine(ABC):
     max_characters: int = 4096
     concurrency: int = 1
     """How many utterances it speaks at once."""
-    queue: int = 32
+    queue: int = 256
     """How many may wait for their turn."""
     cost_per_hour: float | None = None
     """What an hour of its computing costs, in the operator's currency."""
@@ -119,14 +119,17 @@ class Engine(ABC):
 
         """
         voice = self.voice_aliases.get(voice, voice)
-        known = [offered.id for offered in self.voices()]
-        if known and voice not in known:
-            raise self._no_such_voice(voice, known)
+        if self._voice_ids and voice not in self._voice_ids:
+            raise self._no_such_voice(voice)
         return voice
 
     def resolve_model(self, model: str | None) -> str:  # noqa: ARG002
         """Return the model that speaks when a request says ``model``: this engine's one, whatever it was called."""
         return self.name
+
+    @cached_property
+    def _voice_ids(self) -> frozenset[str]:
+        return frozenset(voice.id for voice in self.voices())
 
     @cached_property
     def unheard(self) -> frozenset[str]:
@@ -146,7 +149,8 @@ class Engine(ABC):
 
         """
 
-    def _no_such_voice(self, voice: str, known: Sequence[str]) -> NotFound:
+    def _no_such_voice(self, voice: str) -> NotFound:
+        known = [offered.id for offered in self.voices()]
         some = ", ".join(sorted({*known[:_SOME], *self.voice_aliases}))
         more = f" and {len(known) - _SOME} more" if len(known) > _SOME else ""
         return NotFound(f"{self.name!r} has no voice {voice!r}; it has {some}{more}", param="voice")

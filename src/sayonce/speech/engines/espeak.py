@@ -78,7 +78,7 @@ class EspeakEngine(Engine):
         voice = self.voice_aliases.get(voice, voice)
         found = self._voices.resolve(voice)
         if found is None:
-            raise self._no_such_voice(voice, [listed.id for listed in self.voices()])
+            raise self._no_such_voice(voice)
         return found
 
     async def load(self) -> None:

@@ -1,0 +1,178 @@
+import asyncio
+import hashlib
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from hearing import digests_in_another_process, hear, pcm, unkeyed, utterance
+
+from sayonce.errors import EngineError, InvalidRequest, NotFound
+from sayonce.speech.engines import build_engine
+
+TEXT = "Hello there, how are you today?"
+
+
+@pytest.fixture
+async def espeak():
+    engine = build_engine("espeak", {})
+    await engine.load()
+    yield engine
+    await engine.close()
+
+
+async def test_the_same_request_is_the_same_sound_whatever_was_spoken_before(espeak):
+    """A, B, A: the library's own state (phases, gain, flutter) would be heard in the second A."""
+    first = await pcm(espeak, TEXT)
+    await pcm(espeak, "你好，世界", "cmn", speed=2.0, pitch=90)
+    await pcm(espeak, "Whisper this.", "en-us+whisper")
+    assert await pcm(espeak, TEXT) == first
+
+
+async def test_the_same_request_is_the_same_sound_in_every_process(espeak):
+    voices = ["en-us", "cmn", "de", "en-us+whisper", "fr-fr+f3", "en-gb+klatt4"]
+    here = [hashlib.sha256(await pcm(espeak, TEXT, voice)).hexdigest() for voice in voices]
+    assert digests_in_another_process("espeak", TEXT, voices) == here
+
+
+async def test_concurrent_requests_do_not_disturb_each_other(espeak):
+    texts = [f"This is the number {number}." for number in range(8)]
+    alone = [await pcm(espeak, text) for text in texts]
+    assert await asyncio.gather(*(pcm(espeak, text) for text in texts)) == alone
+    assert len(set(alone)) == len(texts)
+
+
+async def test_two_engines_speak_at_once(espeak):
+    other = build_engine("second", {"kind": "espeak"})
+    await other.load()
+    one, two = await asyncio.gather(pcm(espeak, TEXT), pcm(other, TEXT))
+    await other.close()
+    assert one == two
+
+
+async def test_every_declared_parameter_is_heard(espeak):
+    assert await unkeyed(espeak, TEXT) == []
+
+
+async def test_every_voice_that_is_listed_speaks(espeak):
+    for voice in espeak.voices():
+        assert len(await pcm(espeak, "abc, 123", voice.id)) > 4000, voice
+
+
+async def test_chinese_and_english_are_spoken_at_the_stated_rate(espeak):
+    start, chinese = await hear(espeak, "你好，世界", "cmn")
+    assert (start.sample_rate_hz, start.channels, start.media_type) == (22_050, 1, "audio/pcm")
+    assert 0.8 < len(chinese) / 2 / start.sample_rate_hz < 2.0
+
+
+@pytest.mark.parametrize(
+    ("name", "voice"), [("zh", "cmn"), ("EN_us", "en-us"), ("en", "en-gb"), ("yue", "yue"), ("en-us+f3", "en-us+f3")]
+)
+async def test_names_of_one_voice_are_one_voice(espeak, name, voice):
+    assert espeak.resolve_voice(name) == voice
+
+
+@pytest.mark.parametrize("name", ["alloy", "en-us+nobody", "", "../../etc/passwd", "en-us+../../lang/gmw/de", "fo"])
+async def test_an_unknown_voice_is_refused_naming_some_that_exist(espeak, name):
+    with pytest.raises(NotFound, match=r"has no voice .* it has af, .* and \d+ more"):
+        espeak.resolve_voice(name)
+
+
+@pytest.mark.parametrize("text", ["...", "(", "\x01"])
+async def test_a_text_with_nothing_to_speak_is_refused(espeak, text):
+    with pytest.raises(InvalidRequest, match="nothing to speak") as refused:
+        await pcm(espeak, text)
+    assert refused.value.param == "input"
+
+
+@pytest.mark.parametrize(
+    ("text", "misread"),
+    [
+        ("\x0150S test", "test"),  # the library's own command: speed 50
+        ("a\x00b", "a"),
+        ("<speak>word</speak>", "word"),
+        ("[[h@l'oU]]", "hello"),
+        ("&amp;", "&"),
+    ],
+)
+async def test_markup_and_commands_are_spoken_as_text(espeak, text, misread):
+    assert len(await pcm(espeak, text)) > len(await pcm(espeak, misread))
+
+
+async def test_a_long_text_is_heard_before_it_is_finished(espeak):
+    speech = espeak.synthesize(utterance(espeak, "One more sentence is spoken. " * 140))
+    chunks = [await anext(speech) for _ in range(3)][1:]
+    assert 0 < len(b"".join(chunks)) < 22_050 * 2 * 2  # two of some three hundred seconds
+    await speech.aclose()
+
+
+async def test_an_abandoned_utterance_ends_its_process(espeak):
+    parent = espeak._speaker._process.pid
+    speech = espeak.synthesize(utterance(espeak, "One more sentence is spoken. " * 140))
+    assert [await anext(speech) for _ in range(2)]
+    assert _children(parent)
+    await speech.aclose()
+    await _until(lambda: not _children(parent))
+
+
+async def test_a_crash_fails_one_utterance_and_no_other(espeak):
+    speech = espeak.synthesize(utterance(espeak, "One more sentence is spoken. " * 140))
+    assert [await anext(speech) for _ in range(2)]
+    for child in _children(espeak._speaker._process.pid):
+        os.kill(child, signal.SIGKILL)
+    with pytest.raises(EngineError, match="ended in the middle"):
+        while True:
+            await anext(speech)
+    assert await pcm(espeak, TEXT)
+
+
+async def test_a_killed_speaker_process_is_replaced(espeak):
+    before = await pcm(espeak, TEXT)
+    espeak._speaker._process.kill()
+    espeak._speaker._process.wait()
+    assert await pcm(espeak, TEXT) == before
+
+
+async def test_nothing_is_left_when_the_gateway_is_killed():
+    script = (
+        "import asyncio, time; from sayonce.speech.engines import build_engine\n"
+        "async def main():\n engine = build_engine('espeak', {})\n await engine.load()\n"
+        " print(engine._speaker._process.pid, flush=True)\n await asyncio.sleep(60)\nasyncio.run(main())"
+    )
+    import sys
+
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as gateway:
+        speaker = int(gateway.stdout.readline())
+        gateway.kill()
+    await _until(lambda: not _alive(speaker))
+
+
+async def test_closing_twice_is_harmless(espeak):
+    await espeak.close()
+    await espeak.close()
+
+
+def test_identity_and_voices_are_known_without_loading():
+    engine = build_engine("espeak", {})
+    assert engine.identity()["kind"] == "espeak"
+    assert len(engine.voices()) > 100
+    assert engine._speaker is None
+
+
+def _children(parent: int) -> list[int]:
+    return [int(pid) for pid in Path(f"/proc/{parent}/task/{parent}/children").read_text().split()]
+
+
+def _alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+async def _until(true) -> None:
+    """Wait for another process, of whose end nobody tells us."""
+    end = time.monotonic() + 10
+    while not true():
+        assert time.monotonic() < end
+        await asyncio.sleep(0.01)

@@ -1,0 +1,108 @@
+import asyncio
+
+import pytest
+
+from sayonce.errors import EngineBusy
+from sayonce.speech.engines.pool import Places
+
+
+async def settle() -> None:
+    for _ in range(10):
+        await asyncio.sleep(0)
+
+
+class Callers:
+    """Callers who keep their place until they are told to leave."""
+
+    def __init__(self, places: Places) -> None:
+        self.places = places
+        self.speaking = 0
+        self.leave = asyncio.Event()
+
+    async def call(self) -> None:
+        async with self.places:
+            self.speaking += 1
+            try:
+                await self.leave.wait()
+            finally:
+                self.speaking -= 1
+
+
+async def test_no_more_speak_at_once_than_there_are_places():
+    callers = Callers(Places(2, 3))
+    tasks = [asyncio.create_task(callers.call()) for _ in range(5)]
+    await settle()
+    assert (callers.speaking, callers.places.waiting, callers.places.taken) == (2, 3, 5)
+    callers.leave.set()
+    await asyncio.gather(*tasks)
+    assert (callers.places.waiting, callers.places.taken) == (0, 0)
+
+
+async def test_beyond_the_queue_a_caller_is_refused_at_once():
+    callers = Callers(Places(1, 1))
+    tasks = [asyncio.create_task(callers.call()) for _ in range(2)]
+    await settle()
+    with pytest.raises(EngineBusy, match="1 speaking and 1 waiting") as busy:
+        await callers.call()
+    assert busy.value.retry_after_seconds == 1
+    callers.leave.set()
+    await asyncio.gather(*tasks)
+    await callers.call()
+
+
+async def test_without_a_queue_a_caller_waits_for_nobody():
+    callers = Callers(Places(1, 0))
+    task = asyncio.create_task(callers.call())
+    await settle()
+    with pytest.raises(EngineBusy):
+        await callers.call()
+    callers.leave.set()
+    await task
+
+
+async def test_a_cancelled_waiter_frees_its_place_in_the_queue():
+    callers = Callers(Places(1, 1))
+    first, second = (asyncio.create_task(callers.call()) for _ in range(2))
+    await settle()
+    second.cancel()
+    await settle()
+    third = asyncio.create_task(callers.call())
+    await settle()
+    assert callers.places.taken == 2
+    callers.leave.set()
+    await asyncio.gather(first, third)
+
+
+async def test_a_cancelled_or_failed_speaker_frees_its_place():
+    callers = Callers(Places(1, 1))
+    first, second = (asyncio.create_task(callers.call()) for _ in range(2))
+    await settle()
+    first.cancel()
+    await settle()
+    assert (callers.speaking, callers.places.taken) == (1, 1)
+    callers.leave.set()
+    await second
+
+
+async def test_the_hint_when_to_retry_follows_how_often_a_place_gets_free(clock):
+    places = Places(1, 0, clock=clock)
+    for _ in range(30):
+        async with places:
+            clock.move(20)
+    async with places:
+        with pytest.raises(EngineBusy) as busy:
+            await places.__aenter__()
+    assert busy.value.retry_after_seconds == 20
+
+
+async def test_the_hint_is_bounded_and_time_without_work_does_not_count(clock):
+    places = Places(1, 0, clock=clock)
+    for seconds in (2.0, 10_000.0):
+        for _ in range(30):
+            async with places:
+                clock.move(seconds)
+            clock.move(5_000)
+        async with places:
+            with pytest.raises(EngineBusy) as busy:
+                await places.__aenter__()
+        assert busy.value.retry_after_seconds == min(seconds, 60)
