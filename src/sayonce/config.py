@@ -16,6 +16,11 @@ from sayonce.errors import ConfigError
 
 DEFAULT_FILE: Final = "sayonce.toml"
 ENVIRONMENT_PREFIX: Final = "SAYONCE_"
+FILE_VARIABLE: Final = "SAYONCE_CONFIG"
+"""Names the file where ``--config`` does not."""
+
+_OPTIONS: Final = {"store.url": "--store"}
+"""Settings whose command-line option is not called by their own name."""
 
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTE_UNITS: Final = {
@@ -60,8 +65,8 @@ class StoreSettings(_Section, frozen=True):
     namespace: str = ""
 
     def __post_init__(self) -> None:
-        if self.budget_ms <= 0:
-            raise ValueError("budget_ms must be more than 0")
+        if not 0 < self.budget_ms < float("inf"):
+            raise ValueError("budget_ms must be a number of milliseconds above 0")
         if self.ttl.total_seconds() <= 0:
             raise ValueError("ttl must be more than 0")
 
@@ -133,7 +138,7 @@ def load_settings(
     """Read the settings.
 
     Args:
-        path: the TOML file; ``sayonce.toml`` in the working directory when left out and there.
+        path: the TOML file; when left out, see ``settings_file``.
         environment: ``SAYONCE_…`` variables, ``__`` between levels; the process's own when left out.
         overrides: what the command line gave, by dotted name; None values are skipped.
 
@@ -141,14 +146,24 @@ def load_settings(
         ConfigError: naming the file or variable, the key, and what would be right.
 
     """
+    environment = os.environ if environment is None else environment
     layers = _Layers()
-    if path is not None or Path(DEFAULT_FILE).exists():
-        layers.add_file(path or DEFAULT_FILE)
-    layers.add_environment(os.environ if environment is None else environment)
+    if (file := settings_file(path, environment)) is not None:
+        layers.add_file(*file)
+    layers.add_environment(environment)
     for name, value in (overrides or {}).items():
         if value is not None:
-            layers.set(name.split("."), value, f"--{name.rpartition('.')[2]}")
+            layers.set(name.split("."), value, _OPTIONS.get(name, f"--{name.rpartition('.')[2]}"))
     return layers.settings()
+
+
+def settings_file(path: str | None, environment: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the file to read and what names it: ``--config``, then SAYONCE_CONFIG, then ``sayonce.toml`` if it is here."""
+    if path is not None:
+        return path, "--config"
+    if environment.get(FILE_VARIABLE):
+        return environment[FILE_VARIABLE], FILE_VARIABLE
+    return (DEFAULT_FILE, DEFAULT_FILE) if Path(DEFAULT_FILE).exists() else None
 
 
 class _Layers:
@@ -158,12 +173,13 @@ class _Layers:
         self._tree: dict[str, Any] = {}
         self._origins: dict[str, str] = {}
 
-    def add_file(self, path: str) -> None:
+    def add_file(self, path: str, named_by: str) -> None:
         try:
-            tree = tomllib.loads(read_file(path, "--config").decode())
+            tree = tomllib.loads(read_file(path, named_by).decode())
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
-        if "key_secret" in tree.get("security", {}):
+        security = tree.get("security")
+        if isinstance(security, dict) and "key_secret" in security:
             raise ConfigError(
                 f"{path}: security.key_secret: a secret does not belong in this file; use security.key_secret_file, or "
                 f"{ENVIRONMENT_PREFIX}SECURITY__KEY_SECRET in the environment"
@@ -195,7 +211,8 @@ class _Layers:
         """Put the place before msgspec's message, whose own form is ``what is wrong - at `$.store.ttl` ``."""
         what, _, where = message.partition(" - at `$")
         key = where.rstrip("`").lstrip(".")
-        origin = next((self._origins[name] for name in (key, _unknown_key(key, what)) if name in self._origins), None)
+        names = (key, _unknown_key(key, what), f"{key}.{what.partition(' ')[0]}")  # the last: "port must be …"
+        origin = next((self._origins[name] for name in names if name in self._origins), None)
         place = origin or self._origins.get("", "settings")
         return f"{place}: {key}: {what}{_choices(key, what)}" if key else f"{place}: {what}{_choices(key, what)}"
 
@@ -213,10 +230,13 @@ def _choices(section: str, what: str) -> str:
 
 
 def _quantity(kind: type, value: Any) -> Any:
-    if kind is Duration:
-        return Duration(seconds=_parse(value, _DURATION_UNITS, "s", "24h, 7d, 30m, 15s or a number of seconds"))
-    if kind is ByteSize:
-        return ByteSize(_parse(value, _BYTE_UNITS, "b", "256 MB, 2 GiB or a number of bytes"))
+    try:
+        if kind is Duration:
+            return Duration(seconds=_parse(value, _DURATION_UNITS, "s", "24h, 7d, 30m, 15s or a number of seconds"))
+        if kind is ByteSize:
+            return ByteSize(_parse(value, _BYTE_UNITS, "b", "256 MB, 2 GiB or a number of bytes"))
+    except OverflowError:
+        raise ValueError("is too large a number") from None
     raise NotImplementedError(kind)
 
 

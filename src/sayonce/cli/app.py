@@ -1,0 +1,143 @@
+"""The commands and their options; what a command does is imported when it runs, so that help is quick."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sayonce.cli.options import ConfigOption, EngineOption, JSONOption, StoreOption
+
+app = typer.Typer(
+    help="Compute speech once, reuse it many times.",
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.command()
+def say(
+    text: Annotated[str, typer.Argument(metavar="TEXT", help="What to say; - reads it from stdin.")],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Where to write it; - is stdout. [default: speech.FORMAT]"),
+    ] = None,
+    voice: Annotated[str | None, typer.Option("--voice", metavar="VOICE", help="Who says it.")] = None,
+    audio_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="By default what FILE ends in, else wav.")
+    ] = None,
+    engine: EngineOption = None,
+    store: StoreOption = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the engine; repeatable.")
+    ] = None,
+    config: ConfigOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Say a text into a file, from the cache if it was said before, and tell how it was answered."""
+    from sayonce.cli.options import settings
+    from sayonce.cli.say import Job, run
+
+    job = Job(text, output, voice, audio_format, param or [], as_json)
+    run(job, settings(config, server_engine=engine, store_url=store))
+
+
+@app.command()
+def serve(
+    config: ConfigOption = None,
+    host: Annotated[str | None, typer.Option("--host", help="Where to listen. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="0 takes a free one. [default: 8080]")] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Processes that share the port. [default: 1]")] = None,
+    engine: EngineOption = None,
+    store: StoreOption = None,
+) -> None:
+    """Serve the OpenAI speech API over the cache, until SIGTERM or Ctrl-C."""
+    from sayonce.cli.serve import run
+
+    overrides = {"server_host": host, "server_port": port, "server_workers": workers}
+    run(config, {**overrides, "server_engine": engine, "store_url": store})
+
+
+@app.command()
+def stats(store: StoreOption = None, config: ConfigOption = None, as_json: JSONOption = False) -> None:
+    """Show what the store holds, how often it was used, and what that saved."""
+    from sayonce.cli.inspect import stats as run
+    from sayonce.cli.options import settings
+
+    run(settings(config, store_url=store), as_json=as_json)
+
+
+@app.command()
+def explain(
+    request: Annotated[str, typer.Argument(metavar="REQUEST.json", help="A request's body; - reads it from stdin.")],
+    other: Annotated[str | None, typer.Argument(metavar="[OTHER.json]", help="Another, to compare with.")] = None,
+    engine: EngineOption = None,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Show why a request has its key and whether it is stored, or in which fields two requests differ."""
+    from sayonce.cli.inspect import explain as run
+    from sayonce.cli.options import settings
+
+    run(request, other, settings(config, server_engine=engine, store_url=store), as_json=as_json)
+
+
+@app.command("lint-key")
+def lint_key(engine: EngineOption = None, config: ConfigOption = None, as_json: JSONOption = False) -> None:
+    """Flip every parameter, and fail if one that is heard does not change the key."""
+    from sayonce.cli.inspect import lint_key as run
+    from sayonce.cli.options import settings
+
+    run(settings(config, server_engine=engine, store_url="memory://"), as_json=as_json)
+
+
+@app.command()
+def purge(
+    tag: Annotated[str | None, typer.Option("--tag", metavar="NAME=VALUE", help="Such as voice=alice.")] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="HEX", help="As X-Sayonce-Key gives it.")] = None,
+    everything: Annotated[bool, typer.Option("--all", help="Every clip in the store.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --all.")] = False,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+) -> None:
+    """Remove clips from the store: one by its key, all that carry a tag, or all."""
+    from sayonce.cli.options import settings
+    from sayonce.cli.purge import run
+
+    run(settings(config, store_url=store), tag=tag, key=key, everything=everything, yes=yes)
+
+
+@app.command()
+def doctor(
+    engine: EngineOption = None, store: StoreOption = None, config: ConfigOption = None, as_json: JSONOption = False
+) -> None:
+    """Check the configuration, the store, the engines and the secrets, and say what to do."""
+    from sayonce.cli.doctor import run
+
+    run(config, {"server_engine": engine, "store_url": store}, as_json=as_json)
+
+
+@app.command("new-key")
+def new_key(
+    tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Whose key it is; tenants share no clips.")],
+    admin: Annotated[bool, typer.Option("--admin", help="May also see statistics and purge.")] = False,
+    file: Annotated[Path | None, typer.Option("--file", help="The keys' file, to which its line is added.")] = None,
+) -> None:
+    """Make an API key, print it this once, and add its digest to the keys' file."""
+    from sayonce.cli.keys import new_key as run
+
+    run(tenant, admin=admin, file=file)
+
+
+@app.command()
+def version() -> None:
+    """Show the version."""
+    from sayonce._version import __version__
+    from sayonce.cli.output import data
+
+    data(__version__)

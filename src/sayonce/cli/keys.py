@@ -1,0 +1,39 @@
+"""``sayonce new-key``."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from sayonce.cli.output import data, talk
+from sayonce.errors import ConfigError
+from sayonce.gateway import access
+
+
+def new_key(tenant: str, *, admin: bool, file: Path | None) -> None:
+    """Print a new key, and keep its digest.
+
+    Raises:
+        ConfigError: the tenant's name is unusable, or the file cannot be written.
+
+    """
+    key, line = access.new_key(tenant, admin=admin)
+    if file is None:
+        talk(f"add this line to the file that security.api_keys_file names:\n{line}")
+    else:
+        _append(file, line)
+        talk(f"{file}: added a key of {tenant!r}; servers read it when they start")
+    data(key)
+
+
+def _append(file: Path, line: str) -> None:
+    try:
+        with os.fdopen(os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600), "r+b") as keys:
+            separator = b"" if _ends_line(keys.read()) else b"\n"
+            keys.write(separator + line.encode() + b"\n")
+    except OSError as error:
+        raise ConfigError(f"--file: cannot write {file}: {error.strerror}") from None
+
+
+def _ends_line(content: bytes) -> bool:
+    return not content or content.endswith(b"\n")

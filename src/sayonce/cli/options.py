@@ -1,0 +1,38 @@
+"""Options that several commands share, and the settings that they lead to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from sayonce.config import Settings
+
+ConfigOption = Annotated[
+    str | None, typer.Option("--config", metavar="FILE", help="The settings' file. [default: sayonce.toml, if it is here]")
+]
+StoreOption = Annotated[
+    str | None, typer.Option("--store", metavar="URL", help="Where clips are kept: sqlite:///FILE, redis://HOST, memory://.")
+]
+EngineOption = Annotated[
+    str | None, typer.Option("--engine", metavar="NAME", help="A configured engine, or a kind such as hibari.")
+]
+JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+
+
+def settings(config: str | None = None, **overrides: Any) -> Settings:
+    """Return the settings; ``store_url="…"`` stands for the setting ``store.url``.
+
+    Raises:
+        ConfigError: naming what is wrong.
+
+    """
+    from sayonce.config import load_settings
+
+    return load_settings(config, overrides={name.replace("_", ".", 1): value for name, value in overrides.items()})
+
+
+def wrong(message: str) -> typer.BadParameter:
+    """Return the error of wrong usage, which exits with 2."""
+    return typer.BadParameter(message)

@@ -1,0 +1,44 @@
+"""What commands print: data on stdout, talk on stderr, figures with units."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from typing import Any, Final
+
+_STEP: Final = 1000
+
+
+def talk(message: str) -> None:
+    """Tell the user something that is not the command's result."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def data(text: str) -> None:
+    print(text, flush=True)
+
+
+def data_json(value: Any) -> None:
+    import msgspec
+
+    data(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def table(rows: Iterable[tuple[str, str]]) -> None:
+    """Print names and values in two columns."""
+    lines = list(rows)
+    width = max(len(name) for name, _ in lines)
+    data("\n".join(f"{name:{width}}  {value}".rstrip() for name, value in lines))
+
+
+def size(value: float) -> str:
+    """Return bytes as people read them, in powers of 1000 as the settings count them."""
+    for unit in ("bytes", "kB", "MB"):
+        if value < _STEP:
+            return f"{value:.0f} bytes" if unit == "bytes" else f"{value:.1f} {unit}"
+        value /= _STEP
+    return f"{value:.1f} GB"
+
+
+def seconds(value: float) -> str:
+    return f"{value * _STEP:.0f} ms" if value < 0.1 else f"{value:.2f} s"  # noqa: PLR2004

@@ -1,0 +1,198 @@
+"""``sayonce say``: the main job without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from sayonce.cli.files import STDOUT, open_output
+from sayonce.cli.options import wrong
+from sayonce.cli.output import data_json, seconds, talk
+from sayonce.cache import saved_seconds
+from sayonce.config import Settings
+from sayonce.core.envelope import Entry, Refused
+from sayonce.core.outcome import Outcome
+from sayonce.errors import InvalidRequest
+from sayonce.speech.audio.formats import FORMATS
+from sayonce.speech.engines.base import Engine
+from sayonce.speech.parameters import Parameter
+from sayonce.speech.request import parse_request
+from sayonce.speech.service import Service
+from sayonce.speech.synthesis import Plan
+from sayonce.stores.base import StoreError
+
+_DEFAULT_FORMAT: Final = "wav"
+_SUFFIXES: Final = {f".{name}": name for name in FORMATS} | {".ogg": "opus", ".raw": "pcm", ".ulaw": "mulaw"}
+_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+_OWN_OPTIONS: Final = {"input": "TEXT", "voice": "--voice", "response_format": "--format", "stream_format": "-o -"}
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What the command line asked for."""
+
+    text: str
+    output: str | None
+    voice: str | None
+    format: str | None
+    params: list[str]
+    json: bool
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """How the job was done; ``outcome`` and ``tier`` as in ``Cache-Status``."""
+
+    outcome: Outcome
+    tier: str | None
+    stored: str | None
+    """The store that holds it now."""
+    seconds: float
+    """What it took this time."""
+    compute_seconds: float
+    """What its synthesis took, whenever that was."""
+    duration_seconds: float
+    engine: str
+    voice: str
+    key: str
+    format: str
+    bytes: int
+    file: str | None = None
+
+
+def run(job: Job, settings: Settings) -> None:
+    """Speak, write the file, and report.
+
+    Raises:
+        CallerError: something on the command line is wrong.
+        EngineError: the engine failed; nothing is written then.
+
+    """
+    if job.json and job.output == STDOUT:
+        raise wrong("--json and -o - both want stdout")
+    audio_format = _format(job)
+    name = job.output or f"speech.{audio_format}"
+    with open_output(name) as file:
+        body, report = asyncio.run(_speak(job, audio_format, settings))
+        file.write(body)
+    if job.json:
+        data_json(msgspec.structs.replace(report, file=None if name == STDOUT else name))
+    else:
+        talk(f"{'' if name == STDOUT else f'{name}: '}{_told(report)}")
+
+
+def _format(job: Job) -> str:
+    suffix = Path(job.output or "").suffix.lower()
+    name = job.format or _SUFFIXES.get(suffix) or ("" if suffix else _DEFAULT_FORMAT)
+    if name not in FORMATS:
+        where = f"--format {job.format}" if job.format else f"-o {job.output}"
+        raise wrong(f"{where}: the format must be one of {', '.join(FORMATS)}")
+    return name
+
+
+async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes, Report]:
+    service = Service(settings)
+    synthesizer, cache = service.synthesizer, service.cache
+    plan = synthesizer.plan(parse_request(_fields(job, audio_format, service), synthesizer.catalogue))
+    async with cache:
+        try:
+            started = time.perf_counter()
+            found = await cache.lookup(plan.clip_key) or await cache.lookup(plan.take_key)
+            if found is None:  # loading a model takes longer than everything else here
+                synthesizer.load()
+            answer = await synthesizer.speak(plan)
+            entry = await answer.result()
+            elapsed_seconds = time.perf_counter() - started
+            cache.record(answer.outcome, entry)
+            await cache.settle()
+            stored = await _stored_in(service, plan)
+        finally:
+            await synthesizer.close()
+    return entry.body, _report(plan, entry, answer.outcome, found and found.tier, stored, elapsed_seconds)
+
+
+def _report(
+    plan: Plan, entry: Entry, outcome: Outcome, tier: str | None, stored: str | None, elapsed_seconds: float
+) -> Report:
+    return Report(
+        outcome=outcome,
+        tier=tier,
+        stored=stored,
+        seconds=elapsed_seconds,
+        compute_seconds=saved_seconds(entry),
+        duration_seconds=entry.about["frames"] / entry.about["sample_rate_hz"],
+        engine=plan.request.engine.name,
+        voice=plan.request.utterance.voice,
+        key=plan.take_key.hex(),
+        format=plan.request.format.name,
+        bytes=len(entry.body),
+    )
+
+
+async def _stored_in(service: Service, plan: Plan) -> str | None:
+    """Ask the store itself: that it was told to keep something does not mean that it did."""
+    store = service.cache.store
+    try:
+        return store.name if store is not None and await store.get(plan.take_key) is not None else None
+    except (StoreError, Refused):
+        return None
+
+
+def _told(report: Report) -> str:
+    if report.outcome is Outcome.HIT:
+        return f"hit from {report.tier} in {seconds(report.seconds)} (saves {seconds(report.compute_seconds)})"
+    speech = f"{report.duration_seconds:.2f} s of speech ({report.engine}, {report.voice})"
+    kept = f"stored in {report.stored}" if report.stored else "not stored"
+    return f"synthesized in {seconds(report.compute_seconds)}, {speech}, {kept}"
+
+
+# -- the request --------------------------------------------------------------------------------------------------------
+
+
+def _fields(job: Job, audio_format: str, service: Service) -> dict[str, Any]:
+    engine = service.synthesizer.catalogue.engines[0]
+    given = {"input": _text(job.text), "voice": job.voice, "response_format": audio_format}
+    return {"model": engine.name, **_parameters(job.params, engine), **given}
+
+
+def _text(text: str) -> str:
+    if text != "-":
+        return text
+    try:
+        return sys.stdin.buffer.read().decode()
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"stdin is not UTF-8 at byte {error.start}", param="input") from None
+
+
+def _parameters(params: list[str], engine: Engine) -> dict[str, Any]:
+    declared = {parameter.name: parameter for parameter in engine.parameters}
+    given: dict[str, Any] = {}
+    for param in params:
+        name, separator, value = param.partition("=")
+        if not name or not separator:
+            raise wrong(f"--param {param}: write it as NAME=VALUE")
+        if name in _OWN_OPTIONS or name in given:
+            raise wrong(f"--param {name}: " + (f"use {_OWN_OPTIONS[name]}" if name in _OWN_OPTIONS else "is given twice"))
+        given[name] = _typed(value, declared[name]) if name in declared else _untyped(value)
+    return given
+
+
+def _typed(value: str, parameter: Parameter) -> Any:
+    """Read a value as its declared type; the parameter itself then tells whether it may have it."""
+    try:
+        if parameter.type is bool:
+            return _TRUTHS[value.lower()]
+        return parameter.type(value)
+    except (KeyError, ValueError):
+        return value
+
+
+def _untyped(value: str) -> Any:
+    """Read a value as JSON where it is JSON, for an engine that takes parameters it did not declare."""
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError:
+        return value

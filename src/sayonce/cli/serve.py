@@ -1,0 +1,154 @@
+"""``sayonce serve``: check everything that can be checked, then listen."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import math
+import os
+import signal
+import socket
+from typing import Any, Final
+
+import typer
+import uvicorn
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from sayonce.cli.options import settings as load
+from sayonce.cli.output import talk
+from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings
+from sayonce.errors import ConfigError, SayonceError
+from sayonce.gateway.app import Gateway, create_app
+from sayonce.speech.service import build_cache
+from sayonce.stores.base import StoreError
+from sayonce.stores.url import parse_url
+
+_FACTORY: Final = "sayonce.gateway.app:create_app"
+_BACKLOG: Final = 2048
+_KEEP_ALIVE_SECONDS: Final = 75
+"""Longer than proxies keep idle connections (nginx: 60 s), so that it is never us who close one as it is used again."""
+_LOGGING: Final[dict[str, Any]] = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
+    "root": {"level": "WARNING", "handlers": ["stderr"]},
+    "loggers": {"sayonce": {"level": "INFO"}},
+}
+
+
+def run(config: str | None, overrides: dict[str, Any]) -> None:
+    """Serve until SIGTERM or SIGINT, then finish what is being said.
+
+    Raises:
+        ConfigError: something in the settings is wrong, or the store's file cannot be written.
+        SayonceError: the address cannot be listened on.
+
+    """
+    settings = load(config, **overrides)
+    app = create_app(settings)
+    asyncio.run(_check_store(settings))
+    server = settings.server
+    with _listen(server) as listener:
+        _announce(settings, listener)
+        if server.workers == 1:
+            _serve_here(_uvicorn(app, server), listener)
+        else:
+            _hand_down(config, overrides)
+            _serve_in_workers(_uvicorn(_FACTORY, server), listener)
+
+
+async def _check_store(settings: Settings) -> None:
+    """Open the store once, so that a wrong path is told before anything listens; a server that is down is no obstacle."""
+    cache = build_cache(settings)
+    if cache.store is None:
+        return
+    try:
+        await cache.store.open()
+        await cache.store.totals()
+    except StoreError as error:
+        talk(f"warning: the store does not answer, so nothing is remembered until it does: {error}")
+    finally:
+        await cache.store.close()
+
+
+def _listen(server: ServerSettings) -> socket.socket:
+    """Return a socket that listens, which is also the proof that the address is free.
+
+    Raises:
+        SayonceError: it is not.
+
+    """
+    listener = socket.socket(socket.AF_INET6 if ":" in server.host else socket.AF_INET)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((server.host, server.port))
+        listener.listen(_BACKLOG)
+    except OSError as error:
+        listener.close()
+        raise _cannot_listen(server, error) from None
+    return listener
+
+
+def _cannot_listen(server: ServerSettings, error: OSError) -> SayonceError:
+    if error.errno == errno.EADDRINUSE:
+        return SayonceError(f"port {server.port} on {server.host} is in use: choose another with --port")
+    if error.errno == errno.EACCES:
+        return SayonceError(f"port {server.port} needs more rights than this user has: choose one above 1023 with --port")
+    return ConfigError(f"cannot listen on {server.host}: {error.strerror}: choose an address of this machine with --host")
+
+
+def _announce(settings: Settings, listener: socket.socket) -> None:
+    host, port = listener.getsockname()[:2]
+    store = parse_url(settings.store_url)
+    talk(f"sayonce listens on http://{f'[{host}]' if ':' in host else host}:{port}, and describes itself under /docs")
+    talk(f"store: {'memory, until this process ends' if store is None else getattr(store, 'shown', None) or store.path}")
+    if settings.security.api_keys_file is None:
+        talk(
+            "no API keys are configured, so only this machine is served; to serve others, make one with "
+            "'sayonce new-key TENANT --file keys.txt', set security.api_keys_file, and listen with --host 0.0.0.0"
+        )
+
+
+def _uvicorn(app: Gateway | str, server: ServerSettings) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,  # type: ignore[arg-type]  # its own names for the same callables
+        factory=isinstance(app, str),
+        host=server.host,
+        port=server.port,
+        workers=server.workers,
+        lifespan="on",
+        ws="none",
+        access_log=False,
+        log_config=_LOGGING,
+        server_header=False,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(server.shutdown_timeout.total_seconds()),
+    )
+
+
+def _serve_here(config: uvicorn.Config, listener: socket.socket) -> None:
+    for name in (signal.SIGINT, signal.SIGTERM):  # uvicorn repeats the signal that ended it, and that was a good end
+        signal.signal(name, lambda *_: None)
+    server = uvicorn.Server(config)
+    try:
+        server.run([listener])
+    except SystemExit:  # its log has said why
+        raise typer.Exit(1) from None
+
+
+def _serve_in_workers(config: uvicorn.Config, listener: socket.socket) -> None:
+    supervisor = Multiprocess(config, [listener])
+    supervisor.run()
+    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+        raise typer.Exit(1)
+
+
+def _hand_down(config: str | None, overrides: dict[str, Any]) -> None:
+    """Give the command line to the workers, which read their settings themselves."""
+    if config is not None:
+        os.environ[FILE_VARIABLE] = config
+    for name, value in overrides.items():
+        if value is not None:
+            os.environ[ENVIRONMENT_PREFIX + name.replace("_", "__", 1).upper()] = str(value)
