@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import pytest
-from hearing import digests_in_another_process, hear, pcm, unkeyed, utterance
 
+from hearing import digests_in_another_process, hear, pcm, unkeyed, utterance
 from sayonce.errors import EngineError, InvalidRequest, NotFound
 from sayonce.speech.engines import build_engine
 

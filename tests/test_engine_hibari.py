@@ -7,9 +7,9 @@ from importlib.resources import files
 from io import BytesIO
 
 import pytest
-from hearing import digests_in_another_process, hear, pcm, unkeyed, utterance
 from hibari import Hibari, write_wav
 
+from hearing import digests_in_another_process, hear, pcm, unkeyed, utterance
 from sayonce.errors import EngineError, InvalidRequest, NotFound
 from sayonce.speech.engines import build_engine
 
@@ -79,7 +79,14 @@ async def test_a_text_with_nothing_to_speak_is_refused(loaded, text):
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [("你好世界", "你"), ("Hello 你好 world.", "你"), ("Привет", "П"), ("Hello日本", "日"), ("Hi, こんにちは", "こ"), ("the Ð rune", "Ð")],
+    [
+        ("你好世界", "你"),
+        ("Hello 你好 world.", "你"),
+        ("Привет", "П"),
+        ("Hello日本", "日"),
+        ("Hi, こんにちは", "こ"),
+        ("the Ð rune", "Ð"),
+    ],
 )
 async def test_what_the_model_would_leave_out_is_refused_naming_who_speaks_it(loaded, text, named):
     with pytest.raises(InvalidRequest, match=rf"has '{named}', which is not English; .* espeak") as refused:

@@ -2,8 +2,8 @@ import asyncio
 import threading
 
 import pytest
-from hearing import hear, pcm, utterance
 
+from hearing import hear, pcm, utterance
 from sayonce.errors import EngineError, InvalidRequest
 from sayonce.speech.engines.base import Voice
 from sayonce.speech.engines.local import CHUNKS_AHEAD, Abandoned, LocalEngine

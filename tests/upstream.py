@@ -40,7 +40,7 @@ class Upstream:
         self._answer: tuple[int, str, list[bytes], dict[str, str]] | None = None
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._socket.getsockname()[1]}/v1"
-        config = uvicorn.Config(self._app, log_config=None, lifespan="off", ws="none")
+        config = uvicorn.Config(self._app, log_config=None, interface="asgi3", lifespan="off", ws="none")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._server.run, args=([self._socket],))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from importlib import import_module
@@ -36,7 +37,7 @@ def build_engine(name: str, options: Mapping[str, Any]) -> Engine:
     """
     options = {"kind": name, **options}
     kind = options["kind"]
-    if kind not in KINDS:
+    if not isinstance(kind, str) or kind not in KINDS:
         raise ConfigError(f"engines.{name}.kind must be one of {', '.join(KINDS)}, not {kind!r}")
     module, _, cls = KINDS[kind].partition(":")
     engine_type = getattr(import_module(module), cls)
@@ -73,17 +74,17 @@ def _configure(engine: Engine, options: EngineOptions) -> None:
 
 def _tolerant(engine: Engine, tolerance: Mapping[str, float]) -> tuple[Parameter, ...]:
     """Return the engine's parameters with the operator's tolerances."""
-    numbers = [declared.name for declared in engine.parameters if declared.type in (int, float)]
+    numbers = {declared.name: declared.type for declared in engine.parameters if declared.type in (int, float)}
     for parameter, width in tolerance.items():
         where = f"engines.{engine.name}.tolerance.{parameter}"
         if parameter not in numbers:
             raise ConfigError(f"{where} is not a number that this engine takes; there are: {', '.join(numbers)}")
-        if not 0 <= width < float("inf"):
+        if not 0 <= width < math.inf:
             raise ConfigError(f"{where} must be 0 or more, not {width}")
+        if numbers[parameter] is int and not width.is_integer():
+            raise ConfigError(f"{where} must be a whole number, not {width}")
     return tuple(
-        msgspec.structs.replace(declared, tolerance=tolerance[declared.name] or None)
-        if declared.name in tolerance
-        else declared
+        msgspec.structs.replace(declared, tolerance=tolerance.get(declared.name, declared.tolerance) or None)
         for declared in engine.parameters
     )
 

@@ -1,0 +1,351 @@
+import asyncio
+import json
+import logging
+
+import httpx
+import pytest
+
+from hearing import hear, pcm, unkeyed, utterance
+from sayonce.errors import (
+    BadAudio,
+    ConfigError,
+    EngineBusy,
+    EngineError,
+    EngineTimeout,
+    InvalidRequest,
+    NotFound,
+    SayonceError,
+    TooLarge,
+)
+from sayonce.speech.engines import _upstream, build_engine
+from upstream import SAMPLE_RATE_HZ, Upstream, head, raw_upstream, samples_of, wav
+
+KEY = "sk-a-secret-that-nobody-may-see"
+MP3 = b"\xff\xfb\x90\x64" + bytes(400)
+
+
+@pytest.fixture(scope="module")
+def serving():
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(serving):
+    serving.heard.clear()
+    serving.headers.clear()
+    serving._answer = None
+    return serving
+
+
+@pytest.fixture
+async def connect():
+    """Return engines for an address, which are closed in the end."""
+    engines = []
+
+    async def connect(url, **options):
+        section = {"kind": "openai", "base_url": url, "model": "tts-1", "default_voice": "alloy", **options}
+        engines.append(build_engine("far", section))
+        await engines[-1].load()
+        return engines[-1]
+
+    yield connect
+    for engine in engines:
+        await engine.close()
+
+
+# -- asking -------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_request_is_openais_and_leaves_defaults_out(upstream, connect):
+    engine = await connect(upstream.url + "/")
+    await pcm(engine, "Hello.", speed=1.0, instructions="")
+    await pcm(engine, "Hello.")
+    said = {"model": "tts-1", "input": "Hello.", "voice": "alloy", "response_format": "wav"}
+    assert upstream.heard == [said, said]
+    assert set(upstream.paths) == {"/v1/audio/speech"}
+
+
+async def test_every_declared_parameter_is_heard(upstream, connect):
+    assert await unkeyed(await connect(upstream.url), "Hello.") == []
+
+
+async def test_unknown_fields_are_handed_on_and_cannot_replace_the_gateways_own(upstream, connect):
+    engine = await connect(upstream.url)
+    given = {"emotion": {"happy": 0.5}, "seed": None, "response_format": "mp3", "input": "Something else."}
+    speech = utterance(engine, "Hello.")
+    speech.parameters.update(given)
+    assert [item async for item in engine.synthesize(speech)]
+    assert upstream.heard[0]["emotion"] == {"happy": 0.5}
+    assert upstream.heard[0]["seed"] is None
+    assert (upstream.heard[0]["response_format"], upstream.heard[0]["input"]) == ("wav", "Hello.")
+
+
+async def test_models_of_the_server_keep_their_names_and_aliases_become_its_first(upstream, connect):
+    engine = await connect(upstream.url, models=["tts-1-hd"], aliases=["gpt-4o-mini-tts"])
+    for asked in ("tts-1-hd", "gpt-4o-mini-tts", "far", None):
+        await pcm(engine, "Hello.", model=asked)
+    assert [said["model"] for said in upstream.heard] == ["tts-1-hd", "tts-1", "tts-1", "tts-1"]
+    assert set(engine.models) == {"gpt-4o-mini-tts", "tts-1-hd"}
+
+
+async def test_voices_pass_unless_they_are_listed(upstream, connect):
+    assert (await connect(upstream.url)).resolve_voice("whoever") == "whoever"
+    engine = await connect(upstream.url, voices=["alloy", "nova"], voice_aliases={"heart": "nova"})
+    assert engine.resolve_voice("heart") == "nova"
+    with pytest.raises(NotFound, match="has no voice 'ash'; it has alloy, heart, nova"):
+        engine.resolve_voice("ash")
+
+
+async def test_identity_tells_servers_revisions_and_formats_apart_and_holds_no_key(connect, monkeypatch):
+    monkeypatch.setenv("FAR_KEY", KEY)
+    url = "http://127.0.0.1:9/v1"
+    variants = [
+        {},
+        {"revision": "2"},
+        {"response_format": "mp3"},
+        {"response_format": "pcm"},
+        {"response_format": "pcm", "sample_rate_hz": 16_000},
+    ]
+    identities = [json.dumps((await connect(url, **options)).identity()) for options in variants]
+    identities.append(json.dumps((await connect("http://127.0.0.1:8/v1")).identity()))
+    assert len(set(identities)) == len(identities)
+    with_key = await connect("HTTP://127.0.0.1:9/v1/", api_key_env="FAR_KEY")
+    assert json.dumps(with_key.identity()) == identities[0]
+
+
+# -- the key ------------------------------------------------------------------------------------------------------------
+
+
+async def test_the_key_goes_to_the_server_and_nowhere_else(upstream, connect, monkeypatch, caplog):
+    monkeypatch.setenv("FAR_KEY", KEY)
+    caplog.set_level(logging.DEBUG)
+    engine = await connect(upstream.url, api_key_env="FAR_KEY")
+    await pcm(engine, "Hello.")
+    assert upstream.headers[0]["authorization"] == f"Bearer {KEY}"
+    told = [repr(engine), repr(engine._client), str(engine.identity())]
+    for status in (400, 401, 429, 500, 200):
+        upstream.answer(status, json.dumps({"error": {"message": f"Incorrect API key provided: {KEY}"}}).encode())
+        with pytest.raises(SayonceError) as failed:
+            await pcm(engine, "Hello.")
+        told += [str(failed.value), repr(failed.value), repr(failed.value.__cause__)]
+    assert KEY not in "".join(told) + caplog.text
+
+
+async def test_without_a_key_none_is_sent(upstream, connect):
+    await pcm(await connect(upstream.url), "Hello.")
+    assert "authorization" not in upstream.headers[0]
+
+
+# -- audio --------------------------------------------------------------------------------------------------------------
+
+
+async def test_wav_becomes_samples_at_the_rate_that_its_header_says(upstream, connect):
+    start, audio = await hear(await connect(upstream.url), "Hello.")
+    assert (start.sample_rate_hz, start.channels, start.media_type) == (SAMPLE_RATE_HZ, 1, "audio/pcm")
+    assert audio == samples_of(upstream.heard[0])
+
+
+async def test_raw_samples_are_taken_at_the_configured_rate(upstream, connect):
+    upstream.answer(200, b"\xff\xfb\x01\x00" * 100, "audio/pcm")  # which look like MPEG
+    start, audio = await hear(await connect(upstream.url, response_format="pcm", sample_rate_hz=22_050), "Hello.")
+    assert (start.sample_rate_hz, start.media_type, len(audio)) == (22_050, "audio/pcm", 400)
+
+
+@pytest.mark.parametrize("asked", ["wav", "pcm", "mp3", "flac"])
+@pytest.mark.parametrize(
+    ("body", "stated", "media_type"),
+    [
+        (MP3, "audio/mpeg", "audio/mpeg"),
+        (b"ID3\x04" + MP3, "application/octet-stream", "audio/mpeg"),
+        (b"fLaC" + bytes(100), "audio/wav", "audio/flac"),
+        (b"OggS" + bytes(100), "audio/ogg", "audio/ogg"),
+        (b"\xff\xf1\x50\x80" + bytes(100), "audio/aac", "audio/aac"),
+        (wav(b"\x01\x02" * 100), "audio/mpeg", "audio/pcm"),
+    ],
+)
+async def test_audio_is_what_it_is_whatever_was_asked_and_stated(upstream, connect, asked, body, stated, media_type):
+    upstream.answer(200, [body[:1], body[1:5], body[5:]], stated)
+    start, audio = await hear(await connect(upstream.url, response_format=asked), "Hello.")
+    assert start.media_type == media_type
+    assert audio == (b"\x01\x02" * 100 if media_type == "audio/pcm" else body)
+
+
+async def test_audio_is_heard_while_the_server_still_speaks(connect):
+    samples = bytes(range(200))
+    chunk = wav(samples * 10)[:244]
+    async with raw_upstream(head("Transfer-Encoding: chunked") + b"f4\r\n" + chunk + b"\r\n", hang=True) as url:
+        engine = await connect(url)
+        speech = engine.synthesize(utterance(engine, "Hello."))
+        assert (await anext(speech)).sample_rate_hz == SAMPLE_RATE_HZ
+        assert await anext(speech) == samples
+        await speech.aclose()
+
+
+# -- failures -----------------------------------------------------------------------------------------------------------
+
+
+def error(message="No.", **more) -> bytes:
+    return json.dumps({"error": {"message": message, **more}}).encode()
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected", "told", "param"),
+    [
+        (400, error("Bad voice.", param="voice"), InvalidRequest, "Bad voice", "voice"),
+        (422, b'{"detail": [{"loc": ["body", "speed"], "msg": "too fast"}]}', InvalidRequest, "too fast", "speed"),
+        (400, b'{"detail": "no"}', InvalidRequest, "answered 400: no", None),
+        (400, b"<html>", InvalidRequest, "answered 400$", None),
+        (404, error("No model x.", param="model"), NotFound, "No model x", "model"),
+        (404, b'{"detail": "Not Found"}', EngineError, "engines.far.base_url", None),
+        (404, b"<html>nothing here</html>", EngineError, "engines.far.base_url", None),
+        (413, error("Too long."), TooLarge, "Too long", "input"),
+        (401, error(), EngineError, "engines.far.api_key_env", None),
+        (403, error(), EngineError, "engines.far.api_key_env", None),
+        (500, error("Out of memory."), EngineError, "answered 500: Out of memory", None),
+        (502, b"<html>Bad gateway</html>", EngineError, "answered 502$", None),
+        (503, error("Overloaded."), EngineError, "Overloaded", None),
+        (504, b"", EngineTimeout, "answered 504", None),
+        (200, error("The model is not loaded."), EngineError, "an error: The model is not loaded", None),
+        (200, b'{"detail": "no"}', EngineError, "an error: no", None),
+        (200, b'{"ok": true}', BadAudio, "no known audio", None),
+        (200, b"", BadAudio, "an empty body", None),
+        (200, b"<!doctype html><p>Log in", BadAudio, "a web page", None),
+        (200, b"hello", BadAudio, "no known audio", None),
+        (200, wav(b""), BadAudio, "empty", None),
+        (200, wav(bytes(100))[:20], BadAudio, "header", None),
+        (200, wav(bytes(100))[:-10], BadAudio, "cut off", None),
+        (204, b"", EngineError, "answered 204", None),
+    ],
+)
+async def test_failures_are_told_apart_by_who_can_act(upstream, connect, status, body, expected, told, param):
+    upstream.answer(status, body)
+    with pytest.raises(expected, match=told) as failed:
+        await pcm(await connect(upstream.url), "Hello.")
+    assert type(failed.value) is expected
+    assert failed.value.param == param
+    assert "far" in str(failed.value) or expected is BadAudio
+
+
+@pytest.mark.parametrize("asked", ["wav", "pcm", "mp3"])
+@pytest.mark.parametrize("stated", ["application/json", "application/json; charset=utf-8"])
+async def test_an_error_with_a_good_status_is_never_audio(upstream, connect, asked, stated):
+    upstream.answer(200, error("Not loaded."), stated)
+    with pytest.raises(EngineError, match="Not loaded"):
+        await pcm(await connect(upstream.url, response_format=asked), "Hello.")
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "seconds"),
+    [(429, {"retry_after": "7"}, 7), (429, {}, 1), (429, {"retry_after": "soon"}, 1), (503, {"retry_after": "3"}, 3)],
+)
+async def test_a_busy_server_says_when_to_come_back(upstream, connect, status, headers, seconds):
+    upstream.answer(status, error("Slow down."), **headers)
+    with pytest.raises(EngineBusy, match="Slow down") as busy:
+        await pcm(await connect(upstream.url), "Hello.")
+    assert busy.value.retry_after_seconds == seconds
+
+
+async def test_a_redirect_is_not_followed(upstream, connect):
+    upstream.answer(307, b"", location=f"{upstream.url}/audio/speech")
+    with pytest.raises(EngineError, match="answered 307: its speech API is elsewhere"):
+        await pcm(await connect(upstream.url), "Hello.")
+    assert len(upstream.heard) == 1
+
+
+AUDIO = wav(bytes(1000))
+
+
+@pytest.mark.parametrize(
+    ("answer", "reset"),
+    [
+        (head(f"Content-Length: {len(AUDIO)}") + AUDIO[:500], False),
+        (head("Transfer-Encoding: chunked") + b"1f4\r\n" + AUDIO[:500] + b"\r\n", False),
+        (head("Transfer-Encoding: chunked") + b"1f4\r\n" + AUDIO[:100], False),
+        (head() + AUDIO[:500], False),  # the end of the connection is the end of the body
+        (head(f"Content-Length: {len(AUDIO)}") + AUDIO[:500], True),
+        (head(f"Content-Length: {len(AUDIO)}"), False),
+        (b"", False),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", False),
+    ],
+)
+async def test_an_answer_that_breaks_off_is_never_a_whole_utterance(connect, answer, reset):
+    async with raw_upstream(answer, reset=reset) as url:
+        with pytest.raises(BadAudio):
+            await pcm(await connect(url), "Hello.")
+
+
+@pytest.mark.parametrize("answer", [b"", head(f"Content-Length: {len(AUDIO)}"), head() + AUDIO[:500]])
+async def test_a_server_that_hangs_is_given_up(connect, answer):
+    async with raw_upstream(answer, hang=True) as url:
+        with pytest.raises(EngineTimeout, match="did not answer in time"):
+            await pcm(await connect(url, timeout_seconds=0.05), "Hello.")
+
+
+async def test_a_server_that_is_not_there_is_named(connect):
+    async with raw_upstream(b"") as url:
+        pass
+    with pytest.raises(EngineError, match="'far' cannot be reached"):
+        await pcm(await connect(url), "Hello.")
+
+
+async def test_a_server_on_this_machine_is_not_asked_through_a_proxy(upstream, connect, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    assert await pcm(await connect(upstream.url), "Hello.")
+    with pytest.raises(EngineError, match="cannot be reached"):
+        await pcm(await connect("http://speech.invalid/v1"), "Hello.")
+
+
+async def test_a_listener_who_leaves_ends_the_request(connect):
+    async with raw_upstream(head() + AUDIO[:500], hang=True) as url:
+        engine = await connect(url)
+        speech = engine.synthesize(utterance(engine, "Hello."))
+        assert await anext(speech)
+        await speech.aclose()
+        assert not engine._client._transport._pool.connections
+
+
+async def test_many_ask_at_once(upstream, connect):
+    engine = await connect(upstream.url)
+    spoken = await asyncio.gather(*(pcm(engine, f"Text {number}.") for number in range(40)))
+    assert len(set(spoken)) == 40
+
+
+def _every(kind):
+    return {kind}.union(*map(_every, kind.__subclasses__()))
+
+
+@pytest.mark.parametrize("kind", sorted(_every(httpx.HTTPError) | {httpx.InvalidURL}, key=lambda kind: kind.__name__))
+def test_every_error_of_the_http_client_becomes_ours(kind):
+    request = httpx.Request("POST", "http://127.0.0.1")
+    given = {"request": request, "response": httpx.Response(500)} if kind is httpx.HTTPStatusError else {}
+    with pytest.raises(EngineError, match="far") as failed, _upstream.translated("far"):
+        raise kind("something", **given)
+    assert issubclass(kind, httpx.TimeoutException) == isinstance(failed.value, EngineTimeout)
+
+
+# -- configuration ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"base_url": "speech.example/v1"}, "engines.far.base_url must be like http"),
+        ({"base_url": "ftp://speech.example"}, "engines.far.base_url must be like http"),
+        ({"base_url": "http://"}, "engines.far.base_url must be like http"),
+        ({"base_url": "http://me:word@speech.example/v1"}, "engines.far.base_url must have neither credentials"),
+        ({"base_url": "http://speech.example/v1?key=word"}, "engines.far.base_url must have neither credentials"),
+        ({"base_url": "http://[::1/v1"}, "engines.far.base_url is no address"),
+        ({"base_url": None}, "engines.far.base_url: Expected `str`"),
+        ({"api_key_env": "NOT_SET_ANYWHERE"}, "environment variable NOT_SET_ANYWHERE, which holds no key"),
+        ({"api_key": "sk-123"}, "engines.far.api_key is not an option .* api_key_env"),
+        ({"response_format": "vorbis"}, "engines.far.response_format: Invalid enum value 'vorbis'"),
+        ({"timeout_seconds": 0}, "engines.far.timeout_seconds: Expected `float` > 0"),
+        ({"default_voice": "ash", "voices": ["alloy"]}, "engines.far.default_voice: .* it has alloy"),
+    ],
+)
+def test_a_wrong_option_is_named_with_what_would_be_right(options, told):
+    with pytest.raises(ConfigError, match=told) as refused:
+        build_engine("far", {"kind": "openai", "base_url": "http://127.0.0.1/v1", "model": "tts-1", **options})
+    assert "word" not in str(refused.value)
