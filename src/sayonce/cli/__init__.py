@@ -37,7 +37,7 @@ def _exit(message: str, code: int | str | None) -> NoReturn:
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # whoever read our output has seen enough; the interpreter must not try again
-        sys.stdout = None  # type: ignore[assignment]
+        sys.stdout = None
         code = code or FAILED
     if message:
         print(f"sayonce: {message}", file=sys.stderr)

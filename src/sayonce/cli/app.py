@@ -51,7 +51,9 @@ def serve(
     config: ConfigOption = None,
     host: Annotated[str | None, typer.Option("--host", help="Where to listen. [default: 127.0.0.1]")] = None,
     port: Annotated[int | None, typer.Option("--port", help="0 takes a free one. [default: 8080]")] = None,
-    workers: Annotated[int | None, typer.Option("--workers", help="Processes that share the port. [default: 1]")] = None,
+    workers: Annotated[
+        int | None, typer.Option("--workers", help="Processes that share the port. [default: 1]")
+    ] = None,
     engine: EngineOption = None,
     store: StoreOption = None,
 ) -> None:

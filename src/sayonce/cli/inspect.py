@@ -13,7 +13,7 @@ import typer
 
 from sayonce.cache.stats import collect
 from sayonce.cli.options import wrong
-from sayonce.cli.output import data, data_json, seconds, size, table
+from sayonce.cli.output import data_json, seconds, size, table
 from sayonce.config import Settings
 from sayonce.errors import ConfigError, InvalidRequest, NotFound
 from sayonce.speech.explain import differences, manifest

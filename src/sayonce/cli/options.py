@@ -10,10 +10,12 @@ if TYPE_CHECKING:
     from sayonce.config import Settings
 
 ConfigOption = Annotated[
-    str | None, typer.Option("--config", metavar="FILE", help="The settings' file. [default: sayonce.toml, if it is here]")
+    str | None,
+    typer.Option("--config", metavar="FILE", help="The settings' file. [default: sayonce.toml, if it is here]"),
 ]
 StoreOption = Annotated[
-    str | None, typer.Option("--store", metavar="URL", help="Where clips are kept: sqlite:///FILE, redis://HOST, memory://.")
+    str | None,
+    typer.Option("--store", metavar="URL", help="Where clips are kept: sqlite:///FILE, redis://HOST, memory://."),
 ]
 EngineOption = Annotated[
     str | None, typer.Option("--engine", metavar="NAME", help="A configured engine, or a kind such as hibari.")

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from sayonce.stores.url import RedisURL, SQLiteURL
 
 _STEP: Final = 1000
 
@@ -42,3 +45,10 @@ def size(value: float) -> str:
 
 def seconds(value: float) -> str:
     return f"{value * _STEP:.0f} ms" if value < 0.1 else f"{value:.2f} s"  # noqa: PLR2004
+
+
+def place(store: SQLiteURL | RedisURL | None) -> str:
+    """Return where a store is, without its password."""
+    if store is None:
+        return "memory, until the process ends"
+    return str(getattr(store, "path", None) or getattr(store, "shown", ""))

@@ -9,12 +9,13 @@ import typer
 
 from sayonce.cli.inspect import lasting
 from sayonce.cli.options import wrong
-from sayonce.cli.output import data, talk
+from sayonce.cli.output import data, place, talk
 from sayonce.config import Settings
 from sayonce.gateway.admin import check_tag, parse_digest
 from sayonce.speech.request import Catalogue
 from sayonce.speech.service import build_cache
 from sayonce.speech.synthesis import Synthesizer
+from sayonce.stores.url import parse_url
 
 
 def run(settings: Settings, *, tag: str | None, key: str | None, everything: bool, yes: bool) -> None:
@@ -39,20 +40,22 @@ def run(settings: Settings, *, tag: str | None, key: str | None, everything: boo
 def _confirm(settings: Settings) -> None:
     if not sys.stdin.isatty():
         raise wrong("--all removes every clip: confirm it with --yes")
-    from sayonce.stores.url import parse_url
-
-    if not typer.confirm(f"Remove every clip from {parse_url(settings.store_url)!r}?", err=True):
+    if not typer.confirm(f"Remove every clip from {place(parse_url(settings.store_url))}?", err=True):
         raise typer.Exit(1)
 
 
 async def _purge(settings: Settings, tag: str | None, digest: bytes | None) -> None:
     async with build_cache(settings) as cache:
         if tag is not None:
-            data(f"purged {tag}: what was stored under it before now is no longer answered (epoch {await cache.purge(tag)})")
+            data(
+                f"purged {tag}: what was stored under it before now is no longer answered (epoch {await cache.purge(tag)})"
+            )
             return
         if digest is not None:
             removed = await Synthesizer(cache, Catalogue(())).forget(digest)
             data("removed" if removed else "nothing was stored under this key")
         else:
             data(f"removed {await cache.clear()} entries")
-    talk("a server that is running may still hold it in its memory: its POST /v1/cache/purge, or a restart, reaches that")
+    talk(
+        "a server that is running may still hold it in its memory: its POST /v1/cache/purge, or a restart, reaches that"
+    )

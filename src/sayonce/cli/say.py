@@ -10,10 +10,10 @@ from typing import Any, Final
 
 import msgspec
 
+from sayonce.cache import saved_seconds
 from sayonce.cli.files import STDOUT, open_output
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data_json, seconds, talk
-from sayonce.cache import saved_seconds
 from sayonce.config import Settings
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.outcome import Outcome
@@ -111,7 +111,7 @@ async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes
             stored = await _stored_in(service, plan)
         finally:
             await synthesizer.close()
-    return entry.body, _report(plan, entry, answer.outcome, found and found.tier, stored, elapsed_seconds)
+    return entry.body, _report(plan, entry, answer.outcome, found.tier if found else None, stored, elapsed_seconds)
 
 
 def _report(
@@ -175,7 +175,9 @@ def _parameters(params: list[str], engine: Engine) -> dict[str, Any]:
         if not name or not separator:
             raise wrong(f"--param {param}: write it as NAME=VALUE")
         if name in _OWN_OPTIONS or name in given:
-            raise wrong(f"--param {name}: " + (f"use {_OWN_OPTIONS[name]}" if name in _OWN_OPTIONS else "is given twice"))
+            raise wrong(
+                f"--param {name}: " + (f"use {_OWN_OPTIONS[name]}" if name in _OWN_OPTIONS else "is given twice")
+            )
         given[name] = _typed(value, declared[name]) if name in declared else _untyped(value)
     return given
 

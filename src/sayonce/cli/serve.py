@@ -16,11 +16,12 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sayonce.cli.options import settings as load
-from sayonce.cli.output import talk
+from sayonce.cli.output import place, talk
 from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings
 from sayonce.errors import ConfigError, SayonceError
-from sayonce.gateway.app import Gateway, create_app
-from sayonce.speech.service import build_cache
+from sayonce.gateway.access import load_access
+from sayonce.gateway.app import Gateway
+from sayonce.speech.service import Service, build_cache
 from sayonce.stores.base import StoreError
 from sayonce.stores.url import parse_url
 
@@ -47,11 +48,12 @@ def run(config: str | None, overrides: dict[str, Any]) -> None:
 
     """
     settings = load(config, **overrides)
-    app = create_app(settings)
+    service = Service(settings)
+    app = Gateway(service, load_access(settings))
     asyncio.run(_check_store(settings))
     server = settings.server
     with _listen(server) as listener:
-        _announce(settings, listener)
+        _announce(service, listener)
         if server.workers == 1:
             _serve_here(_uvicorn(app, server), listener)
         else:
@@ -95,16 +97,21 @@ def _cannot_listen(server: ServerSettings, error: OSError) -> SayonceError:
     if error.errno == errno.EADDRINUSE:
         return SayonceError(f"port {server.port} on {server.host} is in use: choose another with --port")
     if error.errno == errno.EACCES:
-        return SayonceError(f"port {server.port} needs more rights than this user has: choose one above 1023 with --port")
-    return ConfigError(f"cannot listen on {server.host}: {error.strerror}: choose an address of this machine with --host")
+        return SayonceError(
+            f"port {server.port} needs more rights than this user has: choose one above 1023 with --port"
+        )
+    return ConfigError(
+        f"cannot listen on {server.host}: {error.strerror}: choose an address of this machine with --host"
+    )
 
 
-def _announce(settings: Settings, listener: socket.socket) -> None:
+def _announce(service: Service, listener: socket.socket) -> None:
     host, port = listener.getsockname()[:2]
-    store = parse_url(settings.store_url)
+    store = parse_url(service.settings.store_url)
     talk(f"sayonce listens on http://{f'[{host}]' if ':' in host else host}:{port}, and describes itself under /docs")
-    talk(f"store: {'memory, until this process ends' if store is None else getattr(store, 'shown', None) or store.path}")
-    if settings.security.api_keys_file is None:
+    talk(f"engines: {', '.join(engine.name for engine in service.synthesizer.catalogue.engines)}")
+    talk(f"store: {place(store)}")
+    if service.settings.security.api_keys_file is None:
         talk(
             "no API keys are configured, so only this machine is served; to serve others, make one with "
             "'sayonce new-key TENANT --file keys.txt', set security.api_keys_file, and listen with --host 0.0.0.0"
@@ -113,7 +120,7 @@ def _announce(settings: Settings, listener: socket.socket) -> None:
 
 def _uvicorn(app: Gateway | str, server: ServerSettings) -> uvicorn.Config:
     return uvicorn.Config(
-        app,  # type: ignore[arg-type]  # its own names for the same callables
+        app,
         factory=isinstance(app, str),
         host=server.host,
         port=server.port,

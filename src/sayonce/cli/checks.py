@@ -1,0 +1,229 @@
+"""What ``sayonce doctor`` checks; each check yields findings, and none of them raises for what it is there to find."""
+
+from __future__ import annotations
+
+import asyncio
+import platform
+import shutil
+import stat
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from enum import StrEnum
+from importlib.metadata import version
+from typing import Any, Final
+
+import msgspec
+
+from sayonce._version import __version__
+from sayonce.cli.output import place, seconds, size
+from sayonce.config import ENVIRONMENT_PREFIX, Settings
+from sayonce.errors import SayonceError
+from sayonce.gateway.access import load_access
+from sayonce.speech.engines import Engine
+from sayonce.speech.service import build_cache, build_engines
+from sayonce.stores.base import Store, StoreError
+from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
+
+_LOADING_SECONDS: Final = 60.0
+_CLOCKS_APART_SECONDS: Final = 2.0
+_LOCAL: Final = ("localhost", "127.0.0.1", "::1")
+
+
+class Grade(StrEnum):
+    OK = "ok"
+    WARN = "warn"
+    FAIL = "fail"
+
+
+class Finding(msgspec.Struct, frozen=True):
+    """One line of the report; ``advice`` says what to do."""
+
+    check: str
+    grade: Grade
+    message: str
+    advice: str = ""
+
+
+def ok(check: str, message: str) -> Finding:
+    return Finding(check, Grade.OK, message)
+
+
+def warn(check: str, message: str, advice: str) -> Finding:
+    return Finding(check, Grade.WARN, message, advice)
+
+
+def fail(check: str, message: str, advice: str = "") -> Finding:
+    return Finding(check, Grade.FAIL, message, advice)
+
+
+def versions() -> Iterator[Finding]:
+    import soundfile
+
+    yield ok("versions", f"sayonce {__version__}, Python {platform.python_version()}")
+    yield ok("versions", f"libsndfile {soundfile.__libsndfile_version__}, redis client {version('redis')}")
+
+
+def environment(variables: Mapping[str, str]) -> Iterator[Finding]:
+    """Find variables that look like settings and are none, for want of the second underscore."""
+    for section in msgspec.structs.fields(Settings):
+        for field in getattr(section.type, "__struct_fields__", ()):
+            near = f"{ENVIRONMENT_PREFIX}{section.name}_{field}".upper()
+            right = f"{ENVIRONMENT_PREFIX}{section.name}__{field}".upper()
+            if near in variables:
+                yield warn("configuration", f"{near} has no effect", f"call it {right}")
+
+
+def secrets(settings: Settings) -> Iterator[Finding]:
+    try:
+        configured = bool(settings.key_secret())
+    except SayonceError as error:
+        yield fail("secret", error.message)
+        return
+    if configured:
+        yield ok("secret", "keys and seals are made with your secret")
+    else:
+        yield warn(
+            "secret",
+            "none is configured: who can write to the store can forge clips, and who can read it can guess texts",
+            "set security.key_secret_file to a file of random bytes, the same for every server that shares the store",
+        )
+
+
+def access(settings: Settings) -> Iterator[Finding]:
+    try:
+        loaded = load_access(settings)
+    except SayonceError as error:
+        yield fail("API keys", error.message)
+        return
+    if loaded.open:
+        yield ok("API keys", "none: only this machine is served")
+    else:
+        yield ok("API keys", f"read from {settings.security.api_keys_file}")
+
+
+async def store(settings: Settings) -> AsyncIterator[Finding]:
+    """Check that the store opens and answers, then what its own kind can get wrong."""
+    where = parse_url(settings.store_url)
+    try:
+        opened = build_cache(settings).store
+        if opened is None or where is None:
+            yield warn("store", "memory:// is lost when the server ends", "name a file or a Redis in store.url")
+            return
+        latency_seconds = await _latency(opened)
+    except (SayonceError, StoreError) as error:
+        yield fail("store", f"{error}", "start it, or correct store.url; until then nothing is remembered")
+        return
+    yield _prompt(place(where), latency_seconds, settings.store.budget_ms / 1000)
+    found = _sqlite(where, settings) if isinstance(where, SQLiteURL) else await asyncio.to_thread(_redis, where)
+    for finding in found:
+        yield finding
+
+
+async def _latency(opened: Store) -> float:
+    """Return how long a warm read takes."""
+    try:
+        await opened.open()
+        await opened.get(bytes(32))
+        started = time.perf_counter()
+        await opened.get(bytes(32))
+        return time.perf_counter() - started
+    finally:
+        await opened.close()
+
+
+def _prompt(where: str, latency_seconds: float, budget_seconds: float) -> Finding:
+    answers = f"{where} answers in {1000 * latency_seconds:.1f} ms"
+    if latency_seconds < budget_seconds:
+        return ok("store", answers)
+    return warn("store", f"{answers}, and its budget is {seconds(budget_seconds)}", "raise store.budget_ms, or move it")
+
+
+def _sqlite(where: SQLiteURL, settings: Settings) -> list[Finding]:
+    facts = where.path.stat()
+    used, bound, free = facts.st_size, settings.store.max_bytes, shutil.disk_usage(where.path.parent).free
+    holds = f"the file has {size(used)} of {size(bound)}; the disk has {size(free)} free"
+    roomy = free > bound - used
+    found = [ok("store", holds) if roomy else warn("store", holds, "free some space, or lower store.max_bytes")]
+    if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found.append(warn("store", "other users have rights to the file", f"chmod 600 {where.path}"))
+    return found
+
+
+def _redis(where: RedisURL) -> list[Finding]:
+    import redis
+
+    client = redis.Redis(
+        host=where.host,
+        port=where.port,
+        db=where.db,
+        username=where.username,
+        password=where.password,
+        ssl=where.tls,
+        ssl_ca_certs=where.ssl_ca_certs,
+        socket_timeout=1,
+        socket_connect_timeout=1,
+    )
+    found = list(_exposure(where))
+    try:
+        with client:
+            found += _memory(dict(client.info("memory")))
+            found.append(_clock(float(client.time()[0])))
+    except redis.RedisError as error:
+        message = f"INFO and TIME are refused: {type(error).__name__}"
+        found.append(warn("store", message, "allow them to this user, to have memory and clock checked"))
+    return found
+
+
+def _exposure(where: RedisURL) -> Iterator[Finding]:
+    if where.host in _LOCAL:
+        return
+    if where.password is None:
+        yield warn("store", "Redis is reached without a password", "set one, and write it into store.url")
+    if not where.tls:
+        yield warn("store", "Redis is reached without TLS", "use rediss:// where the network is not yours alone")
+
+
+def _memory(facts: dict[str, Any]) -> Iterator[Finding]:
+    bound, policy = facts.get("maxmemory", 0), facts.get("maxmemory_policy", "unknown")
+    if not bound:
+        yield warn("store", "Redis has no memory bound", "set its maxmemory, and maxmemory-policy to allkeys-lfu")
+    elif policy == "noeviction":
+        advice = "set its maxmemory-policy to allkeys-lfu, or volatile-lfu where others keep lasting data in it"
+        yield warn("store", f"a full Redis ({size(bound)}) will refuse new clips (noeviction)", advice)
+    else:
+        yield ok("store", f"Redis keeps at most {size(bound)}, and evicts by {policy}")
+
+
+def _clock(server_time: float) -> Finding:
+    apart_seconds = abs(time.time() - server_time)
+    if apart_seconds <= _CLOCKS_APART_SECONDS:
+        return ok("clock", "agrees with the store's")
+    return warn(
+        "clock", f"is {apart_seconds:.0f} s from the store's", "synchronize both (NTP): ages and expiry depend on it"
+    )
+
+
+async def engines(settings: Settings) -> AsyncIterator[Finding]:
+    try:
+        built = build_engines(settings)
+    except SayonceError as error:
+        yield fail("engine", error.message)
+        return
+    for engine in built:
+        yield await _load(engine)
+
+
+async def _load(engine: Engine) -> Finding:
+    started = time.perf_counter()
+    try:
+        async with asyncio.timeout(_LOADING_SECONDS):
+            await engine.load()
+    except SayonceError as error:
+        return fail(f"engine {engine.name}", error.message)
+    except TimeoutError:
+        return fail(f"engine {engine.name}", f"does not load within {_LOADING_SECONDS:g} s")
+    finally:
+        await engine.close()
+    voices = len(engine.voices())
+    heard = f"{voices} voice{'s' if voices != 1 else ''}" if voices else "voices known to its server alone"
+    return ok(f"engine {engine.name}", f"loads in {seconds(time.perf_counter() - started)}, {heard}")
