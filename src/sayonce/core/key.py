@@ -74,10 +74,12 @@ def digest(document: Any, secret: Secret) -> Digest:
     return Digest(blake2b(canonical(document), digest_size=DIGEST_BYTES, key=secret.digest_key).digest())
 
 
-def derive(parent: bytes, variant: Any) -> Digest:
-    """Return the identity of something made from ``parent``'s value alone, such as the same take as MP3."""
-    made = blake2b(canonical(variant), digest_size=DIGEST_BYTES, key=parent, person=b"sayonce derive")
-    return Digest(made.digest())
+def derive(parent: bytes, variant: bytes) -> Digest:
+    """Return the identity of something made from ``parent``'s value alone, such as the same take as MP3.
+
+    ``variant`` is the canonical form of what was done to it.
+    """
+    return Digest(blake2b(variant, digest_size=DIGEST_BYTES, key=parent, person=b"sayonce derive").digest())
 
 
 def _exact(value: Any) -> bool:
@@ -88,8 +90,16 @@ def _exact(value: Any) -> bool:
     if kind is float:
         return math.isfinite(value)
     if kind is dict:
-        return all(type(name) is str and _exact(item) for name, item in value.items())
-    return (kind is list or kind is tuple) and all(map(_exact, value))
+        for name in value:
+            if type(name) is not str:
+                return False
+        value = value.values()
+    elif kind is not list and kind is not tuple:
+        return False
+    for item in value:  # scalars without a call: this runs for every request
+        if type(item) not in _SCALARS and not _exact(item):
+            return False
+    return True
 
 
 def _fault(document: Any) -> Unkeyable:

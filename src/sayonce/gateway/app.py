@@ -102,3 +102,7 @@ async def _on_http_error(_: Request, error: Exception) -> Response:
     code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
     body = {"message": error.detail, "type": "invalid_request_error", "param": None, "code": code}
     return JSONResponse({"error": body}, error.status_code, error.headers)
+
+
+async def _on_bug(_: Request, error: Exception) -> Response:  # noqa: ARG001 (Starlette raises it again, and it is logged)
+    return JSONResponse(error_body(SayonceError("internal error; the server's log has it")), 500)

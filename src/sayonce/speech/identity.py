@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from sayonce.core.key import Digest, derive
-from sayonce.speech.audio.formats import Format
+from sayonce.core.key import Digest, canonical, derive
+from sayonce.speech.audio.formats import FORMATS, Format
 from sayonce.speech.request import SpeechRequest
 
 SCHEMA: Final = 1
@@ -14,6 +14,8 @@ SCHEMA: Final = 1
 
 DERIVATION: Final = 1
 """Raised when an encoder's settings change, so that older derivatives are made anew."""
+
+_VARIANTS: Final = {name: canonical({"derivation": DERIVATION, "format": name}) for name in FORMATS}
 
 
 def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -41,7 +43,7 @@ def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Ma
 
 def derivative(take_key: bytes, audio_format: Format) -> Digest:
     """Return the key of a take in another format."""
-    return derive(take_key, {"derivation": DERIVATION, "format": audio_format.name})
+    return derive(take_key, _VARIANTS[audio_format.name])
 
 
 TAGS: Final = ("tenant", "engine", "model", "voice")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.util
 import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 import msgspec
 
-from sayonce.errors import ConfigError, InvalidRequest, NotFound
+from sayonce.errors import ConfigError, InvalidRequest, MissingExtra, NotFound
 from sayonce.speech.audio.formats import Format, format_named
 from sayonce.speech.engines.base import Engine, Utterance
 
@@ -92,8 +93,7 @@ def parse_request(fields: Mapping[str, Any], catalogue: Catalogue) -> SpeechRequ
     stream_format = _string(fields, "stream_format") or "audio"
     if stream_format not in _STREAM_FORMATS:
         raise InvalidRequest(f"'stream_format' must be audio or sse, not {stream_format!r}", param="stream_format")
-    audio_format = format_named(_string(fields, "response_format") or DEFAULT_FORMAT)
-    return SpeechRequest(engine, utterance, audio_format, stream_format == "sse")
+    return SpeechRequest(engine, utterance, _format(fields), stream_format == "sse")
 
 
 def normalize_text(text: str) -> str:
@@ -115,6 +115,13 @@ def _string(fields: Mapping[str, Any], name: str) -> str | None:
     if value is not None and type(value) is not str:
         raise InvalidRequest(f"{name!r} must be a string, not {_json_type(value)}", param=name)
     return value
+
+
+def _format(fields: Mapping[str, Any]) -> Format:
+    audio_format = format_named(_string(fields, "response_format") or DEFAULT_FORMAT)
+    if audio_format.name == "aac" and importlib.util.find_spec("av") is None:
+        raise MissingExtra("the format aac", "aac")  # said before an engine has worked for it
+    return audio_format
 
 
 def _voice(value: Any, engine: Engine) -> str:

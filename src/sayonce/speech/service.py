@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from collections.abc import Iterable
 from typing import Any, Final, Self
 
 from sayonce.cache import Cache
@@ -23,12 +24,16 @@ _EMBEDDED: Final = {"hibari": "hibari", "espeak": "espeakng_loader"}
 
 
 class Service:
-    """A cache and a synthesizer over the engines; an async context manager that opens, loads and closes them."""
+    """A cache and a synthesizer over the engines; an async context manager that opens, loads and closes them.
 
-    def __init__(self, settings: Settings) -> None:
+    ``engines`` takes the place of those that the settings describe.
+    """
+
+    def __init__(self, settings: Settings, engines: Iterable[Engine] | None = None) -> None:
         self.settings = settings
         self.cache = build_cache(settings)
-        self.synthesizer = Synthesizer(self.cache, Catalogue(build_engines(settings)), take=settings.audio.take)
+        catalogue = Catalogue(build_engines(settings) if engines is None else engines)
+        self.synthesizer = Synthesizer(self.cache, catalogue, take=settings.audio.take)
 
     async def __aenter__(self) -> Self:
         await self.cache.open()
@@ -54,10 +59,10 @@ def build_cache(settings: Settings) -> Cache:
             settings.store_url,
             sealer=Sealer(secret),
             clock=time.time,
-            max_bytes=settings.store.max_bytes,
+            max_bytes=int(settings.store.max_bytes),
             budget_seconds=budget_seconds,
         ),
-        memory=MemoryStore(settings.memory.max_bytes),
+        memory=MemoryStore(int(settings.memory.max_bytes)),
         secret=secret,
         namespace=settings.store.namespace,
         ttl=settings.store.ttl,

@@ -17,7 +17,7 @@ from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
 from sayonce.errors import BadAudio, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
-from sayonce.speech.audio import FORMATS, Format, content_type, decode, open_encoder
+from sayonce.speech.audio import FORMATS, Pcm, content_type, decode, encode, open_encoder, transcode
 from sayonce.speech.engines.base import AudioStart, Engine
 from sayonce.speech.engines.pool import Places
 from sayonce.speech.request import Catalogue, SpeechRequest
@@ -201,33 +201,20 @@ async def _collect(engine: Engine, plan: Plan, flight: Flight) -> tuple[AudioSta
 def _pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, dict[str, Any]]:
     """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is."""
     if head.media_type != PCM:
-        pcm = decode(audio)
-        return audio, head.media_type, _facts(pcm.sample_rate_hz, pcm.channels, pcm.frames)
-    frames, rest = divmod(len(audio), 2 * head.channels)
-    if rest:
-        raise BadAudio("the audio ends within a sample")
+        return audio, head.media_type, _facts(decode(audio))
     audio_format = FORMATS["wav" if take == "as-is" else take]
-    encoder = open_encoder(audio_format.name, head.sample_rate_hz, head.channels)
-    encoder.feed(audio)
-    _, body = encoder.finish()
-    return body, audio_format.media_type, _facts(head.sample_rate_hz, head.channels, frames)
+    pcm = Pcm(audio, head.sample_rate_hz, head.channels, len(audio) // (2 * head.channels))
+    return encode(pcm, audio_format.name), audio_format.media_type, _facts(pcm)
 
 
-def _facts(sample_rate_hz: int, channels: int, frames: int) -> dict[str, Any]:
-    return {"sample_rate_hz": sample_rate_hz, "channels": channels, "frames": frames}
+def _facts(pcm: Pcm) -> dict[str, Any]:
+    return {"sample_rate_hz": pcm.sample_rate_hz, "channels": pcm.channels, "frames": pcm.frames}
 
 
 async def _derive(plan: Plan, take: Entry) -> Made:
     if take.media_type == plan.request.format.media_type:
         return _made(plan, take, take.body)
-    return _made(plan, take, await asyncio.to_thread(_transcode, take.body, plan.request.format))
-
-
-def _transcode(body: bytes, audio_format: Format) -> bytes:
-    pcm = decode(body)
-    encoder = open_encoder(audio_format.name, pcm.sample_rate_hz, pcm.channels)
-    encoder.feed(pcm.samples)
-    return encoder.finish()[1]
+    return _made(plan, take, await asyncio.to_thread(transcode, take.body, plan.request.format.name))
 
 
 def _made(plan: Plan, take: Entry, body: bytes) -> Made:

@@ -1,0 +1,41 @@
+"""A gateway on a real socket, in the test's own event loop, so that a test can hold its engine."""
+
+import asyncio
+import socket
+from contextlib import asynccontextmanager
+
+import httpx
+import uvicorn
+
+from sayonce.config import load_settings
+from sayonce.gateway.access import load_access
+from sayonce.gateway.app import Gateway
+from sayonce.speech.service import Service
+
+
+@asynccontextmanager
+async def serving(*engines, store="memory://", **overrides):
+    """Yield a client, with ``service`` and ``port`` on it, of a gateway over these engines."""
+    names = {name.replace("__", "."): value for name, value in overrides.items()}
+    settings = load_settings(environment={}, overrides={"store.url": store, **names})
+    service = Service(settings, engines or None)
+    config = uvicorn.Config(Gateway(service, load_access(settings)), log_level="critical", access_log=False, ws="none")
+    server = uvicorn.Server(config)
+    listener = socket.create_server(("127.0.0.1", 0))
+    running = asyncio.create_task(server.serve([listener]))
+    while not server.started:
+        await asyncio.sleep(0.001)
+    port = listener.getsockname()[1]
+    try:
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
+            client.service, client.port = service, port
+            yield client
+    finally:
+        server.should_exit = True
+        await running
+        listener.close()
+
+
+async def speak(client, text="Hello there.", headers=None, **fields):
+    body = {"model": "stub", "input": text, "voice": "anna", "response_format": "wav", **fields}
+    return await client.post("/v1/audio/speech", json=body, headers=headers)

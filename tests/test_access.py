@@ -1,0 +1,105 @@
+"""Who may ask: authorised before anything is looked up, and tenants share nothing."""
+
+import pytest
+
+from sayonce.config import load_settings
+from sayonce.errors import ConfigError
+from sayonce.gateway.access import load_access, new_key
+from sayonce.testing import StubEngine
+from serving import serving, speak
+
+
+@pytest.fixture
+def keys(tmp_path):
+    """Keys of two tenants and of an operator, and the file that admits them."""
+    made = {name: new_key(name, admin=name == "operator") for name in ("school", "bank", "operator")}
+    path = tmp_path / "keys.txt"
+    path.write_text("# who may ask\n\n" + "\n".join(line for _, line in made.values()))
+    return {name: {"authorization": f"Bearer {key}"} for name, (key, _) in made.items()} | {"file": str(path)}
+
+
+@pytest.fixture
+async def engine():
+    return StubEngine()
+
+
+@pytest.fixture
+async def client(engine, keys):
+    async with serving(engine, security__api_keys_file=keys["file"]) as client:
+        yield client
+
+
+async def test_a_hit_is_not_served_without_credentials(client, keys):
+    assert (await speak(client, headers=keys["school"])).status_code == 200
+    for headers in (None, {"authorization": "Bearer wrong"}, {"authorization": keys["school"]["authorization"][7:]}):
+        answer = await speak(client, headers=headers)
+        assert (answer.status_code, answer.json()["error"]["code"]) == (401, "invalid_api_key")
+        assert answer.headers["www-authenticate"] == "Bearer"
+
+
+async def test_a_tenant_never_hits_anothers_clip(client, engine, keys):
+    await speak(client, headers=keys["school"])
+    answer = await speak(client, headers=keys["bank"])
+    assert answer.headers["cache-status"] == "sayonce; fwd=miss; stored"
+    assert len(engine.calls) == 2
+
+
+async def test_the_tenant_is_never_taken_from_the_body(client, keys):
+    answer = await speak(client, headers=keys["bank"], tenant="school")
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tenant")
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", "/v1/cache/stats"), ("POST", "/v1/cache/purge")])
+async def test_administration_needs_the_admin_right(client, keys, method, path):
+    body = {"all": True} if method == "POST" else None
+    assert (await client.request(method, path, json=body)).status_code == 401
+    assert (await client.request(method, path, json=body, headers=keys["school"])).status_code == 403
+    assert (await client.request(method, path, json=body, headers=keys["operator"])).status_code == 200
+
+
+async def test_explain_tells_a_tenant_nothing_of_another(client, keys):
+    await speak(client, "The bank's secret.", headers=keys["bank"])
+    asked = {"model": "stub", "voice": "anna", "input": "The bank's secrets."}
+    answer = await client.post("/v1/cache/explain", json=asked, headers=keys["school"])
+    assert answer.json()["nearest"] is None
+    assert "bank" not in answer.text.replace("The bank's secrets.", "")
+
+
+async def test_health_needs_no_key(client):
+    assert (await client.get("/health/live")).status_code == 200
+    assert (await client.get("/health/ready")).status_code == 200
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
+def test_without_keys_only_loopback_is_served(host):
+    settings = load_settings(environment={}, overrides={"server.host": host})
+    with pytest.raises(ConfigError, match="new-key"):
+        load_access(settings)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
+def test_loopback_needs_no_keys(host):
+    assert load_access(load_settings(environment={}, overrides={"server.host": host})).open
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("", "holds no key"),
+        ("school", "line 1"),
+        ("# fine\nschool:abc", "line 2"),
+        ("school:" + "0" * 64 + ":owner", "line 1"),
+        (":" + "0" * 64, "line 1"),
+    ],
+)
+def test_a_malformed_key_file_is_named_with_its_line(tmp_path, content, told):
+    path = tmp_path / "keys.txt"
+    path.write_text(content)
+    with pytest.raises(ConfigError, match=told):
+        load_access(load_settings(environment={}, overrides={"security.api_keys_file": str(path)}))
+
+
+def test_the_file_holds_no_key_that_could_be_used():
+    key, line = new_key("school")
+    assert key not in line
+    assert len(key) > 40

@@ -1,0 +1,153 @@
+"""The key of a request: everything that is heard, and nothing else."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sayonce.cache import Cache
+from sayonce.errors import InvalidRequest
+from sayonce.speech.engines import KINDS, build_engine
+from sayonce.speech.explain import differences
+from sayonce.speech.lint import lint_engine
+from sayonce.speech.request import Catalogue, parse_json, parse_request
+from sayonce.speech.synthesis import Synthesizer
+from sayonce.testing import StubEngine
+
+
+def synthesizer_of(*engines, **options):
+    return Synthesizer(Cache(), Catalogue(engines), **options)
+
+
+def key_of(synthesizer, tenant="", **fields):
+    asked = {"model": "stub", "voice": "anna", "input": "Hello", **fields}
+    return synthesizer.plan(parse_request(asked, synthesizer.catalogue), tenant).take_key
+
+
+@pytest.mark.parametrize("kind", sorted(KINDS))
+def test_no_engine_has_an_unkeyed_parameter(kind):
+    engine = build_engine(kind, {"base_url": "http://127.0.0.1:1/v1", "model": "m"} if kind == "openai" else {})
+    findings = lint_engine(synthesizer_of(engine), engine)
+    assert {"input", "voice", "model", "tenant", *(each.name for each in engine.parameters)} <= {
+        finding.field for finding in findings
+    }
+    assert [finding for finding in findings if not finding.ok] == []
+
+
+class Forgetful(StubEngine):
+    """Declares that its emotion cannot be heard."""
+
+    unheard = frozenset({"emotion"})
+
+
+def test_the_lint_finds_a_parameter_that_is_heard_and_not_keyed():
+    engine = Forgetful()
+    assert [each.field for each in lint_engine(synthesizer_of(engine), engine) if not each.ok] == [
+        "emotion",
+        "trace_id",
+    ]
+
+
+REQUESTS = st.fixed_dictionaries(
+    {"input": st.sampled_from(["Hello", "hello", "Hello.", "你好"]), "voice": st.sampled_from(["anna", "ben"])},
+    optional={
+        "speed": st.sampled_from([None, 1, 1.0, 1.5, 2]),
+        "emotion": st.sampled_from([None, "calm", "happy"]),
+        "trace_id": st.sampled_from(["", "x"]),
+    },
+)
+
+
+def heard(fields):
+    """What a listener could tell apart."""
+    return fields["input"], fields["voice"], float(fields.get("speed") or 1), fields.get("emotion") or "calm"
+
+
+@given(REQUESTS, REQUESTS)
+def test_requests_share_a_key_exactly_when_nobody_can_hear_them_apart(one, other):
+    synthesizer = synthesizer_of(StubEngine())
+    assert (key_of(synthesizer, **one) == key_of(synthesizer, **other)) == (heard(one) == heard(other))
+
+
+@given(REQUESTS, st.randoms())
+def test_the_order_of_fields_does_not_matter(fields, random):
+    synthesizer = synthesizer_of(StubEngine())
+    shuffled = list({"model": "stub", **fields}.items())
+    random.shuffle(shuffled)
+    body = json.dumps(dict(shuffled)).encode()
+    plan = synthesizer.plan(parse_request(parse_json(body), synthesizer.catalogue))
+    assert plan.take_key == key_of(synthesizer, **fields)
+
+
+@given(REQUESTS, REQUESTS)
+def test_explain_finds_a_difference_exactly_when_the_keys_differ(one, other):
+    synthesizer = synthesizer_of(StubEngine())
+    documents = [
+        synthesizer.document(parse_request({"model": "stub", **fields}, synthesizer.catalogue))
+        for fields in (one, other)
+    ]
+    assert (differences(*documents) == []) == (key_of(synthesizer, **one) == key_of(synthesizer, **other))
+
+
+def test_two_engines_of_one_kind_share_only_what_is_the_same_engine():
+    options = {"base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    engines = [
+        build_engine("a", {"kind": "openai", **options}),
+        build_engine("b", {"kind": "openai", "base_url": "http://127.0.0.1:2/v1", "model": "m"}),
+        build_engine("c", {"kind": "openai", **options, "revision": "2"}),
+        build_engine("d", {"kind": "openai", **options, "response_format": "mp3"}),
+    ]
+    synthesizer = synthesizer_of(*engines)
+    keys = {
+        synthesizer.plan(parse_request({"model": e.name, "voice": "v", "input": "Hi"}, synthesizer.catalogue)).take_key
+        for e in engines
+    }
+    assert len(keys) == len(engines)
+
+
+def test_tenants_namespaces_and_lossy_takes_have_keys_of_their_own():
+    engine = StubEngine()
+    keys = {
+        key_of(synthesizer_of(engine)),
+        key_of(synthesizer_of(engine), tenant="school"),
+        key_of(synthesizer_of(engine, take="opus")),
+        key_of(Synthesizer(Cache(namespace="other"), Catalogue([engine]))),
+    }
+    assert len(keys) == 4
+
+
+@pytest.mark.parametrize("value", [1.0, 1.04, 0.95])
+def test_within_the_tolerance_the_engine_is_asked_for_the_same(value):
+    engine = build_engine("hibari", {"tolerance": {"speed": 0.05}})
+    catalogue = Catalogue([engine])
+    request = parse_request({"model": "hibari", "input": "Hello", "speed": value}, catalogue)
+    assert request.utterance.parameters["speed"] == 1.0
+
+
+@pytest.mark.parametrize("value", [1.05, 0.94])
+def test_beyond_the_tolerance_it_is_another_clip(value):
+    engine = build_engine("hibari", {"tolerance": {"speed": 0.05}})
+    request = parse_request({"model": "hibari", "input": "Hello", "speed": value}, Catalogue([engine]))
+    assert request.utterance.parameters["speed"] != 1.0
+
+
+@pytest.mark.parametrize("value", [1, 1.0, "1", True, None, [1], {"a": 1}])
+def test_fields_that_are_passed_on_are_keyed_with_their_type(value):
+    engine = build_engine("openai", {"base_url": "http://127.0.0.1:1/v1", "model": "m"})
+    synthesizer = synthesizer_of(engine)
+
+    def key(given):
+        asked = {"model": "openai", "voice": "v", "input": "Hi", "extra": given}
+        return synthesizer.plan(parse_request(asked, synthesizer.catalogue)).take_key
+
+    others = [
+        other for other in (1, 1.0, "1", True, None, [1], {"a": 1}) if (type(other), other) != (type(value), value)
+    ]
+    assert key(value) == key(value)
+    assert key(value) not in [key(other) for other in others]
+
+
+def test_an_overlong_text_is_refused_before_it_is_keyed():
+    with pytest.raises(InvalidRequest, match="at most 4096"):
+        key_of(synthesizer_of(StubEngine()), input="x" * 4097)
