@@ -1,0 +1,267 @@
+"""The API described: an OpenAPI 3.1 document of every route, and the page that shows it."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sayonce._version import __version__
+from sayonce.core.key import DIGEST_BYTES
+from sayonce.gateway import openapi_page
+from sayonce.speech.audio.formats import FORMATS
+from sayonce.speech.identity import TAGS
+from sayonce.speech.request import DEFAULT_FORMAT
+
+JSONObject = dict[str, Any]
+
+_STRING: Final[JSONObject] = {"type": "string"}
+_INTEGER: Final[JSONObject] = {"type": "integer"}
+_NUMBER: Final[JSONObject] = {"type": "number"}
+_OPEN: Final[JSONObject] = {"type": "object", "additionalProperties": True}
+_HEX: Final[JSONObject] = {"type": "string", "pattern": f"^[0-9a-fA-F]{{{2 * DIGEST_BYTES}}}$"}
+_ENGINE_STATES: Final = ("ready", "loading", "failed")
+
+_ERRORS: Final = {
+    400: "A parameter is missing, unknown, of the wrong type or out of range; `param` names it.",
+    401: "No API key, or one that is not valid.",
+    403: "The key has not the right `admin`.",
+    404: "There is no such model or voice; the message names some that exist.",
+    413: "The body is larger than `server.max_body_bytes`.",
+    415: "The body is not JSON.",
+    500: "A fault of the server; its log has it.",
+    502: "The engine failed, or gave no whole, audible speech. Nothing was stored.",
+    503: "Every place at the engine and in its queue is taken; `Retry-After` says when to come back.",
+    504: "The engine took too long, or `only-if-cached` was asked for and nothing is stored.",
+}
+_CACHE_CONTROL: Final = """What the cache may do for this request (RFC 9111): `no-store` neither reads nor keeps, \
+`no-cache` synthesizes anew and keeps that, `only-if-cached` answers 504 instead of synthesizing, and `max-age=SECONDS` \
+takes nothing older."""
+_CACHE_STATUS: Final = """How it was answered (RFC 9211): `sayonce; hit; detail=memory|sqlite|redis`, or `fwd=miss` with \
+`stored`, or with `collapsed` when it joined a synthesis under way, or `fwd=bypass` after `no-store`."""
+
+
+def description() -> JSONObject:
+    """Return the OpenAPI 3.1 description of the gateway."""
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Sayonce",
+            "version": __version__,
+            "description": "Compute speech once, reuse it many times. OpenAI's speech API over an exact cache.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "paths": _paths(),
+        "components": {
+            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
+            "schemas": _schemas(),
+            "parameters": {"CacheControl": _header("Cache-Control", _CACHE_CONTROL, "no-cache")},
+            "responses": {f"Error{status}": _error_response(status) for status in _ERRORS},
+        },
+    }
+
+
+def page() -> str:
+    """Return the description as one HTML page that needs nothing else."""
+    return openapi_page.render(description())
+
+
+_BEARER: Final = (
+    "An API key of the server. It names the tenant; without keys configured none is needed, on the same machine."
+)
+
+
+# -- paths --------------------------------------------------------------------------------------------------------------
+
+
+def _paths() -> JSONObject:
+    return {
+        "/v1/audio/speech": {"post": _speech()},
+        "/v1/models": {"get": _get("List the models", "models", _ref("Models"), 401)},
+        "/v1/audio/voices": {"get": _get("List the voices", "voices", _ref("Voices"), 401)},
+        "/health/live": {"get": _public("Is the process alive?", "live", _ref("Live"))},
+        "/health/ready": {"get": _ready()},
+        "/v1/cache/stats": {"get": _get("Show what the cache holds and saves", "stats", _ref("Stats"), 401, 403, 503)},
+        "/v1/cache/explain": {"post": _explain()},
+        "/v1/cache/purge": {"post": _purge()},
+        "/openapi.json": {"get": _public("This description", "description", _OPEN)},
+        "/docs": {"get": _public("This description as a page", "page", _STRING, "text/html")},
+    }
+
+
+def _speech() -> JSONObject:
+    return {
+        "summary": "Say a text",
+        "operationId": "speech",
+        "description": "Answers from the cache, from a synthesis under way, or from a new one that streams as it is made."
+        " A body that ends without its last chunk broke off: the speech is not whole.",
+        "parameters": [{"$ref": "#/components/parameters/CacheControl"}],
+        "requestBody": _body("SpeechRequest", {"model": "hibari", "input": "Hello, how are you?", "voice": "heart"}),
+        "responses": {
+            "200": {"description": "The speech.", "headers": _speech_headers(), "content": _speech_content()},
+            **_errors(400, 401, 404, 413, 415, 500, 502, 503, 504),
+        },
+    }
+
+
+def _speech_headers() -> JSONObject:
+    texts = {
+        "Cache-Status": (_CACHE_STATUS, _STRING),
+        "ETag": ("Names these bytes; weak while they stream in another form than they are kept.", _STRING),
+        "Age": ("On hits, the seconds since the synthesis.", _INTEGER),
+        "X-Sayonce-Key": ("The key of the speech, for `explain` and `purge`.", _HEX),
+        "X-Sayonce-Compute-Ms": ("What the synthesis took, also on hits; absent while it goes on.", _NUMBER),
+        "Content-Length": ("Whenever it is known, which it is on hits.", _INTEGER),
+    }
+    return {name: {"description": text, "schema": schema} for name, (text, schema) in texts.items()}
+
+
+def _speech_content() -> JSONObject:
+    binary = {"type": "string", "format": "binary"}
+    media = {audio_format.media_type: {"schema": binary} for audio_format in FORMATS.values()}
+    return media | {"text/event-stream": {"schema": _ref("SpeechEvent")}}
+
+
+def _ready() -> JSONObject:
+    operation = _public("Can it speak?", "ready", _ref("Ready"))
+    loading = {
+        "description": "No engine can speak yet; what is stored is answered.",
+        "content": _content(_ref("Ready")),
+    }
+    return {**operation, "responses": {**operation["responses"], "503": loading}}
+
+
+def _explain() -> JSONObject:
+    request = {"input": "Hello", "voice": "heart"}
+    return {
+        "summary": "Explain a request's key",
+        "operationId": "explain",
+        "description": "Shows the document that the key is made from and whether it is stored, with the fields in which"
+        " another request, or the nearest recent one, differs.",
+        "requestBody": _body("Explain", {"request": request, "other": {**request, "speed": 1.2}}),
+        "responses": {"200": _answer(_ref("Manifest")), **_errors(400, 401, 404, 413, 415)},
+    }
+
+
+def _purge() -> JSONObject:
+    return {
+        "summary": "Remove what is stored",
+        "operationId": "purge",
+        "description": "Needs the right `admin`.",
+        "requestBody": _body("Purge", {"tag": "voice=alice"}),
+        "responses": {"200": _answer(_ref("Purged")), **_errors(400, 401, 403, 413, 415, 503)},
+    }
+
+
+def _get(summary: str, name: str, schema: JSONObject, *errors: int) -> JSONObject:
+    return {"summary": summary, "operationId": name, "responses": {"200": _answer(schema), **_errors(*errors)}}
+
+
+def _public(summary: str, name: str, schema: JSONObject, media_type: str = "application/json") -> JSONObject:
+    answer = {"description": "The answer.", "content": _content(schema, media_type)}
+    return {"summary": summary, "operationId": name, "security": [], "responses": {"200": answer}}
+
+
+def _body(schema: str, example: JSONObject) -> JSONObject:
+    return {"required": True, "content": {"application/json": {"schema": _ref(schema), "example": example}}}
+
+
+def _answer(schema: JSONObject) -> JSONObject:
+    return {"description": "The answer.", "content": _content(schema)}
+
+
+def _content(schema: JSONObject, media_type: str = "application/json") -> JSONObject:
+    return {media_type: {"schema": schema}}
+
+
+def _header(name: str, text: str, example: str) -> JSONObject:
+    return {"name": name, "in": "header", "description": text, "schema": _STRING, "example": example}
+
+
+def _errors(*statuses: int) -> JSONObject:
+    return {str(status): {"$ref": f"#/components/responses/Error{status}"} for status in statuses}
+
+
+def _error_response(status: int) -> JSONObject:
+    response: JSONObject = {"description": _ERRORS[status], "content": _content(_ref("Error"))}
+    if status == 503:  # noqa: PLR2004 (the one with a header)
+        response["headers"] = {
+            "Retry-After": {"description": "Seconds, from an engine that is full.", "schema": _INTEGER}
+        }
+    return response
+
+
+# -- schemas ------------------------------------------------------------------------------------------------------------
+
+
+def _ref(name: str) -> JSONObject:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _object(required: str, **properties: JSONObject) -> JSONObject:
+    """Return an object's schema; ``required`` names its fields, separated by spaces."""
+    return {"type": "object", "required": required.split(), "properties": properties}
+
+
+def _list(item: JSONObject) -> JSONObject:
+    return {"type": "array", "items": item}
+
+
+def _maybe(kind: str, text: str = "") -> JSONObject:
+    return {"type": [kind, "null"]} | ({"description": text} if text else {})
+
+
+def _one_of(choices: tuple[str, ...] | list[str], text: str = "", **more: str) -> JSONObject:
+    return {"type": "string", "enum": list(choices), **({"description": text} if text else {}), **more}
+
+
+def _schemas() -> JSONObject:
+    listed = {"object": {"const": "list"}}
+    tier = _object("take clip", take=_maybe("string"), clip=_maybe("string"))
+    return {
+        "SpeechRequest": _speech_request(),
+        "SpeechEvent": {"type": "string", "description": "`speech.audio.delta` events with base64 audio, then `speech.audio.done`."},
+        "Models": _object("object data", **listed, data=_list(_object("id object", id=_STRING, object=_STRING, owned_by=_STRING))),
+        "Voices": _object("object data", **listed, data=_list(_ref("Voice"))),
+        "Voice": _object("id object model", id=_STRING, object=_STRING, model=_STRING, language=_maybe("string"), name=_STRING),
+        "Live": _object("status", status={"const": "live"}),
+        "Ready": _object(
+            "status engines store",
+            status=_one_of(_ENGINE_STATES),
+            engines={"type": "object", "additionalProperties": _one_of(_ENGINE_STATES)},
+            store=_one_of(("none", "ok", "failing"), "A store in trouble does not make the server unready."),
+        ),
+        "Tier": _object("name", name=_STRING, entries=_maybe("integer"), used_bytes=_maybe("integer"), max_bytes=_maybe("integer")),
+        "Counters": _OPEN | {"properties": {"requests": _NUMBER, "hit_rate": _maybe("number"), "saved_seconds": _NUMBER}},
+        "Stats": _object("memory process state", memory=_ref("Tier"), store=_ref("Tier"), process=_ref("Counters"),
+                         lifetime=_ref("Counters"), state=_STRING),
+        "Explain": {"anyOf": [_ref("SpeechRequest"), _object("request", request=_ref("SpeechRequest"), other=_ref("SpeechRequest"))]},
+        "Manifest": _object("key clip_key format document stored", key=_HEX, clip_key=_HEX, format=_STRING, document=_OPEN,
+                            stored=tier, differences=_list(_ref("Difference")),
+                            nearest={"anyOf": [_list(_ref("Difference")), {"type": "null"}]}),
+        "Difference": _object("field this other", field=_STRING, this={}, other={}),
+        "Purge": {"oneOf": [
+            _object("key", key=_HEX),
+            _object("tag", tag={"type": "string", "pattern": f"^({'|'.join(TAGS)})=", "examples": [f"{name}=…" for name in TAGS]}),
+            _object("all", all={"const": True}),
+        ]},
+        "Purged": _OPEN | {"properties": {"removed": {"type": ["integer", "boolean"]}, "epoch": _INTEGER}},
+        "Error": _object("error", error=_object("message type param code", message=_STRING, type=_STRING,
+                                                param=_maybe("string", "What to change."), code=_maybe("string"))),
+    }  # fmt: skip
+
+
+def _speech_request() -> JSONObject:
+    voice = {
+        "anyOf": [_STRING, _object("id", id=_STRING)],
+        "description": "One of /v1/audio/voices; else the engine's default.",
+    }
+    return _object(
+        "input",
+        model=_STRING | {"description": "One of /v1/models; else the first."},
+        input=_STRING | {"description": "The text.", "minLength": 1},
+        voice=voice,
+        response_format=_one_of(list(FORMATS), default=DEFAULT_FORMAT),
+        speed=_NUMBER | {"description": "Within the engine's own range; 1 is as it speaks."},
+        stream_format=_one_of(("audio", "sse"), "`sse` sends OpenAI's events instead of bare audio.", default="audio"),
+    ) | {"additionalProperties": True, "description": "Beside these, the engine's own parameters, by their names."}

@@ -1,0 +1,131 @@
+"""The description of the API is the API."""
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from sayonce.config import load_settings
+from sayonce.gateway import openapi, openapi_page
+from sayonce.gateway.access import Access
+from sayonce.gateway.app import SPEECH_PATH, Gateway
+from sayonce.speech.audio.formats import FORMATS
+from sayonce.speech.service import Service
+
+API = openapi.description()
+OPERATIONS = [
+    (path, method, operation) for path, methods in API["paths"].items() for method, operation in methods.items()
+]
+
+
+@pytest.fixture
+def gateway():
+    return Gateway(Service(load_settings(environment={}, overrides={"store.url": "memory://"})), Access())
+
+
+def references(value):
+    if isinstance(value, dict):
+        if "$ref" in value:
+            yield value["$ref"]
+        for item in value.values():
+            yield from references(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from references(item)
+
+
+def test_every_route_is_described_and_nothing_else(gateway):
+    served = {(route.path, method.lower()) for route in gateway._others.routes for method in route.methods - {"HEAD"}}
+    assert {(path, method) for path, method, _ in OPERATIONS} == served | {(SPEECH_PATH, "post")}
+
+
+def test_every_reference_leads_somewhere():
+    found = list(references(API))
+    assert found
+    for reference in found:
+        kind, name = reference.removeprefix("#/components/").split("/")
+        assert name in API["components"][kind], reference
+
+
+def test_every_component_is_used():
+    used = set(references(API))
+    for kind in ("schemas", "parameters", "responses"):
+        unused = [name for name in API["components"][kind] if f"#/components/{kind}/{name}" not in used]
+        assert unused == [], kind
+
+
+def test_operations_have_unique_ids_and_summaries():
+    assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
+    assert all(operation["summary"] for _, _, operation in OPERATIONS)
+
+
+def test_only_health_and_documents_are_open_to_strangers():
+    assert API["security"] == [{"bearer": []}]
+    public = {path for path, _, operation in OPERATIONS if operation.get("security") == []}
+    assert public == {"/health/live", "/health/ready", "/openapi.json", "/docs"}
+
+
+def test_every_format_is_offered():
+    assert API["components"]["schemas"]["SpeechRequest"]["properties"]["response_format"]["enum"] == list(FORMATS)
+    content = API["paths"][SPEECH_PATH]["post"]["responses"]["200"]["content"]
+    assert {each.media_type for each in FORMATS.values()} < set(content)
+
+
+def test_it_is_json():
+    assert json.loads(json.dumps(API, allow_nan=False)) == API
+
+
+class Page(HTMLParser):
+    VOID = ("meta", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.open, self.tags = "", [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def parsed(text):
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    return page
+
+
+def test_the_page_shows_every_operation_and_header():
+    page = parsed(openapi.page())
+    for path, method, _ in OPERATIONS:
+        assert f"{method.upper()} {path}" in page.text
+    for name in API["paths"][SPEECH_PATH]["post"]["responses"]["200"]["headers"]:
+        assert name in page.text
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    page = parsed(openapi.page())
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe")]
+    assert not [attrs for _, attrs in page.tags if "://" in str(attrs)]
+    assert not re.search(r"url\(|@import", openapi.page())
+
+
+def test_the_page_follows_light_and_dark():
+    assert "color-scheme: light dark" in openapi.page()
+
+
+def test_the_page_escapes_what_it_quotes():
+    evil = "<script>alert(1)</script>"
+    operation = {"summary": evil, "responses": {evil: {"description": evil, "headers": {evil: {"description": evil}}}}}
+    api = {"info": {"version": evil, "description": evil}, "paths": {evil: {"get": operation}}}
+    page = openapi_page.render({**api, "components": {"schemas": {evil: evil}}})
+    assert "<script" not in page
+    assert parsed(page).text.count(evil) == 10
