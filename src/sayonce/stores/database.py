@@ -22,7 +22,7 @@ BUSY_SECONDS: Final = 5.0
 """How long a statement waits for another process's lock; it waits in its own thread."""
 
 _APPLICATION_ID: Final = int.from_bytes(b"SAYO")
-_MAX_WAITING: Final = 64
+_MAX_WAITING: Final = 256
 """Calls that may wait for one thread: behind a disk that hangs, memory stays bounded."""
 _KINDS: Final = {
     "SQLITE_BUSY": Failure.BUSY,
