@@ -1,5 +1,113 @@
-"""Compute speech once, reuse it many times."""
+"""Compute speech once, reuse it many times.
+
+::
+
+    cache = sayonce.open("redis://localhost:6379")          # async; sayonce.open_sync for plain code
+
+    @cache.remember("style-encoder", revision="3")
+    def encode(image: bytes) -> np.ndarray: ...
+
+Everything is imported when it is first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any, Final
 
 from sayonce._version import __version__
 
-__all__ = ["__version__"]
+if TYPE_CHECKING:
+    from sayonce import errors, testing
+    from sayonce.core.envelope import Entry
+    from sayonce.core.key import Digest
+    from sayonce.core.outcome import Outcome
+    from sayonce.errors import (
+        BadAudio,
+        CallerError,
+        ConfigError,
+        EngineBusy,
+        EngineError,
+        EngineTimeout,
+        Forbidden,
+        InvalidRequest,
+        MissingExtra,
+        NotCached,
+        NotFound,
+        SayonceError,
+        TooLarge,
+        Unauthorized,
+        Unkeyable,
+        UnsupportedMedia,
+    )
+    from sayonce.features import adapters
+    from sayonce.features.library import Cache, SyncCache, open_sync
+    from sayonce.features.library import open_cache as open  # noqa: A004 (sayonce.open is its name)
+    from sayonce.features.remember import Remembered, SyncRemembered
+    from sayonce.features.voice import Voice
+
+__all__ = [
+    "BadAudio",
+    "Cache",
+    "CallerError",
+    "ConfigError",
+    "Digest",
+    "EngineBusy",
+    "EngineError",
+    "EngineTimeout",
+    "Entry",
+    "Forbidden",
+    "InvalidRequest",
+    "MissingExtra",
+    "NotCached",
+    "NotFound",
+    "Outcome",
+    "Remembered",
+    "SayonceError",
+    "SyncCache",
+    "SyncRemembered",
+    "TooLarge",
+    "Unauthorized",
+    "Unkeyable",
+    "UnsupportedMedia",
+    "Voice",
+    "__version__",
+    "adapters",
+    "errors",
+    "open",
+    "open_sync",
+    "testing",
+]
+
+_MODULES: Final = {
+    "adapters": "sayonce.features.adapters",
+    "errors": "sayonce.errors",
+    "testing": "sayonce.testing",
+}
+_HOMES: Final = {
+    "Cache": ("sayonce.features.library", "Cache"),
+    "Digest": ("sayonce.core.key", "Digest"),
+    "Entry": ("sayonce.core.envelope", "Entry"),
+    "Outcome": ("sayonce.core.outcome", "Outcome"),
+    "Remembered": ("sayonce.features.remember", "Remembered"),
+    "SyncCache": ("sayonce.features.library", "SyncCache"),
+    "SyncRemembered": ("sayonce.features.remember", "SyncRemembered"),
+    "Voice": ("sayonce.features.voice", "Voice"),
+    "open": ("sayonce.features.library", "open_cache"),
+    "open_sync": ("sayonce.features.library", "open_sync"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name in _MODULES:
+        return importlib.import_module(_MODULES[name])
+    module, attribute = _HOMES.get(name, ("sayonce.errors", name))
+    found = getattr(importlib.import_module(module), attribute)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -178,11 +178,24 @@ class Cache:
             return found
         if policy.only_if_cached:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
-        flight = None if policy.no_store else self._under_way(key)
-        joined = flight is not None
-        flight = flight or self._launch(key, lead, ttl or self.ttl, self._epochs.stamp(tags), policy)
+        flight, joined = self.join_or_lead(key, lead, ttl=ttl, tags=tags, policy=policy)
         await flight.begun()
         return Answer(Outcome.JOINED if joined else flight.outcome, flight.entry, flight, flight.tier)
+
+    def join_or_lead(
+        self,
+        key: bytes,
+        lead: Lead,
+        *,
+        ttl: timedelta | None = None,
+        tags: Iterable[str] = (),
+        policy: Policy = DEFAULT,
+    ) -> tuple[Flight, bool]:
+        """Join the flight of a key that is under way, or begin one; return it and whether it was joined."""
+        under_way = None if policy.no_store else self._under_way(key)
+        if under_way is not None:
+            return under_way, True
+        return self._launch(key, lead, ttl or self.ttl, self._epochs.stamp(tags), policy), False
 
     async def fetch(
         self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()

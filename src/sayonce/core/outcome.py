@@ -28,3 +28,4 @@ class Refusal(StrEnum):
     VERSION = "version"  # an envelope of a version that this release does not read
     SEAL = "seal"  # altered, forged, sealed with another secret, or stored under another key
     HEADER = "header"  # sealed by us and still not readable: a bug, never sound
+    CONTENT = "content"  # a sealed value that is not what its function returns, or declares

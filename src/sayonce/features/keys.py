@@ -1,0 +1,171 @@
+"""The identity of a call: a document of its arguments, in which equal calls, and only they, are equal.
+
+Every value is written with its type, so that ``1``, ``1.0`` and ``True``, a list and a tuple, an array and its list
+differ. Arrays are identified by type, shape and all their elements; byte order and memory layout do not matter.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import is_dataclass
+from enum import Enum
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from sayonce.core.key import canonical
+from sayonce.errors import InvalidRequest, Unkeyable
+from sayonce.features.arrays import Flat, from_numpy, from_torch, is_torch
+from sayonce.features.spec import parts_of
+from sayonce.features.voice import Voice
+
+_PLAIN: Final = frozenset((str, bytes, bool, int, float, type(None)))
+
+
+class Arguments:
+    """Writes the arguments of one function as a document.
+
+    Args:
+        function: its signature names the arguments and their defaults.
+        content: parameters that are paths or bytes, and identified by the file's bytes.
+        audio: parameters that are paths or bytes of audio, and identified by the decoded samples.
+        ignore: parameters that do not change the result.
+
+    Raises:
+        Unkeyable: a declared parameter does not exist, or the function is a method and ``self`` is not ignored.
+
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        *,
+        content: Iterable[str] = (),
+        audio: Iterable[str] = (),
+        ignore: Iterable[str] = (),
+    ) -> None:
+        self._name = getattr(function, "__qualname__", type(function).__name__)
+        self._signature = inspect.signature(function)
+        self._readers = dict.fromkeys(content, _content) | dict.fromkeys(audio, _voice)
+        self._ignored = frozenset(ignore)
+        known = self._signature.parameters
+        for name in (*self._readers, *self._ignored):
+            if name not in known:
+                raise Unkeyable(f"{self._name} has no parameter {name!r}", param=name)
+        if "self" in known and "self" not in self._ignored:
+            raise Unkeyable(
+                f"{self._name} is a method: what of self changes its result is not known; put that into the revision "
+                "or into an argument, and declare ignore=('self',)",
+                param="self",
+            )
+
+    @property
+    def read_files(self) -> bool:
+        """Whether identifying a call reads files."""
+        return bool(self._readers)
+
+    def document(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments by name, defaults filled in, each in its canonical form.
+
+        Raises:
+            Unkeyable: naming the argument, where in it, and what to do.
+            TypeError: the call does not fit the signature.
+
+        """
+        bound = self._signature.bind(*args, **kwargs)
+        bound.apply_defaults()
+        return {
+            name: self._argument(name, value) for name, value in bound.arguments.items() if name not in self._ignored
+        }
+
+    def check(self, document: Mapping[str, Any]) -> Unkeyable:
+        """Return the error that names the argument whose canonical form cannot be digested."""
+        for name, value in document.items():
+            try:
+                canonical(value)
+            except Unkeyable as error:
+                return self._unkeyable(name, error)
+        raise AssertionError("every argument can be digested")
+
+    def _argument(self, name: str, value: Any) -> Any:
+        reader = self._readers.get(name)
+        try:
+            return _canonical(value, name) if reader is None else reader(value)
+        except Unkeyable as error:
+            raise self._unkeyable(name, error) from None
+        except RecursionError:
+            raise self._unkeyable(name, Unkeyable("it is nested too deeply")) from None
+
+    def _unkeyable(self, name: str, error: Unkeyable) -> Unkeyable:
+        return Unkeyable(f"{self._name}(), argument {name!r}: {error.message}", param=name)
+
+
+def _canonical(value: Any, path: str) -> Any:
+    kind = type(value)
+    if kind in _PLAIN:
+        return value
+    if kind in (list, tuple):
+        return [kind.__name__, [_canonical(item, f"{path}[{index}]") for index, item in enumerate(value)]]
+    if kind is dict:
+        return ["dict", _parts(value, path)]
+    if kind is Voice:
+        return ["voice", value.id]
+    return _canonical_array(value, path) or _canonical_object(value, path)
+
+
+def _parts(parts: Mapping[Any, Any], path: str) -> dict[Any, Any]:
+    return {name: _canonical(item, f"{path}.{name}") for name, item in parts.items()}
+
+
+def _canonical_array(value: Any, path: str) -> list[Any] | None:
+    try:
+        if type(value) in (np.ndarray, np.memmap):
+            return ["ndarray", *_digested(from_numpy(value))]
+        if isinstance(value, np.generic):
+            return ["scalar", *_digested(from_numpy(np.asarray(value)))]
+        return ["torch", *_digested(from_torch(value))] if is_torch(value) else None
+    except TypeError as error:
+        raise Unkeyable(f"{path}: {error}") from None
+
+
+def _digested(flat: Flat) -> list[Any]:
+    return [flat.dtype, list(flat.shape), blake2b(flat.data, digest_size=32).digest()]
+
+
+def _canonical_object(value: Any, path: str) -> list[Any]:
+    kind = type(value)
+    name = f"{kind.__module__}.{kind.__qualname__}"
+    if isinstance(value, Enum):
+        return ["enum", name, value.name]
+    if is_dataclass(kind) or (isinstance(value, tuple) and hasattr(value, "_fields")):
+        return ["record", name, _parts(parts_of(value), path)]
+    if isinstance(value, os.PathLike):
+        raise Unkeyable(
+            f"{path} is a path, and what is in the file may change; declare content=({path!r},) to identify it by the "
+            f"file's bytes, or audio=({path!r},) by its decoded samples"
+        )
+    raise Unkeyable(
+        f"{path} is a {kind.__name__}, which has no exact identity; pass bytes, strings, numbers, arrays, or lists, "
+        f"tuples, dicts, dataclasses of them, or declare ignore=({path!r},) if it does not change the result"
+    )
+
+
+def _content(value: Any) -> list[Any]:
+    try:
+        data = value if isinstance(value, bytes) else Path(value).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{value}: {error.strerror}") from error
+    except TypeError:
+        raise Unkeyable(f"a path or bytes are needed, and it is a {type(value).__name__}") from None
+    return ["content", blake2b(data, digest_size=32).digest()]
+
+
+def _voice(value: Any) -> list[Any]:
+    if not isinstance(value, Voice | str | os.PathLike | bytes):
+        raise Unkeyable(f"a path, bytes or a Voice is needed, and it is a {type(value).__name__}")
+    voice = value if isinstance(value, Voice) else Voice.from_audio(value)
+    return ["voice", voice.id]

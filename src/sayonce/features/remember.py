@@ -1,0 +1,190 @@
+"""Remembered functions: the key from name, revision and arguments; one computation however many ask."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import timedelta
+from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, overload
+
+from sayonce.cache import Cache
+from sayonce.cache.portal import SyncCache
+from sayonce.core.key import Digest
+from sayonce.features.keys import Arguments
+from sayonce.features.spec import Spec
+from sayonce.features.task import Reading, Task
+from sayonce.features.tensors import Codec, hints_of
+
+P = ParamSpec("P")
+Q = ParamSpec("Q")
+S = TypeVar("S")
+T = TypeVar("T")
+
+DEFAULT_TTL: Final = timedelta(days=7)
+
+
+class Options(TypedDict, total=False):
+    """How a function is remembered, beside its name and revision."""
+
+    ttl: timedelta
+    """How long values are kept; seven days when left out."""
+    tags: Iterable[str]
+    """Names under which the values can be purged."""
+    content: Iterable[str]
+    """Parameters that are paths (or bytes), identified by the bytes of the file."""
+    audio: Iterable[str]
+    """Parameters that are paths (or bytes, or ``Voice``), identified by the decoded samples."""
+    ignore: Iterable[str]
+    """Parameters that do not change the value, such as ``self`` or ``progress``."""
+    batch: bool
+    """The function takes a list and returns a list: it is called once, with the missing items."""
+    returns: Any
+    """The return type, where the annotation does not say it."""
+    spec: Spec
+    """Types and shapes of the arrays, such as ``{"style": ("float32", (1, 192))}``; None is any length."""
+    copy: bool
+    """Arrays come back as the caller's own instead of read-only."""
+    device: Any
+    """Where torch tensors come back; the CPU when left out."""
+    storage: Literal["float16"]
+    """Halves the space of float32 arrays, and is *not exact*."""
+
+
+def make_task(function: Callable[..., Any], name: str, revision: str, options: Options) -> Task:
+    """Return the task of a function.
+
+    Raises:
+        Unkeyable: a declared parameter does not exist, or ``self`` is not ignored.
+
+    """
+    returns = options.get("returns", hints_of(function).get("return"))
+    return Task(
+        function,
+        name,
+        revision=revision,
+        arguments=Arguments(function, **_some(options, "content", "audio", "ignore")),
+        codec=Codec(returns=returns, **_some(options, "spec", "copy", "device", "storage")),
+        ttl=options.get("ttl", DEFAULT_TTL),
+        tags=options.get("tags", ()),
+        batch=options.get("batch", False),
+    )
+
+
+def _some(options: Options, *names: str) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if name in names}
+
+
+class Remember(Protocol):
+    """The decorator that ``Cache.remember`` returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[T]], /) -> Remembered[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> Remembered[P, T]: ...
+
+
+class SyncRemember(Protocol):
+    """The decorator that ``SyncCache.remember`` returns."""
+
+    @overload
+    def __call__(self, function: Callable[P, Awaitable[T]], /) -> SyncRemembered[P, T]: ...
+    @overload
+    def __call__(self, function: Callable[P, T], /) -> SyncRemembered[P, T]: ...
+
+
+class Remembered(Generic[P, T]):
+    """A function whose values are remembered; awaitable whether the function itself is plain or async."""
+
+    __wrapped__: Callable[..., Any]
+
+    def __init__(self, cache: Cache, task: Task, bound: tuple[Any, ...] = ()) -> None:
+        functools.update_wrapper(self, task.function)
+        self._cache = cache
+        self._task = task
+        self._bound = bound
+
+    async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the value, computing it once however many ask.
+
+        Raises:
+            Unkeyable: an argument has no exact identity.
+            TypeError: what the function returned cannot be kept, or is not what was declared.
+            Exception: what the function raised; nothing is stored then.
+
+        """
+        call = self._bound + args
+        if self._task.batch:
+            return await self._task.many(self._cache, call[0], call[1:], kwargs)  # type: ignore[return-value] # T is a list
+        key = await self._task.find_key(self._cache, call, kwargs)
+        value: T = await self._task.answer(self._cache, key, call, kwargs)
+        return value
+
+    async def batch(self, items: Iterable[Any], *args: Any, **kwargs: Any) -> list[T]:
+        """Return the values for every item (the first argument), in order; only the missing are computed, one by one."""
+        return await self._task.many(self._cache, items, self._bound + args, kwargs)
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> Digest:
+        """Return the digest of a call; reads the files that are declared as content."""
+        return self._task.key(self._cache, self._bound + args, kwargs)
+
+    async def cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Whether the value of a call is stored."""
+        key = await self._task.find_key(self._cache, self._bound + args, kwargs)
+        return await self._cache.lookup(key, Reading(codec=self._task.codec)) is not None
+
+    async def forget(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """Remove the value of a call everywhere and return whether it was stored.
+
+        Raises:
+            StoreError: the store did not do it.
+
+        """
+        return await self._cache.delete(await self._task.find_key(self._cache, self._bound + args, kwargs))
+
+    def __get__(self: Remembered[Concatenate[S, Q], T], instance: S | None, owner: Any = None) -> Remembered[Q, T]:
+        return Remembered(self._cache, self._task, () if instance is None else (instance,))
+
+
+class SyncRemembered(Generic[P, T]):
+    """A function whose values are remembered; plain whether the function itself is plain or async."""
+
+    __wrapped__: Callable[..., Any]
+
+    def __init__(self, cache: SyncCache[Any], task: Task, bound: tuple[Any, ...] = ()) -> None:
+        functools.update_wrapper(self, task.function)
+        self._cache = cache
+        self._task = task
+        self._bound = bound
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
+        """Return the value, computing it once however many threads ask; see ``Remembered.__call__``."""
+        call = self._bound + args
+        if self._task.batch:
+            return self._cache.run(lambda cache: self._on(cache)(*args, **kwargs))
+        key = self._task.key(self._cache, call, kwargs)
+        value: T = self._cache.run(lambda cache: self._task.answer(cache, key, call, kwargs))
+        return value
+
+    def batch(self, items: Iterable[Any], *args: Any, **kwargs: Any) -> list[T]:
+        """See ``Remembered.batch``."""
+        return self._cache.run(lambda cache: self._on(cache).batch(items, *args, **kwargs))
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> Digest:
+        """See ``Remembered.key``."""
+        return self._task.key(self._cache, self._bound + args, kwargs)
+
+    def cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """See ``Remembered.cached``."""
+        return self._cache.run(lambda cache: self._on(cache).cached(*args, **kwargs))
+
+    def forget(self, *args: P.args, **kwargs: P.kwargs) -> bool:
+        """See ``Remembered.forget``."""
+        return self._cache.run(lambda cache: self._on(cache).forget(*args, **kwargs))
+
+    def _on(self, cache: Cache) -> Remembered[P, T]:
+        return Remembered(cache, self._task, self._bound)
+
+    def __get__(
+        self: SyncRemembered[Concatenate[S, Q], T], instance: S | None, owner: Any = None
+    ) -> SyncRemembered[Q, T]:
+        return SyncRemembered(self._cache, self._task, () if instance is None else (instance,))

@@ -1,0 +1,237 @@
+"""What a remembered function computes: its calls' keys, its values as bytes, one call or many; for any cache."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from datetime import timedelta
+from functools import partial
+from typing import Any, Final, TypeVar
+
+import msgspec
+
+from sayonce.cache import Cache, Flight, Keep, Made
+from sayonce.cache.portal import SyncCache
+from sayonce.core.decision import Policy
+from sayonce.core.envelope import Entry, Refused
+from sayonce.core.key import Digest
+from sayonce.core.outcome import Outcome
+from sayonce.errors import Unkeyable
+from sayonce.features.keys import Arguments
+from sayonce.features.tensors import Codec
+
+S = TypeVar("S")
+
+_LOOKUPS_AT_ONCE: Final = 16
+"""Fewer than a store has connections, so that none is waited for."""
+_PATIENCE_SECONDS: Final = 0.05
+
+
+class Reading(Policy, frozen=True, kw_only=True):
+    """Lets a stored value answer only if it can be decoded, and holds it then: one that cannot is a miss."""
+
+    codec: Codec
+    value: list[Any] = msgspec.field(default_factory=list)
+    refused: set[str] = msgspec.field(default_factory=set)
+
+    def accepts(self, entry: Entry, now: float) -> bool:  # noqa: ARG002 (its age is no matter)
+        try:
+            self.value[:] = [self.codec.decode(entry)]
+        except Refused as refused:
+            self.refused.add(f"refused: {refused.reason.value}")
+            return False
+        return True
+
+    def result(self, cache: Cache, outcome: Outcome, entry: Entry) -> Any:
+        """Count the answer and return its value."""
+        cache.record(outcome, entry)
+        for reason in self.refused:
+            cache.counters[reason] += 1
+        return self.value[0] if self.value else self.codec.decode(entry)
+
+
+class Task:
+    """What a remembered function computes, how its calls are identified, and how its values are kept."""
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        name: str,
+        *,
+        revision: str,
+        arguments: Arguments,
+        codec: Codec,
+        ttl: timedelta,
+        tags: Iterable[str],
+        batch: bool,
+    ) -> None:
+        self.function = function
+        self.identity = ["remember", name, revision]
+        self.arguments = arguments
+        self.codec = codec
+        self.options: dict[str, Any] = {"ttl": ttl, "tags": tuple(tags)}
+        self.batch = batch
+
+    def key(self, cache: Cache | SyncCache[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Digest:
+        """Return the digest of a call.
+
+        Raises:
+            Unkeyable: naming the argument.
+
+        """
+        document = self.arguments.document(args, kwargs)
+        try:
+            return cache.key([*self.identity, document])
+        except Unkeyable:
+            raise self.arguments.check(document) from None
+
+    async def find_key(self, cache: Cache, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Digest:
+        """Return the digest of a call, reading files off the event loop."""
+        if self.arguments.read_files:
+            return await asyncio.to_thread(self.key, cache, args, kwargs)
+        return self.key(cache, args, kwargs)
+
+    async def answer(self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+        """Return the value of a call from what is stored, a computation under way, or a new one."""
+        reading = Reading(codec=self.codec)
+        answer = await cache.answer(key, partial(self._lead, cache, key, args, kwargs), policy=reading, **self.options)
+        return reading.result(cache, answer.outcome, await answer.result())
+
+    async def _lead(
+        self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any], _: Flight
+    ) -> Made:
+        made = await self.compute(self.codec.encode, args, kwargs)
+        if self.arguments.read_files and await self.find_key(cache, args, kwargs) != key:
+            return msgspec.structs.replace(made, keep=Keep.NOWHERE)  # the file changed meanwhile: which was it made of?
+        return made
+
+    async def compute(self, finish: Callable[[Any], S], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> S:
+        """Run the function, a plain one in a thread, and return what ``finish`` makes of its value."""
+        if inspect.iscoroutinefunction(self.function):
+            return finish(await self.function(*args, **kwargs))
+        value = await asyncio.to_thread(_without_gradients, self.function, finish, args, kwargs)
+        return finish(await value) if inspect.isawaitable(value) else value
+
+    async def many(
+        self, cache: Cache, items: Iterable[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> list[Any]:
+        """Return the values of the function for every item, in order, computing only those that are missing."""
+        calls = [(item, *args) for item in items]
+        keys = [await self.find_key(cache, call, kwargs) for call in calls]
+        distinct = dict(zip(keys, calls, strict=True))
+        values = await self._stored(cache, list(distinct))
+        missing = {key: call for key, call in distinct.items() if key not in values}
+        if self.batch:
+            values |= await self._together(cache, missing, args, kwargs)
+        else:
+            for key, call in missing.items():
+                values[key] = await self.answer(cache, key, call, kwargs)
+        return [values[key] for key in keys]
+
+    async def _stored(self, cache: Cache, keys: list[Digest]) -> dict[Digest, Any]:
+        values: dict[Digest, Any] = {}
+
+        async def look(key: Digest) -> None:
+            reading = Reading(codec=self.codec)
+            found = await cache.lookup(key, reading)
+            if found is not None:
+                values[key] = reading.result(cache, found.outcome, await found.result())
+
+        for start in range(0, len(keys), _LOOKUPS_AT_ONCE):
+            await asyncio.gather(*map(look, keys[start : start + _LOOKUPS_AT_ONCE]))
+        return values
+
+    async def _together(
+        self,
+        cache: Cache,
+        missing: dict[Digest, tuple[Any, ...]],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+    ) -> dict[Digest, Any]:
+        """Compute what nobody else computes in one call of the function; a task of its own, as others may join."""
+        together = _Together(self, {key: call[0] for key, call in missing.items()}, args, kwargs)
+        readings = {key: Reading(codec=self.codec) for key in missing}
+        flights = {
+            key: cache.join_or_lead(key, partial(together.lead, key), policy=readings[key], **self.options)
+            for key in missing
+        }
+        together.start({key: flight for key, (flight, joined) in flights.items() if not joined})
+        values = {}
+        for key, (flight, joined) in flights.items():
+            entry = await flight.result()
+            values[key] = readings[key].result(cache, Outcome.JOINED if joined else flight.outcome, entry)
+        return values
+
+
+def _without_gradients(
+    function: Callable[..., Any], finish: Callable[[Any], Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Any:
+    torch = sys.modules.get("torch")
+    guard: AbstractContextManager[Any] = nullcontext() if torch is None else torch.no_grad()
+    with guard:
+        value = function(*args, **kwargs)
+        return value if inspect.isawaitable(value) else finish(value)
+
+
+class _Together:
+    """Several flights whose values one call of the function makes, in a task of its own: whoever asked may leave."""
+
+    def __init__(
+        self, task: Task, items: Mapping[Digest, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._task = task
+        self._items = items
+        self._call = args, kwargs
+        self._asked = {key: asyncio.Event() for key in items}
+        self._rounds: dict[Digest, asyncio.Future[asyncio.Task[dict[Digest, Made]]]] = {}
+        self._running: asyncio.Task[None]
+
+    def start(self, flights: Mapping[Digest, Flight]) -> None:
+        loop = asyncio.get_running_loop()
+        self._rounds = {key: loop.create_future() for key in flights}
+        self._running = loop.create_task(self._run(flights))
+
+    async def lead(self, key: Digest, _: Flight) -> Made:
+        self._asked[key].set()
+        made = await asyncio.shield(await self._rounds[key])
+        return made[key]
+
+    async def _run(self, flights: Mapping[Digest, Flight]) -> None:
+        """Wait until each flight asks for its value or finds it stored after all, then make what was asked for.
+
+        Only so long: a flight may wait for another process, whose batch waits for one of ours.
+        """
+        undecided = {key: asyncio.create_task(self._decided(key, flight)) for key, flight in flights.items()}
+        while undecided:
+            await asyncio.wait(undecided.values(), timeout=_PATIENCE_SECONDS)
+            decided = [key for key, waiting in undecided.items() if waiting.done()]
+            wanted = [key for key in decided if self._asked[key].is_set()]
+            undecided = {key: waiting for key, waiting in undecided.items() if key not in decided}
+            if wanted:
+                making = asyncio.create_task(self._make(wanted))
+                for key in wanted:
+                    self._rounds[key].set_result(making)
+                await asyncio.wait([making])
+
+    async def _make(self, wanted: list[Digest]) -> dict[Digest, Made]:
+        args, kwargs = self._call
+        made = await self._task.compute(self._encoded, ([self._items[key] for key in wanted], *args), kwargs)
+        if len(made) != len(wanted):
+            raise TypeError(f"the function returned {len(made)} values for {len(wanted)} items")
+        return dict(zip(wanted, made, strict=True))
+
+    def _encoded(self, values: Iterable[Any]) -> list[Made]:
+        return [self._task.codec.encode(value) for value in values]
+
+    async def _decided(self, key: Digest, flight: Flight) -> None:
+        ways = [asyncio.create_task(self._asked[key].wait()), asyncio.create_task(_landed(flight))]
+        await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        for way in ways:
+            way.cancel()
+
+
+async def _landed(flight: Flight) -> None:
+    await flight.result()
