@@ -1,0 +1,135 @@
+"""The commands that look, check and clean up."""
+
+import json
+import re
+import stat
+import subprocess
+import sys
+
+import pytest
+
+from commandline import CommandLine, InProcess
+
+TEXT = "Hello, how are you today?"
+COMMANDS = ["say", "serve", "stats", "explain", "lint-key", "purge", "doctor", "new-key", "version"]
+
+
+@pytest.fixture
+def sayonce(tmp_path):
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch, capsys):
+    return InProcess(tmp_path, monkeypatch, capsys)
+
+
+def test_help_names_every_command_and_imports_no_heavy_library():
+    code = "import sys; sys.argv = ['sayonce', '--help']\nfrom sayonce import cli\ntry: cli.main()\nexcept SystemExit: print(*sys.modules)"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert all(f"  {command} " in out for command in COMMANDS)
+    imported = set(out.splitlines()[-1].split())
+    assert "sayonce.cli.app" in imported
+    assert not imported & {"redis", "numpy", "starlette", "onnxruntime", "uvicorn", "soundfile", "rich", "asyncio"}
+
+
+def test_output_that_is_no_terminal_has_no_colour_and_no_boxes(quick):
+    shown = quick("say", "--help").out + quick.fails(2, "serve", "--port", "many")
+    assert shown.isascii()
+    assert "\x1b" not in shown
+
+
+def test_version(quick):
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", quick("version").out)
+
+
+def test_an_unknown_command_suggests_the_right_one(quick):
+    assert "stats" in quick.fails(2, "stat")
+
+
+def test_stats_explain_and_purge_agree_about_what_is_stored(quick):
+    (quick.directory / "sayonce.toml").write_text('[server]\nengine = "espeak"\n')  # it loads at once
+    key = quick("say", TEXT, "--json").json["key"]
+    quick("say", TEXT)
+    figures = quick("stats", "--json").json
+    assert figures["store"]["entries"] == 1
+    assert (figures["lifetime"]["led"], figures["lifetime"]["hit"], figures["lifetime"]["hit_rate"]) == (1, 1, 0.5)
+    assert figures["lifetime"]["saved_seconds"] > 0
+    assert re.search(r"^hit rate +50\.0 %$", quick("stats").out, re.MULTILINE)
+
+    request = {"input": TEXT, "response_format": "wav"}
+    body = json.dumps(request).encode()
+    explained = quick("explain", "-", "--json", stdin=body).json
+    assert explained["key"] == key
+    assert explained["stored"] == {"take": "sqlite", "clip": None}
+
+    (quick.directory / "one.json").write_bytes(body)
+    (quick.directory / "two.json").write_text(json.dumps(request | {"speed": 1.5}))
+    difference = quick("explain", "one.json", "two.json").out
+    assert re.search(r"^parameters\.speed +1\.0 → 1\.5$", difference, re.MULTILINE)
+    assert "have one key" in quick("explain", "one.json", "one.json").out
+
+    assert quick("purge", "--tag", "voice=en-us").code == 0
+    assert re.search(r"^stored +no$", quick("explain", "one.json").out, re.MULTILINE)
+    assert quick("say", TEXT, "--json").json["outcome"] == "led"
+    assert quick("purge", "--key", key).out == "removed\n"
+    assert quick("say", TEXT, "--json").json["outcome"] == "led"
+    assert quick("purge", "--all", "--yes").out == "removed 1 entries\n"
+
+
+def test_a_store_that_does_not_answer_fails_the_command(quick):
+    for command in (["stats"], ["purge", "--tag", "voice=a"]):
+        assert "redis://127.0.0.1:1/0" in quick.fails(1, *command, "--store", "redis://127.0.0.1:1")
+
+
+def test_lint_key_finds_every_parameter_keyed(quick):
+    findings = quick("lint-key", "--engine", "hibari", "--json").json
+    assert {"input", "voice", "model", "speed", "seed", "tenant"} == {finding["field"] for finding in findings}
+    assert all(finding["keyed"] for finding in findings)
+
+
+def test_lint_key_fails_when_a_heard_parameter_is_not_keyed(sayonce):
+    (sayonce.directory / "sitecustomize.py").write_text(
+        "from sayonce.speech.engines.hibari import HibariEngine\nHibariEngine.unheard = frozenset({'seed'})\n"
+    )
+    result = sayonce("lint-key", "--engine", "hibari", PYTHONPATH=str(sayonce.directory))
+    assert result.code == 1
+    assert re.search(r"^hibari\.seed +WRONG: 0 → 1 is heard", result.out, re.MULTILINE)
+    assert re.search(r"^hibari\.speed +ok", result.out, re.MULTILINE)
+
+
+def test_doctor_is_content_with_the_defaults_but_for_the_secret(quick):
+    findings = quick("doctor", "--json", SAYONCE_STORE_URL="redis://ignored").json
+    assert {finding["grade"] for finding in findings} == {"ok", "warn"}
+    warned = {finding["check"]: finding["advice"] for finding in findings if finding["grade"] == "warn"}
+    assert warned.keys() == {"secret", "configuration"}
+    assert warned["configuration"] == "call it SAYONCE_STORE__URL"
+    assert {"store", "engine hibari", "API keys", "versions"} <= {finding["check"] for finding in findings}
+
+
+def test_doctor_warns_of_a_redis_without_a_bound(quick, valkey):
+    result = quick("doctor", "--engine", "hibari", SAYONCE_STORE__URL=valkey.url)
+    assert result.code == 0
+    assert re.search(r"^warn +store: Redis has no memory bound\n +→ set its maxmemory", result.out, re.MULTILINE)
+    assert re.search(r"^ok +clock:", result.out, re.MULTILINE)
+
+
+def test_doctor_fails_for_what_does_not_work(quick):
+    result = quick("doctor", "--store", "redis://127.0.0.1:1", "--engine", "zap", SAYONCE_SERVER__HOST="0.0.0.0")
+    assert result.code == 1
+    failed = set(re.findall(r"^fail +(.+?):", result.out, re.MULTILINE))
+    assert failed == {"store", "engine", "API keys"}
+    broken = quick("doctor", SAYONCE_SERVER__PORT="99999")
+    assert broken.code == 1
+    assert "SAYONCE_SERVER__PORT: server: port must be between 0 and 65535" in broken.out
+
+
+def test_a_new_key_is_shown_once_and_its_digest_is_kept_from_others(quick):
+    file = quick.directory / "keys.txt"
+    first, second = (quick("new-key", tenant, "--file", file, "--admin") for tenant in ("acme", "other"))
+    assert re.fullmatch(r"so-\S{43}\n", first.out)
+    assert first.out != second.out
+    assert re.fullmatch(r"(acme|other):[0-9a-f]{64}:admin", file.read_text().splitlines()[1])
+    assert len(file.read_text().splitlines()) == 2
+    assert first.out.strip() not in file.read_text() + first.err
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600

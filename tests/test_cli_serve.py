@@ -1,0 +1,91 @@
+"""``sayonce serve``: it starts, answers, and ends without cutting anybody off."""
+
+import signal
+import socket
+import time
+
+import httpx
+import pytest
+
+from commandline import CommandLine, stop
+
+TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 24
+SHORT = {"input": "Hello there.", "response_format": "wav"}
+
+
+@pytest.fixture
+def sayonce(tmp_path):
+    return CommandLine(tmp_path)
+
+
+def test_a_signal_lets_a_flight_finish_and_the_exit_is_good(sayonce):
+    with sayonce.serving() as server:
+        speech = {"input": TEXT, "response_format": "pcm"}
+        with httpx.stream("POST", f"{server.url}/v1/audio/speech", json=speech, timeout=30) as response:
+            chunks = response.iter_raw()
+            body = next(chunks)
+            server.send_signal(signal.SIGTERM)
+            rest = list(chunks)
+        assert response.headers["cache-status"] == "sayonce; fwd=miss; stored"
+        assert len(rest) > 1  # so it was indeed under way
+        code, _ = stop(server)
+    assert code == 0
+    again = sayonce("say", TEXT, "-o", "again.pcm", "--json").json
+    assert again["outcome"] == "hit"
+    assert (sayonce.directory / "again.pcm").read_bytes() == body + b"".join(rest)
+
+
+def test_it_says_where_and_with_what_and_for_whom(sayonce):
+    with sayonce.serving("--engine", "hibari") as server:
+        answer = httpx.post(f"{server.url}/v1/audio/speech", json=SHORT)
+        assert answer.headers["content-type"] == "audio/wav"
+        assert "server" not in answer.headers
+        assert httpx.get(f"{server.url}/v1/models").json()["data"][0]["id"] == "hibari"
+        code, talk = stop(server, signal.SIGINT)
+    assert code == 0
+    assert "engines: hibari" in talk
+    assert f"store: {sayonce.directory / 'cache/sayonce/clips.db'}" in talk
+    assert "only this machine is served" in talk
+    assert "new-key" in talk
+
+
+def test_workers_take_over_the_command_line(sayonce):
+    (sayonce.directory / "other.toml").write_text("[server]\nmax_body_bytes = 1000\n")
+    store = sayonce.directory / "kept.db"
+    options = ("--workers", "2", "--config", "other.toml", "--store", f"sqlite:///{store}", "--engine", "espeak")
+    with sayonce.serving(*options) as server:
+        answer = httpx.post(f"{server.url}/v1/audio/speech", json=SHORT, timeout=30)
+        assert answer.status_code == 200
+        assert httpx.post(f"{server.url}/v1/audio/speech", json={"input": "x" * 1000}).status_code == 413
+        assert [each["id"] for each in httpx.get(f"{server.url}/v1/models").json()["data"]] == ["espeak"]
+        code, _ = stop(server)
+    assert code == 0
+    assert store.stat().st_size > 0
+    assert not (sayonce.directory / "cache").exists()
+
+
+def test_a_port_in_use_is_named(sayonce):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        error = sayonce.fails(1, "serve", "--port", port)
+    assert error == f"sayonce: port {port} on 127.0.0.1 is in use: choose another with --port\n"
+
+
+def test_strangers_are_not_served_without_keys_and_are_with_them(sayonce):
+    assert "sayonce new-key TENANT" in sayonce.fails(2, "serve", "--host", "0.0.0.0", "--port", "0")
+    key = sayonce("new-key", "acme", "--file", "keys.txt").out.strip()
+    with sayonce.serving("--host", "0.0.0.0", SAYONCE_SECURITY__API_KEYS_FILE="keys.txt") as server:
+        url = f"{server.url}/v1/audio/speech".replace("0.0.0.0", "127.0.0.1")
+        assert httpx.post(url, json=SHORT).status_code == 401
+        assert httpx.post(url, json=SHORT, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        _, talk = stop(server)
+    assert "only this machine" not in talk
+
+
+def test_a_store_that_is_down_is_told_and_no_obstacle(sayonce):
+    with sayonce.serving("--store", "redis://127.0.0.1:1") as server:
+        assert "warning: the store does not answer" in server.talk
+        deadline = time.monotonic() + 30
+        while httpx.get(f"{server.url}/health/ready").status_code != 200:
+            assert time.monotonic() < deadline
+        assert httpx.post(f"{server.url}/v1/audio/speech", json=SHORT).status_code == 200
