@@ -3,6 +3,7 @@ import hashlib
 import os
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -147,12 +148,24 @@ async def test_nothing_is_left_when_the_gateway_is_killed():
         "async def main():\n engine = build_engine('espeak', {})\n await engine.load()\n"
         " print(engine._speaker._process.pid, flush=True)\n await asyncio.sleep(60)\nasyncio.run(main())"
     )
-    import sys
-
     with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as gateway:
         speaker = int(gateway.stdout.readline())
         gateway.kill()
     await _until(lambda: not _alive(speaker))
+
+
+async def test_a_process_that_cannot_be_started_is_the_engines_error(monkeypatch):
+    monkeypatch.setattr(sys, "executable", "/nowhere/python")
+    with pytest.raises(EngineError, match="cannot be started"):
+        await build_engine("espeak", {}).load()
+
+
+async def test_a_library_that_cannot_be_loaded_is_the_engines_error(tmp_path):
+    engine = build_engine("espeak", {})
+    engine._library = tmp_path / "libespeak-ng.so"
+    with pytest.raises(EngineError):
+        await engine.load()
+    await engine.close()
 
 
 async def test_closing_twice_is_harmless(espeak):

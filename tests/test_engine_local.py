@@ -1,4 +1,5 @@
 import asyncio
+import gc
 import threading
 
 import pytest
@@ -20,6 +21,7 @@ class Model(LocalEngine):
         super().__init__()
         self.go = threading.Event()
         self.made = 0
+        self.begun: list[str] = []
         self.gone = threading.Event()
         self.threads: set[str] = set()
         self.fails: Exception | None = None
@@ -31,10 +33,13 @@ class Model(LocalEngine):
         return (Voice("one"),)
 
     def _load(self):
+        if self.fails:
+            raise self.fails
         self.threads.add(threading.current_thread().name)
 
     def _speak(self, utterance, emit):
         self.threads.add(threading.current_thread().name)
+        self.begun.append(utterance.text)
         emit(b"first")
         self.go.wait()
         if self.fails:
@@ -101,7 +106,8 @@ async def test_an_utterance_that_is_cancelled_while_it_waits_for_a_thread_is_nev
         await second
     model.go.set()
     assert await first == b"first0"
-    assert model.made == 1
+    await model.load()  # runs behind it, in the one thread
+    assert model.begun == ["1"]
 
 
 async def test_a_models_exception_is_the_engines_error_and_says_what_it_was(model):
@@ -109,6 +115,12 @@ async def test_a_models_exception_is_the_engines_error_and_says_what_it_was(mode
     model.go.set()
     with pytest.raises(EngineError, match="'model' failed: RuntimeError: out of memory"):
         await hear(model, "1")
+
+
+async def test_a_model_that_cannot_be_loaded_is_the_engines_error_too(model):
+    model.fails = OSError("no weights")
+    with pytest.raises(EngineError, match="'model' failed: OSError: no weights"):
+        await model.load()
 
 
 async def test_our_own_errors_stay_what_they_are(model):
@@ -122,10 +134,12 @@ async def test_the_failure_of_an_abandoned_utterance_is_reported_to_nobody(model
     model.fails = RuntimeError("too late")
     speech = model.synthesize(utterance(model, "1"))
     assert [await anext(speech) for _ in range(2)]
-    await speech.aclose()
     model.go.set()
-    await model.load()  # runs behind it, in the one thread
-    await asyncio.sleep(0)
+    with pytest.raises(EngineError):
+        await model.load()  # runs behind it, in the one thread
+    await speech.aclose()
+    del speech
+    gc.collect()
     assert not caplog.records
 
 

@@ -289,12 +289,14 @@ async def test_a_server_that_is_not_there_is_named(connect):
         await pcm(await connect(url), "Hello.")
 
 
-async def test_a_server_on_this_machine_is_not_asked_through_a_proxy(upstream, connect, monkeypatch):
-    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
-        monkeypatch.setenv(name, "http://127.0.0.1:9")
-    assert await pcm(await connect(upstream.url), "Hello.")
-    with pytest.raises(EngineError, match="cannot be reached"):
-        await pcm(await connect("http://speech.invalid/v1"), "Hello.")
+async def test_a_proxy_is_for_servers_elsewhere(upstream, connect, monkeypatch):
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    async with raw_upstream(head() + AUDIO) as proxy:
+        monkeypatch.setenv("http_proxy", proxy.removesuffix("/v1"))
+        await pcm(await connect(upstream.url), "Hello.")
+        assert len(upstream.heard) == 1
+        assert await pcm(await connect("http://speech.invalid/v1"), "Hello.") == bytes(1000)
 
 
 async def test_a_listener_who_leaves_ends_the_request(connect):

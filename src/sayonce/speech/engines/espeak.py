@@ -128,7 +128,11 @@ class _Speaker:
         self._control, its = socket.socketpair()
         command = [sys.executable, "-I", "-S", worker.__file__, str(library), str(data_parent)]
         with its:
-            self._process = subprocess.Popen(command, stdin=its.fileno())  # noqa: S603 (our own script)
+            try:
+                self._process = subprocess.Popen(command, stdin=its.fileno())  # noqa: S603 (our own script)
+            except OSError as error:
+                self._control.close()
+                raise EngineError(f"espeak-ng's process cannot be started: {error}") from None
 
     @property
     def alive(self) -> bool:

@@ -67,6 +67,10 @@ class HibariEngine(LocalEngine):
         return {"kind": self.kind, "version": version("hibari-tts"), "weights": registry}
 
     def voices(self) -> tuple[Voice, ...]:
+        return self._voices
+
+    @cached_property
+    def _voices(self) -> tuple[Voice, ...]:
         return tuple(self._voice(name) for name in self._files)
 
     def _voice(self, name: str) -> Voice:

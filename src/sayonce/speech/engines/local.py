@@ -30,7 +30,9 @@ class LocalEngine(Engine):
     sample_rate_hz: int
 
     async def load(self) -> None:
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+        await asyncio.wait([work])
+        self._check(work)
 
     async def synthesize(self, utterance: Utterance) -> AsyncIterator[AudioStart | bytes]:
         handover = _Handover()
@@ -43,7 +45,7 @@ class LocalEngine(Engine):
             self._check(work)
         finally:
             handover.abandon()
-            work.cancel()  # it may still wait for a thread
+            work.cancel()  # it may still wait for a thread; and a failure that nobody listens to is not reported
 
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -62,7 +64,7 @@ class LocalEngine(Engine):
 
     def _check(self, work: asyncio.Future[None]) -> None:
         """Raise the model's failure: ours as it is, a foreign one, whatever it is, as the engine's."""
-        error = EngineError(f"{self.name!r} was closed while it spoke") if work.cancelled() else work.exception()
+        error = EngineError(f"{self.name!r} was closed meanwhile") if work.cancelled() else work.exception()
         if error is None:
             return
         if isinstance(error, SayonceError):
@@ -91,9 +93,7 @@ class _Handover:
         self._places.release()
         return chunk
 
-    def end(self, work: asyncio.Future[None]) -> None:
-        if not work.cancelled():
-            work.exception()  # looked at, so that asyncio does not report it when nobody listens any more
+    def end(self, _: asyncio.Future[None]) -> None:
         self._chunks.put_nowait(None)
 
     def abandon(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
 
 import httpx
@@ -64,11 +65,19 @@ class OpenAIEngine(Engine):
         self.take_format = None if options.response_format in ("wav", "pcm") else options.response_format
 
     def identity(self) -> Mapping[str, Any]:
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> Mapping[str, Any]:
         asked = self._options.response_format
         rate = {"sample_rate_hz": self._options.sample_rate_hz} if asked == "pcm" else {}
         return {"kind": self.kind, "base_url": self._url, "revision": self._options.revision, "format": asked} | rate
 
     def voices(self) -> tuple[Voice, ...]:
+        return self._voices
+
+    @cached_property
+    def _voices(self) -> tuple[Voice, ...]:
         return tuple(map(Voice, self._options.voices))
 
     def resolve_model(self, model: str | None) -> str:
