@@ -3,7 +3,9 @@
 import io
 import os
 import pty
+import signal
 import subprocess
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -134,6 +136,45 @@ sys.meta_path = [Hidden if finder is PathFinder else finder for finder in sys.me
 """
     )
     sayonce.environment["PYTHONPATH"] = str(sayonce.directory)
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["stats"], ["say", TEXT, "-o", "-"]])
+def test_a_full_disk_behind_stdout_is_one_line(sayonce, arguments):
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, *arguments],
+            check=False,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            cwd=sayonce.directory,
+            env=sayonce.environment,
+        )
+    assert done.returncode == 1
+    assert done.stderr.decode() == "sayonce: [Errno 28] No space left on device\n"
+
+
+def test_a_full_disk_fails_the_work_and_leaves_nothing(sayonce):
+    assert "cannot write /dev/full: No space left" in sayonce.fails(
+        1, "say", TEXT, "-o", "/dev/full", "--format", "wav"
+    )
+
+
+def test_an_interrupt_is_one_line(sayonce):
+    with subprocess.Popen(
+        [*COMMAND, "say", "-", "-o", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=sayonce.directory,
+        env=sayonce.environment | {"PYTHONPROFILEIMPORTTIME": "1"},
+    ) as process:
+        imports = iter(process.stderr.readline, b"")
+        assert any(b"sayonce.speech.service" in line for line in imports)  # from here on it reads stdin, or soon will
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate()
+    assert process.returncode == 130
+    assert said.endswith(b"sayonce: interrupted\n")
+    assert b"Traceback" not in said
 
 
 def test_a_link_is_followed(sayonce):

@@ -9,7 +9,7 @@ import pytest
 
 from commandline import CommandLine, stop
 
-TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 24
+TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 12
 SHORT = {"input": "Hello there.", "response_format": "wav"}
 
 

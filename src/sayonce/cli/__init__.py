@@ -17,26 +17,28 @@ INTERRUPTED: Final = 130
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 good, 1 the work failed, 2 wrong usage or configuration."""
-    from sayonce.cli.app import app
-    from sayonce.stores.base import StoreError
-
     try:
+        from sayonce.cli.app import app
+        from sayonce.stores.base import StoreError
+
         app(prog_name="sayonce")
+    except KeyboardInterrupt:  # first, as it may come before the names below are there
+        _exit("interrupted", INTERRUPTED)
     except SayonceError as error:
         _exit(error.message, MISUSED if isinstance(error, CallerError) else FAILED)
     except StoreError as error:
         _exit(f"the store did not do it: {error}", FAILED)
+    except OSError as error:  # a full disk behind stdout, no more file handles
+        _exit(str(error), FAILED)
     except SystemExit as ending:  # how typer ends, an interrupt included
         _exit("interrupted" if ending.code == INTERRUPTED else "", ending.code)
-    except KeyboardInterrupt:
-        _exit("interrupted", INTERRUPTED)
     _exit("", 0)
 
 
 def _exit(message: str, code: int | str | None) -> NoReturn:
     try:
         sys.stdout.flush()
-    except BrokenPipeError:  # whoever read our output has seen enough; the interpreter must not try again
+    except OSError:  # whoever read our output has seen enough, or cannot take it; the interpreter must not try again
         sys.stdout = None
         code = code or FAILED
     if message:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from sayonce.cli.options import wrong
-from sayonce.errors import ConfigError
+from sayonce.errors import ConfigError, SayonceError
 
 STDOUT: Final = "-"
 
@@ -21,6 +22,7 @@ def open_output(name: str) -> Iterator[BinaryIO]:
 
     Raises:
         ConfigError: the file cannot be written.
+        SayonceError: the disk is full.
 
     """
     if name == STDOUT:
@@ -35,8 +37,9 @@ def open_output(name: str) -> Iterator[BinaryIO]:
             yield file
     except BrokenPipeError:
         raise
-    except (OSError, ValueError) as error:  # ValueError: a null byte
-        raise ConfigError(f"cannot write {name}: {getattr(error, 'strerror', None) or error}") from None
+    except OSError as error:
+        kind = SayonceError if error.errno == errno.ENOSPC else ConfigError
+        raise kind(f"cannot write {name}: {error.strerror or error}") from None
 
 
 @contextmanager
