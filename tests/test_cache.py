@@ -1,6 +1,7 @@
 """The cache: one computation however many ask, and nothing kept that is not whole."""
 
 import asyncio
+import time
 from datetime import timedelta
 
 import pytest
@@ -9,7 +10,7 @@ from sayonce.cache import Cache, Flight, Made
 from sayonce.core.decision import Policy
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError, NotCached, Unkeyable
-from sayonce.stores.base import StoreError
+from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.memory import MemoryStore
 from sayonce.testing import FakeClock, FaultyStore
 
@@ -320,13 +321,20 @@ async def test_max_age_computes_anew_what_is_older(store):
         assert (await cache.answer(key, work, policy=Policy(max_age_seconds=99))).outcome is Outcome.LED
 
 
-@pytest.mark.parametrize("fault", ["hang", StoreError("gone"), RuntimeError("a bug in the store")])
-async def test_a_failing_store_never_fails_a_request(cache, store, fault):
+@pytest.mark.parametrize(
+    ("fault", "counted"),
+    [
+        ("hang", "timeout"),
+        (StoreError("gone", kind=Failure.LOST), "lost"),
+        (RuntimeError("a bug in the store"), "broken"),
+    ],
+)
+async def test_a_failing_store_never_fails_a_request(cache, store, fault, counted):
     store.fault = fault
     for number in range(8):
         assert await listen(await cache.answer(cache.key(number), Work())) == b"onetwothree"
     await cache.settle()
-    assert cache.counters["store errors"] >= 3
+    assert cache.counters[f"store errors: {counted}"] >= 3
     assert cache.store_state == "failing"
 
 
@@ -338,6 +346,26 @@ async def test_a_store_that_keeps_failing_is_not_asked_any_more(cache, store):
     asked = store.asked
     await listen(await cache.answer(cache.key("one more"), Work()))
     assert store.asked == asked
+
+
+async def test_an_exhausted_pool_is_not_an_outage(cache, store):
+    store.fault = StoreError("every connection is in use", kind=Failure.BUSY)
+    for number in range(8):
+        await listen(await cache.answer(cache.key(number), Work()))
+    assert cache.store_state == "ok"
+
+
+async def test_a_busy_event_loop_is_not_a_slow_store():
+    class Late(FaultyStore):
+        async def get(self, key):
+            answer = asyncio.get_running_loop().create_future()
+            asyncio.get_running_loop().call_soon(time.sleep, 0.1)  # other work, while the answer comes in
+            asyncio.get_running_loop().call_later(0.005, answer.set_result, None)
+            return await answer
+
+    async with Cache(Late(), budget_seconds=0.02) as cache:
+        assert await cache.lookup(cache.key("x")) is None
+        assert "store errors: timeout" not in cache.counters
 
 
 async def test_memory_still_hits_while_the_store_fails(cache, store):

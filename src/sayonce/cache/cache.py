@@ -17,6 +17,7 @@ import msgspec
 
 from sayonce.cache.flight import Flight, Keep, Made
 from sayonce.cache.guard import Guard
+from sayonce.cache.shared import SharedFlights
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
@@ -100,6 +101,8 @@ class Cache:
         self.ttl = ttl
         self.counters: defaultdict[str, float] = defaultdict(float)
         self._guard = Guard(store, budget_seconds, self.counters) if store is not None else None
+        coordinator = store.coordinator if store is not None else None
+        self._shared = SharedFlights(self._guard, coordinator) if self._guard and coordinator else None
         self._clock = clock
         self._epochs = Epochs()
         self._flights: dict[bytes, Flight] = {}
@@ -163,6 +166,7 @@ class Cache:
         ttl: timedelta | None = None,
         tags: Iterable[str] = (),
         policy: Policy = DEFAULT,
+        shared: bool = True,
     ) -> Answer:
         """Answer from what is stored, from a computation under way, or from a new one that ``lead`` makes.
 
@@ -178,7 +182,7 @@ class Cache:
             return found
         if policy.only_if_cached:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
-        flight, joined = self.join_or_lead(key, lead, ttl=ttl, tags=tags, policy=policy)
+        flight, joined = self.join_or_lead(key, lead, ttl=ttl, tags=tags, policy=policy, shared=shared)
         await flight.begun()
         return Answer(Outcome.JOINED if joined else flight.outcome, flight.entry, flight, flight.tier)
 
@@ -190,12 +194,17 @@ class Cache:
         ttl: timedelta | None = None,
         tags: Iterable[str] = (),
         policy: Policy = DEFAULT,
+        shared: bool = True,
     ) -> tuple[Flight, bool]:
-        """Join the flight of a key that is under way, or begin one; return it and whether it was joined."""
+        """Join the flight of a key that is under way, or begin one; return it and whether it was joined.
+
+        ``shared`` False is for what each process computes for itself, as it costs less than asking the others.
+        """
         under_way = None if policy.no_store else self._under_way(key)
         if under_way is not None:
             return under_way, True
-        return self._launch(key, lead, ttl or self.ttl, self._epochs.stamp(tags), policy), False
+        stamp = self._epochs.stamp(tags)
+        return self._launch(key, lead, ttl or self.ttl, stamp, policy, shared=shared), False
 
     async def fetch(
         self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
@@ -232,21 +241,37 @@ class Cache:
         flight = self._flights.get(key)
         return flight if flight is not None and self._epochs.current(flight.stamp) else None
 
-    def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy) -> Flight:
+    def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy, *, shared: bool) -> Flight:
         """Start a computation; between the look at ``_flights`` and this there is no await, so one wins."""
         flight = Flight(self._clock(), stamp)
         if policy.no_store:
             flight.credit(Outcome.BYPASS, None)
         else:
             self._flights[key] = flight
-        task = asyncio.create_task(self._fly(flight, key, lead, ttl, policy))
+        task = asyncio.create_task(self._fly(flight, key, lead, ttl, policy, shared=shared))
         self._tasks.add(task)
         task.add_done_callback(partial(self._landed, flight, key))
         return flight
 
-    async def _fly(self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy) -> None:
-        if await self._found_after_all(flight, key, policy):
+    async def _fly(
+        self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy, *, shared: bool
+    ) -> None:
+        look = partial(self._found_after_all, flight, key, policy)
+        if await look():
             return
+        if self._shared is None or not shared or not policy.reads:
+            await self._compute(flight, key, lead, ttl, policy)
+            return
+        lease = await self._shared.lead_or_follow(flight, key, look)
+        if flight.done:
+            return
+        try:
+            await self._compute(flight, key, lead, ttl, policy)
+        finally:
+            if lease is not None:
+                await lease.end()
+
+    async def _compute(self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy) -> None:
         started = time.perf_counter()
         made = await lead(flight)
         entry = self._entry(key, made, flight, ttl, time.perf_counter() - started)
@@ -258,7 +283,8 @@ class Cache:
         if found is None:
             return False
         assert found.entry is not None
-        flight.credit(Outcome.HIT, found.tier)
+        if flight.outcome is Outcome.LED:  # and not one that followed another process
+            flight.credit(Outcome.HIT, found.tier)
         flight.finish(found.entry)
         return True
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from enum import Enum, auto
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Stamp
 from sayonce.core.outcome import Outcome
+from sayonce.errors import EngineError
 
 
 class Keep(Enum):
@@ -41,6 +42,9 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     keep: Keep = Keep.EVERYWHERE
 
 
+_ANOTHER_TAKE: Final = "the synthesis broke off, and the engine does not speak it the same way again; ask once more"
+
+
 class Flight:
     """A body that grows until it is whole or has failed; all of it happens on one event loop."""
 
@@ -58,21 +62,42 @@ class Flight:
         self.tier: str | None = None
         self._chunks: list[bytes] = []
         self._begun = False
+        self._repeat = b""
         self._changed = asyncio.Event()
 
     @property
     def done(self) -> bool:
         return self.entry is not None or self.error is not None
 
+    @property
+    def has_begun(self) -> bool:
+        return self._begun
+
     def begin(self, head: Any = None) -> None:
         """Let listeners in: from here on a failure is one in mid-stream."""
+        if self._begun and head != self.head:
+            raise EngineError(_ANOTHER_TAKE)
         self.head = head
         self._begun = True
         self._notify()
 
     def send(self, chunk: bytes) -> None:
-        self._chunks.append(chunk)
-        self._notify()
+        if self._repeat:
+            chunk = self._beyond_repeat(chunk)
+        if chunk:
+            self._chunks.append(chunk)
+            self._notify()
+
+    def restart(self) -> None:
+        """Begin again after the one who made the body is gone: what listeners have must come again, byte for byte."""
+        self._repeat = b"".join(self._chunks)
+
+    def _beyond_repeat(self, chunk: bytes) -> bytes:
+        known = self._repeat[: len(chunk)]
+        if chunk[: len(known)] != known:
+            raise EngineError(_ANOTHER_TAKE)
+        self._repeat = self._repeat[len(known) :]
+        return chunk[len(known) :]
 
     def credit(self, outcome: Outcome, tier: str | None) -> None:
         """Record that the value came from elsewhere than this flight's own work."""

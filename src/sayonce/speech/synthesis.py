@@ -80,7 +80,7 @@ class Synthesizer:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
         key = identity.derivative(plan.take_key, plan.request.format)
         outer = msgspec.structs.replace(policy, only_if_cached=False) if policy.only_if_cached else policy
-        return await self.cache.answer(key, partial(self._clip, plan, policy), policy=outer)
+        return await self.cache.answer(key, partial(self._clip, plan, policy), policy=outer, shared=False)
 
     async def forget(self, take_key: bytes) -> bool:
         """Remove a take and everything derived from it; returns whether any of it was stored."""
@@ -131,12 +131,16 @@ class Synthesizer:
         tags = identity.tags(plan.request, plan.tenant)
         take = await self.cache.answer(plan.take_key, partial(self._take, plan, policy), tags=tags, policy=policy)
         flight.credit(take.outcome, take.tier)
-        if take.entry is None and take.flight is not None and take.flight.head.media_type == PCM:
-            return await self._encode_live(plan, take.flight, flight)
+        if take.known_entry is None and take.flight is not None:
+            media_type = take.flight.head["media_type"]
+            if media_type == PCM:
+                return await self._encode_live(plan, take.flight, flight)
+            if media_type == plan.request.format.media_type:
+                return await _pass_on(plan, take.flight, flight)
         return await _derive(plan, await take.result())
 
     async def _encode_live(self, plan: Plan, take: Flight, flight: Flight) -> Made:
-        head: AudioStart = take.head
+        head = AudioStart(**take.head)
         audio_format = plan.request.format
         encoder = open_encoder(audio_format.name, head.sample_rate_hz, head.channels)
         flight.created = take.created
@@ -187,7 +191,7 @@ async def _collect(engine: Engine, plan: Plan, flight: Flight) -> tuple[AudioSta
         elif item:
             assert head is not None
             if not chunks:
-                flight.begin(head)
+                flight.begin(msgspec.structs.asdict(head))
             chunks.append(item)
             total_bytes += len(item)
             flight.send(item)
@@ -209,6 +213,16 @@ def _pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, d
 
 def _facts(pcm: Pcm) -> dict[str, Any]:
     return {"sample_rate_hz": pcm.sample_rate_hz, "channels": pcm.channels, "frames": pcm.frames}
+
+
+async def _pass_on(plan: Plan, take: Flight, flight: Flight) -> Made:
+    """Send audio that the engine gives in the very format asked for as it comes."""
+    flight.created = take.created
+    flight.begin(take.head["media_type"])
+    async for chunk in take.chunks():
+        flight.send(chunk)
+    entry = await take.result()
+    return _made(plan, entry, entry.body)
 
 
 async def _derive(plan: Plan, take: Entry) -> Made:

@@ -14,6 +14,7 @@ import msgspec
 
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry, Sealer
+from sayonce.stores.coordinator import Coordinator
 
 
 class Failure(StrEnum):
@@ -47,6 +48,8 @@ class Store(ABC):
 
     name: str
     """The tier's name in ``Cache-Status`` and counters: ``memory``, ``sqlite``, ``redis``."""
+    coordinator: Coordinator | None = None
+    """How processes that share the store share a computation; None when only one process has it."""
 
     @abstractmethod
     async def get(self, key: bytes) -> Entry | None:

@@ -22,6 +22,7 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import ConfigError
 from sayonce.stores.base import Failure, SealedStore, StoreError, StoreStats
+from sayonce.stores.redis_coordinator import RedisCoordinator
 from sayonce.stores.url import RedisURL
 
 PREFIX: Final = "sayonce:"
@@ -50,6 +51,7 @@ class RedisStore(SealedStore):
         self.url = url
         # Its annotations cannot tell that it answers with bytes.
         self._redis: Any = Redis.from_pool(_pool(url, budget_seconds))
+        self.coordinator = RedisCoordinator(self._redis, name_of, self._translated)
 
     def __repr__(self) -> str:
         return f"RedisStore({self.url.shown!r})"

@@ -29,6 +29,17 @@ CREATE TRIGGER IF NOT EXISTS entry_removed AFTER DELETE ON entries BEGIN
 END;
 CREATE TABLE IF NOT EXISTS totals (name TEXT PRIMARY KEY, value REAL NOT NULL) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS epochs (tag TEXT PRIMARY KEY, epoch INTEGER NOT NULL) WITHOUT ROWID;
+-- How the processes of this machine share a computation; rows of the dead expire.
+CREATE TABLE IF NOT EXISTS leases (key BLOB PRIMARY KEY, owner TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS records (
+    id      INTEGER PRIMARY KEY,
+    key     BLOB    NOT NULL,
+    owner   TEXT    NOT NULL,
+    expires REAL    NOT NULL,
+    record  BLOB    NOT NULL
+);
+CREATE INDEX IF NOT EXISTS records_by_flight ON records (key, owner);
+CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires);
 PRAGMA application_id = 0x5341594F;  -- "SAYO"
 PRAGMA user_version = 1;
 COMMIT;

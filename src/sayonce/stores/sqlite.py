@@ -19,6 +19,7 @@ from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Sealer
 from sayonce.errors import ConfigError
 from sayonce.stores.base import SealedStore, StoreError, StoreStats
 from sayonce.stores.database import Connection, prepare
+from sayonce.stores.sqlite_coordinator import SQLiteCoordinator
 
 T = TypeVar("T")
 
@@ -48,6 +49,7 @@ class SQLiteStore(SealedStore):
         self.max_bytes = max_bytes
         self._make_parents = make_parents
         self._connections: tuple[Connection, Connection] | None = None
+        self.coordinator = SQLiteCoordinator(self._change, self._look, clock)
         self._used: dict[bytes, float] = {}
 
     def __repr__(self) -> str:
@@ -153,6 +155,9 @@ class SQLiteStore(SealedStore):
                 return work(db)
 
         return await self._writer.run(transaction)
+
+    async def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._reader.run(work)
 
     def _taken(self) -> list[tuple[bytes, float]]:
         """Take the notes one by one, as the event loop may be writing another."""

@@ -1,0 +1,161 @@
+"""One computation between processes: lead it under a lease, or follow the one who does, from the first byte.
+
+A follower whose leader is gone looks again and takes over. A store in trouble only means that everyone computes alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Final
+
+import msgspec
+
+from sayonce.cache.flight import Flight
+from sayonce.cache.guard import Guard
+from sayonce.core.outcome import Outcome
+from sayonce.stores.coordinator import Coordinator, Sighting
+
+LEASE_SECONDS: Final = 2.0
+"""How long the death of a leader can go unnoticed."""
+_PATIENCE: Final = 4.0
+"""Of the store's budget: a miss takes long anyway, and computing twice takes longer."""
+_RENEWALS: Final = 4
+"""How often a lease is renewed in its life, so that one lost renewal does not end it."""
+_SOONEST_POLL_SECONDS: Final = 0.005
+_LATEST_POLL_SECONDS: Final = 0.05
+
+_HEAD: Final = b"h"
+_CHUNK: Final = b"c"
+_END: Final = b"e"
+
+Look = Callable[[], Awaitable[bool]]
+"""Looks the key up, finishes the flight with what is found, and returns whether it was."""
+
+
+class SharedFlights:
+    """Flights of this process, shared with others through a store."""
+
+    def __init__(self, guard: Guard, coordinator: Coordinator) -> None:
+        self._guard = guard
+        self._coordinator = coordinator
+
+    async def lead_or_follow(self, flight: Flight, key: bytes, look: Look) -> Lease | None:
+        """Follow whoever computes the key until the flight is finished, or return the lease to compute it here.
+
+        None without a finished flight means that the store does not answer: compute alone.
+        """
+        owner = secrets.token_hex(8)
+        while True:
+            holder = await self._guard.call(
+                partial(self._coordinator.acquire, key, owner, LEASE_SECONDS), patience=_PATIENCE
+            )
+            if holder is None:
+                break
+            if holder == owner:
+                return await self._lead(flight, key, owner, look)
+            whole = await self._follow(flight, key, holder)
+            if whole is None:
+                break
+            # A body that broke off is not finished by an entry: its listeners would take what they have for the whole.
+            if (whole or not flight.has_begun) and await look():
+                return None
+        flight.credit(Outcome.LED, None)
+        flight.restart()
+        return None
+
+    async def _lead(self, flight: Flight, key: bytes, owner: str, look: Look) -> Lease | None:
+        # The one before may have finished between our look and our lease.
+        if not flight.has_begun and await look():
+            await self._guard.call(partial(self._coordinator.release, key, owner), patience=_PATIENCE)
+            return None
+        flight.credit(Outcome.LED, None)
+        flight.restart()
+        return Lease(self._guard, self._coordinator, key, owner, flight)
+
+    async def _follow(self, flight: Flight, key: bytes, holder: str) -> bool | None:
+        """Relay a holder's records to this process's listeners.
+
+        Returns whether they came to their end, or None when the store does not answer.
+        """
+        flight.credit(Outcome.JOINED, None)
+        flight.restart()
+        position, pause_seconds = "", _SOONEST_POLL_SECONDS
+        while True:
+            read = partial(self._coordinator.read, key, holder, position)
+            sighting: Sighting | None = await self._guard.call(read, patience=_PATIENCE)
+            if sighting is None:
+                return None
+            if _relay(flight, sighting.records):
+                return True
+            if sighting.records:
+                position, pause_seconds = sighting.position, _SOONEST_POLL_SECONDS
+            elif not sighting.held:
+                return False
+            else:
+                await asyncio.sleep(pause_seconds)
+                pause_seconds = min(2 * pause_seconds, _LATEST_POLL_SECONDS)
+
+
+def _relay(flight: Flight, records: Sequence[bytes]) -> bool:
+    """Pass records on and return whether the last of them has come."""
+    for record in records:
+        kind, content = record[:1], record[1:]
+        if kind == _END:
+            return True
+        if kind == _HEAD:
+            flight.created, head = msgspec.msgpack.decode(content)
+            flight.begin(head)
+        elif kind == _CHUNK:
+            flight.send(content)
+    return False
+
+
+class Lease:
+    """The right to compute a key, kept alive while the flight lasts, and its body as published for the others."""
+
+    def __init__(self, guard: Guard, coordinator: Coordinator, key: bytes, owner: str, flight: Flight) -> None:
+        self._guard = guard
+        self._coordinator = coordinator
+        self._key = key
+        self._owner = owner
+        self._flight = flight
+        self._renewing = asyncio.create_task(self._renew())
+        self._publishing = asyncio.create_task(self._publish())
+
+    async def end(self) -> None:
+        """Let go; call it when the value is stored, or when there will be none.
+
+        The end is published only of a body that was published whole, so that nobody takes a part for it.
+        """
+        self._renewing.cancel()
+        if not self._flight.done:
+            self._publishing.cancel()
+        _, published = await asyncio.gather(self._renewing, self._publishing, return_exceptions=True)
+        if published is True:
+            await self._tell(_END)
+        await self._guard.call(partial(self._coordinator.release, self._key, self._owner), patience=_PATIENCE)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_SECONDS / _RENEWALS)
+            await self._guard.call(partial(self._coordinator.renew, self._key, self._owner, LEASE_SECONDS))
+
+    async def _publish(self) -> bool:
+        """Listen to the flight as everyone does, for those in other processes; False when a record was lost."""
+        flight = self._flight
+        await flight.begun()
+        if not flight.has_begun:  # a value that was made in one piece
+            return True
+        if not await self._tell(_HEAD + msgspec.msgpack.encode((flight.created, flight.head))):
+            return False
+        async for chunk in flight.chunks():
+            if not await self._tell(_CHUNK + chunk):
+                return False
+        return True
+
+    async def _tell(self, record: bytes) -> bool:
+        publish = partial(self._coordinator.publish, self._key, self._owner, [record])
+        return await self._guard.done(publish, size_bytes=len(record), patience=_PATIENCE)

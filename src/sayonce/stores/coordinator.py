@@ -1,0 +1,88 @@
+"""How processes share a computation: who is at it, and what has been made so far.
+
+A lease says who computes a key; it ends by itself when its holder does not renew it. The holder publishes records, in
+order, under its own name, so that a holder that was away for too long never mixes its records with its successor's.
+A lease is for efficiency: two holders at once cost a computation, and never a wrong value.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import Final
+
+import msgspec
+
+from sayonce.core.clock import Clock
+
+RECORDS_SECONDS: Final = 600.0
+"""How long published records outlast the last of them."""
+ENDED_SECONDS: Final = 10.0
+"""How long they outlast the end of their computation, for those who still read."""
+
+
+class Sighting(msgspec.Struct, frozen=True):
+    """What a follower sees: whether the holder still holds, and the records after the position it gave."""
+
+    held: bool
+    records: Sequence[bytes]
+    position: str
+
+
+class Coordinator(ABC):
+    """Leases and records in a place that several processes reach; every method may raise ``StoreError``."""
+
+    @abstractmethod
+    async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
+        """Return who holds the lease on a key now: ``owner``, if nobody else did."""
+
+    @abstractmethod
+    async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
+        """Hold on for ``seconds`` from now; False when the lease is another's, or nobody's."""
+
+    @abstractmethod
+    async def release(self, key: bytes, owner: str) -> None:
+        """Give up the lease, if it is still the owner's; the records stay for ``ENDED_SECONDS``."""
+
+    @abstractmethod
+    async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
+        """Add records to those of a holder."""
+
+    @abstractmethod
+    async def read(self, key: bytes, owner: str, position: str) -> Sighting:
+        """Return a holder's records after a position; the first position is ``""``."""
+
+
+class MemoryCoordinator(Coordinator):
+    """A coordinator within one process, for tests of what is built on it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._leases: dict[bytes, tuple[str, float]] = {}
+        self._records: dict[tuple[bytes, str], list[bytes]] = {}
+
+    async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
+        if not self._holder(key):
+            self._leases[key] = (owner, self._clock() + seconds)
+        return self._leases[key][0]
+
+    async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
+        if self._holder(key) != owner:
+            return False
+        self._leases[key] = (owner, self._clock() + seconds)
+        return True
+
+    async def release(self, key: bytes, owner: str) -> None:
+        if self._holder(key) == owner:
+            del self._leases[key]
+
+    async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
+        self._records.setdefault((key, owner), []).extend(records)
+
+    async def read(self, key: bytes, owner: str, position: str) -> Sighting:
+        records = self._records.get((key, owner), [])
+        return Sighting(self._holder(key) == owner, records[int(position or 0) :], str(len(records)))
+
+    def _holder(self, key: bytes) -> str | None:
+        owner, until = self._leases.get(key, ("", 0.0))
+        return owner if until > self._clock() else None

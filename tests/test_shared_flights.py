@@ -1,0 +1,199 @@
+"""One computation between instances that share a store: Valkey, SQLite, and a store made for tests."""
+
+import asyncio
+import contextlib
+
+import pytest
+
+from sayonce.cache import Cache, Flight, Made, shared
+from sayonce.core.envelope import Sealer
+from sayonce.core.key import Secret
+from sayonce.core.outcome import Outcome
+from sayonce.errors import EngineError
+from sayonce.stores import open_store
+from sayonce.stores.coordinator import MemoryCoordinator
+from sayonce.testing import FakeClock, FaultyStore
+
+
+class Work:
+    """Sends four chunks; waits for ``gate`` before the third."""
+
+    def __init__(self, *chunks):
+        self.chunks = chunks or (b"one", b"two", b"three", b"four")
+        self.runs = 0
+        self.gate = asyncio.Event()
+        self.gate.set()
+        self.failure = None
+
+    async def __call__(self, flight: Flight) -> Made:
+        self.runs += 1
+        flight.begin({"rate": 24000})
+        for number, chunk in enumerate(self.chunks):
+            if number == 2:
+                await self.gate.wait()
+                if self.failure:
+                    raise self.failure
+            flight.send(chunk)
+        return Made(body=b"".join(self.chunks))
+
+
+async def listen(answer) -> bytes:
+    if answer.entry is not None:
+        return answer.entry.body
+    return b"".join([chunk async for chunk in answer.flight.chunks()])
+
+
+@pytest.fixture(params=["memory", "sqlite", "valkey"])
+async def instances(request, tmp_path, monkeypatch):
+    """Make caches that share a store, as separate processes would."""
+    monkeypatch.setattr(shared, "LEASE_SECONDS", 0.4)
+    common = FaultyStore()
+    common.coordinator = MemoryCoordinator(asyncio.get_running_loop().time)
+
+    def store():
+        if request.param == "memory":
+            return common
+        url = f"sqlite:///{tmp_path}/clips.db" if request.param == "sqlite" else request.getfixturevalue("valkey").url
+        return open_store(url, sealer=Sealer(Secret()))
+
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def instance() -> Cache:
+            return await stack.enter_async_context(Cache(store(), budget_seconds=0.5))
+
+        yield instance
+
+
+async def test_requests_at_several_instances_are_one_computation(instances):
+    caches = [await instances() for _ in range(4)]
+    work = Work()
+    key = caches[0].key("hello")
+    answers = await asyncio.gather(*(cache.answer(key, work) for cache in caches for _ in range(25)))
+    assert {await listen(answer) for answer in answers} == {b"onetwothreefour"}
+    assert work.runs == 1
+    outcomes = [answer.outcome for answer in answers]
+    assert outcomes.count(Outcome.LED) == 1
+
+
+async def test_a_follower_at_another_instance_hears_the_first_chunk_before_the_end(instances):
+    one, other = await instances(), await instances()
+    work, key = Work(), one.key("hello")
+    work.gate.clear()
+    await one.answer(key, work)
+    follower = await other.answer(key, work)
+    assert (follower.outcome, follower.media_type) == (Outcome.JOINED, "{'rate': 24000}")
+    heard = follower.flight.chunks()
+    assert [await anext(heard), await anext(heard)] == [b"one", b"two"]
+    work.gate.set()
+    assert [chunk async for chunk in heard] == [b"three", b"four"]
+    assert (await follower.result()).body == b"onetwothreefour"
+    assert work.runs == 1
+
+
+async def die(cache):
+    """End an instance's computation as SIGKILL would: nothing more is published, renewed or released."""
+    cache._guard.call = cache._guard.done = lost
+    leases = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__.startswith("Lease.")]
+    for task in (*leases, *cache._tasks):
+        task.cancel()
+
+
+async def lost(*_, **__):
+    return None
+
+
+async def test_a_follower_takes_over_from_a_dead_leader_and_nobody_hears_a_short_clip(instances):
+    one, other = await instances(), await instances()
+    dead, alive = Work(), Work()
+    dead.gate.clear()
+    key = one.key("hello")
+    await one.answer(key, dead)
+    follower = await other.answer(key, alive)
+    heard = follower.flight.chunks()
+    assert await anext(heard) == b"one"
+    await die(one)
+    assert b"one" + b"".join([chunk async for chunk in heard]) == b"onetwothreefour"
+    assert alive.runs == 1
+    await other.settle()
+    assert (await (await instances()).answer(key, alive)).outcome is Outcome.HIT
+
+
+async def test_a_successor_that_speaks_otherwise_is_never_spliced_onto_what_was_heard(instances):
+    one, other = await instances(), await instances()
+    dead, alive = Work(), Work(b"ONE", b"TWO", b"THREE", b"FOUR")
+    dead.gate.clear()
+    key = one.key("hello")
+    await one.answer(key, dead)
+    follower = await other.answer(key, alive)
+    heard = follower.flight.chunks()
+    assert await anext(heard) == b"one"
+    await die(one)
+    with pytest.raises(EngineError, match="ask once more"):
+        [chunk async for chunk in heard]
+    await other.settle()
+    again = await other.answer(key, alive)
+    assert await listen(again) == b"ONETWOTHREEFOUR"
+
+
+async def test_a_leaders_failure_is_not_the_followers(instances):
+    one, other = await instances(), await instances()
+    failing, sound = Work(), Work()
+    failing.gate.clear()
+    failing.failure = EngineError("out of memory")
+    key = one.key("hello")
+    leader = await one.answer(key, failing)
+    follower = await other.answer(key, sound)
+    failing.gate.set()
+    with pytest.raises(EngineError):
+        await listen(leader)
+    assert await listen(follower) == b"onetwothreefour"
+
+
+async def test_a_lease_is_released_when_the_work_is_done(instances):
+    one, other = await instances(), await instances()
+    key = one.key("hello")
+    await listen(await one.answer(key, Work()))
+    await one.settle()
+    await one.delete(key)
+    assert (await other.answer(key, Work())).outcome is Outcome.LED
+
+
+async def test_a_lease_outlives_a_long_computation(instances):
+    one, other = await instances(), await instances()
+    work, key = Work(), one.key("hello")
+    work.gate.clear()
+    await one.answer(key, work)
+    await asyncio.sleep(1)  # more than two leases long; the lease is real time, as its store keeps it
+    follower = asyncio.create_task(other.answer(key, work))
+    await asyncio.sleep(0.1)
+    work.gate.set()
+    assert await listen(await follower) == b"onetwothreefour"
+    assert work.runs == 1
+
+
+async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
+    store = FaultyStore()
+    store.coordinator = coordinator = MemoryCoordinator(FakeClock())
+    async with Cache(store, budget_seconds=0.02) as one, Cache(store, budget_seconds=0.02) as other:
+        work, key = Work(), one.key("hello")
+        work.gate.clear()
+        leader = await one.answer(key, work)
+        follower = await other.answer(key, work)
+        heard = follower.flight.chunks()
+        assert await anext(heard) == b"one"
+        store.fault = "hang"
+        coordinator.read = coordinator.publish = coordinator.release = lambda *_: asyncio.Event().wait()
+        work.gate.set()
+        assert await listen(leader) == b"onetwothreefour"
+        assert b"one" + b"".join([chunk async for chunk in heard]) == b"onetwothreefour"
+
+
+async def test_no_cache_is_computed_for_the_one_who_asked(instances):
+    from sayonce.core.decision import Policy
+
+    one, other = await instances(), await instances()
+    key = one.key("hello")
+    await listen(await one.answer(key, Work()))
+    await one.settle()
+    new = Work(b"new", b"er", b"", b"")
+    assert await listen(await other.answer(key, new, policy=Policy(no_cache=True))) == b"newer"
