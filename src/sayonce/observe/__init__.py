@@ -1,0 +1,1 @@
+"""What an operator looks at: what a cache did, and what another size or policy would have done."""
