@@ -1,14 +1,14 @@
 """Declared parameters: type, default, range, tolerance, and whether they are heard.
 
-A tolerance ``t`` puts values into buckets of width ``2t`` around the default ``d``: bucket ``n`` is
-``[d + (2n-1)t, d + (2n+1)t)``, lower edge included. The engine is asked for the bucket's middle ``d + 2nt`` (kept within
-the parameter's range), so what is heard never depends on who asked first.
+A tolerance ``t`` puts values into buckets of width ``2t`` around the default ``d`` (0 where there is none): bucket
+``n`` is ``[d + (2n-1)t, d + (2n+1)t)``, lower edge included. The engine is asked for the bucket's middle ``d + 2nt``
+(kept within the parameter's range), so what is heard never depends on who asked first.
 """
 
 from __future__ import annotations
 
 import math
-from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
+from decimal import ROUND_FLOOR, Decimal
 from typing import Any, Final
 
 import msgspec
@@ -84,12 +84,14 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
     def _representative(self, value: float) -> Any:
         """Bucket in decimal, on the shortest digits that denote the float, so that edges lie where they are written."""
-        middle, width = Decimal(str(self.default)), 2 * Decimal(str(self.tolerance))
+        tolerance = Decimal(str(self.tolerance))
+        if self.type is int:
+            tolerance = tolerance.to_integral_value(ROUND_FLOOR)  # whole numbers are never a fraction apart
+        if not tolerance:
+            return value
+        middle, width = Decimal(str(self.default or 0)), 2 * tolerance
         bucket = ((Decimal(str(value)) - middle) / width + Decimal("0.5")).to_integral_value(ROUND_FLOOR)
-        representative = middle + bucket * width
-        if self.type is int:  # a middle between whole numbers gives the nearest, the lower of two
-            representative = (representative - Decimal("0.5")).to_integral_value(ROUND_CEILING)
-        chosen = self.type(representative)
+        chosen = self.type(middle + bucket * width)
         if self.minimum is not None:
             chosen = max(chosen, self.type(self.minimum))
         if self.maximum is not None:
