@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -139,6 +140,14 @@ def test_the_envelopes_of_former_releases_open(vector: dict[str, Any]) -> None:
     sealer, entry = Sealer(Secret(vector["secret"].encode())), entry_of(vector["entry"])
     assert sealer.open(entry.key, bytes.fromhex(vector["envelope"])) == entry
     assert sealer.seal(entry, nonce=bytes.fromhex(vector["nonce"])).hex() == vector["envelope"]
+
+
+def test_the_examples_of_the_documentation_are_golden_vectors() -> None:
+    root = Path(__file__).parent
+    golden = "".join(file.read_text() for file in (root / "golden").iterdir())
+    examples = re.findall(r"`([0-9a-f]{12,})`", (root.parent / "docs" / "format.md").read_text())
+    assert len(examples) == 3
+    assert all(f'"{example}"' in golden for example in examples)
 
 
 def entry_of(fields: dict[str, Any]) -> Entry:
