@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from sayonce.core.eviction import PolicyName
 from sayonce.errors import ConfigError
 
 DEFAULT_FILE: Final = "sayonce.toml"
@@ -61,6 +62,7 @@ class StoreSettings(_Section, frozen=True):
     url: str | None = None
     ttl: Duration = Duration(hours=24)
     max_bytes: ByteSize = ByteSize(2_000_000_000)
+    policy: PolicyName = "gdsf"
     budget_ms: float = 50.0
     namespace: str = ""
 
@@ -73,6 +75,7 @@ class StoreSettings(_Section, frozen=True):
 
 class MemorySettings(_Section, frozen=True):
     max_bytes: ByteSize = ByteSize(256_000_000)
+    policy: PolicyName = "gdsf"
 
 
 class AudioSettings(_Section, frozen=True):

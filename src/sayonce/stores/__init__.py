@@ -6,6 +6,7 @@ import time
 
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Sealer
+from sayonce.core.eviction import PolicyName
 from sayonce.stores.base import Store
 from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
 
@@ -18,12 +19,13 @@ def open_store(
     sealer: Sealer,
     clock: Clock = time.time,
     max_bytes: int | None = None,
+    policy: PolicyName = "gdsf",
     budget_seconds: float = 0.05,
 ) -> Store | None:
     """Return the store that a URL names, not yet opened; None for ``memory://``, where the memory tier is the cache.
 
-    ``max_bytes`` bounds the SQLite file; Redis is bounded by its own ``maxmemory``. ``budget_seconds`` is how long a
-    connection to Redis is waited for.
+    ``max_bytes`` bounds the SQLite file, and ``policy`` says what goes first; Redis has its own ``maxmemory`` and
+    ``maxmemory-policy``. ``budget_seconds`` is how long a connection to Redis is waited for.
 
     Raises:
         ConfigError: the URL is none of the valid forms; the message lists them and repeats nothing secret.
@@ -35,7 +37,9 @@ def open_store(
         from sayonce.stores.sqlite import DEFAULT_MAX_BYTES, SQLiteStore  # noqa: PLC0415
 
         bound = DEFAULT_MAX_BYTES if max_bytes is None else max_bytes
-        return SQLiteStore(where.path, sealer=sealer, clock=clock, max_bytes=bound, make_parents=where.default)
+        return SQLiteStore(
+            where.path, sealer=sealer, clock=clock, max_bytes=bound, policy=policy, make_parents=where.default
+        )
     if isinstance(where, RedisURL):
         from sayonce.stores.redis import RedisStore  # noqa: PLC0415
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry
-from sayonce.core.eviction import LRU
+from sayonce.core.eviction import EvictionPolicy, PolicyName, new_policy
 from sayonce.stores.base import Store, StoreStats
 
 
@@ -17,8 +17,8 @@ class MemoryStore(Store):
 
     name = "memory"
 
-    def __init__(self, max_bytes: int = 256_000_000, *, clock: Clock = time.time) -> None:
-        self._entries: LRU[Entry] = LRU(max_bytes)
+    def __init__(self, max_bytes: int = 256_000_000, policy: PolicyName = "gdsf", *, clock: Clock = time.time) -> None:
+        self._entries: EvictionPolicy[Entry] = new_policy(policy, max_bytes)
         self._clock = clock
         self._epochs: Counter[str] = Counter()
         self._totals: defaultdict[str, float] = defaultdict(float)
@@ -32,7 +32,7 @@ class MemoryStore(Store):
         return entry
 
     def keep(self, entry: Entry) -> bool:
-        """Keep an entry and return whether it fits."""
+        """Keep an entry and return whether it is kept: it must fit, and be worth more than what would have to go."""
         return self._entries.put(entry.key, entry, entry.size_bytes, entry.compute_seconds)
 
     def drop(self, key: bytes) -> bool:

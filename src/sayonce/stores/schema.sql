@@ -5,10 +5,14 @@ CREATE TABLE IF NOT EXISTS entries (
     key     BLOB    NOT NULL UNIQUE,  -- the 32-byte digest
     expires REAL    NOT NULL,         -- seconds since the Unix epoch
     used    REAL    NOT NULL,         -- the last read or write, seconds since the Unix epoch
-    size    INTEGER NOT NULL          -- what the entry counts for, in bytes
+    size    INTEGER NOT NULL,         -- what the entry counts for, in bytes
+    uses    INTEGER NOT NULL DEFAULT 0,  -- requests beyond the first
+    worth   REAL    NOT NULL DEFAULT 0,  -- seconds that a use saves, per byte of the size
+    priority REAL   NOT NULL DEFAULT 0   -- usage.age at the last use + uses * worth: the lowest go first
 );
 CREATE INDEX IF NOT EXISTS entries_by_expiry ON entries (expires);
 CREATE INDEX IF NOT EXISTS entries_by_use ON entries (used);
+CREATE INDEX IF NOT EXISTS entries_by_priority ON entries (priority, used);
 CREATE TABLE IF NOT EXISTS bodies (
     id     INTEGER PRIMARY KEY,       -- entries.id
     sealed BLOB    NOT NULL           -- the envelope
@@ -17,9 +21,10 @@ CREATE TABLE IF NOT EXISTS bodies (
 CREATE TABLE IF NOT EXISTS usage (
     id      INTEGER PRIMARY KEY CHECK (id = 1),
     entries INTEGER NOT NULL,
-    bytes   INTEGER NOT NULL
+    bytes   INTEGER NOT NULL,
+    age     REAL    NOT NULL          -- the priority of the last entry that was evicted
 );
-INSERT OR IGNORE INTO usage VALUES (1, 0, 0);
+INSERT OR IGNORE INTO usage VALUES (1, 0, 0, 0);
 CREATE TRIGGER IF NOT EXISTS entry_added AFTER INSERT ON entries BEGIN
     UPDATE usage SET entries = entries + 1, bytes = bytes + new.size;
 END;

@@ -1,7 +1,7 @@
 """The default store: one SQLite file, shared by any number of processes, bounded in bytes.
 
-Write-ahead logging, so reading never waits for writing. The least recently used entries go first; a read notes its use
-in memory, and the next write takes the notes along, so that a read is not a write.
+Write-ahead logging, so reading never waits for writing. A read notes its use in memory, and the next write takes the
+notes along, so that a read is not a write.
 """
 
 from __future__ import annotations
@@ -16,10 +16,12 @@ from typing import Final, TypeVar
 
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Sealer
+from sayonce.core.eviction import PolicyName
 from sayonce.errors import ConfigError
 from sayonce.stores.base import SealedStore, StoreError, StoreStats
 from sayonce.stores.database import Connection, prepare
 from sayonce.stores.sqlite_coordinator import SQLiteCoordinator
+from sayonce.stores.sqlite_eviction import Eviction
 
 T = TypeVar("T")
 
@@ -42,15 +44,16 @@ class SQLiteStore(SealedStore):
         sealer: Sealer,
         clock: Clock = time.time,
         max_bytes: int = DEFAULT_MAX_BYTES,
+        policy: PolicyName = "gdsf",
         make_parents: bool = False,
     ) -> None:
         super().__init__(sealer, clock)
         self.path = path
-        self.max_bytes = max_bytes
+        self._eviction = Eviction(policy, max_bytes)
         self._make_parents = make_parents
         self._connections: tuple[Connection, Connection] | None = None
         self.coordinator = SQLiteCoordinator(self._change, self._look, clock)
-        self._used: dict[bytes, float] = {}
+        self._uses: dict[bytes, tuple[int, float]] = {}
 
     def __repr__(self) -> str:
         return f"SQLiteStore({str(self.path)!r})"
@@ -87,7 +90,7 @@ class SQLiteStore(SealedStore):
         entries, used_bytes = await self._reader.run(
             lambda db: db.execute("SELECT entries, bytes FROM usage").fetchone()
         )
-        return StoreStats(entries, used_bytes, self.max_bytes)
+        return StoreStats(entries, used_bytes, self._eviction.max_bytes)
 
     async def bump(self, tag: str) -> int:
         def work(db: sqlite3.Connection) -> int:
@@ -122,25 +125,22 @@ class SQLiteStore(SealedStore):
         row = await self._reader.run(lambda db: db.execute(sql, (key,)).fetchone())
         if row is None:
             return None
-        if len(self._used) < _MAX_NOTED:
-            self._used[key] = self._clock()
+        if len(self._uses) < _MAX_NOTED:
+            count, _ = self._uses.get(key, (0, 0))
+            self._uses[key] = (count + 1, self._clock())
         return bytes(row[0])
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:  # noqa: ARG002 (``expires`` tells)
         now, size = self._clock(), len(sealed) + OVERHEAD_BYTES
 
         def work(db: sqlite3.Connection) -> bool:
-            db.execute("DELETE FROM entries WHERE key = ?", (entry.key,))
             self._purge(db, now)
-            if size > self.max_bytes:
-                return False
-            self._make_room(db, size)
-            added = db.execute(
-                "INSERT INTO entries (key, expires, used, size) VALUES (?, ?, ?, ?)",
-                (entry.key, entry.expires, now, size),
+            row = self._eviction.add(
+                db, entry.key, size, cost_seconds=entry.compute_seconds, expires=entry.expires, now=now
             )
-            db.execute("INSERT INTO bodies VALUES (?, ?)", (added.lastrowid, sealed))
-            return True
+            if row is not None:
+                db.execute("INSERT INTO bodies VALUES (?, ?)", (row, sealed))
+            return row is not None
 
         return await self._change(work)
 
@@ -150,8 +150,7 @@ class SQLiteStore(SealedStore):
         def transaction(db: sqlite3.Connection) -> T:
             with db:
                 db.execute("BEGIN IMMEDIATE")
-                noted = [(used, key) for key, used in self._taken()]
-                db.executemany("UPDATE entries SET used = max(used, ?) WHERE key = ?", noted)
+                self._eviction.note(db, self._taken())
                 return work(db)
 
         return await self._writer.run(transaction)
@@ -159,27 +158,15 @@ class SQLiteStore(SealedStore):
     async def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._reader.run(work)
 
-    def _taken(self) -> list[tuple[bytes, float]]:
+    def _taken(self) -> list[tuple[bytes, int, float]]:
         """Take the notes one by one, as the event loop may be writing another."""
-        return [self._used.popitem() for _ in range(len(self._used))]
+        taken = (self._uses.popitem() for _ in range(len(self._uses)))
+        return [(key, count, used) for key, (count, used) in taken]
 
     @staticmethod
     def _purge(db: sqlite3.Connection, now: float) -> None:
         expired = "SELECT id FROM entries WHERE expires <= ? LIMIT ?"
         db.execute(f"DELETE FROM entries WHERE id IN ({expired})", (now, _PURGED_AT_ONCE))  # noqa: S608 (a constant)
-
-    def _make_room(self, db: sqlite3.Connection, size: int) -> None:
-        """Remove the entries that were used longest ago until ``size`` more bytes fit."""
-        (used_bytes,) = db.execute("SELECT bytes FROM usage").fetchone()
-        excess = used_bytes + size - self.max_bytes
-        victims: list[tuple[int]] = []
-        if excess > 0:
-            for victim, freed in db.execute("SELECT id, size FROM entries ORDER BY used, id"):
-                victims.append((victim,))
-                excess -= freed
-                if excess <= 0:
-                    break
-        db.executemany("DELETE FROM entries WHERE id = ?", victims)
 
     @property
     def _reader(self) -> Connection:
