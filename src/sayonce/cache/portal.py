@@ -33,11 +33,11 @@ class Portal:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._lock = threading.Lock()
+        self._closing = False
         self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="sayonce-portal", daemon=True)
         self._thread.start()
         self._loop, self._stop = self._started.result()
-        self._closing = False
 
     def run(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop, wait for it, and return or raise what it does.
@@ -74,7 +74,11 @@ class Portal:
         loop = asyncio.get_running_loop()
         loop.set_default_executor(ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="sayonce"))
         self._started.set_result((loop, stop))
-        await stop.wait()
+        try:
+            await stop.wait()
+        finally:  # also when a computation raised SystemExit, which ends a loop
+            with self._lock:
+                self._closing = True
         others = asyncio.all_tasks() - {asyncio.current_task()}
         if others:
             await asyncio.wait(others)

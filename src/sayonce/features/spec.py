@@ -11,7 +11,8 @@ import numpy as np
 from sayonce.features.arrays import dtype_name, is_torch
 
 Spec = tuple[Any, tuple[int | None, ...]] | Mapping[str, "Spec"] | list["Spec"]
-"""``("float32", (1, 192))`` for an array, where None is any length; a mapping by field name; a list by position."""
+"""``("float32", (1, 192))`` for an array, where None is any length; a mapping by field name, where fields
+that are no arrays may be left out; a list by position."""
 
 
 def mismatch(value: Any, spec: Spec, path: str = "") -> str | None:
@@ -34,16 +35,21 @@ def parts_of(value: Any) -> dict[str, Any]:
 
 
 def _fields_mismatch(parts: Mapping[Any, Any], spec: Mapping[Any, Spec], path: str) -> str | None:
-    if parts.keys() != spec.keys():
-        return f"{path or 'the value'} has {sorted(map(str, parts))}, where {sorted(map(str, spec))} is declared"
+    arrays = {name for name, part in parts.items() if _is_array(part)}
+    if not arrays <= spec.keys() <= parts.keys():
+        return f"{path or 'the value'} has {sorted(map(str, parts))}, where {sorted(map(str, spec))} are declared"
     places = ((f"{path}.{name}" if path else str(name), name) for name in spec)
     return next((found for place, name in places if (found := mismatch(parts[name], spec[name], place))), None)
 
 
 def _array_mismatch(value: Any, dtype: Any, shape: tuple[int | None, ...], *, path: str) -> str | None:
-    if not (isinstance(value, np.ndarray) or is_torch(value)):
+    if not _is_array(value):
         return f"{path} is a {type(value).__name__}, where an array is declared"
     if dtype_name(value.dtype) != dtype_name(dtype):
         return f"{path} is of {value.dtype}, where {dtype} is declared"
     fits = len(value.shape) == len(shape) and all(w in (None, n) for n, w in zip(value.shape, shape, strict=True))
     return None if fits else f"{path} has the shape {tuple(value.shape)}, where {shape} is declared"
+
+
+def _is_array(value: Any) -> bool:
+    return isinstance(value, np.ndarray) or is_torch(value)

@@ -74,8 +74,9 @@ class Codec:
             raise TypeError(what)
         if type(value) is bytes:
             return Made(body=value, media_type=BYTES)
-        if not self._halves and (small := _small(value)):
-            return Made(body=pack_one(*small), media_type=COMPACT)
+        if not self._halves and _is_small(value):
+            kind, flat = _flattened(value)
+            return Made(body=pack_one(flat, kind), media_type=COMPACT)
         writer = _Writer(self._classes, halves=self._halves)
         note = msgspec.json.encode(writer.node(value, "")).decode()
         return Made(body=pack(writer.arrays, note), media_type=SAFETENSORS)
@@ -135,12 +136,10 @@ class Codec:
         return {"scalar": array.__getitem__, "float": lambda _: float(array)}[kind](())
 
 
-def _small(value: Any) -> tuple[Flat, str] | None:
-    if type(value) is np.ndarray and value.nbytes <= COMPACT_MAX_BYTES:
-        return from_numpy(value), "numpy"
-    if is_torch(value) and value.numel() * value.element_size() <= COMPACT_MAX_BYTES:
-        return from_torch(value), "torch"
-    return None
+def _is_small(value: Any) -> bool:
+    if is_torch(value):
+        return bool(value.numel() * value.element_size() <= COMPACT_MAX_BYTES)
+    return type(value) is np.ndarray and value.nbytes <= COMPACT_MAX_BYTES
 
 
 class _Writer:

@@ -1,0 +1,10 @@
+"""Real engines, whose encoders run once a voice: ``tts = sayonce.adapters.indextts2.wrap(IndexTTS2(...), cache)``.
+
+Each module has ``wrap(engine, cache)``, which returns the same object: the same class, the same calls. The engine's
+code stays as it is; only attributes of this one instance are set. Features are kept under the decoded samples of the
+clip, the engine's code, its weights, and every argument that they depend on.
+"""
+
+from sayonce.features.adapters import chatterbox, cosyvoice, generic, index_tts_onnx, indextts2, resemblyzer, xtts
+
+__all__ = ["chatterbox", "cosyvoice", "generic", "index_tts_onnx", "indextts2", "resemblyzer", "xtts"]

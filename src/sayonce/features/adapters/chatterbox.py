@@ -1,0 +1,97 @@
+"""Chatterbox (English, multilingual, turbo): ``prepare_conditionals`` and ``generate`` remember a voice's conditionals."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+import threading
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from sayonce.features.adapters.clip import Clip
+from sayonce.features.adapters.fingerprint import revision_of
+from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.remember import DEFAULT_TTL
+from sayonce.features.voice import Voice
+
+E = TypeVar("E")
+
+
+def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
+    """Make a Chatterbox model remember the conditionals of each reference clip.
+
+    They are kept under the clip and every other argument of ``prepare_conditionals`` (exaggeration, loudness). As
+    ``conds`` belongs to the model, one ``generate`` runs at a time.
+
+    Args:
+        engine: ``ChatterboxTTS``, ``ChatterboxMultilingualTTS`` or ``ChatterboxTurboTTS``; returned, with
+            ``prepare_conditionals`` and ``generate`` of this instance replaced.
+        cache: an async cache (then call from threads) or a plain one.
+        revision: stands for the weights instead of their digest.
+        ttl: how long conditionals are kept.
+
+    """
+    model: Any = engine
+    conditioner = _Conditioner(model, cache, revision, ttl)
+    generate = model.generate
+    signature = inspect.signature(generate)
+
+    def generate_remembering(*args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        prompt = call.arguments["audio_prompt_path"]
+        conditionals = conditioner.find(prompt, call.arguments) if prompt else None
+        with conditioner.lock:
+            if conditionals is not None:
+                model.conds = conditionals
+                call.arguments["audio_prompt_path"] = None
+            return generate(*call.args, **call.kwargs)
+
+    def prepare_conditionals(*args: Any, **kwargs: Any) -> None:
+        call = conditioner.signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        conditionals = conditioner.find(call.arguments["wav_fpath"], call.arguments)
+        with conditioner.lock:
+            model.conds = conditionals
+
+    model.generate, model.prepare_conditionals = generate_remembering, prepare_conditionals
+    return engine
+
+
+class _Conditioner:
+    """The model's own ``prepare_conditionals`` as a function of its arguments; one call at a time."""
+
+    def __init__(self, model: Any, cache: AnyCache, revision: str | None, ttl: timedelta) -> None:
+        self.lock = threading.Lock()
+        self.signature = inspect.signature(model.prepare_conditionals)
+        self._model = model
+        self._original = model.prepare_conditionals
+        found = revision_of(model, _weights(model), revision, device=str(model.device), prompt=_prompt_tokens(model))
+        conditionals = sys.modules[type(model).__module__].Conditionals
+        self._recall = remembered(
+            cache, "chatterbox", found, self._compute, ttl=ttl, ignore=("clip",), returns=conditionals, device=model.device
+        )  # fmt: skip
+
+    def find(self, prompt: Any, arguments: dict[str, Any]) -> Any:
+        """Return conditionals that are the caller's own."""
+        clip = Clip.of(prompt)
+        settings = {name: arguments[name] for name in self.signature.parameters if name in arguments}
+        settings.pop("wav_fpath", None)
+        return self._recall(clip.voice, settings, clip)
+
+    def _compute(self, voice: Voice, settings: dict[str, Any], clip: Clip) -> Any:  # noqa: ARG002 (the voice is the key)
+        with clip.file() as path, self.lock:
+            before = self._model.conds
+            try:
+                self._original(path, **settings)
+                return self._model.conds
+            finally:
+                self._model.conds = before
+
+
+def _weights(model: Any) -> dict[str, Any]:
+    return {"voice": model.ve, "tokens": model.s3gen.tokenizer, "speaker": model.s3gen.speaker_encoder}
+
+
+def _prompt_tokens(model: Any) -> int:
+    return int(model.t3.hp.speech_cond_prompt_len or 0)

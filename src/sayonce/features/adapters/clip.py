@@ -1,0 +1,56 @@
+"""A reference clip as an engine is given it, and as Sayonce identifies it."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from sayonce.errors import InvalidRequest
+from sayonce.features.voice import Voice
+
+Source = str | os.PathLike[str] | bytes
+
+
+class Clip(NamedTuple):
+    """A file, or the bytes of one, and whose voice it held when it was looked at."""
+
+    source: Source
+    voice: Voice
+
+    @classmethod
+    def of(cls, source: Source) -> Self:
+        """Identify a clip.
+
+        Raises:
+            InvalidRequest: it cannot be read or decoded, is empty, too long or too large.
+
+        """
+        return cls(source, Voice.from_audio(source))
+
+    @contextmanager
+    def file(self) -> Iterator[str]:
+        """Lend a private copy that holds this very voice, whoever overwrites the clip meanwhile.
+
+        Raises:
+            InvalidRequest: the clip has been overwritten, or cannot be read any more.
+
+        """
+        given = isinstance(self.source, bytes)
+        data = self.source if isinstance(self.source, bytes) else _read(self.source)
+        if not given and Voice.from_audio(data) != self.voice:
+            raise InvalidRequest("the reference audio was overwritten while it was in use", param="ref_audio")
+        with tempfile.TemporaryDirectory(prefix="sayonce-") as directory:
+            copy = Path(directory, "clip" + ("" if given else Path(os.fsdecode(self.source)).suffix))
+            copy.write_bytes(data)
+            yield str(copy)
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise InvalidRequest(f"{path}: {error.strerror}", param="ref_audio") from error

@@ -1,0 +1,74 @@
+"""CosyVoice 1, 2 and 3: the frontend's three encoders of the prompt clip remember their values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sayonce.features.adapters.clip import Clip
+from sayonce.features.adapters.fingerprint import revision_of
+from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.remember import DEFAULT_TTL
+
+E = TypeVar("E")
+
+_ENCODERS: Final = ("_extract_speech_token", "_extract_spk_embedding", "_extract_speech_feat")
+
+
+def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
+    """Make a CosyVoice model, or its frontend, remember what it computes of each prompt clip.
+
+    Every ``inference_*`` runs the encoders for each segment of the text; now they run once a clip. The clip is a path,
+    identified by its decoded samples, or, in releases before 2026, a tensor of samples. The prompt's transcript and the
+    text are no part of what is kept.
+
+    Args:
+        engine: ``CosyVoice``, ``CosyVoice2``, ``CosyVoice3`` or ``CosyVoiceFrontEnd``; returned, with three methods of
+            its frontend replaced.
+        cache: an async cache (then call from threads) or a plain one.
+        revision: stands for the weights instead of their digest.
+        ttl: how long features are kept.
+
+    Raises:
+        Unkeyable: the weights cannot be found, and no revision is given.
+
+    """
+    frontend: Any = getattr(engine, "frontend", engine)
+    weights = {name: _model(frontend, name) for name in ("campplus_session", "speech_tokenizer_session")}
+    settings = getattr(frontend.feat_extractor, "keywords", {}) if isinstance(frontend.feat_extractor, partial) else {}
+    found = revision_of(frontend, weights, revision, features=settings)
+    for name in _ENCODERS:
+        original = getattr(frontend, name)
+        recall = remembered(
+            cache, f"cosyvoice{name}", found, _encoder(original), ttl=ttl, ignore=("clip",), device=frontend.device
+        )
+        setattr(frontend, name, _by_content(recall))
+    return engine
+
+
+def _model(frontend: Any, session: str) -> Path | None:
+    path = getattr(getattr(frontend, session), "_model_path", None)  # onnxruntime's, of the file it was made from
+    return Path(path) if path else None
+
+
+def _encoder(original: Callable[[Any], Any]) -> Callable[[Any, Clip | None], Any]:
+    def encode(prompt: Any, clip: Clip | None) -> Any:
+        if clip is None:
+            return original(prompt)
+        with clip.file() as path:
+            return original(path)
+
+    return encode
+
+
+def _by_content(recall: Callable[[Any, Clip | None], Any]) -> Callable[[Any], Any]:
+    def extract(prompt_wav: Any) -> Any:
+        if hasattr(prompt_wav, "shape"):
+            return recall(prompt_wav, None)
+        clip = Clip.of(prompt_wav)
+        return recall(clip.voice, clip)
+
+    return extract

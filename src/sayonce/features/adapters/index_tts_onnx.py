@@ -1,0 +1,60 @@
+"""IndexTTS 2.5 on ONNX Runtime (``index-tts-2-5-onnx``): ``build_speaker`` remembers a voice's context."""
+
+from __future__ import annotations
+
+import threading
+import typing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sayonce.features.adapters.clip import Clip, Source
+from sayonce.features.adapters.fingerprint import revision_of
+from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.remember import DEFAULT_TTL
+from sayonce.features.voice import Voice
+
+E = TypeVar("E")
+
+_WEIGHTS: Final = ("semantic_model", "hf_cache", "emo_vec.onnx", "campplus.onnx", "length_regulator.onnx")
+
+
+def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
+    """Make ``index_tts_2_5_onnx.IndexTTS``, or its pipeline, remember the context of each reference clip.
+
+    ``build_speaker(path)`` returns a context of the caller's own, for ``synthesize(..., spk=context)``;
+    ``synthesize(..., ref_audio_path=path)`` and ``clone`` use it too.
+
+    Args:
+        engine: returned, with ``build_speaker`` of its pipeline replaced.
+        cache: an async cache (then call from threads) or a plain one.
+        revision: stands for the weights instead of their digest; needed for a bare pipeline, which knows no folder.
+        ttl: how long contexts are kept.
+
+    Raises:
+        Unkeyable: the weights cannot be found, and no revision is given.
+
+    """
+    pipeline: Any = getattr(engine, "_pipe", engine)
+    original = pipeline.build_speaker
+    lock = threading.Lock()
+
+    def build(voice: Voice, clip: Clip) -> Any:  # noqa: ARG001 (the voice is the key)
+        with clip.file() as path, lock:
+            context = original(path)
+            pipeline._speaker = pipeline._speaker_path = None  # noqa: SLF001 (its own memory goes by path)
+            return context
+
+    folder = Path(getattr(engine, "model_dir", ""))
+    weights = {name: folder / name for name in _WEIGHTS}
+    projection = {"spk_proj_w": pipeline.spk_proj_w, "spk_proj_b": pipeline.spk_proj_b}
+    found = revision_of(pipeline, weights | projection, revision)
+    context = typing.get_type_hints(type(pipeline).build_speaker)["return"]
+    recall = remembered(cache, "index-tts-onnx", found, build, ttl=ttl, ignore=("clip",), returns=context, copy=True)
+
+    def build_speaker(ref_audio_path: Source) -> Any:
+        clip = Clip.of(ref_audio_path)
+        return recall(clip.voice, clip)
+
+    pipeline.build_speaker = build_speaker
+    return engine

@@ -1,0 +1,75 @@
+"""Remembered functions for engines, which are plain code: they block, whichever kind of cache remembers for them."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, ParamSpec, TypeVar, Unpack
+
+from sayonce.features.library import Cache, SyncCache
+from sayonce.features.remember import Options
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+AnyCache = Cache | SyncCache
+
+
+def remembered(
+    cache: AnyCache, name: str, revision: str, function: Callable[P, T], **options: Unpack[Options]
+) -> Callable[P, T]:
+    """Return a function that blocks until it has its value, computed once however many threads ask.
+
+    Raises:
+        RuntimeError: the cache is async, and this is not its event loop.
+
+    """
+    alone = _alone(function)
+    if isinstance(cache, SyncCache):
+        return cache.remember(name, revision=revision, **options)(alone)
+    return _blocking(cache.remember(name, revision=revision, **options)(alone), _loop())
+
+
+def _alone(function: Callable[P, T]) -> Callable[P, Any]:
+    """Run each computation in a thread of its own: a pool may be full of callers who wait for this very value."""
+
+    @functools.wraps(function)
+    async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        pool = ThreadPoolExecutor(1, thread_name_prefix="sayonce-encoder")
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, _without_gradients, function, args, kwargs)
+        finally:
+            pool.shutdown(wait=False)
+
+    return run
+
+
+def _without_gradients(function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+    """Engines leave gradients on, and what is kept would hold the whole graph; the mode is one of the thread."""
+    torch = sys.modules.get("torch")
+    guard: AbstractContextManager[Any] = nullcontext() if torch is None else torch.no_grad()
+    with guard:
+        return function(*args, **kwargs)
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        raise RuntimeError(
+            "wrap an engine with an async cache from within that cache's event loop, or use sayonce.open_sync()"
+        ) from None
+
+
+def _blocking(awaitable: Callable[P, Any], loop: asyncio.AbstractEventLoop) -> Callable[P, Any]:
+    @functools.wraps(awaitable)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        if asyncio._get_running_loop() is loop:  # noqa: SLF001 (documented for this: None instead of an exception)
+            raise RuntimeError("an engine blocks: call it from a thread, as with asyncio.to_thread, not on the loop")
+        return asyncio.run_coroutine_threadsafe(awaitable(*args, **kwargs), loop).result()
+
+    return call

@@ -1,0 +1,59 @@
+"""XTTS (coqui-tts): ``Xtts.get_conditioning_latents`` remembers the latents of its reference clips."""
+
+from __future__ import annotations
+
+import inspect
+from contextlib import ExitStack
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from sayonce.features.adapters.clip import Clip
+from sayonce.features.adapters.fingerprint import revision_of
+from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.remember import DEFAULT_TTL
+from sayonce.features.voice import Voice
+
+E = TypeVar("E")
+
+
+def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
+    """Make a ``TTS.tts.models.xtts.Xtts`` remember its conditioning latents and speaker embeddings.
+
+    They are kept under the clips, in their order, and every other argument (lengths, trimming, normalization, rate).
+    ``synthesize`` and ``clone_voice`` use them too.
+
+    Args:
+        model: returned, with ``get_conditioning_latents`` of this instance replaced.
+        cache: an async cache (then call from threads) or a plain one.
+        revision: stands for the weights instead of their digest.
+        ttl: how long latents are kept.
+
+    """
+    engine: Any = model
+    original = engine.get_conditioning_latents
+    signature = inspect.signature(original)
+
+    def encode(voices: list[Voice], settings: dict[str, Any], clips: list[Clip]) -> Any:  # noqa: ARG001 (the key)
+        with ExitStack() as files:
+            return original([files.enter_context(clip.file()) for clip in clips], **settings)
+
+    found = revision_of(engine, _weights(engine), revision, device=str(engine.device), perceiver=bool(engine.args.gpt_use_perceiver_resampler))
+    recall = remembered(cache, "xtts", found, encode, ttl=ttl, ignore=("clips",), device=engine.device)
+
+    def get_conditioning_latents(*args: Any, **kwargs: Any) -> Any:
+        call = signature.bind(*args, **kwargs)
+        call.apply_defaults()
+        settings = dict(call.arguments)
+        source = settings.pop("audio_path")
+        clips = [Clip.of(each) for each in (source if isinstance(source, list) else [source])]
+        return recall([clip.voice for clip in clips], settings, clips)
+
+    engine.get_conditioning_latents = get_conditioning_latents
+    return model
+
+
+def _weights(engine: Any) -> dict[str, Any]:
+    parts = {"conditioning": engine.gpt.conditioning_encoder, "speaker": engine.hifigan_decoder.speaker_encoder}
+    perceiver = getattr(engine.gpt, "conditioning_perceiver", None)
+    return parts | {"mel": engine.mel_stats} | ({} if perceiver is None else {"perceiver": perceiver})
+
