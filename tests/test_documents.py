@@ -17,7 +17,7 @@ def test_every_guarantee_has_its_test(file, name):
 
 
 def test_guarantees_are_listed():
-    assert len(PROMISES) > 30
+    assert len(PROMISES) > 25
 
 
 @pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", *Path(ROOT / "docs").glob("*.md")])
@@ -32,10 +32,17 @@ def test_a_stores_failure_becomes_no_answer_in_one_place_only():
         f"{path.relative_to(ROOT / 'src/sayonce')}"
         for path in (ROOT / "src").rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.ExceptHandler) and (node.type is None or getattr(node.type, "id", "") in BROAD)
+        if isinstance(node, ast.ExceptHandler)
+        and (node.type is None or getattr(node.type, "id", "") in BROAD)
+        and not raises_again(node)
     }
     # The other one turns a bug of ours into the API's own form of an error, and logs it.
     assert broad == {"cache/guard.py", "gateway/speech.py"}
 
 
 BROAD = {"Exception", "BaseException"}
+
+
+def raises_again(handler):
+    last = handler.body[-1]
+    return isinstance(last, ast.Raise) and last.exc is None

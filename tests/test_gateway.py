@@ -394,3 +394,38 @@ async def test_redis_is_shared_by_instances(valkey):
         answer = await speak(other, response_format="mp3")
         assert answer.headers["cache-status"] == "sayonce; hit; detail=redis"
     assert engines[1].calls == []
+
+
+class Stubborn(StubEngine):
+    """Is asked for one format, and gives another."""
+
+    def __init__(self, asked, given):
+        super().__init__()
+        self.take_format = asked
+        self.given = given
+
+    async def synthesize(self, utterance):
+        from sayonce.speech.audio import FORMATS, Pcm, encode
+        from sayonce.speech.engines.base import AudioStart
+
+        self.calls.append(utterance)
+        pcm = b"".join(self.sound(utterance, number) for number in range(4))
+        if self.given is None:
+            yield AudioStart(24000)
+            yield pcm
+        else:
+            yield AudioStart(0, 0, FORMATS[self.given].media_type)
+            yield encode(Pcm(pcm, 24000, 1, len(pcm) // 2), self.given)
+
+
+@pytest.mark.parametrize(("asked", "given"), [("mp3", None), (None, "mp3"), ("flac", "mp3"), ("mp3", "mp3")])
+async def test_a_clip_is_in_the_format_asked_for_whatever_the_engine_gives(tmp_path, asked, given):
+    engine = Stubborn(asked, given)
+    async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db") as client:
+        for audio_format, begins in (("mp3", b"\xff\xf3"), ("flac", b"fLaC"), ("mp3", b""), ("flac", b"fLaC")):
+            for _ in range(2):
+                answer = await speak(client, response_format=audio_format)
+                assert answer.headers["content-type"] == {"mp3": "audio/mpeg", "flac": "audio/flac"}[audio_format]
+                assert answer.content.startswith(begins)
+                assert seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.15)
+    assert len(engine.calls) == 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
@@ -70,7 +70,7 @@ class StubEngine(Engine):
     def voices(self) -> tuple[Voice, ...]:
         return (Voice("anna", "en"), Voice("ben", "en"))
 
-    async def synthesize(self, utterance: Utterance) -> AsyncIterator[AudioStart | bytes]:
+    async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         self.calls.append(utterance)
         yield AudioStart(self.sample_rate_hz)
         for number in range(self.chunks):

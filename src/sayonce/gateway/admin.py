@@ -15,8 +15,8 @@ from sayonce.errors import InvalidRequest
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import as_object, check_json, read_body
 from sayonce.speech import explain
-from sayonce.speech.explain import Difference
 from sayonce.speech.engines.base import Engine
+from sayonce.speech.explain import Difference
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import parse_json, parse_request
 from sayonce.speech.synthesis import Plan, Synthesizer

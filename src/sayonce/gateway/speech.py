@@ -56,7 +56,7 @@ class SpeechEndpoint:
             policy = DEFAULT if control is None else parse_cache_control(control.decode("latin-1"))
             body = await read_body(scope, receive, self._max_body_bytes)
             plan = self.plan(body, caller.tenant)
-            entry = self._cache.peek(plan.clip_key) if policy is DEFAULT else None
+            entry = self._synthesizer.peek(plan) if policy is DEFAULT else None
             if entry is not None:
                 answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
             else:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from contextlib import aclosing
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -39,6 +40,10 @@ class Plan(msgspec.Struct, frozen=True):
     take_key: Digest
     clip_key: Digest
 
+    def fits(self, entry: Entry) -> bool:
+        """Whether an entry under the clip's key is in the format asked for: a server may have given another."""
+        return self.clip_key is not self.take_key or entry.media_type == self.request.format.media_type
+
 
 class Synthesizer:
     """Answers speech requests from the cache, or from the engines that the catalogue names."""
@@ -66,6 +71,11 @@ class Synthesizer:
         """Return the canonical document that a request's take is keyed by."""
         return identity.document(request, tenant, self.take, self._identities[request.engine.name])
 
+    def peek(self, plan: Plan) -> Entry | None:
+        """Return the clip if it is in memory, at once."""
+        entry = self.cache.peek(plan.clip_key)
+        return entry if entry is not None and plan.fits(entry) else None
+
     async def speak(self, plan: Plan, policy: Policy = DEFAULT) -> Answer:
         """Answer with the clip in the format asked for, stored or as it is made.
 
@@ -74,7 +84,7 @@ class Synthesizer:
 
         """
         found = await self.cache.lookup(plan.clip_key, policy)
-        if found is not None:
+        if found is not None and found.entry is not None and plan.fits(found.entry):
             return found
         if policy.only_if_cached and await self.cache.lookup(plan.take_key, policy) is None:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
@@ -185,19 +195,20 @@ async def _collect(engine: Engine, plan: Plan, flight: Flight) -> tuple[AudioSta
     head: AudioStart | None = None
     chunks: list[bytes] = []
     total_bytes = 0
-    async for item in engine.synthesize(plan.request.utterance):
-        if isinstance(item, AudioStart):
-            head = item
-        elif item:
+    async with aclosing(engine.synthesize(plan.request.utterance)) as audio:
+        async for item in audio:
+            if isinstance(item, AudioStart):
+                head = item
+                continue
             assert head is not None
-            if not chunks:
+            if item and not total_bytes:
                 flight.begin(msgspec.structs.asdict(head))
             chunks.append(item)
             total_bytes += len(item)
             flight.send(item)
             if total_bytes > _MAX_TAKE_BYTES:
                 raise BadAudio(f"{engine.name!r} sent more than {_MAX_TAKE_BYTES} bytes of audio for one text")
-    if head is None or not chunks:
+    if head is None or not total_bytes:
         raise BadAudio(f"{engine.name!r} gave no audio")
     return head, b"".join(chunks)
 
@@ -233,7 +244,7 @@ async def _derive(plan: Plan, take: Entry) -> Made:
 
 def _made(plan: Plan, take: Entry, body: bytes) -> Made:
     """A clip of the take. Uncompressed forms are made from it in a millisecond, so they do not fill a shared store."""
-    if plan.clip_key == plan.take_key:
+    if plan.clip_key is plan.take_key and plan.fits(take):
         keep = Keep.NOWHERE
     elif plan.request.format.lossless or take.media_type == plan.request.format.media_type:
         keep = Keep.MEMORY

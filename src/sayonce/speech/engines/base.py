@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Final
@@ -141,7 +141,7 @@ class Engine(ABC):
         return text
 
     @abstractmethod
-    def synthesize(self, utterance: Utterance) -> AsyncIterator[AudioStart | bytes]:
+    def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         """Yield an ``AudioStart``, then the audio as it is made; a normal end means that it is whole.
 
         Raises:

@@ -9,7 +9,7 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from functools import cached_property
 from importlib.metadata import version
 from pathlib import Path
@@ -86,7 +86,7 @@ class EspeakEngine(Engine):
         async for _ in self.synthesize(first):
             pass
 
-    async def synthesize(self, utterance: Utterance) -> AsyncIterator[AudioStart | bytes]:
+    async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         speaker = await self._running()
         reader, writer = await asyncio.open_connection(sock=speaker.line())
         try:

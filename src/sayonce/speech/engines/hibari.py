@@ -8,6 +8,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -64,7 +65,9 @@ class HibariEngine(LocalEngine):
     def _identity(self) -> Mapping[str, Any]:
         # The registry holds the digest of every voice's weights, and no others are offered.
         registry = hashlib.blake2b(self._registry_file.read_bytes(), digest_size=16).hexdigest()
-        return {"kind": self.kind, "version": version("hibari-tts"), "weights": registry}
+        # With scipy at hand the package filters with it, and the last bits come out otherwise.
+        scipy = version("scipy") if find_spec("scipy") else None
+        return {"kind": self.kind, "version": version("hibari-tts"), "weights": registry, "scipy": scipy}
 
     def voices(self) -> tuple[Voice, ...]:
         return self._voices

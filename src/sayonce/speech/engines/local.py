@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import abstractmethod
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
@@ -34,7 +34,7 @@ class LocalEngine(Engine):
         await asyncio.wait([work])
         self._check(work)
 
-    async def synthesize(self, utterance: Utterance) -> AsyncIterator[AudioStart | bytes]:
+    async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         handover = _Handover()
         work = asyncio.get_running_loop().run_in_executor(self._threads, self._speak, utterance, handover.put)
         work.add_done_callback(handover.end)

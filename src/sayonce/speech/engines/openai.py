@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -95,7 +95,7 @@ class OpenAIEngine(Engine):
             trust_env=not is_loopback(self._url),  # the environment's proxies are for servers elsewhere
         )
 
-    async def synthesize(self, utterance: Utterance) -> AsyncIterator[AudioStart | bytes]:
+    async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         if self._client is None:
             raise EngineError(f"{self.name!r} is not loaded")
         request = self._client.build_request("POST", f"{self._url}/audio/speech", json=self._body(utterance))
