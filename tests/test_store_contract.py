@@ -307,3 +307,15 @@ async def test_the_least_recently_used_goes_first_and_reading_is_using(
         await bounded.put(make_entry(number, body=bytes(10_000)))
     there = [number for number in range(13) if await bounded.get(make_entry(number).key) is not None]
     assert there == [0, 3, 5, 6, 7, 8, 9, 10, 11, 12]
+
+
+async def test_a_book_keeps_its_values_through_clear(store):
+    await store.register("voices", "alice", b"one")
+    await store.register("voices", "alice", b"two")
+    await store.register("voices", "bob", b"three")
+    await store.register("clips", "alice", b"four")
+    await store.clear()
+    assert await store.registry("voices") == {"alice": b"two", "bob": b"three"}
+    assert (await store.registered("clips", "alice"), await store.registered("clips", "bob")) == (b"four", None)
+    assert [await store.unregister("voices", "alice") for _ in range(2)] == [True, False]
+    assert await store.registry("voices") == {"bob": b"three"}

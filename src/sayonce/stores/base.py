@@ -91,6 +91,22 @@ class Store(ABC):
     async def totals(self) -> dict[str, float]:
         """Return the store's lasting counters."""
 
+    @abstractmethod
+    async def register(self, book: str, name: str, value: bytes) -> None:
+        """Write a value into a book: kept for good, never evicted, and counted in no figure."""
+
+    @abstractmethod
+    async def registered(self, book: str, name: str) -> bytes | None:
+        """Return a value of a book."""
+
+    @abstractmethod
+    async def registry(self, book: str) -> dict[str, bytes]:
+        """Return a whole book."""
+
+    @abstractmethod
+    async def unregister(self, book: str, name: str) -> bool:
+        """Strike a name out of a book and return whether it was there."""
+
     async def open(self) -> None:  # noqa: B027 (not every store has something to open)
         """Create or check what can be checked at once; a server that is down is found out by the first call."""
 

@@ -22,6 +22,7 @@ class MemoryStore(Store):
         self._clock = clock
         self._epochs: Counter[str] = Counter()
         self._totals: defaultdict[str, float] = defaultdict(float)
+        self._books: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
 
     def peek(self, key: bytes) -> Entry | None:
         """Return the key's entry at once; this is the hot path of a hit."""
@@ -68,3 +69,15 @@ class MemoryStore(Store):
 
     async def totals(self) -> dict[str, float]:
         return dict(self._totals)
+
+    async def register(self, book: str, name: str, value: bytes) -> None:
+        self._books[book][name] = value
+
+    async def registered(self, book: str, name: str) -> bytes | None:
+        return self._books[book].get(name)
+
+    async def registry(self, book: str) -> dict[str, bytes]:
+        return dict(self._books[book])
+
+    async def unregister(self, book: str, name: str) -> bool:
+        return self._books[book].pop(name, None) is not None

@@ -7,6 +7,7 @@ Entries are ``sayonce:{<hexadecimal digest>}`` with a time to live; counters and
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -28,6 +29,8 @@ from sayonce.stores.url import RedisURL
 PREFIX: Final = "sayonce:"
 TOTALS: Final = f"{PREFIX}{{totals}}"
 EPOCHS: Final = f"{PREFIX}{{epochs}}"
+_LASTING: Final = re.compile(rb"sayonce:\{(totals|epochs|book:[^}]*)\}$")
+"""What ``clear`` spares."""
 MAX_CONNECTIONS: Final = 32
 _ANSWER_SECONDS: Final = 1.0
 """The least time after which a silent server is given up; the cache's own budget is usually shorter."""
@@ -80,7 +83,7 @@ class RedisStore(SealedStore):
         with self._translated():
             while cursor != 0:
                 cursor, found = await self._redis.scan(cursor or 0, match=f"{PREFIX}{{*", count=_SCANNED_AT_ONCE)
-                entries = [name for name in found if name not in (TOTALS.encode(), EPOCHS.encode())]
+                entries = [name for name in found if not _LASTING.match(name)]
                 if entries:
                     removed += await self._redis.unlink(*entries)
         return removed
@@ -109,6 +112,23 @@ class RedisStore(SealedStore):
     async def totals(self) -> dict[str, float]:
         with self._translated():
             return {name.decode(): float(total) for name, total in (await self._redis.hgetall(TOTALS)).items()}
+
+    async def register(self, book: str, name: str, value: bytes) -> None:
+        with self._translated():
+            await self._redis.hset(book_name(book), name, value)
+
+    async def registered(self, book: str, name: str) -> bytes | None:
+        with self._translated():
+            value: bytes | None = await self._redis.hget(book_name(book), name)
+            return value
+
+    async def registry(self, book: str) -> dict[str, bytes]:
+        with self._translated():
+            return {name.decode(): value for name, value in (await self._redis.hgetall(book_name(book))).items()}
+
+    async def unregister(self, book: str, name: str) -> bool:
+        with self._translated():
+            return bool(await self._redis.hdel(book_name(book), name))
 
     async def _read(self, key: bytes) -> bytes | None:
         with self._translated():
@@ -144,6 +164,11 @@ FAILURES: Final[tuple[type[Exception], ...]] = tuple(
 def name_of(key: bytes) -> str:
     """Return the name of a digest's entry; the braces make the digest its hash tag."""
     return f"{PREFIX}{{{key.hex()}}}"
+
+
+def book_name(book: str) -> str:
+    """Return the name of a book's hash."""
+    return f"{PREFIX}{{book:{book}}}"
 
 
 def kind_of(error: Exception) -> Failure:

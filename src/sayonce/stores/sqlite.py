@@ -111,6 +111,22 @@ class SQLiteStore(SealedStore):
     async def totals(self) -> dict[str, float]:
         return dict(await self._reader.run(lambda db: db.execute("SELECT name, value FROM totals").fetchall()))
 
+    async def register(self, book: str, name: str, value: bytes) -> None:
+        await self._change(lambda db: db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (book, name, value)))
+
+    async def registered(self, book: str, name: str) -> bytes | None:
+        sql = "SELECT value FROM books WHERE book = ? AND name = ?"
+        row = await self._look(lambda db: db.execute(sql, (book, name)).fetchone())
+        return None if row is None else bytes(row[0])
+
+    async def registry(self, book: str) -> dict[str, bytes]:
+        sql = "SELECT name, value FROM books WHERE book = ?"
+        return dict(await self._look(lambda db: db.execute(sql, (book,)).fetchall()))
+
+    async def unregister(self, book: str, name: str) -> bool:
+        sql = "DELETE FROM books WHERE book = ? AND name = ?"
+        return await self._change(lambda db: db.execute(sql, (book, name)).rowcount > 0)
+
     def _open(self) -> tuple[Connection, Connection]:
         if self._make_parents:
             try:
