@@ -189,6 +189,9 @@ def test_a_pipe_is_written_to_and_not_replaced(sayonce):
     pipe = sayonce.directory / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:
-        assert sayonce("say", TEXT, "-o", pipe, "--format", "wav").code == 0
-        assert reader.stdout.read(4) == b"RIFF"
-    assert pipe.is_fifo()
+        try:
+            assert sayonce("say", TEXT, "-o", pipe, "--format", "wav").code == 0
+            assert pipe.is_fifo()
+            assert reader.stdout.read(4) == b"RIFF"
+        finally:
+            reader.kill()
