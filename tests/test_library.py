@@ -1,8 +1,8 @@
 """What ``import sayonce`` offers: lazily, completely, and to plain code as well."""
 
-import _thread
 import asyncio
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -221,7 +221,7 @@ def test_an_interrupted_caller_leaves_and_the_value_is_still_kept(cache):
     gate = threading.Event()
 
     def work():
-        _thread.interrupt_main()
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         assert gate.wait(10)
         return b"v"
 
@@ -231,6 +231,7 @@ def test_an_interrupted_caller_leaves_and_the_value_is_still_kept(cache):
     assert cache.fetch("k", lambda: b"other").body == b"v"
 
 
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_computation_that_exits_leaves_nobody_waiting():
     cache = sayonce.open_sync("memory://")
     with pytest.raises((SystemExit, CancelledError)):

@@ -507,6 +507,24 @@ async def test_a_store_in_trouble_never_fails_a_call(fault):
         assert len(await encode.batch([b"xxxx", b"yyyy"])) == 2
 
 
+class Slow(FaultyStore):
+    """Takes longer than the budget for small values."""
+
+    async def get(self, key):
+        await asyncio.sleep(0.06)
+        return await super().get(key)
+
+
+@pytest.mark.parametrize(("expected_bytes", "runs"), [(20_000_000, 1), (0, 2)])
+async def test_values_that_are_said_to_be_large_get_more_time_than_small_ones(expected_bytes, runs):
+    store, encoder = Slow(), Encoder()
+    for _ in range(2):
+        async with Cache(store, budget_seconds=0.01) as cache:
+            _, encode = remembered(cache, encoder, expected_bytes=expected_bytes)
+            await encode(b"image")
+    assert len(encoder.calls) == runs
+
+
 def test_a_remembered_function_still_looks_like_itself(cache):
     @cache.remember("f", revision="1")
     def documented(x: int) -> int:

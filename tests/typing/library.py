@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
-from typing import Any, assert_type
+from typing import assert_type
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,9 +30,6 @@ async def asynchronous(image: bytes) -> None:
 
         assert_type(await plain(image, size=3), Vector)
         assert_type(await coroutine(image), Vector)
-        later = coroutine(image)
-        assert_type(later, Coroutine[Any, Any, Vector])
-        await later
         assert_type(await batch(["a"]), list[Vector])
         assert_type(await plain.batch([image]), list[Vector])
         assert_type(await plain.cached(image), bool)

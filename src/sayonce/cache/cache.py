@@ -149,7 +149,7 @@ class Cache:
         entry, tier = self.peek(key), self.memory.name
         if entry is None and self._guard is not None:
             tier = self._guard.store.name
-            entry = await self._guard.call(partial(self._guard.store.get, key))
+            entry = await self._guard.call(partial(self._guard.store.get, key), size_bytes=policy.expected_bytes)
             if entry is not None and self._epochs.current(entry.tags):
                 self.memory.keep(entry)
             else:

@@ -17,6 +17,8 @@ class Policy(msgspec.Struct, frozen=True):
     no_cache: bool = False
     only_if_cached: bool = False
     max_age_seconds: int | None = None
+    expected_bytes: int = 0
+    """The size that a stored value may have: a large one gets more time than the store's budget."""
 
     @property
     def reads(self) -> bool:

@@ -12,7 +12,7 @@ from sayonce.cache.portal import SyncCache
 from sayonce.core.key import Digest
 from sayonce.features.keys import Arguments
 from sayonce.features.spec import Spec
-from sayonce.features.task import Reading, Task
+from sayonce.features.task import Task
 from sayonce.features.tensors import Codec, hints_of
 
 P = ParamSpec("P")
@@ -46,6 +46,8 @@ class Options(TypedDict, total=False):
     """Arrays come back as the caller's own instead of read-only."""
     device: Any
     """Where torch tensors come back; the CPU when left out."""
+    expected_bytes: int
+    """The size of a usual value: values of megabytes get more time than the store's budget. Learned from the first."""
     storage: Literal["float16"]
     """Halves the space of float32 arrays, and is *not exact*."""
 
@@ -67,6 +69,7 @@ def make_task(function: Callable[..., Any], name: str, revision: str, options: O
         ttl=options.get("ttl", DEFAULT_TTL),
         tags=options.get("tags", ()),
         batch=options.get("batch", False),
+        expected_bytes=options.get("expected_bytes", 0),
     )
 
 
@@ -130,7 +133,7 @@ class Remembered(Generic[P, T]):
     async def cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether the value of a call is stored."""
         key = await self._task.find_key(self._cache, self._bound + args, kwargs)
-        return await self._cache.lookup(key, Reading(codec=self._task.codec)) is not None
+        return await self._cache.lookup(key, self._task.reading()) is not None
 
     async def forget(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the value of a call everywhere and return whether it was stored.

@@ -67,6 +67,7 @@ class Task:
         ttl: timedelta,
         tags: Iterable[str],
         batch: bool,
+        expected_bytes: int,
     ) -> None:
         self.function = function
         self.identity = ["remember", name, revision]
@@ -74,6 +75,7 @@ class Task:
         self.codec = codec
         self.options: dict[str, Any] = {"ttl": ttl, "tags": tuple(tags)}
         self.batch = batch
+        self._expected_bytes = expected_bytes
 
     def key(self, cache: Cache | SyncCache[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Digest:
         """Return the digest of a call.
@@ -94,18 +96,28 @@ class Task:
             return await asyncio.to_thread(self.key, cache, args, kwargs)
         return self.key(cache, args, kwargs)
 
+    def reading(self) -> Reading:
+        """Return what lets a stored value of this task answer one call."""
+        return Reading(expected_bytes=self._expected_bytes, codec=self.codec)
+
     async def answer(self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a call from what is stored, a computation under way, or a new one."""
-        reading = Reading(codec=self.codec)
+        reading = self.reading()
         answer = await cache.answer(key, partial(self._lead, cache, key, args, kwargs), policy=reading, **self.options)
         return reading.result(cache, answer.outcome, await answer.result())
 
     async def _lead(
         self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any], _: Flight
     ) -> Made:
-        made = await self.compute(self.codec.encode, args, kwargs)
+        made = await self.compute(self.encode, args, kwargs)
         if self.arguments.read_files and await self.find_key(cache, args, kwargs) != key:
             return msgspec.structs.replace(made, keep=Keep.NOWHERE)  # the file changed meanwhile: which was it made of?
+        return made
+
+    def encode(self, value: Any) -> Made:
+        """Return a value as bytes, and expect stored ones to be as large."""
+        made = self.codec.encode(value)
+        self._expected_bytes = max(self._expected_bytes, len(made.body))
         return made
 
     async def compute(self, finish: Callable[[Any], S], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> S:
@@ -135,7 +147,7 @@ class Task:
         values: dict[Digest, Any] = {}
 
         async def look(key: Digest) -> None:
-            reading = Reading(codec=self.codec)
+            reading = self.reading()
             found = await cache.lookup(key, reading)
             if found is not None:
                 values[key] = reading.result(cache, found.outcome, await found.result())
@@ -153,7 +165,7 @@ class Task:
     ) -> dict[Digest, Any]:
         """Compute what nobody else computes in one call of the function; a task of its own, as others may join."""
         together = _Together(self, {key: call[0] for key, call in missing.items()}, args, kwargs)
-        readings = {key: Reading(codec=self.codec) for key in missing}
+        readings = {key: self.reading() for key in missing}
         flights = {
             key: cache.join_or_lead(key, partial(together.lead, key), policy=readings[key], **self.options)
             for key in missing
@@ -224,7 +236,7 @@ class _Together:
         return dict(zip(wanted, made, strict=True))
 
     def _encoded(self, values: Iterable[Any]) -> list[Made]:
-        return [self._task.codec.encode(value) for value in values]
+        return [self._task.encode(value) for value in values]
 
     async def _decided(self, key: Digest, flight: Flight) -> None:
         ways = [asyncio.create_task(self._asked[key].wait()), asyncio.create_task(_landed(flight))]
