@@ -182,18 +182,18 @@ async def test_entries_counters_and_epochs_survive_closing(
 async def test_uses_are_remembered_across_closing(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
-    store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock, max_bytes=35_000)
-    await store.open()
+    first, second = (SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock, max_bytes=35_000) for _ in range(2))
+    await first.open()
     for number in (1, 2, 3):
         clock.move(1)
-        await store.put(make_entry(number, body=bytes(10_000)))
+        await first.put(make_entry(number, body=bytes(10_000)))
     clock.move(1)
-    await store.get(make_entry(1).key)
-    await store.close()
-    await store.open()
-    await store.put(make_entry(4, body=bytes(10_000)))
-    there = [number for number in (1, 2, 3, 4) if await store.get(make_entry(number).key) is not None]
-    await store.close()
+    await first.get(make_entry(1).key)
+    await first.close()
+    await second.open()
+    await second.put(make_entry(4, body=bytes(10_000)))
+    there = [number for number in (1, 2, 3, 4) if await second.get(make_entry(number).key) is not None]
+    await second.close()
     assert there == [1, 3, 4]
 
 
