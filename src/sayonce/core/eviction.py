@@ -191,33 +191,36 @@ class GDSF(Generic[V]):
 
     def _make_room(self, node: _Node[V]) -> bool:
         """Evict what is worth no more than a value until it fits, or nothing when that is not enough."""
+        priority = node.priority()
         excess = self.used_bytes + node.size - self.max_bytes
-        victims: list[_Node[V]] = []
+        lowest: list[tuple[float, int, _Node[V]]] = []
         while excess > 0:
-            victims.append(self._pop_lowest())
-            excess -= victims[-1].size
-            if victims[-1].priority() > node.priority():
+            lowest.append(self._pop_lowest())
+            excess -= lowest[-1][2].size
+            if lowest[-1][0] > priority:
                 # Refusing ages like evicting would, or values of the past could stay for ever.
-                self._age = min(node.priority(), victims[0].priority())
-                for victim in victims:
-                    self._push(victim)
+                self._age = min(priority, lowest[0][0])
+                for ranked in lowest:
+                    heappush(self._heap, ranked)
                 return False
-        for victim in victims:
-            self._age = victim.priority()
+        for _, _, victim in lowest:
             self.discard(victim.key)
-        self.evicted += len(victims)
+        if lowest:
+            self._age = lowest[-1][0]
+            self.evicted += len(lowest)
         return True
 
     def _push(self, node: _Node[V]) -> None:
         heappush(self._heap, (node.priority(), next(self._order), node))
 
-    def _pop_lowest(self) -> _Node[V]:
+    def _pop_lowest(self) -> tuple[float, int, _Node[V]]:
         while True:
-            priority, _, node = heappop(self._heap)
+            ranked = heappop(self._heap)
+            priority, _, node = ranked
             if not self._is_live(node):
                 continue
             if node.priority() == priority:
-                return node
+                return ranked
             self._push(node)
 
     def _is_live(self, node: _Node[V]) -> bool:
