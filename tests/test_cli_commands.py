@@ -2,9 +2,11 @@
 
 import json
 import re
+import sqlite3
 import stat
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 
@@ -112,6 +114,15 @@ def test_doctor_warns_of_a_redis_without_a_bound(quick, valkey):
     assert result.code == 0
     assert re.search(r"^warn +store: Redis has no memory bound\n +→ set its maxmemory", result.out, re.MULTILINE)
     assert re.search(r"^ok +clock:", result.out, re.MULTILINE)
+
+
+def test_doctor_finds_a_store_that_cannot_be_written(quick):
+    assert quick("stats").code == 0
+    with closing(sqlite3.connect(quick.directory / "cache/sayonce/clips.db")) as db:
+        db.execute("DROP TABLE bodies")
+    result = quick("doctor", "--engine", "espeak")
+    assert result.code == 1
+    assert re.search(r"^fail +store: .*clips\.db: no such table: \S*bodies", result.out, re.MULTILINE)
 
 
 def test_doctor_fails_for_what_does_not_work(quick):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import platform
 import shutil
 import stat
@@ -17,6 +18,8 @@ import msgspec
 from sayonce._version import __version__
 from sayonce.cli.output import place, seconds, size
 from sayonce.config import ENVIRONMENT_PREFIX, Settings
+from sayonce.core.envelope import Entry
+from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import SayonceError
 from sayonce.gateway.access import load_access
 from sayonce.speech.engines import Engine
@@ -26,6 +29,7 @@ from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
 
 _LOADING_SECONDS: Final = 60.0
 _CLOCKS_APART_SECONDS: Final = 2.0
+_PROBE_SECONDS: Final = 5.0
 _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
@@ -111,7 +115,7 @@ async def store(settings: Settings) -> AsyncIterator[Finding]:
             return
         latency_seconds = await _latency(opened)
     except (SayonceError, StoreError) as error:
-        yield fail("store", f"{error}", "start it, or correct store.url; until then nothing is remembered")
+        yield fail("store", f"{error}", "mend it, or name another in store.url; until then nothing is remembered")
         return
     yield _prompt(place(where), latency_seconds, settings.store.budget_ms / 1000)
     found = _sqlite(where, settings) if isinstance(where, SQLiteURL) else await asyncio.to_thread(_redis, where)
@@ -120,15 +124,26 @@ async def store(settings: Settings) -> AsyncIterator[Finding]:
 
 
 async def _latency(opened: Store) -> float:
-    """Return how long a warm read takes."""
+    """Write an entry, and return how long it takes to read it.
+
+    Raises:
+        StoreError: it cannot be written, or not be read again.
+
+    """
+    now = time.time()
+    probe = Entry(key=os.urandom(DIGEST_BYTES), body=b"", media_type="", created=now, expires=now + _PROBE_SECONDS)
     try:
         await opened.open()
-        await opened.get(bytes(32))
+        kept = await opened.put(probe)
         started = time.perf_counter()
-        await opened.get(bytes(32))
-        return time.perf_counter() - started
+        found = await opened.get(probe.key)
+        elapsed_seconds = time.perf_counter() - started
+        await opened.delete(probe.key)
     finally:
         await opened.close()
+    if not kept or found is None:
+        raise StoreError("does not keep what is written to it")
+    return elapsed_seconds
 
 
 def _prompt(where: str, latency_seconds: float, budget_seconds: float) -> Finding:

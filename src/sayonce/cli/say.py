@@ -145,7 +145,7 @@ def _told(report: Report) -> str:
     if report.outcome is Outcome.HIT:
         return f"hit from {report.tier} in {seconds(report.seconds)} (saves {seconds(report.compute_seconds)})"
     speech = f"{report.duration_seconds:.2f} s of speech ({report.engine}, {report.voice})"
-    kept = f"stored in {report.stored}" if report.stored else "not stored"
+    kept = f"stored in {report.stored}" if report.stored else "not stored: see 'sayonce doctor'"
     return f"synthesized in {seconds(report.compute_seconds)}, {speech}, {kept}"
 
 
