@@ -527,10 +527,15 @@ def test_a_url_of_redis_means(url: str, expected: RedisURL, sealer: Sealer) -> N
     [("sqlite:///a/b.db", "a/b.db"), ("sqlite:////var/b.db", "/var/b.db"), ("sqlite:///a b%20.db", "a b%20.db")],
 )
 def test_a_url_of_a_file_means(url: str, expected: str, sealer: Sealer) -> None:
-    store = open_store(url, sealer=sealer, max_bytes=5)
-    assert repr(store) == f"SQLiteStore({expected!r})"
+    assert repr(open_store(url, sealer=sealer)) == f"SQLiteStore({expected!r})"
+
+
+async def test_a_files_bound_is_the_one_that_was_asked_for(tmp_path: Path, sealer: Sealer) -> None:
+    store = open_store(f"sqlite:///{tmp_path}/clips.db", sealer=sealer, max_bytes=5_000_000)
     assert store is not None
-    assert store.max_bytes == 5  # type: ignore[attr-defined]
+    await store.open()
+    assert (await store.stats()).max_bytes == 5_000_000
+    await store.close()
 
 
 def test_memory_alone_is_no_store(sealer: Sealer) -> None:

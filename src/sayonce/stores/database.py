@@ -6,6 +6,7 @@ import asyncio
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from importlib.resources import files
@@ -99,13 +100,25 @@ def prepare(path: Path) -> None:
             f"{path}: {error.strerror}; name a file in a directory that exists and is writable"
         ) from error
     try:
-        _prepare(path)
+        _prepare_patiently(path)
     except sqlite3.OperationalError as error:
         if _kind(error) is Failure.BUSY:
             raise StoreError(f"{path}: {error}", kind=Failure.BUSY) from error
         raise ConfigError(f"{path}: {error}; name a file that can be written") from error
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"{path}: {error}; move it away or name another file") from error
+
+
+def _prepare_patiently(path: Path) -> None:
+    """Begin again while others make the same file: SQLite itself does not wait for the lock that turns WAL mode on."""
+    deadline = time.monotonic() + BUSY_SECONDS
+    while True:
+        try:
+            return _prepare(path)
+        except sqlite3.OperationalError as error:
+            if _kind(error) is not Failure.BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.01)
 
 
 def _prepare(path: Path) -> None:
