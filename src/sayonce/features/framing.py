@@ -6,7 +6,7 @@ array's type, shape and place, the arrays. It is read here without a copy, which
 compact: the length of a MessagePack header, the header (``Compact``), the array. A speaker embedding of 256 float32
 comes to 0.99 kB in all with its envelope, where safetensors would make it 1.2: a value of Redis of more than 1,020
 bytes occupies a block of 1,280. Floats are made smaller without loss: of each element the last byte, which holds most
-of the exponent, is Huffman-coded apart from the others, as exponents are alike and the rest is noise.
+of the exponent, is Huffman-coded, as exponents are alike; then come all first bytes, all second ones, and so on, which are noise.
 """
 
 from __future__ import annotations
@@ -18,7 +18,6 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 
 from sayonce.features.arrays import Flat
 
@@ -26,6 +25,7 @@ COMPACT_MAX_BYTES: Final = 16_384
 """Above it the JSON header is no matter, and squeezing costs more time than it saves."""
 _LENGTH: Final = struct.Struct("<Q")
 _METADATA: Final = "__metadata__"
+_FLOATS: Final = frozenset(("F16", "F32", "F64", "BF16"))
 
 
 def pack(arrays: Mapping[str, Flat], note: str) -> bytes:
@@ -83,11 +83,12 @@ _decode_compact = msgspec.msgpack.Decoder(Compact).decode
 def pack_one(flat: Flat, kind: str) -> bytes:
     """Lay out a single array, squeezed if that makes it smaller."""
     data = bytes(memoryview(flat.data))
-    exponents = _code_exponents(data, flat.item_bytes) if flat.dtype in ("F16", "F32", "F64", "BF16") else b""
-    squeezed = 0 < len(exponents) < len(data) // flat.item_bytes
+    size = flat.item_bytes
+    exponents = _code(data[size - 1 :: size]) if flat.dtype in _FLOATS else b""
+    squeezed = 0 < len(exponents) < len(data) // size
     header = msgspec.msgpack.encode(Compact(kind, flat.dtype, flat.shape, len(exponents) if squeezed else 0))
-    body = exponents + _plane(data, flat.item_bytes)[:, :-1].tobytes() if squeezed else data
-    return b"".join((bytes((len(header),)), header, body))
+    planes = [exponents, *(data[place::size] for place in range(size - 1))] if squeezed else [data]
+    return b"".join((bytes((len(header),)), header, *planes))
 
 
 def unpack_one(body: bytes) -> tuple[Flat, str]:
@@ -103,23 +104,19 @@ def unpack_one(body: bytes) -> tuple[Flat, str]:
     return flat._replace(data=_restored(flat, header.exponent_bytes)) if header.exponent_bytes else flat, header.kind
 
 
-def _plane(data: Any, item_bytes: int) -> np.ndarray[Any, Any]:
-    return np.frombuffer(data, np.uint8).reshape(-1, item_bytes)
-
-
-def _code_exponents(data: bytes, item_bytes: int) -> bytes:
+def _code(exponents: bytes) -> bytes:
     coder = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS, zlib.DEF_MEM_LEVEL, zlib.Z_HUFFMAN_ONLY)
-    return coder.compress(data[item_bytes - 1 :: item_bytes]) + coder.flush()
+    return coder.compress(exponents) + coder.flush()
 
 
-def _restored(flat: Flat, exponent_bytes: int) -> np.ndarray[Any, Any]:
-    count = math.prod(flat.shape)
-    if len(flat.data) - exponent_bytes != count * (flat.item_bytes - 1):
+def _restored(flat: Flat, exponent_bytes: int) -> bytearray:
+    """Put the planes of bytes together again; a plane of the wrong length is a ValueError."""
+    count, size = math.prod(flat.shape), flat.item_bytes
+    if len(flat.data) - exponent_bytes != count * (size - 1):
         raise ValueError("the bytes do not fit the shape")
-    coded = zlib.decompressobj(-zlib.MAX_WBITS)
-    exponents = coded.decompress(flat.data[:exponent_bytes], count + 1)
-    whole = np.empty((count, flat.item_bytes), np.uint8)
-    whole[:, :-1] = _plane(flat.data[exponent_bytes:], flat.item_bytes - 1)
-    whole[:, -1] = np.frombuffer(exponents, np.uint8)
-    whole.flags.writeable = False
-    return whole.reshape(-1)
+    whole = bytearray(count * size)
+    whole[size - 1 :: size] = zlib.decompressobj(-zlib.MAX_WBITS).decompress(flat.data[:exponent_bytes], count + 1)
+    for place in range(size - 1):
+        start = exponent_bytes + place * count
+        whole[place::size] = flat.data[start : start + count]
+    return whole

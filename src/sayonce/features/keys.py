@@ -53,6 +53,9 @@ class Arguments:
         self._readers = dict.fromkeys(content, _content) | dict.fromkeys(audio, _voice)
         self._ignored = frozenset(ignore)
         known = self._signature.parameters
+        simple = all(each.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD for each in known.values())
+        self._defaults = {name: each.default for name, each in known.items()} if simple else {}
+        self._required = sum(each.default is inspect.Parameter.empty for each in known.values()) if simple else 1
         for name in (*self._readers, *self._ignored):
             if name not in known:
                 raise Unkeyable(f"{self._name} has no parameter {name!r}", param=name)
@@ -76,11 +79,16 @@ class Arguments:
             TypeError: the call does not fit the signature.
 
         """
+        bound = self._bound(args, kwargs)
+        return {name: self._argument(name, value) for name, value in bound.items() if name not in self._ignored}
+
+    def _bound(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments by name; ``Signature.bind`` is slow, and most calls need nothing of it."""
+        if not kwargs and self._required <= len(args) <= len(self._defaults):
+            return self._defaults | dict(zip(self._defaults, args, strict=False))
         bound = self._signature.bind(*args, **kwargs)
         bound.apply_defaults()
-        return {
-            name: self._argument(name, value) for name, value in bound.arguments.items() if name not in self._ignored
-        }
+        return bound.arguments
 
     def check(self, document: Mapping[str, Any]) -> Unkeyable:
         """Return the error that names the argument whose canonical form cannot be digested."""
