@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 import msgspec
 
@@ -29,6 +29,8 @@ from sayonce.stores.base import Store
 from sayonce.stores.memory import MemoryStore
 
 log = logging.getLogger("sayonce.cache")
+
+T = TypeVar("T")
 
 DEFAULT_TTL: Final = timedelta(hours=24)
 _JITTER: Final = 0.1
@@ -105,6 +107,7 @@ class Cache:
         self._shared = SharedFlights(self._guard, coordinator) if self._guard and coordinator else None
         self._clock = clock
         self._epochs = Epochs()
+        self._watched: dict[str, Callable[[], Awaitable[None]]] = {}
         self._flights: dict[bytes, Flight] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._housekeeper: asyncio.Task[None] | None = None
@@ -360,6 +363,14 @@ class Cache:
         self._epochs.learn({tag: epoch})
         return epoch
 
+    def watch(self, tag: str, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call back when another instance has raised a tag's epoch, within a second."""
+        self._watched[tag] = callback
+
+    async def attempt(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+        """Return what an operation on the store returns, or None if the store fails within the budget."""
+        return await operation() if self._guard is None else await self._guard.call(operation)
+
     async def clear(self) -> int:
         """Remove every entry, also those being made; returns how many the store held."""
         self._discard_flights(list(self._flights))
@@ -412,7 +423,10 @@ class Cache:
 
     async def _learn_epochs(self) -> None:
         assert self._guard is not None
-        self._epochs.learn(await self._guard.call(self._guard.store.epochs) or {})
+        learned = await self._guard.call(self._guard.store.epochs)
+        for tag in self._epochs.learn(learned or {}):
+            if tag in self._watched:
+                await self._guard.done(self._watched[tag])
 
     async def _flush_counters(self) -> None:
         """Add what was counted since the last time to the store's lasting totals."""

@@ -28,8 +28,9 @@ class Epochs:
         known = self._epochs
         return all(epoch >= known.get(tag, 0) for tag, epoch in stamp)
 
-    def learn(self, epochs: Mapping[str, int]) -> None:
-        """Take over epochs read from a store; an epoch never goes back."""
-        for tag, epoch in epochs.items():
-            if epoch > self._epochs.get(tag, 0):
-                self._epochs[tag] = epoch
+    def learn(self, epochs: Mapping[str, int]) -> list[str]:
+        """Take over epochs read from a store, and return the tags whose epoch rose; an epoch never goes back."""
+        risen = [tag for tag, epoch in epochs.items() if epoch > self._epochs.get(tag, 0)]
+        for tag in risen:
+            self._epochs[tag] = epochs[tag]
+        return risen

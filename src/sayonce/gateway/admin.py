@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -13,12 +12,12 @@ from sayonce.cache import stats
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import InvalidRequest
 from sayonce.gateway.access import Access
-from sayonce.gateway.http import as_object, check_json, read_body
+from sayonce.gateway.http import as_object, check_json, json_response, read_body
 from sayonce.speech import explain
 from sayonce.speech.engines.base import Engine
 from sayonce.speech.explain import Difference
 from sayonce.speech.identity import TAGS
-from sayonce.speech.request import parse_json, parse_request
+from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Plan, Synthesizer
 
 
@@ -34,7 +33,6 @@ class Admin:
     def routes(self) -> list[Route]:
         return [
             Route("/v1/models", self.models),
-            Route("/v1/audio/voices", self.voices),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
             Route("/v1/cache/stats", self.stats),
@@ -46,26 +44,10 @@ class Admin:
         self._access.authorise(request.scope["headers"])
         models = self._synthesizer.catalogue.models
         data = [{"id": m, "object": "model", "created": 0, "owned_by": engine.kind} for m, engine in models.items()]
-        return _json({"object": "list", "data": data})
-
-    async def voices(self, request: Request) -> Response:
-        self._access.authorise(request.scope["headers"])
-        engines = self._synthesizer.catalogue.engines
-        data = [
-            {
-                "id": voice.id,
-                "object": "voice",
-                "model": engine.name,
-                "language": voice.language,
-                "name": voice.description,
-            }
-            for engine in engines
-            for voice in engine.voices()
-        ]
-        return _json({"object": "list", "data": data})
+        return json_response({"object": "list", "data": data})
 
     async def live(self, _: Request) -> Response:
-        return _json({"status": "live"})
+        return json_response({"status": "live"})
 
     async def ready(self, _: Request) -> Response:
         """Ready is being able to answer: an engine that can speak. Store trouble alone changes nothing."""
@@ -73,11 +55,11 @@ class Admin:
         states = set(engines.values())
         status = next(state for state in ("ready", "loading", "failed") if state in states)
         body = {"status": status, "engines": engines, "store": self._cache.store_state}
-        return _json(body, 200 if status == "ready" else 503)
+        return json_response(body, 200 if status == "ready" else 503)
 
     async def stats(self, request: Request) -> Response:
         self._access.authorise_admin(request.scope["headers"])
-        return _json(await stats.collect(self._cache))
+        return json_response(await stats.collect(self._cache))
 
     async def explain(self, request: Request) -> Response:
         """Explain a request, or ``{"request": …, "other": …}``; without another, against the nearest recent take."""
@@ -93,7 +75,7 @@ class Admin:
             answer["differences"] = explain.differences(answer["document"], found["document"])
         else:
             answer["nearest"] = self._nearest(plan.take_key, answer["document"])
-        return _json(answer)
+        return json_response(answer)
 
     async def purge(self, request: Request) -> Response:
         """Remove one key, one tag, or everything: ``{"key": …}``, ``{"tag": "voice=alice"}`` or ``{"all": true}``."""
@@ -103,15 +85,15 @@ class Admin:
             raise InvalidRequest('the body must have exactly one of "key", "tag" and "all"')
         [(what, value)] = fields.items()
         if what == "key":
-            return _json({"removed": await self._synthesizer.forget(parse_digest(value))})
+            return json_response({"removed": await self._synthesizer.forget(parse_digest(value))})
         if what == "tag":
-            return _json({"epoch": await self._cache.purge(check_tag(value))})
+            return json_response({"epoch": await self._cache.purge(check_tag(value))})
         if what == "all" and value is True:
-            return _json({"removed": await self._cache.clear()})
+            return json_response({"removed": await self._cache.clear()})
         raise InvalidRequest('the body must be {"key": …}, {"tag": "voice=alice"} or {"all": true}', param=what)
 
     def _plan(self, fields: dict[str, Any], tenant: str) -> Plan:
-        return self._synthesizer.plan(parse_request(fields, self._synthesizer.catalogue), tenant)
+        return self._synthesizer.plan(self._synthesizer.parse(fields, tenant), tenant)
 
     def _nearest(self, key: bytes, document: dict[str, Any]) -> list[Difference] | None:
         recent = self._synthesizer.recent
@@ -159,7 +141,3 @@ def _state(engine: Engine) -> str:
     if not engine.ready.is_set():
         return "loading"
     return "ready" if engine.failed is None else "failed"
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status, media_type="application/json")

@@ -18,6 +18,7 @@ from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
 from sayonce.gateway.http import Receive, Scope, Send, error_body, send_error
 from sayonce.gateway.speech import SpeechEndpoint
+from sayonce.gateway.voices import Voices
 from sayonce.speech.service import Service
 from sayonce.stores.base import StoreError
 
@@ -37,7 +38,11 @@ class Gateway:
             request_timeout_seconds=server.request_timeout.total_seconds(),
         )
         self._others = Starlette(
-            routes=[*Admin(service.synthesizer, access, server.max_body_bytes).routes(), *_documents()],
+            routes=[
+                *Admin(service.synthesizer, access, server.max_body_bytes).routes(),
+                *Voices(service.synthesizer, access).routes(),
+                *_documents(),
+            ],
             exception_handlers={
                 SayonceError: _on_error, StoreError: _on_store_error, HTTPException: _on_http_error,
             },

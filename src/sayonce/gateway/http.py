@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
 import msgspec
+from starlette.responses import Response
 
 from sayonce.errors import EngineBusy, InvalidRequest, SayonceError, TooLarge, UnsupportedMedia
 
@@ -89,6 +90,10 @@ async def send_json(send: Send, value: Any, status: int = 200, headers: Headers 
     await send_whole(send, status, [(b"content-type", b"application/json"), *(headers or [])], body)
 
 
+def json_response(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
 async def send_error(send: Send, error: SayonceError) -> None:
     """Answer with an error in OpenAI's form."""
     headers: Headers = []
@@ -118,4 +123,4 @@ def as_object(value: Any) -> dict[str, Any]:
 
 
 def _too_large(max_bytes: int) -> TooLarge:
-    return TooLarge(f"the request is larger than {max_bytes} bytes, the limit set by server.max_body_bytes")
+    return TooLarge(f"the request is larger than {max_bytes} bytes, which is the limit")

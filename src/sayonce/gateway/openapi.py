@@ -78,7 +78,8 @@ def _paths() -> JSONObject:
     return {
         "/v1/audio/speech": {"post": _speech()},
         "/v1/models": {"get": _get("List the models", "models", _ref("Models"), 401)},
-        "/v1/audio/voices": {"get": _get("List the voices", "voices", _ref("Voices"), 401)},
+        "/v1/audio/voices": {"get": _get("List the voices", "voices", _ref("Voices"), 401), "post": _upload()},
+        "/v1/audio/voices/{name}": {"delete": _delete_voice()},
         "/health/live": {"get": _public("Is the process alive?", "live", _ref("Live"))},
         "/health/ready": {"get": _ready()},
         "/v1/cache/stats": {"get": _get("Show what the cache holds and saves", "stats", _ref("Stats"), 401, 403, 503)},
@@ -102,6 +103,34 @@ def _speech() -> JSONObject:
             **_errors(400, 401, 404, 413, 415, 500, 502, 503, 504),
         },
     }
+
+
+def _upload() -> JSONObject:
+    form = {
+        "type": "object",
+        "required": ["name", "audio_sample"],
+        "properties": {
+            "name": _STRING,
+            "audio_sample": {"type": "string", "format": "binary"},
+            "ref_text": {"type": "string", "description": "What is said in the clip."},
+        },
+    }
+    return {
+        "summary": "Upload a voice",
+        "operationId": "upload_voice",
+        "description": "A name is an alias of the clip's samples: with another clip it is another voice at once.",
+        "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
+        "responses": {
+            "201": {"description": "The voice; its id is its content's.", "content": _content(_ref("UploadedVoice"))},
+            **_errors(400, 401, 413, 415, 503),
+        },
+    }
+
+
+def _delete_voice() -> JSONObject:
+    name = {"name": "name", "in": "path", "required": True, "schema": _STRING}
+    operation = _get("Delete an uploaded voice", "delete_voice", _ref("DeletedVoice"), 401, 404, 503)
+    return operation | {"parameters": [name]}
 
 
 def _speech_headers() -> JSONObject:
@@ -224,6 +253,9 @@ def _schemas() -> JSONObject:
         "Models": _object("object data", **listed, data=_list(_object("id object", id=_STRING, object=_STRING, owned_by=_STRING))),
         "Voices": _object("object data", **listed, data=_list(_ref("Voice"))),
         "Voice": _object("id object model", id=_STRING, object=_STRING, model=_STRING, language=_maybe("string"), name=_STRING),
+        "UploadedVoice": _object("id object name", id=_HEX, object=_STRING, name=_STRING, ref_text=_STRING,
+                                 seconds=_NUMBER, created=_INTEGER),
+        "DeletedVoice": _object("name object deleted", name=_STRING, object=_STRING, deleted={"const": True}),
         "Live": _object("status", status={"const": "live"}),
         "Ready": _object(
             "status engines store",

@@ -12,7 +12,7 @@ import msgspec
 from sayonce.cache import Answer, Cache, saved_seconds
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
 from sayonce.core.outcome import Outcome
-from sayonce.errors import EngineTimeout, SayonceError
+from sayonce.errors import EngineTimeout, NotFound, SayonceError
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import (
     Disconnected,
@@ -29,7 +29,7 @@ from sayonce.gateway.http import (
     send_error,
     send_whole,
 )
-from sayonce.speech.request import parse_json, parse_request
+from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Plan, Synthesizer
 
 _SSE_SLICE_BYTES: Final = 24_576
@@ -55,11 +55,13 @@ class SpeechEndpoint:
             control = header(scope, b"cache-control")
             policy = DEFAULT if control is None else parse_cache_control(control.decode("latin-1"))
             body = await read_body(scope, receive, self._max_body_bytes)
-            plan = self.plan(body, caller.tenant)
+            plan = await self._plan(body, caller.tenant)
             entry = self._synthesizer.peek(plan) if policy is DEFAULT else None
             if entry is not None:
                 answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
             else:
+                if plan.request.names_unknown_voice:
+                    plan = await self._plan_afresh(body, caller.tenant)
                 answer = await self._answer(plan, policy)
         except SayonceError as error:
             self._cache.counters["refused requests" if error.status < 500 else "failed"] += 1  # noqa: PLR2004
@@ -75,7 +77,20 @@ class SpeechEndpoint:
     def plan(self, body: bytes, tenant: str) -> Plan:
         """Return the request in a body with its keys."""
         synthesizer = self._synthesizer
-        return synthesizer.plan(parse_request(parse_json(body), synthesizer.catalogue), tenant)
+        return synthesizer.plan(synthesizer.parse(parse_json(body), tenant), tenant)
+
+    async def _plan(self, body: bytes, tenant: str) -> Plan:
+        try:
+            return self.plan(body, tenant)
+        except NotFound as error:
+            if error.param != "voice" or not self._synthesizer.catalogue.clones:
+                raise
+        return await self._plan_afresh(body, tenant)
+
+    async def _plan_afresh(self, body: bytes, tenant: str) -> Plan:
+        """Look whether the voice was uploaded at another instance a moment ago, before an engine guesses."""
+        await self._cache.attempt(self._synthesizer.voices.refresh)
+        return self.plan(body, tenant)
 
     async def _answer(self, plan: Plan, policy: Policy) -> Answer:
         try:

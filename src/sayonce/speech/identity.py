@@ -25,7 +25,7 @@ def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Ma
     not, since every format is derived from one take.
     """
     engine, utterance = request.engine, request.utterance
-    unheard = engine.unheard
+    reference, unheard = utterance.reference, engine.unheard
     parameters = utterance.parameters
     if unheard:
         parameters = {name: value for name, value in parameters.items() if name not in unheard}
@@ -34,7 +34,8 @@ def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Ma
         "tenant": tenant,
         "engine": engine_identity,
         "model": utterance.model,
-        "voice": utterance.voice,
+        # A clip is its samples and its transcript, whatever it is called.
+        "voice": utterance.voice if reference is None else {"clip": reference.id, "text": reference.text},
         "text": engine.canonical_text(utterance.text, utterance.voice, utterance.parameters),
         "parameters": parameters,
         "take": take,

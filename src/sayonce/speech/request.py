@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import unicodedata
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from sayonce.errors import ConfigError, InvalidRequest, MissingExtra, NotFound
 from sayonce.speech.audio.formats import Format, format_named
-from sayonce.speech.engines.base import Engine, Utterance
+from sayonce.speech.engines.base import Engine, Reference, Utterance
+
+if TYPE_CHECKING:
+    from sayonce.speech.voices import NamedVoice
 
 DEFAULT_FORMAT: Final = "mp3"
 _STREAM_FORMATS: Final = ("audio", "sse")
 _GATEWAY_FIELDS: Final = frozenset(("model", "input", "voice", "response_format", "stream_format"))
+_CLONING_FIELDS: Final = _GATEWAY_FIELDS | {"ref_audio", "ref_text"}
+
+Names = Callable[[str], "NamedVoice | None"]
+"""Finds an uploaded voice of the one who asks by its name."""
 
 _decode = msgspec.json.Decoder().decode
 
@@ -27,6 +35,11 @@ class SpeechRequest(msgspec.Struct, frozen=True):
     utterance: Utterance
     format: Format
     sse: bool = False
+
+    @property
+    def names_unknown_voice(self) -> bool:
+        """Whether only the far side may know the voice: it is none of the engine's, and no uploaded one known here."""
+        return self.engine.clones and self.utterance.reference is None and not self.engine.offers(self.utterance.voice)
 
 
 class Catalogue:
@@ -57,6 +70,11 @@ class Catalogue:
         return engine
 
     @property
+    def clones(self) -> bool:
+        """Whether any engine speaks in the voice of a clip."""
+        return any(engine.clones for engine in self.engines)
+
+    @property
     def models(self) -> dict[str, Engine]:
         return dict(self._by_model)
 
@@ -77,7 +95,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def parse_request(fields: Mapping[str, Any], catalogue: Catalogue) -> SpeechRequest:
+def parse_request(fields: Mapping[str, Any], catalogue: Catalogue, names: Names | None = None) -> SpeechRequest:
     """Check a request's fields against the engine that it names.
 
     Raises:
@@ -88,8 +106,9 @@ def parse_request(fields: Mapping[str, Any], catalogue: Catalogue) -> SpeechRequ
     engine = catalogue.find(_string(fields, "model"))
     text = normalize_text(_string(fields, "input") or "")
     _check_text(text, engine)
-    voice = _voice(fields.get("voice"), engine)
-    utterance = Utterance(text, voice, engine.resolve_model(fields.get("model")), _parameters(fields, engine))
+    voice, reference = _who(fields, engine, names)
+    model = engine.resolve_model(fields.get("model"))
+    utterance = Utterance(text, voice, model, _parameters(fields, engine), reference)
     stream_format = _string(fields, "stream_format") or "audio"
     if stream_format not in _STREAM_FORMATS:
         raise InvalidRequest(f"'stream_format' must be audio or sse, not {stream_format!r}", param="stream_format")
@@ -124,6 +143,42 @@ def _format(fields: Mapping[str, Any]) -> Format:
     return audio_format
 
 
+def _who(fields: Mapping[str, Any], engine: Engine, names: Names | None) -> tuple[str, Reference | None]:
+    """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a clip that was sent along."""
+    value = fields.get("voice")
+    if not engine.clones:
+        return _voice(value, engine), None
+    audio = _string(fields, "ref_audio")
+    if audio is not None:
+        from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
+
+        clip = decode_clip(audio, "ref_audio")
+        reference = Reference(Voice.from_audio(clip).id, _string(fields, "ref_text") or "", clip)
+        return f"clip:{reference.id[:16]}", reference
+    named = names(value) if names is not None and type(value) is str else None
+    if named is None:
+        return _voice(value, engine), None
+    return named.name, Reference(named.id, _string(fields, "ref_text") or named.ref_text)
+
+
+def decode_clip(value: str, field: str) -> bytes:
+    """Return the bytes of an audio file given as a data URL or in base64.
+
+    Raises:
+        InvalidRequest: it is something else. An address is refused too, as what is behind it may change.
+
+    """
+    encoded = value.partition(",")[2] if value.startswith("data:") else value
+    try:
+        return base64.b64decode(encoded, validate=True)
+    except ValueError:
+        raise InvalidRequest(
+            f"{field!r} must be the audio itself, as a data URL or in base64; addresses and paths are not taken, as what "
+            "is behind them may change",
+            param=field,
+        ) from None
+
+
 def _voice(value: Any, engine: Engine) -> str:
     if type(value) is dict:
         value = value.get("id")
@@ -142,8 +197,9 @@ def _voice(value: Any, engine: Engine) -> str:
 def _parameters(fields: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     """Every declared parameter, filled in; then what the engine takes undeclared, as it is."""
     parameters = {declared.name: declared.accept(fields.get(declared.name)) for declared in engine.parameters}
+    consumed = _CLONING_FIELDS if engine.clones else _GATEWAY_FIELDS
     for name, value in fields.items():
-        if name in _GATEWAY_FIELDS or name in parameters:
+        if name in consumed or name in parameters:
             continue
         if engine.passes_unknown:
             parameters[name] = value

@@ -37,6 +37,7 @@ class Service:
 
     async def __aenter__(self) -> Self:
         await self.cache.open()
+        await self.cache.attempt(self.synthesizer.voices.refresh)
         self.synthesizer.load()
         return self
 

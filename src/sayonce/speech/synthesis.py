@@ -6,6 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
+from collections.abc import Mapping
 from contextlib import aclosing
 from functools import partial
 from typing import Any, Final, Literal
@@ -19,9 +20,10 @@ from sayonce.core.key import Digest
 from sayonce.errors import BadAudio, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, Pcm, content_type, decode, encode, open_encoder, transcode
-from sayonce.speech.engines.base import AudioStart, Engine
+from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
-from sayonce.speech.request import Catalogue, SpeechRequest
+from sayonce.speech.request import Catalogue, SpeechRequest, parse_request
+from sayonce.speech.voices import VoiceBook
 
 log = logging.getLogger("sayonce.speech")
 
@@ -54,12 +56,17 @@ class Synthesizer:
         self.cache = cache
         self.catalogue = catalogue
         self.take: TakeForm = take
+        self.voices = VoiceBook(cache)
         self._timeout_seconds = engine_timeout_seconds
         self.places = {engine.name: Places(engine.concurrency, engine.queue) for engine in catalogue.engines}
         self.recent: deque[tuple[Digest, dict[str, Any]]] = deque(maxlen=_RECENT_TAKES)
         """Keys and documents of the newest takes, in this process's memory alone, for ``explain``."""
         self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
         self._loading: set[asyncio.Task[None]] = set()
+
+    def parse(self, fields: Mapping[str, Any], tenant: str = "") -> SpeechRequest:
+        """Check a request's fields against its engine, the tenant's uploaded voices being known by name."""
+        return parse_request(fields, self.catalogue, partial(self.voices.known, tenant))
 
     def plan(self, request: SpeechRequest, tenant: str = "") -> Plan:
         """Return the request with its keys: pure, and the greater part of what a hit costs."""
@@ -125,7 +132,7 @@ class Synthesizer:
             started = time.perf_counter()
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    head, audio = await _collect(engine, plan, flight)
+                    head, audio = await _collect(engine, await self._with_clip(plan.request.utterance), flight)
             except TimeoutError:
                 raise EngineTimeout(f"{engine.name!r} did not finish within {self._timeout_seconds:g} s") from None
             seconds = time.perf_counter() - started
@@ -135,6 +142,13 @@ class Synthesizer:
             await self._drop_derivatives(plan)
         facts |= {"engine": engine.name, "model": plan.request.utterance.model, "voice": plan.request.utterance.voice}
         return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds)
+
+    async def _with_clip(self, utterance: Utterance) -> Utterance:
+        """Give the engine the clip of an uploaded voice, which the key needs only the digest of."""
+        reference = utterance.reference
+        if reference is None or reference.audio is not None:
+            return utterance
+        return msgspec.structs.replace(utterance, reference=await self.voices.fetch_clip(reference))
 
     async def _clip(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
         """Derive the format asked for from the take, encoding while the engine still speaks."""
@@ -190,12 +204,12 @@ def _loaded(engine: Engine, task: asyncio.Task[None]) -> None:
     engine.ready.set()
 
 
-async def _collect(engine: Engine, plan: Plan, flight: Flight) -> tuple[AudioStart, bytes]:
+async def _collect(engine: Engine, utterance: Utterance, flight: Flight) -> tuple[AudioStart, bytes]:
     """Pass on what the engine gives as it comes, and return it whole."""
     head: AudioStart | None = None
     chunks: list[bytes] = []
     total_bytes = 0
-    async with aclosing(engine.synthesize(plan.request.utterance)) as audio:
+    async with aclosing(engine.synthesize(utterance)) as audio:
         async for item in audio:
             if isinstance(item, AudioStart):
                 head = item

@@ -41,6 +41,17 @@ class Voice(msgspec.Struct, frozen=True):
     description: str = ""
 
 
+class Reference(msgspec.Struct, frozen=True):
+    """A clip whose voice is to speak: ``id`` is the digest of its samples, ``text`` what is said in it.
+
+    ``audio`` is the file's bytes; None until an engine needs them.
+    """
+
+    id: str
+    text: str = ""
+    audio: bytes | None = None
+
+
 class Utterance(msgspec.Struct, frozen=True):
     """One thing to say, with every parameter filled in and at its bucket's representative value."""
 
@@ -48,6 +59,7 @@ class Utterance(msgspec.Struct, frozen=True):
     voice: str
     model: str
     parameters: dict[str, Any]
+    reference: Reference | None = None
 
 
 class AudioStart(msgspec.Struct, frozen=True):
@@ -74,6 +86,8 @@ class Engine(ABC):
     parameters: tuple[Parameter, ...] = ()
     passes_unknown: bool = False
     """Whether fields that it did not declare are handed on (and keyed whole) instead of refused."""
+    clones: bool = False
+    """Whether it speaks in the voice of a reference clip."""
     default_voice: str | None = None
     voice_aliases: Mapping[str, str] = MappingProxyType({})
     """Further names of voices, resolved before the key."""
@@ -122,6 +136,10 @@ class Engine(ABC):
         if self._voice_ids and voice not in self._voice_ids:
             raise self._no_such_voice(voice)
         return voice
+
+    def offers(self, voice: str) -> bool:
+        """Whether a voice is one of its own, by id or by alias."""
+        return voice in self._voice_ids or voice in self.voice_aliases
 
     def resolve_model(self, model: str | None) -> str:  # noqa: ARG002
         """Return the model that speaks when a request says ``model``: this engine's one, whatever it was called."""

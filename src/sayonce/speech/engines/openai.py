@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
@@ -48,6 +49,7 @@ class OpenAIEngine(Engine):
     kind = "openai"
     options: ClassVar = OpenAIOptions
     passes_unknown = True
+    clones = True
     concurrency = 16
     parameters = (
         Parameter(name="speed", type=float, default=1.0, minimum=0.25, maximum=4.0),
@@ -142,12 +144,22 @@ class OpenAIEngine(Engine):
         """Fill OpenAI's form. Defaults are left out, so that they and leaving them out are one request."""
         defaults = [(declared.name, declared.default) for declared in self.parameters]
         given = {name: value for name, value in utterance.parameters.items() if (name, value) not in defaults}
-        return given | {
+        body = given | {
             "model": utterance.model,
             "input": utterance.text,
-            "voice": utterance.voice,
             "response_format": self._options.response_format,
         }
+        return body | _speaker(utterance)
+
+
+def _speaker(utterance: Utterance) -> dict[str, Any]:
+    """Say who speaks: a voice of the server's, or a clip in vLLM-Omni's fields."""
+    reference = utterance.reference
+    if reference is None:
+        return {"voice": utterance.voice}
+    assert reference.audio is not None
+    clip = base64.b64encode(reference.audio).decode()
+    return {"ref_audio": f"data:audio/wav;base64,{clip}", "ref_text": reference.text or None}
 
 
 async def _first(chunks: AsyncIterator[bytes]) -> bytes:

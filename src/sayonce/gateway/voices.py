@@ -1,0 +1,121 @@
+"""Voices by upload: ``POST``, ``GET`` and ``DELETE`` under ``/v1/audio/voices``."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from starlette.datastructures import FormData, UploadFile
+from starlette.formparsers import MultiPartException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sayonce.errors import InvalidRequest, UnsupportedMedia
+from sayonce.gateway.access import Access
+from sayonce.gateway.http import json_response, read_body
+from sayonce.speech.synthesis import Synthesizer
+from sayonce.speech.voices import MAX_CLIP_BYTES, NamedVoice
+
+_FORM_BYTES: Final = 65_536
+"""What a form may have beside the clip."""
+
+
+class Voices:
+    """The voices that there are: the engines' own, and those that were uploaded."""
+
+    def __init__(self, synthesizer: Synthesizer, access: Access) -> None:
+        self._synthesizer = synthesizer
+        self._book = synthesizer.voices
+        self._access = access
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/v1/audio/voices", self.list, methods=["GET"]),
+            Route("/v1/audio/voices", self.add, methods=["POST"]),
+            Route("/v1/audio/voices/{name}", self.remove, methods=["DELETE"]),
+        ]
+
+    async def list(self, request: Request) -> Response:
+        caller = self._access.authorise(request.scope["headers"])
+        engines = self._synthesizer.catalogue.engines
+        own = [
+            {
+                "id": voice.id,
+                "object": "voice",
+                "model": engine.name,
+                "language": voice.language,
+                "name": voice.description,
+            }
+            for engine in engines
+            for voice in engine.voices()
+        ]
+        uploaded = [_shown(voice) for voice in self._book.of(caller.tenant)]
+        return json_response({"object": "list", "data": [*uploaded, *own]})
+
+    async def add(self, request: Request) -> Response:
+        """Keep a clip under a name; the answer gives the content's id, by which the voice is keyed."""
+        caller = self._access.authorise(request.scope["headers"])
+        name, clip, ref_text = await _fields(request)
+        self._check_free(name)
+        voice = await self._book.add(caller.tenant, name, clip, ref_text)
+        return json_response(_shown(voice), 201)
+
+    async def remove(self, request: Request) -> Response:
+        caller = self._access.authorise(request.scope["headers"])
+        name = request.path_params["name"]
+        await self._book.remove(caller.tenant, name)
+        return json_response({"name": name, "object": "voice", "deleted": True})
+
+    def _check_free(self, name: str) -> None:
+        for engine in self._synthesizer.catalogue.engines:
+            if engine.offers(name):
+                raise InvalidRequest(
+                    f"{name!r} is a voice of the engine {engine.name!r}; choose another name", param="name"
+                )
+
+
+async def _fields(request: Request) -> tuple[str, bytes, str]:
+    """Read name, clip and transcript from a multipart form, its size being bounded before it is parsed.
+
+    Raises:
+        UnsupportedMedia: it is no multipart form.
+        InvalidRequest: it is malformed, or a part is missing.
+        TooLarge: the clip is too large.
+
+    """
+    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+        raise UnsupportedMedia(
+            "the body must be multipart/form-data with 'name' and 'audio_sample'", param="Content-Type"
+        )
+    body = await read_body(request.scope, request.receive, MAX_CLIP_BYTES + _FORM_BYTES)
+
+    async def replay() -> dict[str, Any]:
+        return {"type": "http.request", "body": body, "more_body": False}
+
+    try:
+        async with Request(request.scope, replay).form(max_files=1, max_fields=8, max_part_size=_FORM_BYTES) as form:
+            return await _parts(form)
+    except MultiPartException as error:
+        raise InvalidRequest(f"the form cannot be read: {error.message}") from None
+
+
+async def _parts(form: FormData) -> tuple[str, bytes, str]:
+    name, clip, ref_text = form.get("name"), form.get("audio_sample"), form.get("ref_text", "")
+    if not isinstance(name, str):
+        raise InvalidRequest("'name' is missing: what the voice will be called", param="name")
+    if not isinstance(clip, UploadFile):
+        raise InvalidRequest("'audio_sample' is missing: the file with the reference audio", param="audio_sample")
+    if not isinstance(ref_text, str):
+        raise InvalidRequest("'ref_text' must be text: what is said in the clip", param="ref_text")
+    return name, await clip.read(), ref_text
+
+
+def _shown(voice: NamedVoice) -> dict[str, Any]:
+    return {
+        "id": voice.id,
+        "object": "voice",
+        "name": voice.name,
+        "ref_text": voice.ref_text,
+        "seconds": voice.seconds,
+        "created": int(voice.created),
+    }

@@ -1,0 +1,176 @@
+"""Voices of reference clips: by name or sent along, and always their content."""
+
+import base64
+import io
+
+import numpy as np
+import pytest
+import soundfile
+
+from sayonce.testing import StubEngine
+from serving import serving, speak
+
+
+def clip(seed=1, container="WAV", seconds=1.0):
+    noise = np.random.default_rng(seed).integers(-8000, 8000, int(16000 * seconds), np.int16)
+    file = io.BytesIO()
+    soundfile.write(file, noise, 16000, format=container, subtype="PCM_16")
+    return file.getvalue()
+
+
+class Cloner(StubEngine):
+    """Speaks in the voice of a clip: its noise depends on the clip's samples and transcript."""
+
+    clones = True
+
+    def sound(self, utterance, number):
+        reference = utterance.reference
+        if reference is not None:
+            samples, _ = soundfile.read(io.BytesIO(reference.audio), dtype="int16")
+            heard = f"{utterance.text} in {hash(samples.tobytes())} saying {reference.text}"
+            utterance = type(utterance)(heard, "clip", utterance.model, utterance.parameters)
+        return super().sound(utterance, number)
+
+
+@pytest.fixture
+async def engine():
+    return Cloner()
+
+
+@pytest.fixture
+async def client(engine, tmp_path):
+    async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db") as client:
+        yield client
+
+
+async def upload(client, name="alice", audio=None, ref_text="", **more):
+    files = {"audio_sample": ("clip.wav", clip() if audio is None else audio)}
+    return await client.post("/v1/audio/voices", data={"name": name, "ref_text": ref_text}, files=files, **more)
+
+
+async def test_an_uploaded_voice_speaks_by_its_name(client, engine):
+    made = await upload(client)
+    assert (made.status_code, made.json()["name"], len(made.json()["id"])) == (201, "alice", 64)
+    one = await speak(client, voice="alice")
+    assert one.headers["cache-status"] == "sayonce; fwd=miss; stored"
+    assert engine.calls[0].reference.audio == clip()
+    assert (await speak(client, voice="alice")).headers["cache-status"].startswith("sayonce; hit")
+
+
+async def test_a_voice_of_the_same_name_with_other_content_is_another_voice_at_once(client):
+    await upload(client)
+    old = await speak(client, voice="alice", response_format="pcm")
+    await upload(client, audio=clip(seed=2))
+    new = await speak(client, voice="alice", response_format="pcm")
+    assert new.headers["cache-status"] == "sayonce; fwd=miss; stored"
+    assert new.content != old.content
+
+
+@pytest.mark.parametrize("container", ["WAV", "FLAC", "AIFF"])
+async def test_the_same_samples_are_the_same_voice_under_any_name_and_in_any_container(client, engine, container):
+    await upload(client)
+    await speak(client, voice="alice")
+    same = await upload(client, "bob", clip(container=container))
+    assert same.json()["id"] == (await upload(client)).json()["id"]
+    assert (await speak(client, voice="bob")).headers["cache-status"].startswith("sayonce; hit")
+    assert len(engine.calls) == 1
+
+
+async def test_the_transcript_of_the_clip_is_part_of_the_key(client):
+    await upload(client, ref_text="one two")
+    await speak(client, voice="alice")
+    await upload(client, ref_text="one too")
+    assert (await speak(client, voice="alice")).headers["cache-status"] == "sayonce; fwd=miss; stored"
+
+
+@pytest.mark.parametrize("form", ["base64", "data URL"])
+async def test_a_clip_that_is_sent_along_is_the_same_voice_as_when_it_is_uploaded(client, form):
+    await upload(client)
+    await speak(client, voice="alice")
+    audio = base64.b64encode(clip(container="FLAC")).decode()
+    audio = audio if form == "base64" else f"data:audio/flac;base64,{audio}"
+    assert (await speak(client, voice=None, ref_audio=audio)).headers["cache-status"].startswith("sayonce; hit")
+
+
+@pytest.mark.parametrize(
+    "address", ["https://example.org/a.wav", "file:///tmp/a.wav", "/tmp/a.wav", "a.wav", "data:,x!"]
+)
+async def test_an_address_is_refused_as_what_is_behind_it_may_change(client, engine, address):
+    answer = await speak(client, ref_audio=address)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ref_audio")
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize("audio", [b"", b"not audio", clip()[:30], clip(seconds=700)])
+async def test_a_clip_that_is_no_clip_is_refused_by_name(client, audio):
+    answer = await upload(client, audio=audio)
+    assert (answer.status_code in (400, 413), answer.json()["error"]["param"]) == (
+        True,
+        "audio_sample" if len(audio) < 10**7 else None,
+    )
+    assert (await client.get("/v1/audio/voices")).json()["data"][0]["id"] == "anna"
+
+
+@pytest.mark.parametrize("name", ["", " a", "a/b", "../x", "a" * 65, "anna", "x\ny"])
+async def test_a_name_that_cannot_be_used_is_refused(client, name):
+    answer = await upload(client, name)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "name")
+
+
+async def test_an_upload_that_is_no_form_says_what_is_wanted(client):
+    answer = await client.post("/v1/audio/voices", json={"name": "alice"})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+    answer = await client.post("/v1/audio/voices", files={"name": (None, "alice")})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "audio_sample")
+
+
+async def test_a_deleted_voice_is_gone(client):
+    await upload(client)
+    assert (await client.delete("/v1/audio/voices/alice")).json()["deleted"] is True
+    assert (await speak(client, voice="alice")).status_code == 404
+    again = await client.delete("/v1/audio/voices/alice")
+    assert (again.status_code, again.json()["error"]["param"]) == (404, "voice")
+
+
+async def test_voices_survive_a_restart_and_are_listed(engine, tmp_path):
+    store = f"sqlite:///{tmp_path}/clips.db"
+    async with serving(engine, store=store) as client:
+        await upload(client)
+        await speak(client, voice="alice")
+    async with serving(engine, store=store) as client:
+        assert [voice["name"] for voice in (await client.get("/v1/audio/voices")).json()["data"]][:1] == ["alice"]
+        assert (await speak(client, voice="alice")).headers["cache-status"] == "sayonce; hit; detail=sqlite"
+        assert (await speak(client, "Something new.", voice="alice")).status_code == 200
+
+
+async def test_a_voice_uploaded_at_one_instance_speaks_at_the_other_at_once(valkey):
+    async with serving(Cloner(), store=valkey.url) as one, serving(Cloner(), store=valkey.url) as other:
+        await upload(one)
+        assert (await speak(other, voice="alice")).status_code == 200
+
+
+async def test_a_tenant_has_voices_of_its_own(tmp_path):
+    from sayonce.gateway.access import new_key
+
+    made = {name: new_key(name) for name in ("school", "bank")}
+    path = tmp_path / "keys.txt"
+    path.write_text("\n".join(line for _, line in made.values()))
+    headers = {name: {"authorization": f"Bearer {key}"} for name, (key, _) in made.items()}
+    async with serving(Cloner(), security__api_keys_file=str(path)) as client:
+        await upload(client, headers=headers["school"])
+        assert (await speak(client, voice="alice", headers=headers["school"])).status_code == 200
+        assert (await speak(client, voice="alice", headers=headers["bank"])).status_code == 404
+
+
+async def test_a_swapped_clip_in_the_store_is_never_spoken_with(client):
+    store = client.service.cache.store
+    ids = [(await upload(client, name, clip(seed))).json()["id"] for name, seed in (("alice", 1), ("bob", 2))]
+    await store.register("clips", ids[0], await store.registered("clips", ids[1]))
+    answer = await speak(client, voice="alice")
+    assert (answer.status_code, "upload it again" in answer.text) == (404, True)
+
+
+async def test_engines_that_do_not_clone_say_so(tmp_path):
+    async with serving(StubEngine()) as client:
+        answer = await speak(client, ref_audio=base64.b64encode(clip()).decode())
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ref_audio")
