@@ -421,3 +421,27 @@ async def test_closing_finishes_the_flights(store):
     asyncio.get_running_loop().call_soon(work.gate.set)
     await cache.close()
     assert (await store.get(key)).body == b"onetwothree"
+
+
+@pytest.mark.parametrize("remove", ["delete", "clear"])
+async def test_what_is_removed_at_one_instance_leaves_the_memory_of_the_others(store, remove):
+    async with Cache(store) as one, Cache(store) as other:
+        key = one.key("hello")
+        await one.fetch(key, lambda: b"x")
+        await one.settle()
+        await other.lookup(key)
+        assert other.peek(key) is not None
+        await (one.delete(key) if remove == "delete" else one.clear())
+        await other._learn_epochs()
+        assert await other.lookup(key) is None
+
+
+async def test_closing_waits_no_longer_than_it_was_told(store):
+    work = Work()
+    work.gate.clear()
+    cache = await Cache(store).open()
+    answer = await cache.answer(cache.key("hello"), work)
+    await cache.settle(0.01)
+    with pytest.raises(EngineError):
+        await listen(answer)
+    await cache.close()

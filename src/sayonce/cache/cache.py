@@ -33,8 +33,11 @@ log = logging.getLogger("sayonce.cache")
 T = TypeVar("T")
 
 DEFAULT_TTL: Final = timedelta(hours=24)
+_MEMORIES: Final = "memories"
+"""The tag whose epoch rises when instances are to empty their memory; no entry carries it."""
 _JITTER: Final = 0.1
 """Entries live between 0.9 and 1 times their time to live, so that what was warmed together does not expire together."""
+_WRITE_PATIENCE: Final = 20.0
 _HOUSEKEEPING_SECONDS: Final = 0.5
 _FLUSH_SECONDS: Final = 5.0
 
@@ -107,7 +110,7 @@ class Cache:
         self._shared = SharedFlights(self._guard, coordinator) if self._guard and coordinator else None
         self._clock = clock
         self._epochs = Epochs()
-        self._watched: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._watched: dict[str, Callable[[], Awaitable[None]]] = {_MEMORIES: self._empty_memory}
         self._flights: dict[bytes, Flight] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._housekeeper: asyncio.Task[None] | None = None
@@ -299,7 +302,9 @@ class Cache:
             self.memory.keep(entry)
         flight.finish(entry)
         if keep is Keep.EVERYWHERE and self._guard is not None:
-            await self._guard.call(partial(self._guard.store.put, entry), size_bytes=len(entry.body))
+            # Nobody waits for this: a burst of writes may take its time before it counts as trouble.
+            put = partial(self._guard.store.put, entry)
+            await self._guard.call(put, size_bytes=len(entry.body), patience=_WRITE_PATIENCE)
 
     def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
         parent = made.parent
@@ -340,6 +345,7 @@ class Cache:
         there = self._drop(key)
         if self.store is not None:
             there = await self.store.delete(key) or there
+            await self._empty_others()
         return there
 
     async def discard(self, key: bytes) -> None:
@@ -375,7 +381,19 @@ class Cache:
         """Remove every entry, also those being made; returns how many the store held."""
         self._discard_flights(list(self._flights))
         entries = await self.memory.clear()
-        return entries if self.store is None else await self.store.clear()
+        if self.store is not None:
+            entries = await self.store.clear()
+            await self._empty_others()
+        return entries
+
+    async def _empty_others(self) -> None:
+        """Have every other instance empty its memory, within a second: it may hold what was removed."""
+        assert self.store is not None
+        self._epochs.learn({_MEMORIES: await self.store.bump(_MEMORIES)})
+
+    async def _empty_memory(self) -> None:
+        self._discard_flights(list(self._flights))
+        await self.memory.clear()
 
     def _discard_flights(self, keys: Iterable[bytes]) -> None:
         for key in keys:
@@ -383,10 +401,14 @@ class Cache:
             if flight is not None:
                 flight.discarded = True
 
-    async def settle(self) -> None:
-        """Wait until no flight is under way and every write has landed."""
+    async def settle(self, timeout_seconds: float | None = None) -> None:
+        """Wait until no flight is under way and every write has landed; what lasts longer is cancelled."""
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
         while self._tasks:
-            await asyncio.wait(set(self._tasks))
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            _, late = await asyncio.wait(set(self._tasks), timeout=left)
+            for task in late:
+                task.cancel()
 
     async def open(self) -> Self:
         if self.store is not None:

@@ -128,7 +128,7 @@ def _upload() -> JSONObject:
 
 
 def _delete_voice() -> JSONObject:
-    name = {"name": "name", "in": "path", "required": True, "schema": _STRING}
+    name = {"name": "name", "in": "path", "required": True, "schema": _STRING, "description": "Of the voice."}
     operation = _get("Delete an uploaded voice", "delete_voice", _ref("DeletedVoice"), 401, 404, 503)
     return operation | {"parameters": [name]}
 

@@ -50,9 +50,10 @@ def _request(operation: dict[str, Any], components: dict[str, Any]) -> Iterator[
     for reference in operation.get("parameters", ()):
         parameter = _resolved(reference, components)
         yield f"<p><code>{escape(parameter['name'])}</code>: {_text(parameter['description'])}</p>"
-    if "requestBody" in operation:
-        body = operation["requestBody"]["content"]["application/json"]
-        yield f"<pre>{escape(json.dumps(body['example'], ensure_ascii=False))}</pre>"
+    for media_type, body in operation.get("requestBody", {}).get("content", {}).items():
+        yield f"<p><code>{escape(media_type)}</code></p>"
+        if "example" in body:
+            yield f"<pre>{escape(json.dumps(body['example'], ensure_ascii=False))}</pre>"
         yield from _details("The body's schema", _resolved(body["schema"], components))
 
 

@@ -42,7 +42,7 @@ class Service:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self.synthesizer.close()
+        await self.synthesizer.close(self.settings.server.shutdown_timeout.total_seconds())
         await self.cache.close()
 
 

@@ -113,10 +113,11 @@ class Synthesizer:
             self._loading.add(task)
             task.add_done_callback(partial(_loaded, engine))
 
-    async def close(self) -> None:
+    async def close(self, timeout_seconds: float | None = None) -> None:
+        """Finish what is being spoken, and release the engines; what takes longer is given up."""
+        await self.cache.settle(timeout_seconds)
         for task in self._loading:
             task.cancel()
-        await self.cache.settle()
         for engine in self.catalogue.engines:
             await engine.close()
 
