@@ -9,7 +9,7 @@ import httpx
 import pytest
 import soundfile
 
-from sayonce.errors import EngineError
+from sayonce.errors import EngineError, InvalidRequest
 from sayonce.testing import StubEngine
 from serving import serving, speak
 
@@ -429,4 +429,65 @@ async def test_a_clip_is_in_the_format_asked_for_whatever_the_engine_gives(tmp_p
                 assert answer.headers["content-type"] == {"mp3": "audio/mpeg", "flac": "audio/flac"}[audio_format]
                 assert answer.content.startswith(begins)
                 assert seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.15)
+    assert len(engine.calls) == 1
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.001)
+
+
+async def test_a_client_that_leaves_the_queue_frees_its_place(engine):
+    engine.concurrency, engine.queue = 1, 1
+    async with serving(engine) as client:
+        places = client.service.synthesizer.places["stub"]
+        engine.gate.clear()
+        speaking = asyncio.create_task(speak(client, "one"))
+        await until(lambda: places.taken == 1)
+        leaving = asyncio.create_task(speak(client, "two"))
+        await until(lambda: places.waiting == 1)
+        assert (await speak(client, "three")).status_code == 503
+        leaving.cancel()
+        await until(lambda: places.waiting == 0)
+        staying = asyncio.create_task(speak(client, "three"))
+        await until(lambda: places.waiting == 1)
+        engine.gate.set()
+        assert [(await speaking).status_code, (await staying).status_code] == [200, 200]
+        assert [call.text for call in engine.calls] == ["one", "three"]
+
+
+async def test_a_place_in_the_queue_stays_while_anybody_waits_for_it(engine):
+    engine.concurrency, engine.queue = 1, 1
+    async with serving(engine) as client:
+        places = client.service.synthesizer.places["stub"]
+        engine.gate.clear()
+        speaking = asyncio.create_task(speak(client, "one"))
+        await until(lambda: places.taken == 1)
+        leaving, staying = (asyncio.create_task(speak(client, "two")) for _ in range(2))
+        await until(lambda: places.waiting == 1)
+        await asyncio.sleep(0.05)  # for the second of them to have joined
+        leaving.cancel()
+        await until(lambda: client.service.cache.counters["left"] == 1)
+        assert places.waiting == 1
+        engine.gate.set()
+        assert [(await speaking).status_code, (await staying).status_code] == [200, 200]
+
+
+async def test_who_waits_too_long_in_the_queue_is_told_to_come_back(engine):
+    engine.concurrency, engine.queue_seconds = 1, 0.05
+    async with serving(engine) as client:
+        engine.gate.clear()
+        speaking = asyncio.create_task(speak(client, "one"))
+        await until(lambda: client.service.synthesizer.places["stub"].taken == 1)
+        late = await speak(client, "two")
+        assert (late.status_code, int(late.headers["retry-after"]) >= 1) == (503, True)
+        engine.gate.set()
+        assert (await speaking).status_code == 200
+
+
+async def test_an_engines_refusal_is_remembered_for_a_moment(client, engine):
+    engine.failure = InvalidRequest("'input' has nothing to speak", param="input")
+    for _ in range(3):
+        answer = await speak(client)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input")
     assert len(engine.calls) == 1

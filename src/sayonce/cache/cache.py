@@ -257,7 +257,14 @@ class Cache:
         task = asyncio.create_task(self._fly(flight, key, lead, ttl, policy, shared=shared))
         self._tasks.add(task)
         task.add_done_callback(partial(self._landed, flight, key))
+        flight.abandon = partial(self._abandon, flight, key, task)
         return flight
+
+    def _abandon(self, flight: Flight, key: bytes, task: asyncio.Task[None]) -> None:
+        """End a computation that nobody waits for; who asks from now on begins another."""
+        if self._flights.get(key) is flight:
+            del self._flights[key]
+        task.cancel()
 
     async def _fly(
         self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy, *, shared: bool

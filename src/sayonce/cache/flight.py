@@ -7,7 +7,8 @@ one starts at the first byte, and one that leaves takes nothing with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -60,6 +61,10 @@ class Flight:
         self.outcome = Outcome.LED
         """How the leader's own request was answered, once the flight has begun."""
         self.tier: str | None = None
+        self.abandon: Callable[[], None] = lambda: None
+        """Ends the computation when nobody wants it any more."""
+        self._queued = False
+        self._waiting = 0
         self._chunks: list[bytes] = []
         self._begun = False
         self._repeat = b""
@@ -103,6 +108,20 @@ class Flight:
         """Record that the value came from elsewhere than this flight's own work."""
         self.outcome, self.tier = outcome, tier
 
+    @contextmanager
+    def queued(self) -> Iterator[None]:
+        """Mark the time in which the computation waits for its turn: who waits for it in vain costs nothing yet."""
+        self._queued = True
+        self._abandon_if_deserted()
+        try:
+            yield
+        finally:
+            self._queued = False
+
+    def _abandon_if_deserted(self) -> None:
+        if self._queued and not (self._waiting or self._begun or self.done):
+            self.abandon()
+
     def finish(self, entry: Entry) -> None:
         self.entry = entry
         self._notify()
@@ -112,11 +131,23 @@ class Flight:
         self._notify()
 
     async def begun(self) -> None:
-        """Wait until there is something to hear; raise the computation's error if it failed before that."""
-        while not (self._begun or self.done):
-            await self._changed.wait()
+        """Wait until there is something to hear; raise the computation's error if it failed before that.
+
+        When the last of those who wait here leaves while the computation is queued, it is abandoned.
+        """
+        self._waiting += 1
+        try:
+            await self.silence_over()
+        finally:
+            self._waiting -= 1
+            self._abandon_if_deserted()
         if self.error is not None and not self._begun:
             raise self.error
+
+    async def silence_over(self) -> None:
+        """Wait until there is something to hear or there will be nothing, without counting as a listener."""
+        while not (self._begun or self.done):
+            await self._changed.wait()
 
     async def result(self) -> Entry:
         """Wait for the whole value; raise the computation's error."""

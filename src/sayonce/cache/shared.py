@@ -146,9 +146,9 @@ class Lease:
     async def _publish(self) -> bool:
         """Listen to the flight as everyone does, for those in other processes; False when a record was lost."""
         flight = self._flight
-        await flight.begun()
-        if not flight.has_begun:  # a value that was made in one piece
-            return True
+        await flight.silence_over()
+        if not flight.has_begun:  # a value that was made in one piece, or none
+            return flight.entry is not None
         if not await self._tell(_HEAD + msgspec.msgpack.encode((flight.created, flight.head))):
             return False
         async for chunk in flight.chunks():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
 
 import msgspec
@@ -62,12 +62,13 @@ class SpeechEndpoint:
             else:
                 if plan.request.names_unknown_voice:
                     plan = await self._plan_afresh(body, caller.tenant)
-                answer = await self._answer(plan, policy)
+                answer = await self._while_connected(self._answer(plan, policy), receive)
         except SayonceError as error:
             self._cache.counters["refused requests" if error.status < 500 else "failed"] += 1  # noqa: PLR2004
             await send_error(send, error)
             return
         except Disconnected:
+            self._cache.counters["left"] += 1
             return
         if await self._send(scope, send, plan, answer):
             self._cache.record(answer.outcome, answer.known_entry)
@@ -91,6 +92,24 @@ class SpeechEndpoint:
         """Look whether the voice was uploaded at another instance a moment ago, before an engine guesses."""
         await self._cache.attempt(self._synthesizer.voices.refresh)
         return self.plan(body, tenant)
+
+    async def _while_connected(self, answering: Coroutine[Any, Any, Answer], receive: Receive) -> Answer:
+        """Wait for an answer for as long as there is somebody to have it.
+
+        Raises:
+            Disconnected: the client left; its place in an engine's queue is freed, unless others wait with it.
+
+        """
+        answer = asyncio.ensure_future(answering)
+        left = asyncio.ensure_future(receive())  # after the body there is nothing to receive but the end
+        try:
+            await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
+            if answer.done():
+                return answer.result()
+            raise Disconnected
+        finally:
+            for task in (answer, left):
+                task.cancel()
 
     async def _answer(self, plan: Plan, policy: Policy) -> Answer:
         try:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Mapping
-from contextlib import aclosing
+from contextlib import AsyncExitStack, aclosing
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -17,7 +17,7 @@ from sayonce.cache import Answer, Cache, Flight, Keep, Made
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
-from sayonce.errors import BadAudio, EngineError, EngineTimeout, NotCached, SayonceError
+from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, Pcm, content_type, decode, encode, open_encoder, transcode
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
@@ -29,6 +29,8 @@ log = logging.getLogger("sayonce.speech")
 
 TakeForm = Literal["flac", "opus", "as-is"]
 PCM: Final = "audio/pcm"
+_REFUSED_SECONDS: Final = 5.0
+_REMEMBERED_REFUSALS: Final = 1000
 _RECENT_TAKES: Final = 256
 _MAX_TAKE_BYTES: Final = 256_000_000
 """About 90 minutes at 24 kHz; an engine that goes on beyond it is taken for broken."""
@@ -57,8 +59,12 @@ class Synthesizer:
         self.catalogue = catalogue
         self.take: TakeForm = take
         self.voices = VoiceBook(cache)
+        self._refused: dict[bytes, tuple[float, CallerError]] = {}
         self._timeout_seconds = engine_timeout_seconds
-        self.places = {engine.name: Places(engine.concurrency, engine.queue) for engine in catalogue.engines}
+        self.places = {
+            engine.name: Places(engine.concurrency, engine.queue, patience_seconds=engine.queue_seconds)
+            for engine in catalogue.engines
+        }
         self.recent: deque[tuple[Digest, dict[str, Any]]] = deque(maxlen=_RECENT_TAKES)
         """Keys and documents of the newest takes, in this process's memory alone, for ``explain``."""
         self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
@@ -90,6 +96,7 @@ class Synthesizer:
             EngineError, CallerError: nothing could be heard.
 
         """
+        self._check_refused(plan)
         found = await self.cache.lookup(plan.clip_key, policy)
         if found is not None and found.entry is not None and plan.fits(found.entry):
             return found
@@ -98,6 +105,17 @@ class Synthesizer:
         key = identity.derivative(plan.take_key, plan.request.format)
         outer = msgspec.structs.replace(policy, only_if_cached=False) if policy.only_if_cached else policy
         return await self.cache.answer(key, partial(self._clip, plan, policy), policy=outer, shared=False)
+
+    def _check_refused(self, plan: Plan) -> None:
+        """Repeat what an engine said a moment ago of the same request: it would say so again."""
+        until, error = self._refused.get(plan.take_key, (0.0, None))
+        if error is not None and time.monotonic() < until:
+            raise error
+
+    def _remember_refusal(self, plan: Plan, error: CallerError) -> None:
+        while len(self._refused) >= _REMEMBERED_REFUSALS:
+            del self._refused[next(iter(self._refused))]
+        self._refused[plan.take_key] = (time.monotonic() + _REFUSED_SECONDS, error)
 
     async def forget(self, take_key: bytes) -> bool:
         """Remove a take and everything derived from it; returns whether any of it was stored."""
@@ -126,14 +144,19 @@ class Synthesizer:
     async def _take(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
         """Have the engine speak, and keep the whole as one take; listeners of the flight hear what the engine gives."""
         engine = plan.request.engine
-        async with self.places[engine.name]:
-            await _ready(engine)
+        async with AsyncExitStack() as turn:
+            with flight.queued():
+                await turn.enter_async_context(self.places[engine.name])
+                await _ready(engine)
             self.cache.counters["engine calls"] += 1
             self.recent.append((plan.take_key, self.document(plan.request, plan.tenant)))
             started = time.perf_counter()
             try:
                 async with asyncio.timeout(self._timeout_seconds):
                     head, audio = await _collect(engine, await self._with_clip(plan.request.utterance), flight)
+            except CallerError as error:
+                self._remember_refusal(plan, error)
+                raise
             except TimeoutError:
                 raise EngineTimeout(f"{engine.name!r} did not finish within {self._timeout_seconds:g} s") from None
             seconds = time.perf_counter() - started
@@ -154,7 +177,8 @@ class Synthesizer:
     async def _clip(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
         """Derive the format asked for from the take, encoding while the engine still speaks."""
         tags = identity.tags(plan.request, plan.tenant)
-        take = await self.cache.answer(plan.take_key, partial(self._take, plan, policy), tags=tags, policy=policy)
+        with flight.queued():
+            take = await self.cache.answer(plan.take_key, partial(self._take, plan, policy), tags=tags, policy=policy)
         flight.credit(take.outcome, take.tier)
         if take.known_entry is None and take.flight is not None:
             media_type = take.flight.head["media_type"]

@@ -25,6 +25,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     kind: str
     concurrency: Count | None = None
     queue: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    queue_seconds: Annotated[float, msgspec.Meta(gt=0)] | None = None
     max_characters: Count | None = None
     default_voice: str | None = None
     aliases: tuple[str, ...] = ()
@@ -96,6 +97,8 @@ class Engine(ABC):
     """How many utterances it speaks at once."""
     queue: int = 256
     """How many may wait for their turn."""
+    queue_seconds: float = 60
+    """How long they wait before they are told to come back."""
     cost_per_hour: float | None = None
     """What an hour of its computing costs, in the operator's currency."""
     take_format: str | None = None

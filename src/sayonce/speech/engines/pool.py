@@ -20,12 +20,15 @@ class Places:
     """Places at an engine: ``async with places:`` takes one, after waiting in the queue while there is room in it.
 
     Raises:
-        EngineBusy: every place and the queue are taken.
+        EngineBusy: every place and the queue are taken, or none became free within ``patience_seconds``.
 
     """
 
-    def __init__(self, concurrency: int, queue: int, *, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, concurrency: int, queue: int, *, patience_seconds: float = 60.0, clock: Clock = time.monotonic
+    ) -> None:
         self._places = asyncio.Semaphore(concurrency)
+        self._patience_seconds = patience_seconds
         self._limit = concurrency + queue
         self._concurrency = concurrency
         self._clock = clock
@@ -48,10 +51,17 @@ class Places:
         if self.taken == self._concurrency:
             self._busy_since = self._clock()
         try:
-            await self._places.acquire()
+            async with asyncio.timeout(self._patience_seconds):
+                await self._places.acquire()
         except asyncio.CancelledError:
             self.taken -= 1
             raise
+        except TimeoutError:
+            self.taken -= 1
+            raise EngineBusy(
+                f"the engine is busy: nothing became free within {self._patience_seconds:g} s",
+                retry_after_seconds=self._retry_after_seconds(),
+            ) from None
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
