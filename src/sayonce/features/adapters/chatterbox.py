@@ -8,9 +8,9 @@ import threading
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from sayonce.features.adapters.clip import Clip
-from sayonce.features.adapters.fingerprint import revision_of
-from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.adapters._clip import Clip
+from sayonce.features.adapters._fingerprint import revision_of
+from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.voice import Voice
 

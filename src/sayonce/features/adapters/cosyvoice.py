@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sayonce.features.adapters.clip import Clip
-from sayonce.features.adapters.fingerprint import revision_of
-from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.adapters._clip import Clip
+from sayonce.features.adapters._fingerprint import revision_of
+from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.remember import DEFAULT_TTL
 
 E = TypeVar("E")

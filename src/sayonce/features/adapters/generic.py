@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
-from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.remember import Options
 
 T = TypeVar("T")

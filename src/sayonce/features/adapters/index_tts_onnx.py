@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sayonce.features.adapters.clip import Clip, Source
-from sayonce.features.adapters.fingerprint import revision_of
-from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.adapters._clip import Clip, Source
+from sayonce.features.adapters._fingerprint import revision_of
+from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.voice import Voice
 

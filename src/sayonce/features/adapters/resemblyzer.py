@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from sayonce.features.adapters.fingerprint import revision_of
-from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.adapters._fingerprint import revision_of
+from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.remember import DEFAULT_TTL
 
 E = TypeVar("E")
@@ -28,7 +28,7 @@ def wrap(encoder: E, cache: AnyCache, *, revision: str | None = None, ttl: timed
     original = engine.embed_utterance
 
     def embed(wav: Any, rate: float, min_coverage: float) -> Any:
-        return original(wav, False, rate, min_coverage)  # noqa: FBT003 (return_partials, as the original has it)
+        return original(wav, False, rate, min_coverage)
 
     found = revision_of(engine, {"encoder": engine}, revision)
     recall = remembered(cache, "resemblyzer", found, embed, ttl=ttl, copy=True)

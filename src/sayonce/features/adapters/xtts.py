@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from sayonce.features.adapters.clip import Clip
-from sayonce.features.adapters.fingerprint import revision_of
-from sayonce.features.adapters.remembering import AnyCache, remembered
+from sayonce.features.adapters._clip import Clip
+from sayonce.features.adapters._fingerprint import revision_of
+from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.voice import Voice
 
@@ -37,7 +37,13 @@ def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedel
         with ExitStack() as files:
             return original([files.enter_context(clip.file()) for clip in clips], **settings)
 
-    found = revision_of(engine, _weights(engine), revision, device=str(engine.device), perceiver=bool(engine.args.gpt_use_perceiver_resampler))
+    found = revision_of(
+        engine,
+        _weights(engine),
+        revision,
+        device=str(engine.device),
+        perceiver=bool(engine.args.gpt_use_perceiver_resampler),
+    )
     recall = remembered(cache, "xtts", found, encode, ttl=ttl, ignore=("clips",), device=engine.device)
 
     def get_conditioning_latents(*args: Any, **kwargs: Any) -> Any:
@@ -56,4 +62,3 @@ def _weights(engine: Any) -> dict[str, Any]:
     parts = {"conditioning": engine.gpt.conditioning_encoder, "speaker": engine.hifigan_decoder.speaker_encoder}
     perceiver = getattr(engine.gpt, "conditioning_perceiver", None)
     return parts | {"mel": engine.mel_stats} | ({} if perceiver is None else {"perceiver": perceiver})
-

@@ -1,0 +1,106 @@
+"""IndexTTS2, versions 2 and 2.5: ``infer`` remembers what the encoders make of a speaker's and an emotion's clip.
+
+Read with index-tts ee40fa7 (2026-08-18), ``indextts2-inference`` 2.1.1, ``tts-webui.index-tts`` 2.0.1 and
+``indextts25-inference`` 0.2.0.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from inspect import BoundArguments
+from typing import Any, Final, TypeVar
+
+from sayonce.features.adapters._clip import Clip
+from sayonce.features.adapters._fingerprint import revision_of
+from sayonce.features.adapters._indextts2_places import Features, Places, Slots, Tables
+from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.remember import DEFAULT_TTL
+from sayonce.features.voice import Voice
+
+E = TypeVar("E")
+
+_ENCODERS: Final = ("semantic_model", "semantic_mean", "semantic_std", "semantic_codec", "campplus_model")
+
+
+def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
+    """Make an ``IndexTTS2`` remember the five tensors that it computes from reference clips.
+
+    A speaker's four (1.9 MB for 5 s of clip, 5.8 MB for 15 s) and an emotion's one (1.0 to 2.9 MB) are two entries, so
+    that a clip may serve as either. Clips are identified by their decoded samples, whatever the path. The engine does
+    one thing at a time, as it keeps state between the steps of a synthesis: a second call waits for the first, and a
+    stream holds the engine until it is exhausted or closed.
+
+    Args:
+        engine: returned, with ``infer_generator`` (where there is none, ``infer``) of this instance replaced.
+        cache: an async cache (then call from threads) or a plain one.
+        revision: stands for the weights instead of their digest, which costs about a second per gigabyte.
+        ttl: how long features are kept.
+
+    Raises:
+        Unkeyable: the weights cannot be read, and no revision is given.
+
+    """
+    places = Tables(engine) if hasattr(engine, "_spk_cache") else Slots(engine)
+    voices = _Voices(engine, places, cache, revision, ttl)
+    setattr(engine, places.method, voices.stream if inspect.isgeneratorfunction(places.original) else voices.infer)
+    return engine
+
+
+class _Voices:
+    """An engine's synthesis, with the features of its clips put where it looks for them."""
+
+    def __init__(self, engine: Any, places: Places, cache: AnyCache, revision: str | None, ttl: timedelta) -> None:
+        self._places = places
+        self._lock = threading.Lock()
+        found = revision_of(engine, _weights(engine), revision, device=str(engine.device), mel=_mel_settings(engine))
+        self._recall = remembered(
+            cache, "indextts2", found, self._encode, ttl=ttl, ignore=("clip",), device=engine.device
+        )
+
+    def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
+        """Do what the engine's ``infer_generator`` does."""
+        call, speaker, emotion = self._prepare(args, kwargs)
+        with self._lock, self._places.filled(call, speaker, emotion):
+            yield from self._places.original(*call.args, **call.kwargs)
+
+    def infer(self, *args: Any, **kwargs: Any) -> Any:
+        """Do what the ``infer`` of an engine without ``infer_generator`` does."""
+        call, speaker, emotion = self._prepare(args, kwargs)
+        with self._lock, self._places.filled(call, speaker, emotion):
+            return self._places.original(*call.args, **call.kwargs)
+
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[BoundArguments, Features, Features]:
+        """Find the features before the engine is taken: computing them takes it, too."""
+        call = self._places.signature.bind(*args, **kwargs)
+        speaker = Clip.of(call.arguments["spk_audio_prompt"])
+        emotion = _emotion_prompt(call)
+        moved = speaker if emotion is None else Clip.of(emotion)
+        return call, self._features("speaker", speaker), self._features("emotion", moved)
+
+    def _features(self, part: str, clip: Clip) -> Features:
+        return clip.voice.id, self._recall(part, clip.voice, clip)
+
+    def _encode(self, part: str, voice: Voice, clip: Clip) -> Any:  # noqa: ARG002 (the voice is the key)
+        with clip.file() as path, self._lock:
+            return self._places.encode(part, path)
+
+
+def _emotion_prompt(call: BoundArguments) -> Any:
+    """Return the emotion's clip, if there is one and neither a vector nor a text makes the engine drop it."""
+    given = call.arguments
+    if given.get("use_emo_text") or given.get("emo_vector") is not None:
+        return None
+    return given.get("emo_audio_prompt")
+
+
+def _weights(engine: Any) -> dict[str, Any]:
+    weights = {name: getattr(engine, name) for name in _ENCODERS if hasattr(engine, name)}
+    return weights | {"length_regulator": engine.s2mel.models["length_regulator"]}
+
+
+def _mel_settings(engine: Any) -> str:
+    """Return the mel spectrogram's settings, which the engine keeps in a closure."""
+    return str(engine.cfg.s2mel["preprocess_params"])

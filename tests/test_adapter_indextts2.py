@@ -1,0 +1,296 @@
+"""IndexTTS2's own code, its networks replaced by stand-ins that count: the encoders run once a voice."""
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from voice_samples import clip
+
+import sayonce
+from sayonce.errors import InvalidRequest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+pytestmark = pytest.mark.filterwarnings("default")
+
+from engines.indextts2 import EDITIONS, SLOTS, build, loaded  # noqa: E402 (needs torch)
+
+RATE = 22_050
+
+
+def noise(seed, seconds=1.0):
+    return (np.random.default_rng(seed).normal(size=int(seconds * RATE)) * 6_000).astype(np.int16)
+
+
+@pytest.fixture(scope="module", params=EDITIONS, ids=lambda edition: f"{edition.package}-{edition.module[-4:]}")
+def edition(request):
+    with loaded(request.param) as cls:
+        request.param.__class__.cls = cls
+        yield request.param
+
+
+@pytest.fixture
+def cache():
+    with sayonce.open_sync("memory://") as cache:
+        yield cache
+
+
+@pytest.fixture
+def voices(tmp_path):
+    """Two clips of different voices."""
+    for name, seed in (("alice", 1), ("bob", 2)):
+        (tmp_path / f"{name}.wav").write_bytes(clip(noise(seed), rate=RATE))
+    return tmp_path / "alice.wav", tmp_path / "bob.wav"
+
+
+def wrapped(edition, cache, **options):
+    return sayonce.adapters.indextts2.wrap(build(edition.cls), cache, **options)
+
+
+def speak(tts, edition, voice, text="one two three", **options):
+    """Return the samples of a synthesis at a fixed seed."""
+    torch.manual_seed(7)
+    args, kwargs = edition.arguments(str(voice), text, None, **options)
+    return tts.infer(*args, **kwargs)[1]
+
+
+def stream(tts, edition, voice):
+    torch.manual_seed(7)
+    args, kwargs = edition.arguments(str(voice), "one, two, three.", None, max_text_tokens_per_segment=3)
+    return tts.infer_generator(*args, stream_return=True, **kwargs)
+
+
+def runs(tts):
+    return tts.counts["loads"], tts.counts["encodes"]
+
+
+def test_a_cold_voice_is_encoded_as_the_engine_does_and_a_warm_one_not_at_all(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    speak(tts, edition, voices[0])
+    assert runs(tts) == edition.cold
+    for _ in range(3):
+        speak(tts, edition, voices[0], "other words")
+    assert runs(tts) == edition.cold
+
+
+def test_alternating_voices_stay_warm(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    for voice in voices * 3:
+        speak(tts, edition, voice)
+    assert runs(tts) == (2 * edition.cold[0], 2 * edition.cold[1])
+
+
+def test_the_sound_is_that_of_the_engine_alone_bit_for_bit(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    for voice in (*voices, *voices):
+        alone = speak(build(edition.cls), edition, voice)
+        np.testing.assert_array_equal(speak(tts, edition, voice), alone)
+    assert len({speak(tts, edition, voice).tobytes() for voice in voices}) == 2
+
+
+def test_a_stream_is_that_of_the_engine_alone_bit_for_bit(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    if not hasattr(tts, "infer_generator"):
+        pytest.skip("this edition does not stream")
+    alone = list(stream(build(edition.cls), edition, voices[0]))
+    for _ in range(2):
+        heard = list(stream(tts, edition, voices[0]))
+        assert len(heard) == len(alone) > 2
+        assert all(map(torch.equal, heard, alone))
+
+
+def test_a_stream_holds_the_engine_until_it_is_closed(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    if not hasattr(tts, "infer_generator"):
+        pytest.skip("this edition does not stream")
+    speak(tts, edition, voices[1])
+    alone = speak(build(edition.cls), edition, voices[1])
+    heard = stream(tts, edition, voices[0])
+    next(heard)
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(speak, tts, edition, voices[1])
+        with pytest.raises(TimeoutError):
+            other.result(0.2)
+        heard.close()
+        assert other.result(10).shape == alone.shape
+
+
+def test_a_copy_under_another_name_and_in_another_container_is_the_same_voice(edition, cache, voices, tmp_path):
+    tts = wrapped(edition, cache)
+    speak(tts, edition, voices[0])
+    (tmp_path / "renamed.flac").write_bytes(clip(noise(1), "FLAC", rate=RATE, title="Another title"))
+    speak(tts, edition, tmp_path / "renamed.flac")
+    assert runs(tts) == edition.cold
+
+
+def test_a_file_overwritten_in_place_is_another_voice(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    alice, bob = voices
+    before = speak(tts, edition, alice)
+    times = alice.stat()
+    alice.write_bytes(bob.read_bytes())
+    os.utime(alice, ns=(times.st_atime_ns, times.st_mtime_ns))
+    after = speak(tts, edition, alice)
+    np.testing.assert_array_equal(after, speak(build(edition.cls), edition, bob))
+    assert not np.array_equal(before, after)
+
+
+def test_clips_of_the_same_shape_head_and_tail_are_not_confused(edition, cache, voices, tmp_path):
+    tts = wrapped(edition, cache)
+    speak(tts, edition, voices[0])
+    samples = noise(1)
+    samples[len(samples) // 2] += 1
+    (tmp_path / "alike.wav").write_bytes(clip(samples, rate=RATE))
+    speak(tts, edition, tmp_path / "alike.wav")
+    assert runs(tts) == (2 * edition.cold[0], 2 * edition.cold[1])
+
+
+def test_speaker_and_emotion_of_a_clip_are_separate_entries(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    alice, bob = voices
+    heard = speak(tts, edition, alice, emo_audio_prompt=str(bob), emo_alpha=0.5)
+    assert runs(tts) == edition.cold
+    np.testing.assert_array_equal(
+        heard, speak(build(edition.cls), edition, alice, emo_audio_prompt=str(bob), emo_alpha=0.5)
+    )
+    speak(tts, edition, bob, emo_audio_prompt=str(alice))
+    assert runs(tts) == (2 * edition.cold[0], 2 * edition.cold[1])
+    for voice, emotion in ((alice, alice), (bob, bob), (bob, alice)):
+        speak(tts, edition, voice, emo_audio_prompt=str(emotion))
+    assert runs(tts) == (2 * edition.cold[0], 2 * edition.cold[1])
+
+
+def test_the_emotion_is_heard(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    alice, bob = voices
+    assert not np.array_equal(
+        speak(tts, edition, alice), speak(tts, edition, alice, emo_audio_prompt=str(bob), emo_alpha=0.9)
+    )
+
+
+def test_an_emotion_clip_that_the_engine_drops_is_not_read(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    options = {"emo_audio_prompt": "nowhere.wav", "emo_vector": [0.1] * 8}
+    heard = speak(tts, edition, voices[0], **options)
+    np.testing.assert_array_equal(heard, speak(build(edition.cls), edition, voices[0], **options))
+    assert runs(tts) == edition.cold
+
+
+def test_other_weights_have_entries_of_their_own(edition, cache, voices):
+    speak(wrapped(edition, cache), edition, voices[0])
+    other = sayonce.adapters.indextts2.wrap(build(edition.cls, seed=1), cache)
+    speak(other, edition, voices[0])
+    assert runs(other) == edition.cold
+
+
+def test_a_given_revision_stands_for_the_weights(edition, cache, voices):
+    speak(wrapped(edition, cache, revision="1"), edition, voices[0])
+    same, other = wrapped(edition, cache, revision="1"), wrapped(edition, cache, revision="2")
+    speak(same, edition, voices[0])
+    speak(other, edition, voices[0])
+    assert (runs(same), runs(other)) == ((0, 0), edition.cold)
+
+
+def test_features_hold_no_autograd_graph(edition, cache, voices, monkeypatch):
+    tts = wrapped(edition, cache)
+    seen = []
+    merge = tts.gpt.merge_emovec
+    tts.gpt.merge_emovec = lambda *args, **kwargs: seen.extend(args[:2]) or merge(*args, **kwargs)
+    for _ in range(2):
+        speak(tts, edition, voices[0])
+    if hasattr(tts, SLOTS[0]):
+        seen += [getattr(tts, name) for name in SLOTS if name not in ("cache_spk_audio_prompt", "cache_emo_audio_prompt")]
+    assert len(seen) >= 2
+    assert not any(tensor.requires_grad or tensor.grad_fn for tensor in seen)
+
+
+def test_what_the_engine_does_to_its_tensors_changes_no_entry(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    seen = []
+    merge = tts.gpt.merge_emovec
+    tts.gpt.merge_emovec = lambda *args, **kwargs: seen.extend(args[:2]) or merge(*args, **kwargs)
+    first = speak(tts, edition, voices[0])
+    for tensor in seen:
+        tensor.zero_()
+    again = wrapped(edition, cache)
+    np.testing.assert_array_equal(speak(again, edition, voices[0]), first)
+    assert runs(again) == (0, 0)
+
+
+def test_fifty_threads_that_ask_for_a_cold_voice_encode_it_once(edition, cache, voices):
+    tts = wrapped(edition, cache)
+    args, kwargs = edition.arguments(str(voices[0]), "one", None)
+    with ThreadPoolExecutor(50) as pool:
+        heard = list(pool.map(lambda _: tts.infer(*args, **kwargs), range(50)))
+    assert len(heard) == 50
+    assert runs(tts) == edition.cold
+
+
+def test_engines_that_share_a_cache_encode_a_cold_voice_once(edition, cache, voices):
+    engines = [wrapped(edition, cache) for _ in range(4)]
+    args, kwargs = edition.arguments(str(voices[0]), "one", None)
+    with ThreadPoolExecutor(16) as pool:
+        list(pool.map(lambda number: engines[number % 4].infer(*args, **kwargs), range(16)))
+    assert sum(tts.counts["encodes"] for tts in engines) == edition.cold[1]
+
+
+def test_a_restart_keeps_what_was_computed(edition, voices, tmp_path):
+    counts = []
+    for _ in range(2):
+        with sayonce.open_sync(f"sqlite:///{tmp_path}/features.db") as cache:
+            tts = wrapped(edition, cache)
+            speak(tts, edition, voices[0])
+            counts.append(runs(tts))
+    assert counts == [edition.cold, (0, 0)]
+
+
+def test_an_undecodable_clip_is_a_clear_error(edition, cache, tmp_path):
+    (tmp_path / "voice.wav").write_bytes(b"no audio at all")
+    tts = wrapped(edition, cache)
+    with pytest.raises(InvalidRequest, match="cannot be decoded"):
+        speak(tts, edition, tmp_path / "voice.wav")
+
+
+async def test_an_async_cache_serves_engines_in_threads(edition, voices):
+    async with sayonce.open("memory://") as cache:
+        tts = wrapped(edition, cache)
+        heard = await asyncio.gather(*(asyncio.to_thread(speak, tts, edition, voices[0]) for _ in range(40)))
+        assert len(heard) == 40
+        assert runs(tts) == edition.cold
+        with pytest.raises(RuntimeError, match="from a thread"):
+            speak(tts, edition, voices[0])
+
+
+def test_an_async_cache_is_wrapped_within_its_loop(edition):
+    with pytest.raises(RuntimeError, match="event loop"):
+        wrapped(edition, sayonce.open("memory://"))
+
+
+PROGRAM = """
+import sys, sayonce
+from engines.indextts2 import EDITIONS, build, loaded
+from test_adapter_indextts2 import runs, speak
+edition = EDITIONS[int(sys.argv[1])]
+with loaded(edition) as cls, sayonce.open_sync(sys.argv[2]) as cache:
+    tts = sayonce.adapters.indextts2.wrap(build(cls), cache)
+    speak(tts, edition, sys.argv[3])
+    print(*runs(tts))
+"""
+
+
+@pytest.mark.parametrize("number", [0, 2])
+def test_processes_that_share_a_redis_encode_a_voice_once(number, valkey, voices):
+    with loaded(EDITIONS[number]):
+        pass  # skipped, if it is not installed
+    counts = []
+    for voice in (voices[0], voices[0]):
+        command = [sys.executable, "-c", PROGRAM, str(number), valkey.url, str(voice)]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=Path(__file__).parent)
+        counts.append(tuple(map(int, done.stdout.split()[-2:])))
+    assert counts == [EDITIONS[number].cold, (0, 0)]
