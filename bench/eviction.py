@@ -1,10 +1,11 @@
 """What limited space is spent on: the share of compute seconds each policy saves, and what an operation costs.
 
-python bench/eviction.py
+``python bench/eviction.py [--entries 1000 100000 1000000]``
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import sqlite3
 import tempfile
@@ -15,9 +16,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-from rich.table import Table
-
+from common import finish, median, table, verdict
 from sayonce.core.eviction import EvictionPolicy, PolicyName, new_policy
 from sayonce.observe.simulate import footprint, reference_trace, simulate
 from sayonce.stores.sqlite_eviction import Eviction
@@ -30,35 +29,44 @@ SHAPES: dict[str, dict[str, Any]] = {
     "every phrase new every day": {"drift": 1.0},
 }
 PERCENTS = (0.5, 1, 2, 5, 10, 20, 100)
-ENTRIES = (10**3, 10**5, 10**6)
+ENTRIES = [10**3, 10**5, 10**6]
 OPERATIONS = 20_000
 SIZE = 1000
 
 
-def shares() -> Table:
-    table = Table("trace", "footprint", "policy", *(f"{percent:g} %" for percent in PERCENTS), title="compute saved")
-    for name, shape in SHAPES.items():
-        trace = list(reference_trace(**shape))
-        whole = footprint(trace)
-        for policy in POLICIES:
-            results = (simulate(trace, policy, int(whole * percent / 100)) for percent in PERCENTS)
-            saved = [f"{result.saved_share:.3f}" for result in results]
-            table.add_row(name, f"{whole / 1e9:.1f} GB", policy, *saved)
-    return table
+def saved(shape: dict[str, Any]) -> tuple[int, dict[PolicyName, list[float]]]:
+    """Return the bytes of a trace's every value, and the share of its compute seconds that each policy saves by size."""
+    trace = list(reference_trace(**shape))
+    whole = footprint(trace)
+    sizes = [int(whole * percent / 100) for percent in PERCENTS]
+    return whole, {policy: [simulate(trace, policy, size).saved_share for size in sizes] for policy in POLICIES}
 
 
-def costs() -> Table:
-    table = Table("tier", "policy", "entries", "get, hit", "put, evicting", "put, first seen", title="µs per operation")
-    for policy in POLICIES:
-        for entries in ENTRIES:
-            table.add_row("memory", policy, f"{entries:,}", *memory_costs(policy, entries))
-    for policy in POLICIES:
-        for entries in ENTRIES:
-            table.add_row("sqlite's index", policy, f"{entries:,}", *sqlite_costs(policy, entries))
-    return table
+def print_shares() -> dict[PolicyName, list[float]]:
+    results = [saved(shape) for shape in SHAPES.values()]
+    rows = [
+        [name, f"{whole / 1e9:.1f} GB", policy, *(f"{share:.3f}" for share in shares[policy])]
+        for name, (whole, shares) in zip(SHAPES, results, strict=True)
+        for policy in POLICIES
+    ]
+    columns = ["trace", "footprint", "policy", *(f"{percent:g} %" for percent in PERCENTS)]
+    table("Share of compute seconds saved, by space in percent of the footprint", columns, rows)
+    return results[0][1]
 
 
-def memory_costs(name: PolicyName, entries: int) -> Sequence[str]:
+def print_costs(sizes: Sequence[int]) -> None:
+    columns = ["tier", "policy", "entries", "hit", "put, comes again", "put, comes first"]
+    tiers = {"memory": memory_costs, "sqlite's index": sqlite_costs}
+    rows = [
+        [tier, policy, f"{entries:,}", *costs(policy, entries)]
+        for tier, costs in tiers.items()
+        for policy in POLICIES
+        for entries in sizes
+    ]
+    table("µs per operation on full space; a hit in SQLite is noted, and written with the next put", columns, rows)
+
+
+def memory_costs(name: PolicyName, entries: int) -> Sequence[float]:
     policy = filled(name, entries)
     some = list(islice(cycle(policy), 0, OPERATIONS * 7, 7))
     get = timed(policy.get, some)
@@ -76,7 +84,7 @@ def filled(name: PolicyName, entries: int) -> EvictionPolicy[bytes]:
     return policy
 
 
-def sqlite_costs(name: PolicyName, entries: int) -> Sequence[str]:
+def sqlite_costs(name: PolicyName, entries: int) -> Sequence[float]:
     """Time the index alone: without bodies, and in one transaction, so that neither disk nor commit is measured."""
     with tempfile.TemporaryDirectory() as directory:
         db = sqlite3.connect(Path(directory) / "clips.db", isolation_level=None)
@@ -96,11 +104,11 @@ def sqlite_costs(name: PolicyName, entries: int) -> Sequence[str]:
         first = timed(add, known)
         again = timed(lambda key: add(key, 3.0), known)
         db.close()
-    return f"{note} (noted)", again, first
+    return note, again, first
 
 
-def timed(work: Callable[[bytes], object], keys: Iterable[bytes]) -> str:
-    """Return the median over ten parts, as other work on the machine disturbs some of them."""
+def timed(work: Callable[[bytes], object], keys: Iterable[bytes]) -> float:
+    """Return the median microseconds of ten parts, as other work on the machine disturbs some of them."""
     keys = list(keys)
     part = max(1, len(keys) // 10)
     taken = []
@@ -110,10 +118,23 @@ def timed(work: Callable[[bytes], object], keys: Iterable[bytes]) -> str:
         for key in some:
             work(key)
         taken.append((time.perf_counter() - began) / len(some))
-    return f"{sorted(taken)[len(taken) // 2] * 1e6:.2f}"
+    return median(taken) * 1e6
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--entries", type=int, nargs="+", default=ENTRIES)
+    print_costs(parser.parse_args().entries)
+    shares = print_shares()
+    print()
+    for percent in (1, 5):
+        gdsf, lru = (shares[policy][PERCENTS.index(percent)] for policy in ("gdsf", "lru"))
+        verdict(f"GDSF saves this many times as much as LRU at {percent} %", gdsf / lru, target=1)
+    by_percent: dict[str, Any] = {
+        policy: dict(zip(map(str, PERCENTS), shares[policy], strict=True)) for policy in shares
+    }
+    finish("eviction", {"saved_share": by_percent})
 
 
 if __name__ == "__main__":
-    console = Console(width=140)
-    console.print(shares())
-    console.print(costs())
+    main()
