@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
-from sayonce.cli.options import ConfigOption, EngineOption, JSONOption, StoreOption
+from sayonce.cli.options import BodiesOption, ConfigOption, EngineOption, JSONOption, StoreOption
 
 app = typer.Typer(
     help="Compute speech once, reuse it many times.",
@@ -32,6 +32,7 @@ def say(
     ] = None,
     engine: EngineOption = None,
     store: StoreOption = None,
+    bodies: BodiesOption = None,
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the engine; repeatable.")
     ] = None,
@@ -43,7 +44,7 @@ def say(
     from sayonce.cli.say import Job, run
 
     job = Job(text, output, voice, audio_format, param or [], as_json)
-    run(job, settings(config, server_engine=engine, store_url=store))
+    run(job, settings(config, server_engine=engine, store_url=store, bodies_url=bodies))
 
 
 @app.command()
@@ -56,12 +57,13 @@ def serve(
     ] = None,
     engine: EngineOption = None,
     store: StoreOption = None,
+    bodies: BodiesOption = None,
 ) -> None:
     """Serve the OpenAI speech API over the cache, until SIGTERM or Ctrl-C."""
     from sayonce.cli.serve import run
 
     overrides = {"server_host": host, "server_port": port, "server_workers": workers}
-    run(config, {**overrides, "server_engine": engine, "store_url": store})
+    run(config, {**overrides, "server_engine": engine, "store_url": store, "bodies_url": bodies})
 
 
 @app.command()
@@ -115,13 +117,93 @@ def purge(
 
 
 @app.command()
+def gc(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Also when the store points to no body at all.")] = False,
+    store: StoreOption = None,
+    bodies: BodiesOption = None,
+    config: ConfigOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Remove the bodies that nothing in the store points to any more; a server does so by itself."""
+    from sayonce.cli.gc import run
+    from sayonce.cli.options import settings
+
+    run(settings(config, store_url=store, bodies_url=bodies), dry_run=dry_run, yes=yes, as_json=as_json)
+
+
+@app.command()
+def warm(
+    files: Annotated[
+        list[str] | None, typer.Argument(metavar="FILE…", help="Texts or requests: txt, csv, jsonl; - is stdin.")
+    ] = None,
+    kind: Annotated[
+        Literal["txt", "csv", "jsonl"] | None,
+        typer.Option("--as", help="What the files are, where their names do not say it. [default: txt for stdin]"),
+    ] = None,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option("--voice", metavar="VOICE", help="Who says what names no voice itself; repeatable: each does."),
+    ] = None,
+    audio_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="By default the take, which all others come from.")
+    ] = None,
+    param: Annotated[
+        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the engine; repeatable.")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="Whose clips they are, with API keys.")] = None,
+    concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Clips at once.")] = 4,
+    rate: Annotated[
+        float | None, typer.Option("--rate", metavar="N", help="Begin at most N clips a second.", min=0.001)
+    ] = None,
+    url: Annotated[
+        str | None, typer.Option("--url", metavar="URL", help="Have this gateway make them: http://HOST:PORT.")
+    ] = None,
+    api_key_env: Annotated[
+        str | None, typer.Option("--api-key-env", metavar="NAME", help="The variable with the gateway's API key.")
+    ] = None,
+    voices: Annotated[
+        Path | None,
+        typer.Option(
+            "--voices",
+            metavar="DIR",
+            exists=True,
+            file_okay=False,
+            help="Compute the speaker features of every clip in a directory instead.",
+        ),
+    ] = None,
+    engine: EngineOption = None,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Make clips before anybody asks for them; run again, it goes on with what is missing."""
+    from sayonce.cli.options import settings, wrong
+    from sayonce.cli.warm import Job, Remote, run, run_remote, run_voices
+
+    if (voices is None) == (not files) or (voices and url):
+        raise wrong("give either files, or --voices with a directory")
+    job = Job(files or [], kind, voice or [], audio_format, param or [], tenant, concurrency, rate, as_json)
+    if url is not None:
+        run_remote(job, Remote(url, api_key_env, engine))
+    elif voices is not None:
+        run_voices(job, voices, settings(config, store_url=store))
+    else:
+        run(job, settings(config, server_engine=engine, store_url=store))
+
+
+@app.command()
 def doctor(
-    engine: EngineOption = None, store: StoreOption = None, config: ConfigOption = None, as_json: JSONOption = False
+    engine: EngineOption = None,
+    store: StoreOption = None,
+    bodies: BodiesOption = None,
+    config: ConfigOption = None,
+    as_json: JSONOption = False,
 ) -> None:
     """Check the configuration, the store, the engines and the secrets, and say what to do."""
     from sayonce.cli.doctor import run
 
-    run(config, {"server_engine": engine, "store_url": store}, as_json=as_json)
+    run(config, {"server_engine": engine, "store_url": store, "bodies_url": bodies}, as_json=as_json)
 
 
 @app.command("new-key")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -16,6 +17,10 @@ ConfigOption = Annotated[
 StoreOption = Annotated[
     str | None,
     typer.Option("--store", metavar="URL", help="Where clips are kept: sqlite:///FILE, redis://HOST, memory://."),
+]
+BodiesOption = Annotated[
+    str | None,
+    typer.Option("--bodies", metavar="URL", help="Where large clips lie: file:///DIRECTORY, s3://BUCKET/PREFIX."),
 ]
 EngineOption = Annotated[
     str | None, typer.Option("--engine", metavar="NAME", help="A configured engine, or a kind such as hibari.")
@@ -38,3 +43,16 @@ def settings(config: str | None = None, **overrides: Any) -> Settings:
 def wrong(message: str) -> typer.BadParameter:
     """Return the error of wrong usage, which exits with 2."""
     return typer.BadParameter(message)
+
+
+def pairs(params: list[str], own_options: Mapping[str, str]) -> dict[str, str]:
+    """Return what several ``--param NAME=VALUE`` give; ``own_options`` are fields that have an option of their own."""
+    given: dict[str, str] = {}
+    for param in params:
+        name, separator, value = param.partition("=")
+        if not name or not separator:
+            raise wrong(f"--param {param}: write it as NAME=VALUE")
+        if name in own_options or name in given:
+            raise wrong(f"--param {name}: " + (f"use {own_options[name]}" if name in own_options else "is given twice"))
+        given[name] = value
+    return given

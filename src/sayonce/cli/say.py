@@ -12,7 +12,7 @@ import msgspec
 
 from sayonce.cache import saved_seconds
 from sayonce.cli.files import STDOUT, open_output
-from sayonce.cli.options import wrong
+from sayonce.cli.options import pairs, wrong
 from sayonce.cli.output import data_json, seconds, talk
 from sayonce.config import Settings
 from sayonce.core.envelope import Entry, Refused
@@ -20,7 +20,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import InvalidRequest
 from sayonce.speech.audio.formats import FORMATS
 from sayonce.speech.engines.base import Engine
-from sayonce.speech.parameters import Parameter
+from sayonce.speech.parameters import read_value
 from sayonce.speech.request import parse_request
 from sayonce.speech.service import Service
 from sayonce.speech.synthesis import Plan
@@ -28,7 +28,6 @@ from sayonce.stores.base import StoreError
 
 _DEFAULT_FORMAT: Final = "wav"
 _SUFFIXES: Final = {f".{name}": name for name in FORMATS} | {".ogg": "opus", ".raw": "pcm", ".ulaw": "mulaw"}
-_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _OWN_OPTIONS: Final = {"input": "TEXT", "voice": "--voice", "response_format": "--format", "stream_format": "-o -"}
 
 
@@ -169,32 +168,4 @@ def _text(text: str) -> str:
 
 def _parameters(params: list[str], engine: Engine) -> dict[str, Any]:
     declared = {parameter.name: parameter for parameter in engine.parameters}
-    given: dict[str, Any] = {}
-    for param in params:
-        name, separator, value = param.partition("=")
-        if not name or not separator:
-            raise wrong(f"--param {param}: write it as NAME=VALUE")
-        if name in _OWN_OPTIONS or name in given:
-            raise wrong(
-                f"--param {name}: " + (f"use {_OWN_OPTIONS[name]}" if name in _OWN_OPTIONS else "is given twice")
-            )
-        given[name] = _typed(value, declared[name]) if name in declared else _untyped(value)
-    return given
-
-
-def _typed(value: str, parameter: Parameter) -> Any:
-    """Read a value as its declared type; the parameter itself then tells whether it may have it."""
-    try:
-        if parameter.type is bool:
-            return _TRUTHS[value.lower()]
-        return parameter.type(value)
-    except (KeyError, ValueError):
-        return value
-
-
-def _untyped(value: str) -> Any:
-    """Read a value as JSON where it is JSON, for an engine that takes parameters it did not declare."""
-    try:
-        return msgspec.json.decode(value)
-    except msgspec.DecodeError:
-        return value
+    return {name: read_value(text, declared.get(name)) for name, text in pairs(params, _OWN_OPTIONS).items()}

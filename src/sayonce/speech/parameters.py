@@ -107,3 +107,19 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 _INTEGERS: Final = range(-(2**63), 2**64)
 """What a key can hold."""
 _TYPE_NAMES: Final = {float: "a number", int: "a whole number", str: "a string", bool: "true or false"}
+
+
+_TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
+
+
+def read_value(text: str, parameter: Parameter | None) -> Any:
+    """Return a value that was written as text: in the parameter's type, or as JSON where nothing is declared.
+
+    What cannot be read comes back as it is; the parameter itself then tells whether it may have it.
+    """
+    try:
+        if parameter is None:
+            return msgspec.json.decode(text)
+        return _TRUTHS[text.lower()] if parameter.type is bool else parameter.type(text)
+    except (KeyError, ValueError):  # msgspec's errors are ValueErrors
+        return text

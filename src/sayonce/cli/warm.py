@@ -1,0 +1,256 @@
+"""``sayonce warm``: make clips, or the features of voices, before anybody asks for them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import msgspec
+import typer
+
+from sayonce.cli import FAILED, INTERRUPTED
+from sayonce.cli.inspect import lasting
+from sayonce.cli.options import pairs, wrong
+from sayonce.cli.output import data_json, seconds, table, talk
+from sayonce.config import ByteSize, Settings
+from sayonce.errors import ConfigError
+from sayonce.speech.rows import Kind, Row, expand, kind_of, read_rows
+from sayonce.speech.service import Service
+from sayonce.speech.warm import StoreTarget, Summary, Target, Warmer
+from sayonce.speech.warm_gateway import GatewayTarget
+
+_STDIN: Final = "-"
+_SHOWN_FAILURES: Final = 20
+_PATIENT_MS: Final = 10_000.0
+"""The store's budget here: nobody waits for an answer, and a look-up that is given up would be a synthesis."""
+_GATEWAY_SECONDS: Final = 600.0
+_OWN_OPTIONS: Final = {
+    "input": "a FILE",
+    "model": "--engine",
+    "voice": "--voice",
+    "response_format": "--format",
+    "stream_format": "nothing: nobody listens",
+}
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What the command line asked for."""
+
+    files: list[str]
+    kind: Kind | None
+    voices: list[str]
+    format: str | None
+    params: list[str]
+    tenant: str | None
+    concurrency: int
+    rate: float | None
+    json: bool
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """The gateway that is to be warmed."""
+
+    url: str
+    api_key_env: str | None
+    model: str | None
+
+
+# -- what the command does ----------------------------------------------------------------------------------------------
+
+
+def run(job: Job, settings: Settings) -> None:
+    """Make the clips with this process's engines, and keep them in the store.
+
+    Raises:
+        ConfigError: the store would not outlive this, a file is wrong, or it is not said whose clips they are.
+        StoreError: the store does not answer.
+
+    """
+    lasting(settings)
+    if settings.security.api_keys_file is not None and job.tenant is None:
+        raise wrong("with API keys each clip belongs to a tenant: say with --tenant whose clips to make")
+    rows = _rows(job, {})
+    _finish(job, asyncio.run(_in_store(job, settings, rows)))
+
+
+def run_remote(job: Job, remote: Remote) -> None:
+    """Have a gateway make the clips.
+
+    Raises:
+        ConfigError: a file is wrong, or nothing answers there.
+
+    """
+    if job.tenant is not None:
+        raise wrong("--tenant: the gateway takes the tenant from the API key; name that with --api-key-env")
+    rows = _rows(job, {"model": remote.model})
+    _finish(job, asyncio.run(_in_gateway(job, remote, rows)))
+
+
+def run_voices(job: Job, directory: Path, settings: Settings) -> None:
+    """Compute the speaker features of every clip in a directory.
+
+    Raises:
+        ConfigError: there is none, or the store would not outlive this.
+        MissingExtra: the speaker encoder is not installed.
+
+    """
+    from sayonce.features.warm import clips_in
+
+    lasting(settings)
+    _finish(job, asyncio.run(_features(job, settings, list(clips_in(directory)))))
+
+
+async def _in_store(job: Job, settings: Settings, rows: Sequence[Row]) -> Summary:
+    service = Service(_patient(settings))
+    async with service.cache:
+        if service.cache.store is not None:
+            await service.cache.store.totals()  # which fails now, and not once a row
+        await service.cache.attempt(service.synthesizer.voices.refresh)
+        try:
+            return await _warm(job, StoreTarget(service, job.tenant or ""), rows)
+        finally:
+            await service.synthesizer.close()
+
+
+async def _in_gateway(job: Job, remote: Remote, rows: Sequence[Row]) -> Summary:
+    limits = httpx.Limits(max_connections=job.concurrency, max_keepalive_connections=job.concurrency)
+    client = httpx.AsyncClient(
+        base_url=remote.url.rstrip("/"), headers=_credentials(remote), timeout=_GATEWAY_SECONDS, limits=limits
+    )
+    async with client:
+        try:
+            await client.get("/health/live")
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise ConfigError(f"--url: {remote.url} does not answer: {error or type(error).__name__}") from None
+        return await _warm(job, GatewayTarget(client), rows)
+
+
+async def _features(job: Job, settings: Settings, rows: Sequence[Row]) -> Summary:
+    from sayonce.features.speaker_encoder import remembered
+    from sayonce.features.warm import VoiceTarget
+    from sayonce.speech.service import build_cache
+
+    async with build_cache(_patient(settings)) as cache:
+        return await _warm(job, VoiceTarget(remembered(cache)), rows)
+
+
+def _patient(settings: Settings) -> Settings:
+    """Return the settings for work that nobody waits for, and whose clips this process does not need again."""
+    store = msgspec.structs.replace(settings.store, budget_ms=max(settings.store.budget_ms, _PATIENT_MS))
+    memory = msgspec.structs.replace(settings.memory, max_bytes=ByteSize(0))
+    return msgspec.structs.replace(settings, store=store, memory=memory)
+
+
+def _credentials(remote: Remote) -> dict[str, str]:
+    if remote.api_key_env is None:
+        return {}
+    key = os.environ.get(remote.api_key_env)
+    if not key:
+        raise ConfigError(f"--api-key-env: the environment has no {remote.api_key_env}")
+    return {"authorization": f"Bearer {key}"}
+
+
+async def _warm(job: Job, target: Target, rows: Sequence[Row]) -> Summary:
+    with _progress(len(rows)) as advance:
+        warmer = Warmer(target, concurrency=job.concurrency, per_second=job.rate, progress=advance)
+        loop = asyncio.get_running_loop()
+
+        def stop() -> None:
+            loop.remove_signal_handler(signal.SIGINT)  # so that the next one ends it at once
+            talk("interrupted: what is being made is finished and kept; interrupt again to leave at once")
+            warmer.stop()
+
+        loop.add_signal_handler(signal.SIGINT, stop)
+        try:
+            return await warmer.run(rows)
+        finally:
+            loop.remove_signal_handler(signal.SIGINT)
+
+
+# -- the rows -----------------------------------------------------------------------------------------------------------
+
+
+def _rows(job: Job, fields: dict[str, Any]) -> list[Row]:
+    if job.files.count(_STDIN) > 1:
+        raise wrong("stdin can be read once")
+    read = [row for name in job.files for row in _read(name, job)]
+    cells = pairs(job.params, _OWN_OPTIONS)
+    given = {name: value for name, value in {**fields, "response_format": job.format}.items() if value is not None}
+    rows = list(expand(read, job.voices, given, cells))
+    if not rows:
+        raise ConfigError(f"there is nothing to say in {', '.join(job.files)}")
+    return rows
+
+
+def _read(name: str, job: Job) -> Iterator[Row]:
+    kind = _kind(name, job)
+    if name == _STDIN:
+        return read_rows(sys.stdin.buffer.read(), "stdin", kind)
+    try:
+        return read_rows(Path(name).read_bytes(), name, kind)
+    except OSError as error:
+        raise ConfigError(f"cannot read {name}: {error.strerror}") from None
+
+
+def _kind(name: str, job: Job) -> Kind:
+    kind = job.kind or ("txt" if name == _STDIN else kind_of(name))
+    if kind is None:
+        raise wrong(f"{name}: its name ends in none of .txt, .csv, .jsonl; say with --as what it is")
+    return kind
+
+
+# -- what it prints -----------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _progress(total: int) -> Iterator[Callable[[], None]]:
+    """Yield what is called after each row: it moves a bar on a terminal, and elsewhere tells each tenth in a line."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+            task = bar.add_task("warm", total=total)
+            yield lambda: bar.advance(task)
+        return
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if 10 * done // total > 10 * (done - 1) // total:
+            talk(f"{done} of {total}")
+
+    yield advance
+
+
+def _finish(job: Job, summary: Summary) -> None:
+    if job.json:
+        data_json(summary)
+    else:
+        for failure in summary.failures[:_SHOWN_FAILURES]:
+            talk(f"{failure.place}: {f'{failure.text!r}: ' if failure.text else ''}{failure.reason}")
+        if summary.failed > _SHOWN_FAILURES:
+            talk(f"and {summary.failed - _SHOWN_FAILURES} more; --json lists them all")
+        table(_figures(summary))
+    if summary.interrupted:
+        talk("not all was done: the same command goes on where this one ended")
+        raise typer.Exit(INTERRUPTED)
+    if summary.failed:
+        raise typer.Exit(FAILED)
+
+
+def _figures(summary: Summary) -> list[tuple[str, str]]:
+    return [
+        ("computed", f"{summary.computed:,}"),
+        ("already there", f"{summary.already_there:,}"),
+        ("failed", f"{summary.failed:,}"),
+        ("time", seconds(summary.seconds)),
+    ]

@@ -1,0 +1,148 @@
+"""Read what is to be warmed: texts and requests from txt, csv and jsonl files, each named by its file and line."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, get_args
+
+import msgspec
+
+from sayonce.errors import ConfigError, InvalidRequest
+from sayonce.speech.request import parse_json
+
+Kind = Literal["txt", "csv", "jsonl"]
+
+_STRINGS: Final = frozenset(("model", "input", "voice", "response_format", "ref_audio", "ref_text"))
+"""Fields that are strings whatever the engine; the other cells of a table are read as their parameters declare."""
+_NAMES: Final = {"text": "input"}
+_DELIMITERS: Final = ",;\t"
+_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One thing to say: a request's fields, and where they were written.
+
+    ``cells`` are parameters whose type is not known yet, as text. ``error`` says why the row is none.
+    """
+
+    place: str
+    fields: dict[str, Any] = {}
+    cells: dict[str, str] = {}
+    error: str | None = None
+
+    @property
+    def text(self) -> str:
+        return str(self.fields.get("input", ""))
+
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
+
+
+def kind_of(name: str) -> Kind | None:
+    """Return what a file's name says that it is."""
+    return next((kind for kind in KINDS if Path(name).suffix.lower() == f".{kind}"), None)
+
+
+def read_rows(content: bytes, name: str, kind: Kind) -> Iterator[Row]:
+    """Yield what a file holds; a row that is wrong comes with its error, and the others are read all the same.
+
+    txt has one text a line, and every line that is not empty is one: there are no comments. csv has a header with a
+    column ``text`` or ``input``; empty cells are not given. jsonl has one request in OpenAI's form a line.
+
+    Raises:
+        ConfigError: the file as a whole is wrong.
+
+    """
+    if content.startswith(_UTF16):
+        raise ConfigError(f"{name}: is UTF-16; save it as UTF-8")
+    text = content.decode("utf-8-sig", errors="surrogateescape")
+    for row in _READERS[kind](text, name):
+        yield row if _is_utf8(row) else Row(row.place, error="is not UTF-8")
+
+
+def expand(
+    rows: Sequence[Row], voices: Sequence[str], fields: Mapping[str, Any], cells: Mapping[str, str]
+) -> Iterator[Row]:
+    """Yield every row in each of the voices, and with what it does not say itself; what it says itself stays."""
+    for row in rows:
+        own_voice = row.error is not None or "voice" in row.fields or "ref_audio" in row.fields
+        others = {name: value for name, value in cells.items() if name not in row.fields}
+        for voice in [None] if own_voice or not voices else voices:
+            chosen = {} if voice is None else {"voice": voice}
+            yield Row(row.place, {**fields, **chosen, **row.fields}, {**others, **row.cells}, row.error)
+
+
+def _read_txt(text: str, name: str) -> Iterator[Row]:
+    for place, line in _lines(text, name):
+        yield Row(place, {"input": line})
+
+
+def _read_jsonl(text: str, name: str) -> Iterator[Row]:
+    for place, line in _lines(text, name):
+        try:
+            yield Row(place, parse_json(line.encode(errors="surrogateescape")))
+        except InvalidRequest as error:
+            yield Row(place, error=error.message.replace("the body", "the line", 1))
+
+
+def _lines(text: str, name: str) -> Iterator[tuple[str, str]]:
+    """Yield the lines that are not empty; a line ends at a line feed alone, as texts may hold other separators."""
+    for number, line in enumerate(text.split("\n"), 1):
+        if stripped := line.strip():
+            yield f"{name}:{number}", stripped
+
+
+def _read_csv(text: str, name: str) -> Iterator[Row]:
+    header, delimiter = _header(text, name)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    next(reader)
+    while True:
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Row(f"{name}:{reader.line_num}", error=f"cannot be read: {error}")
+            continue
+        if any(cells):
+            yield _record(f"{name}:{reader.line_num}", header, cells)
+
+
+def _record(place: str, header: Sequence[str], cells: Sequence[str]) -> Row:
+    if len(cells) > len(header):
+        return Row(place, error=f"has {len(cells)} cells, and the header {len(header)}: is a quote missing?")
+    given = {column: cell for column, cell in zip(header, cells, strict=False) if cell}
+    fields = {column: cell for column, cell in given.items() if column in _STRINGS}
+    return Row(place, fields, {column: cell for column, cell in given.items() if column not in _STRINGS})
+
+
+def _header(text: str, name: str) -> tuple[list[str], str]:
+    first = text.partition("\n")[0].rstrip("\r")
+    for delimiter in _DELIMITERS:
+        columns = [column.strip() for column in next(csv.reader([first], delimiter=delimiter), [])]
+        header = [_NAMES.get(column, column) for column in columns]
+        if "input" in header:
+            if len(set(header)) < len(header):
+                raise ConfigError(f"{name}: a column is there twice: {first}")
+            return header, delimiter
+    raise ConfigError(f"{name}: the first line has no column 'text' or 'input': {first[:80]!r}")
+
+
+def _is_utf8(row: Row) -> bool:
+    return not any(
+        "\udc80" <= character <= "\udcff"
+        for value in (*row.fields.values(), *row.cells.values())
+        if type(value) is str
+        for character in value
+    )
+
+
+_READERS: Final[dict[Kind, Callable[[str, str], Iterator[Row]]]] = {
+    "txt": _read_txt,
+    "csv": _read_csv,
+    "jsonl": _read_jsonl,
+}
