@@ -11,7 +11,6 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sayonce.core.breaker import OPEN_AFTER, PROBE_AFTER_SECONDS, Breaker
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Epochs
@@ -252,53 +251,6 @@ def test_a_stored_value_answers_up_to_the_maximal_age(max_age: int | None, *, ac
 
 def test_outcomes_that_computed_are_told_from_those_that_did_not() -> None:
     assert {outcome for outcome in Outcome if outcome.computed} == {Outcome.LED, Outcome.BYPASS}
-
-
-# -- breaker -----------------------------------------------------------------------------------------------------------
-
-
-def opened(now: float = 0.0) -> Breaker:
-    breaker = Breaker()
-    assert [breaker.failed(now) for _ in range(OPEN_AFTER)] == [False] * (OPEN_AFTER - 1) + [True]
-    return breaker
-
-
-def test_a_breaker_opens_after_consecutive_failures_alone() -> None:
-    breaker = Breaker()
-    for _ in range(10):
-        for _ in range(OPEN_AFTER - 1):
-            assert not breaker.failed(0.0)
-        assert not breaker.succeeded()
-    assert not breaker.open
-    assert breaker.allows(0.0)
-
-
-def test_an_open_breaker_lets_one_probe_through_in_every_interval() -> None:
-    breaker, later = opened(), PROBE_AFTER_SECONDS
-    assert [breaker.allows(now) for now in (0.0, later * 0.99, later, later, later * 1.99, later * 2)] == [
-        False,
-        False,
-        True,
-        False,
-        False,
-        True,
-    ]
-
-
-def test_a_failed_probe_keeps_it_open_without_saying_so_again() -> None:
-    breaker = opened()
-    assert breaker.allows(PROBE_AFTER_SECONDS)
-    assert not breaker.failed(PROBE_AFTER_SECONDS + 0.5)
-    assert not breaker.allows(PROBE_AFTER_SECONDS * 2)
-    assert breaker.allows(PROBE_AFTER_SECONDS * 2 + 0.5)
-
-
-def test_a_good_probe_closes_it_and_says_so_once() -> None:
-    breaker = opened()
-    assert breaker.succeeded()
-    assert not breaker.succeeded()
-    assert breaker.allows(0.0)
-    assert not breaker.failed(0.0)
 
 
 # -- epochs ------------------------------------------------------------------------------------------------------------

@@ -4,82 +4,183 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from functools import partial
 from types import TracebackType
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from sayonce.core.breaker import Breaker
 from sayonce.core.envelope import Refused
+from sayonce.core.spans import NoTracer, Tracer
 from sayonce.stores.base import Failure, Store, StoreError
 
 log = logging.getLogger("sayonce.store")
 T = TypeVar("T")
 
+CALLS_AT_ONCE: Final = 32
+"""More only wait longer; waiting for a place is part of the budget, and no sign of an outage."""
+WRITING_BYTES: Final = 64_000_000
+"""What may be on its way to a slow store; what comes on top is not stored."""
 _BYTES_PER_SECOND: Final = 20_000_000
 """The slowest transfer that a budget allows for, beyond its fixed part."""
 _LATE_SECONDS: Final = 0.01
 """A timer that fires later than this tells of a busy event loop, not of a slow store."""
+_CONNECT_SECONDS: Final = 0.5
+"""How long a probe may take to reach the store; nobody waits for it."""
+_TELL_AGAIN_SECONDS: Final = 60.0
+"""What happens with every call is told once a minute: a line for each request would be trouble of its own."""
 
 
 class Guard:
     """Calls a store within a budget, and not at all while its breaker is open."""
 
-    def __init__(self, store: Store, budget_seconds: float, counters: defaultdict[str, float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        budget_seconds: float,
+        counters: defaultdict[str, float],
+        *,
+        part: str | None = None,
+        look: Callable[[], Awaitable[object]] | None = None,
+    ) -> None:
+        """``part`` names what is guarded where it is not the whole store, and ``look`` then probes it."""
         self.store = store
         self.breaker = Breaker()
+        self.tracer: Tracer = NoTracer()
+        self._part = part or "store"
+        self._name = part or store.name
+        self._look = look or self._look_for_nothing
         self._budget_seconds = budget_seconds
         self._counters = counters
+        self._places = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._writing_bytes = 0
+        self._told: defaultdict[str, float] = defaultdict(float)
+        self._probe: asyncio.Task[None] | None = None
 
     async def call(
-        self, operation: Callable[[], Awaitable[T]], *, size_bytes: int = 0, patience: float = 1.0
+        self,
+        operation: Callable[[], Awaitable[T]],
+        *,
+        size_bytes: int = 0,
+        read_bytes: int = 0,
+        patience: float = 1.0,
     ) -> T | None:
         """Return the operation's result, or None when the store did not give one within the budget.
 
-        The budget grows with the bytes to write, and by ``patience`` where waiting costs nobody an answer.
+        The budget grows with the bytes to write, or to read where their number is known, and by ``patience`` where
+        waiting costs nobody an answer.
         """
-        if not self.breaker.allows(time.monotonic()):
-            self._counters["store skipped"] += 1
+        if self.breaker.open:
+            self._counters[f"{self._part} skipped"] += 1
+            self._probe_when_due()
             return None
+        if size_bytes and self._writing_bytes and self._writing_bytes + size_bytes > WRITING_BYTES:
+            self._counters[f"{self._part} writes dropped"] += 1
+            return None
+        self._writing_bytes += size_bytes
+        name = _name(operation)
+        self._counters[f"{self._part} calls: {name}"] += 1
         try:
-            async with _Limit(self._budget_seconds * patience + size_bytes / _BYTES_PER_SECOND):
-                result = await operation()
+            seconds = self._budget_seconds * patience + (size_bytes + read_bytes) / _BYTES_PER_SECOND
+            with self.tracer.span(self._part, store=self._name, operation=name):
+                result = await self._ask(operation, seconds)
         except Refused as refused:
             self._refused(refused)
             return None
-        except Exception as error:  # noqa: BLE001 (whatever a store does, the request is answered)
+        except StoreError as error:
             self._failed(error)
             return None
-        if self.breaker.succeeded():
-            log.warning("%s: answers again", self.store.name)
+        finally:
+            self._writing_bytes -= size_bytes
+        self._answered()
         return result
 
     async def done(
         self, operation: Callable[[], Awaitable[object]], *, size_bytes: int = 0, patience: float = 1.0
     ) -> bool:
         """Run an operation for its effect and return whether the store confirmed it."""
+        return await self.call(partial(_confirmed, operation), size_bytes=size_bytes, patience=patience) is True
 
-        async def confirmed() -> bool:
-            await operation()
-            return True
+    async def _ask(self, operation: Callable[[], Awaitable[T]], seconds: float) -> T:
+        """Run an operation within a time; whatever it raises but ``Refused`` becomes a ``StoreError``."""
+        asked = False
+        try:
+            async with _Limit(seconds), self._places:
+                asked = True
+                return await operation()
+        except (Refused, StoreError):
+            raise
+        except TimeoutError:
+            kind = Failure.TIMEOUT if asked else Failure.BUSY
+            raise StoreError("no answer within the budget", kind=kind) from None
+        except Exception as error:  # whatever a store does, the request is answered
+            if self._untold("unexpected"):
+                log.exception("%s: unexpected failure", self._name)
+            raise StoreError(f"{type(error).__name__}: {error}") from None
 
-        return await self.call(confirmed, size_bytes=size_bytes, patience=patience) is True
+    def _answered(self) -> None:
+        if self.breaker.succeeded(time.monotonic()):
+            log.warning("%s: answers again", self._name)
 
     def _refused(self, refused: Refused) -> None:
+        self._answered()
         self._counters[f"refused: {refused.reason.value}"] += 1
-        log.warning("%s: a stored value was refused (%s) and is a miss", self.store.name, refused.reason.value)
-        self.breaker.succeeded()
+        if self._untold(refused.reason):
+            log.warning("%s: a stored value was refused (%s) and is a miss", self._name, refused.reason.value)
 
-    def _failed(self, error: Exception) -> None:
-        kind = _kind(error)
-        self._counters[f"store errors: {kind.value}"] += 1
-        if kind is Failure.BUSY:
+    def _failed(self, error: StoreError) -> None:
+        self._counters[f"{self._part} errors: {error.kind.value}"] += 1
+        if error.kind is Failure.BUSY:
             return  # our own pool is exhausted, or another process has the lock: the backend is not down
-        if self.breaker.failed(time.monotonic()):
-            log.warning("%s: not asked for now: %s", self.store.name, _reason(error))
-        elif not isinstance(error, (StoreError, TimeoutError)):
-            log.error("%s: unexpected failure", self.store.name, exc_info=error)
+        if error.kind is Failure.FULL:
+            self._answered()  # what it has is still to be had
+            if self._untold(error.kind):
+                log.warning("%s: takes no new values: %s", self._name, error)
+        elif self.breaker.failed(time.monotonic()):
+            log.warning("%s: not asked for now: %s", self._name, error)
+
+    def _untold(self, what: str) -> bool:
+        now = time.monotonic()
+        due = now >= self._told[what]
+        if due:
+            self._told[what] = now + _TELL_AGAIN_SECONDS
+        return due
+
+    # -- while it is not asked ----------------------------------------------------------------------------------------
+
+    def _probe_when_due(self) -> None:
+        """Find out in the background whether the store is back, so that no request waits for it."""
+        if self.breaker.allows(time.monotonic()):
+            self._probe = asyncio.create_task(self._try_again())
+
+    async def _try_again(self) -> None:
+        """Reach the store in some time, then have it answer within the budget, as a request would ask it."""
+        try:
+            await self._ask(self._look, max(_CONNECT_SECONDS, self._budget_seconds))
+            await self._ask(self._look, self._budget_seconds)
+        except (Refused, StoreError):
+            self.breaker.failed(time.monotonic())
+        else:
+            self._answered()
+
+    async def _look_for_nothing(self) -> None:
+        await self.store.get(secrets.token_bytes(32))
+
+
+async def _confirmed(operation: Callable[[], Awaitable[object]]) -> bool:
+    await operation()
+    return True
+
+
+def _name(operation: Callable[[], Awaitable[Any]]) -> str:
+    """Return the name of the store's method that an operation calls."""
+    inner: Any = operation
+    while isinstance(inner, partial):
+        inner = inner.args[0] if inner.func is _confirmed else inner.func
+    return str(getattr(inner, "__name__", "other")).strip("_")
 
 
 class _Limit:
@@ -108,13 +209,3 @@ class _Limit:
             self._timer = self._loop.call_at(self._due, self._expire)
         else:
             self._timeout.reschedule(now)
-
-
-def _kind(error: Exception) -> Failure:
-    if isinstance(error, StoreError):
-        return error.kind
-    return Failure.TIMEOUT if isinstance(error, TimeoutError) else Failure.BROKEN
-
-
-def _reason(error: Exception) -> str:
-    return "no answer within the budget" if isinstance(error, TimeoutError) else str(error)

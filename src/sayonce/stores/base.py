@@ -22,7 +22,8 @@ class Failure(StrEnum):
 
     TIMEOUT = "timeout"  # asked, and no answer in time
     BUSY = "busy"  # not asked: every connection is in use, the file is locked, too much is waiting
-    REFUSED = "refused"  # answered with an error: full, read-only, loading, wrong credentials
+    FULL = "full"  # answers, and takes no new values: out of memory, read-only
+    REFUSED = "refused"  # answered with an error: loading, wrong credentials, no rights
     LOST = "lost"  # unreachable, or the connection broke
     BROKEN = "broken"  # anything else: a corrupt file, a protocol error
 

@@ -1,48 +1,60 @@
 """A store in Redis (6.2 or later) or Valkey: one GET a hit, explicit timeouts, and no retries of its own.
 
-Entries are ``sayonce:{<hexadecimal digest>}`` with a time to live; counters and epochs are the hashes
-``sayonce:{totals}`` and ``sayonce:{epochs}``, without one, so that a ``volatile-…`` eviction policy spares them.
+Entries are ``sayonce:{<hexadecimal digest>}`` with a time to live; counters, epochs and books are the hashes
+``sayonce:{totals}``, ``sayonce:{epochs}`` and ``sayonce:{book:…}``, without one, so that a ``volatile-…`` eviction
+policy spares them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import re
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from redis import exceptions
-from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
 
 from sayonce.core.clock import Clock
-from sayonce.core.envelope import Entry, Sealer
+from sayonce.core.envelope import Entry, Refused, Sealer
+from sayonce.core.outcome import Refusal
 from sayonce.errors import ConfigError
-from sayonce.stores.base import Failure, SealedStore, StoreError, StoreStats
+from sayonce.stores.base import SealedStore, StoreError, StoreStats
 from sayonce.stores.redis_coordinator import RedisCoordinator
+from sayonce.stores.redis_health import Health, health_of
+from sayonce.stores.redis_script import Script
+from sayonce.stores.redis_server import FAILURES, Operation, Server, kind_of
+from sayonce.stores.redis_servers import open_servers
+from sayonce.stores.redis_url import shown_address
 from sayonce.stores.url import RedisURL
+
+log = logging.getLogger("sayonce.store")
+T = TypeVar("T")
 
 PREFIX: Final = "sayonce:"
 TOTALS: Final = f"{PREFIX}{{totals}}"
 EPOCHS: Final = f"{PREFIX}{{epochs}}"
-_LASTING: Final = re.compile(rb"sayonce:\{(totals|epochs|book:[^}]*)\}$")
-"""What ``clear`` spares."""
-MAX_CONNECTIONS: Final = 32
-_ANSWER_SECONDS: Final = 1.0
-"""The least time after which a silent server is given up; the cache's own budget is usually shorter."""
+_ENTRY: Final = re.compile(rb"sayonce:\{[0-9a-f]{64}\}")
 _MAX_TTL_MS: Final = 100 * 365 * 86_400_000
 _SCANNED_AT_ONCE: Final = 1000
-_POOL_EXHAUSTED: Final = "No connection available."
+_EXAMINED_SECONDS: Final = 2.0
+_BUMP: Final = Script("bump")
+_RESTORE: Final = Script("restore")
+_FILES: Final = {
+    "ssl_ca_certs": "a PEM file of CA certificates",
+    "ssl_certfile": "a PEM file with the certificate to show",
+    "ssl_keyfile": "a PEM file with its key",
+}
 
 
 class RedisStore(SealedStore):
     """Keeps envelopes in Redis; the bound, and what is evicted, are the server's ``maxmemory`` and its policy.
 
-    ``stats`` counts the whole database and the whole server's memory, as Redis knows no others.
+    ``stats`` counts the whole database and the whole memory of the servers, as Redis knows no others.
     """
 
     name = "redis"
@@ -52,93 +64,138 @@ class RedisStore(SealedStore):
     ) -> None:
         super().__init__(sealer, clock)
         self.url = url
-        # Its annotations cannot tell that it answers with bytes.
-        self._redis: Any = Redis.from_pool(_pool(url, budget_seconds))
-        self.coordinator = RedisCoordinator(self._redis, name_of, self._translated)
+        self._servers = open_servers(url, budget_seconds)
+        self.coordinator = RedisCoordinator(self._at, name_of)
+        self._known_epochs: dict[str, int] = {}
+        self._examining: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
         return f"RedisStore({self.url.shown!r})"
 
     async def open(self) -> None:
-        """Check what can be checked without the server.
+        """Check what can be checked without the server, and have its settings looked at in the background.
 
         Raises:
-            ConfigError: the file of CA certificates is missing.
+            ConfigError: a file that the URL names is missing.
 
         """
-        ca = self.url.ssl_ca_certs
-        if ca is not None and not await asyncio.to_thread(Path(ca).is_file):
-            raise ConfigError(f"{ca}: there is no such file; ssl_ca_certs names a PEM file of CA certificates")
+        for option, what in _FILES.items():
+            path = getattr(self.url, option)
+            if path is not None and not await asyncio.to_thread(Path(path).is_file):
+                raise ConfigError(f"{path}: there is no such file; {option} names {what}")
+        self._examining = asyncio.create_task(self._warn())
 
     async def close(self) -> None:
+        if self._examining is not None:
+            self._examining.cancel()
         with self._translated():
-            await self._redis.aclose()
+            await self._servers.close()
 
     async def delete(self, key: bytes) -> bool:
-        with self._translated():
-            return bool(await self._redis.unlink(name_of(key)))
+        name = name_of(key)
+        return bool(await self._at(name, lambda redis: redis.unlink(name)))
 
     async def clear(self) -> int:
-        removed, cursor = 0, None
-        with self._translated():
-            while cursor != 0:
-                cursor, found = await self._redis.scan(cursor or 0, match=f"{PREFIX}{{*", count=_SCANNED_AT_ONCE)
-                entries = [name for name in found if not _LASTING.match(name)]
-                if entries:
-                    removed += await self._redis.unlink(*entries)
-        return removed
+        return sum([await self._on(primary, _clear) for primary in await self._primaries()])
 
     async def stats(self) -> StoreStats:
-        with self._translated():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                entries, memory = await pipeline.dbsize().info("memory").execute()
-        return StoreStats(entries, memory["used_memory"], memory["maxmemory"] or None)
+        found = [await self._on(primary, _stats) for primary in await self._primaries()]
+        bounds = [bound for _, _, bound in found]
+        entries, used_bytes = sum(entries for entries, _, _ in found), sum(used for _, used, _ in found)
+        return StoreStats(entries, used_bytes, sum(bounds) if all(bounds) else None)
+
+    async def health(self) -> list[Health]:
+        """Return what each server says of its settings and its clock."""
+        return [
+            await self._on(primary, partial(health_of, address=shown_address(primary.address)))
+            for primary in await self._primaries()
+        ]
 
     async def bump(self, tag: str) -> int:
-        with self._translated():
-            return int(await self._redis.hincrby(EPOCHS, tag))
+        known = self._known_epochs.get(tag, 0)
+        epoch = int(await self._at(EPOCHS, lambda redis: _BUMP(redis, [EPOCHS], tag, known)))
+        self._know({tag: epoch})
+        return epoch
 
     async def epochs(self) -> dict[str, int]:
-        with self._translated():
-            return {tag.decode(): int(epoch) for tag, epoch in (await self._redis.hgetall(EPOCHS)).items()}
+        """Return the epochs, and put back those that the server has lost and this process still knows."""
+        stored = await self._at(EPOCHS, lambda redis: redis.hgetall(EPOCHS))
+        found = {tag.decode(): int(epoch) for tag, epoch in stored.items()}
+        lost = {tag: epoch for tag, epoch in self._known_epochs.items() if epoch > found.get(tag, 0)}
+        if lost:
+            arguments = [argument for pair in lost.items() for argument in pair]
+            await self._at(EPOCHS, lambda redis: _RESTORE(redis, [EPOCHS], *arguments))
+        self._know(found)
+        return found | lost
 
     async def count(self, deltas: Mapping[str, float]) -> None:
-        with self._translated():
-            async with self._redis.pipeline(transaction=True) as pipeline:
-                for name, delta in deltas.items():
-                    pipeline.hincrbyfloat(TOTALS, name, delta)
-                await pipeline.execute()
+        if deltas:
+            await self._at(TOTALS, partial(_count, deltas=deltas))
 
     async def totals(self) -> dict[str, float]:
-        with self._translated():
-            return {name.decode(): float(total) for name, total in (await self._redis.hgetall(TOTALS)).items()}
+        stored = await self._at(TOTALS, lambda redis: redis.hgetall(TOTALS))
+        return {name.decode(): float(total) for name, total in stored.items()}
 
     async def register(self, book: str, name: str, value: bytes) -> None:
-        with self._translated():
-            await self._redis.hset(book_name(book), name, value)
+        page = book_name(book)
+        await self._at(page, lambda redis: redis.hset(page, name, value))
 
     async def registered(self, book: str, name: str) -> bytes | None:
-        with self._translated():
-            value: bytes | None = await self._redis.hget(book_name(book), name)
-            return value
+        page = book_name(book)
+        value: bytes | None = await self._at(page, lambda redis: redis.hget(page, name))
+        return value
 
     async def registry(self, book: str) -> dict[str, bytes]:
-        with self._translated():
-            return {name.decode(): value for name, value in (await self._redis.hgetall(book_name(book))).items()}
+        page = book_name(book)
+        return {
+            name.decode(): value for name, value in (await self._at(page, lambda redis: redis.hgetall(page))).items()
+        }
 
     async def unregister(self, book: str, name: str) -> bool:
-        with self._translated():
-            return bool(await self._redis.hdel(book_name(book), name))
+        page = book_name(book)
+        return bool(await self._at(page, lambda redis: redis.hdel(page, name)))
 
     async def _read(self, key: bytes) -> bytes | None:
-        with self._translated():
-            sealed: bytes | None = await self._redis.get(name_of(key))
-            return sealed
+        name = name_of(key)
+        sealed: bytes | None = await self._at(name, partial(_get, name=name))
+        return sealed
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:
-        ttl_ms = max(1, int(min(ttl_seconds * 1000, _MAX_TTL_MS)))
+        name, ttl_ms = name_of(entry.key), max(1, int(min(ttl_seconds * 1000, _MAX_TTL_MS)))
+        return bool(await self._at(name, lambda redis: redis.set(name, sealed, px=ttl_ms)))
+
+    async def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
+        for primary in await self._primaries():
+            cursor: int | None = None
+            while cursor != 0:
+                cursor, heads = await self._on(primary, partial(_scan_heads, cursor=cursor or 0, length=length))
+                yield heads
+
+    def _know(self, epochs: Mapping[str, int]) -> None:
+        for tag, epoch in epochs.items():
+            self._known_epochs[tag] = max(epoch, self._known_epochs.get(tag, 0))
+
+    async def _warn(self) -> None:
+        """Tell once of settings that a cache suffers from; a server that is down now is found out by the first call."""
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_EXAMINED_SECONDS):
+                for health in await self.health():
+                    if health.warning is not None:
+                        log.warning("redis %s: %s; %s", health.address, *health.warning)
+
+    # -- the servers --------------------------------------------------------------------------------------------------
+
+    async def _at(self, name: str, operation: Operation[T]) -> T:
         with self._translated():
-            return bool(await self._redis.set(name_of(entry.key), sealed, px=ttl_ms))
+            return await self._servers.at(name, operation)
+
+    async def _on(self, primary: Server, operation: Operation[T]) -> T:
+        with self._translated():
+            return await primary.run(operation)
+
+    async def _primaries(self) -> list[Server]:
+        with self._translated():
+            return list(await self._servers.primaries())
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -149,16 +206,11 @@ class RedisStore(SealedStore):
             raise StoreError(f"{self.url.shown}: {self._message(error)}", kind=kind_of(error)) from None
 
     def _message(self, error: Exception) -> str:
-        first_line = (str(error).splitlines() or [""])[0][:200]
-        if self.url.password:
-            first_line = first_line.replace(self.url.password, "***")
+        # A pipeline's errors repeat the command before them, with what it was to store.
+        first_line = (str(error).rpartition("caused error: ")[2].splitlines() or [""])[0][:200]
+        for secret in self.url.secrets:
+            first_line = first_line.replace(secret, "***")
         return f"{type(error).__name__}: {first_line}"
-
-
-FAILURES: Final[tuple[type[Exception], ...]] = tuple(
-    thing for thing in vars(exceptions).values() if isinstance(thing, type) and thing.__base__ is Exception
-)
-"""The roots of everything that the client raises, of which there are several and more with each release."""
 
 
 def name_of(key: bytes) -> str:
@@ -171,40 +223,50 @@ def book_name(book: str) -> str:
     return f"{PREFIX}{{book:{book}}}"
 
 
-def kind_of(error: Exception) -> Failure:
-    """Tell the kinds of failure apart."""
-    if isinstance(error, exceptions.TimeoutError):
-        return Failure.TIMEOUT
-    if isinstance(
-        error,
-        (
-            exceptions.ResponseError,
-            exceptions.AuthenticationError,
-            exceptions.AuthorizationError,
-            exceptions.BusyLoadingError,
-        ),
-    ):
-        return Failure.REFUSED
-    if isinstance(error, exceptions.ConnectionError):
-        return Failure.BUSY if str(error) == _POOL_EXHAUSTED else Failure.LOST
-    return Failure.BROKEN
+async def _get(redis: Any, *, name: str) -> bytes | None:
+    try:
+        sealed: bytes | None = await redis.get(name)
+    except exceptions.ResponseError as error:
+        if "WRONGTYPE" in str(error):  # somebody else's list or hash under our name
+            raise Refused(Refusal.FOREIGN) from None
+        raise
+    return sealed
 
 
-def _pool(url: RedisURL, budget_seconds: float) -> BlockingConnectionPool:
-    tls: dict[str, Any] = {"ssl_ca_certs": url.ssl_ca_certs, "ssl_cert_reqs": "required", "ssl_check_hostname": True}
-    return BlockingConnectionPool(
-        max_connections=MAX_CONNECTIONS,
-        timeout=budget_seconds,
-        connection_class=SSLConnection if url.tls else Connection,
-        host=url.host,
-        port=url.port,
-        db=url.db,
-        username=url.username,
-        password=url.password,
-        socket_connect_timeout=max(budget_seconds, _ANSWER_SECONDS),
-        socket_timeout=max(budget_seconds, _ANSWER_SECONDS),
-        socket_keepalive=True,
-        retry=Retry(NoBackoff(), 0),
-        protocol=2,  # RESP3 brings nothing here, and a HELLO that older proxies do not know
-        **(tls if url.tls else {}),
-    )
+async def _scan(redis: Any, cursor: int) -> tuple[int, list[bytes]]:
+    cursor, found = await redis.scan(cursor, match=f"{PREFIX}{{*}}", count=_SCANNED_AT_ONCE)
+    return cursor, [name for name in found if _ENTRY.fullmatch(name)]
+
+
+async def _clear(redis: Any) -> int:
+    """Remove every entry of one server, each by a command of its own: a Cluster's lie in different slots."""
+    removed, cursor = 0, None
+    while cursor != 0:
+        cursor, names = await _scan(redis, cursor or 0)
+        async with redis.pipeline(transaction=False) as pipeline:
+            for name in names:
+                pipeline.unlink(name)
+            removed += sum(await pipeline.execute())
+    return removed
+
+
+async def _scan_heads(redis: Any, *, cursor: int, length: int) -> tuple[int, list[bytes]]:
+    cursor, names = await _scan(redis, cursor)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.getrange(name, 0, length - 1)
+        heads = await pipeline.execute(raise_on_error=False)  # one of another type is none of ours
+    return cursor, [head for head in heads if isinstance(head, bytes) and head]
+
+
+async def _stats(redis: Any) -> tuple[int, int, int]:
+    async with redis.pipeline(transaction=False) as pipeline:
+        entries, memory = await pipeline.dbsize().info("memory").execute()
+    return entries, memory["used_memory"], memory["maxmemory"]
+
+
+async def _count(redis: Any, *, deltas: Mapping[str, float]) -> None:
+    async with redis.pipeline(transaction=True) as pipeline:
+        for name, delta in deltas.items():
+            pipeline.hincrbyfloat(TOTALS, name, delta)
+        await pipeline.execute()

@@ -2,63 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
-from importlib.resources import files
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 
 from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Sighting
+from sayonce.stores.redis_script import Script
+
+T = TypeVar("T")
 
 _READ_AT_ONCE: Final = 64
+_RENEW: Final = Script("renew")
+_RELEASE: Final = Script("release")
+
+
+class At(Protocol):
+    """Runs an operation at the server that has a key, and turns its failures into ``StoreError``."""
+
+    async def __call__(self, name: str, operation: Callable[[Any], Awaitable[T]]) -> T: ...
 
 
 class RedisCoordinator(Coordinator):
-    """``name_of`` gives an entry's name; ``translated`` turns the client's errors into ``StoreError``."""
+    """``name_of`` gives an entry's name."""
 
-    def __init__(
-        self, redis: Any, name_of: Callable[[bytes], str], translated: Callable[[], AbstractContextManager[None]]
-    ) -> None:
-        self._redis = redis
+    def __init__(self, at: At, name_of: Callable[[bytes], str]) -> None:
+        self._at = at
         self._name_of = name_of
-        self._translated = translated
-        self._renew = redis.register_script(_script("renew"))
-        self._release = redis.register_script(_script("release"))
 
     async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
         lease = self._lease(key)
-        with self._translated():
-            while True:
-                if await self._redis.set(lease, owner, nx=True, px=_ms(seconds)):
-                    return owner
-                holder = await self._redis.get(lease)
-                if holder is not None:  # else it ended between the two
-                    return str(holder.decode())
+        while True:
+            if await self._at(lease, lambda redis: redis.set(lease, owner, nx=True, px=_ms(seconds))):
+                return owner
+            holder = await self._at(lease, lambda redis: redis.get(lease))
+            if holder is not None:  # else it ended between the two
+                return str(holder.decode())
 
     async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
-        with self._translated():
-            return bool(await self._renew(keys=[self._lease(key)], args=[owner, _ms(seconds)]))
+        lease = self._lease(key)
+        return bool(await self._at(lease, lambda redis: _RENEW(redis, [lease], owner, _ms(seconds))))
 
     async def release(self, key: bytes, owner: str) -> None:
-        with self._translated():
-            await self._release(keys=[self._lease(key), self._records(key, owner)], args=[owner, _ms(ENDED_SECONDS)])
+        lease, records = self._lease(key), self._records(key, owner)
+        await self._at(lease, lambda redis: _RELEASE(redis, [lease, records], owner, _ms(ENDED_SECONDS)))
 
     async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
         name = self._records(key, owner)
-        with self._translated():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                for record in records:
-                    pipeline.xadd(name, {b"r": record})
-                pipeline.pexpire(name, _ms(RECORDS_SECONDS))
-                await pipeline.execute()
+        await self._at(name, partial(_publish, name=name, records=records))
 
     async def read(self, key: bytes, owner: str, position: str) -> Sighting:
-        after = f"({position}" if position else "-"
-        with self._translated():
-            async with self._redis.pipeline(transaction=False) as pipeline:
-                # The lease first: if it is gone, what is read after it is all that there will be.
-                pipeline.get(self._lease(key))
-                pipeline.xrange(self._records(key, owner), min=after, count=_READ_AT_ONCE)
-                holder, found = await pipeline.execute()
+        lease, records = self._lease(key), self._records(key, owner)
+        holder, found = await self._at(lease, partial(_read, lease=lease, records=records, position=position))
         held = holder is not None and holder.decode() == owner
         return Sighting(held, [fields[b"r"] for _, fields in found], found[-1][0].decode() if found else position)
 
@@ -69,9 +63,23 @@ class RedisCoordinator(Coordinator):
         return f"{self._name_of(key)}:flight:{owner}"
 
 
+async def _publish(redis: Any, *, name: str, records: Sequence[bytes]) -> None:
+    """Add records as one transaction: what is run once more at another server was not half done at the first."""
+    async with redis.pipeline(transaction=True) as pipeline:
+        for record in records:
+            pipeline.xadd(name, {b"r": record})
+        pipeline.pexpire(name, _ms(RECORDS_SECONDS))
+        await pipeline.execute()
+
+
+async def _read(redis: Any, *, lease: str, records: str, position: str) -> tuple[bytes | None, list[Any]]:
+    async with redis.pipeline(transaction=False) as pipeline:
+        # The lease first: if it is gone, what is read after it is all that there will be.
+        pipeline.get(lease)
+        pipeline.xrange(records, min=f"({position}" if position else "-", count=_READ_AT_ONCE)
+        holder, found = await pipeline.execute()
+        return holder, found
+
+
 def _ms(seconds: float) -> int:
     return max(1, int(seconds * 1000))
-
-
-def _script(name: str) -> str:
-    return files(__package__).joinpath("lua", f"{name}.lua").read_text()

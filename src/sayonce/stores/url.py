@@ -6,19 +6,22 @@ import os
 import re
 from pathlib import Path
 from typing import Final
-from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 import msgspec
 
 from sayonce.errors import ConfigError
+from sayonce.stores.redis_url import REDIS_FORMS, RedisURL, parse_redis
 
-_FORMS: Final = """valid store URLs:
+__all__ = ["RedisURL", "SQLiteURL", "default_path", "parse_url"]
+
+_FORMS: Final = (
+    """valid store URLs:
   memory://                                       this process's memory alone
   sqlite://                                       one file at the default place
   sqlite:///relative.db, sqlite:////abs/path.db   one file
-  redis://[user:password@]host[:port][/db]        Redis or Valkey
-  rediss://…[?ssl_ca_certs=/path/ca.pem]          the same over TLS"""
-_MAX_PORT: Final = 65535
+"""
+    + REDIS_FORMS
+)
 
 
 class SQLiteURL(msgspec.Struct, frozen=True):
@@ -28,26 +31,6 @@ class SQLiteURL(msgspec.Struct, frozen=True):
     def default(self) -> bool:
         """Whether it is the place of our own choosing, whose directories we make."""
         return self.path == default_path()
-
-
-class RedisURL(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a Redis server is and how to log in to it; credentials are not in its ``repr``."""
-
-    host: str
-    port: int = 6379
-    db: int = 0
-    username: str | None = None
-    password: str | None = None
-    tls: bool = False
-    ssl_ca_certs: str | None = None
-
-    @property
-    def shown(self) -> str:
-        host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"{'rediss' if self.tls else 'redis'}://{host}:{self.port}/{self.db}"
-
-    def __repr__(self) -> str:
-        return f"RedisURL({self.shown!r})"
 
 
 def default_path() -> Path:
@@ -72,8 +55,12 @@ def parse_url(url: str) -> SQLiteURL | RedisURL | None:
         return None
     if scheme == "sqlite":
         return _sqlite(rest)
-    if scheme in ("redis", "rediss"):
-        return _redis(url, tls=scheme == "rediss")
+    try:
+        redis = parse_redis(url)
+    except ValueError as error:
+        raise _wrong(f"{error}") from None
+    if redis is not None:
+        return redis
     # Whatever stands before "://" may be anything, a password included: repeated only if it looks like a scheme.
     shown = f" {scheme!r}" if re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", scheme) else ""
     raise _wrong(f"the scheme{shown} is unknown")
@@ -96,43 +83,3 @@ def _sqlite(rest: str) -> SQLiteURL:
     if "?" in name:
         raise _wrong("sqlite takes no options after '?'")
     return SQLiteURL(Path(name).expanduser())
-
-
-def _redis(url: str, *, tls: bool) -> RedisURL:
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:  # its message would repeat the part, which is the password when that holds an unescaped "/"
-        raise _wrong(
-            f"the port must be a number from 1 to {_MAX_PORT}, and '/', '?', '#' in a password be %-encoded"
-        ) from None
-    if not host:
-        raise _wrong("the host is missing")
-    if port == 0:
-        raise _wrong(f"the port must be a number from 1 to {_MAX_PORT}")
-    return RedisURL(
-        host=host,
-        port=port or 6379,
-        db=_database(parts),
-        username=unquote(parts.username) if parts.username else None,
-        password=unquote(parts.password) if parts.password else None,
-        tls=tls,
-        ssl_ca_certs=_options(parts, tls=tls).get("ssl_ca_certs"),
-    )
-
-
-def _database(parts: SplitResult) -> int:
-    number = parts.path.removeprefix("/")
-    if not re.fullmatch(r"[0-9]{0,5}", number):
-        raise _wrong("what follows the host must be a database number, such as /0")
-    return int(number or 0)
-
-
-def _options(parts: SplitResult, *, tls: bool) -> dict[str, str]:
-    options = dict(parse_qsl(parts.query, keep_blank_values=True))
-    known = {"ssl_ca_certs"} if tls else set()
-    if parts.fragment or not options.keys() <= known:
-        raise _wrong("the only option is ssl_ca_certs, of rediss://" if tls else "redis:// takes no options after '?'")
-    if options.get("ssl_ca_certs") == "":
-        raise _wrong("ssl_ca_certs needs the path of a PEM file")
-    return options

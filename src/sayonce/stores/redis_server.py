@@ -1,0 +1,128 @@
+"""One Redis server: a bounded pool of connections with explicit timeouts, no retries, and its failures told apart."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, TypeVar
+
+from redis import DriverInfo, exceptions
+from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from sayonce._version import __version__
+from sayonce.stores.base import Failure
+from sayonce.stores.redis_url import Address, RedisURL, shown_address
+
+T = TypeVar("T")
+Operation = Callable[[Any], Awaitable[T]]
+"""Commands on keys of one hash tag, given the client. It may be run once more at another server, so it is idempotent."""
+
+MAX_CONNECTIONS: Final = 40
+"""More than the calls that requests make at once, so that an operator's find a place too."""
+_ANSWER_SECONDS: Final = 1.0
+"""The least time after which a silent server is given up; the cache's own budget is usually shorter."""
+_POOL_EXHAUSTED: Final = "No connection available."
+
+FAILURES: Final[tuple[type[Exception], ...]] = tuple(
+    thing for thing in vars(exceptions).values() if isinstance(thing, type) and thing.__base__ is Exception
+)
+"""The roots of everything that the client raises, of which there are several and more with each release."""
+_FULL: Final = ("MISCONF", "NOREPLICAS")
+"""Refusals of writes alone that the client has no class for: it cannot save, or too few replicas would have them."""
+_KINDS: Final[tuple[tuple[tuple[type[Exception], ...], Failure], ...]] = (
+    ((exceptions.TimeoutError,), Failure.TIMEOUT),
+    # A key that is moving between servers just now; or none of our own connections is free.
+    ((exceptions.AskError, exceptions.TryAgainError, exceptions.MaxConnectionsError), Failure.BUSY),
+    ((exceptions.OutOfMemoryError, exceptions.ReadOnlyError), Failure.FULL),
+    ((exceptions.ResponseError, exceptions.AuthenticationError, exceptions.AuthorizationError), Failure.REFUSED),
+    ((exceptions.BusyLoadingError,), Failure.REFUSED),
+    ((exceptions.ConnectionError,), Failure.LOST),
+)
+
+
+def kind_of(error: Exception) -> Failure:
+    """Tell the kinds of failure apart."""
+    kind = next((kind for classes, kind in _KINDS if isinstance(error, classes)), Failure.BROKEN)
+    if kind is Failure.LOST and str(error) == _POOL_EXHAUSTED:
+        return Failure.BUSY
+    if kind is Failure.REFUSED and any(code in str(error) for code in _FULL):
+        return Failure.FULL
+    return kind
+
+
+class Server:
+    """A server's client. Connections are made when they are needed, and made again when they broke."""
+
+    def __init__(
+        self, address: Address, url: RedisURL, budget_seconds: float, login: tuple[str | None, str | None], db: int = 0
+    ) -> None:
+        self.address = address
+        self.redis: Any = Redis.from_pool(_pool(address, url, budget_seconds, login, db))  # answers with bytes
+        self._late_seconds = 0.8 * budget_seconds
+        self._dropping: asyncio.Task[None] | None = None
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"Server({shown_address(self.address)!r})"
+
+    async def run(self, operation: Operation[T]) -> T:
+        """Run an operation here; what was silent until it was given up gets new connections."""
+        if self._closed:
+            raise exceptions.ConnectionError("closed")
+        started = asyncio.get_running_loop().time()
+        try:
+            return await operation(self.redis)
+        except (asyncio.CancelledError, exceptions.TimeoutError):
+            if asyncio.get_running_loop().time() - started >= self._late_seconds:
+                self._drop_idle()
+            raise
+
+    async def close(self) -> None:
+        """Close every connection; who waits for an answer on one gets an error at once."""
+        self._closed = True
+        with suppress(*FAILURES):
+            await self.redis.aclose()
+
+    def _drop_idle(self) -> None:
+        """Close idle connections: a network that swallows packets has made all of them useless, not one."""
+        if self._dropping is None or self._dropping.done():
+            self._dropping = asyncio.create_task(self._disconnect_idle())
+
+    async def _disconnect_idle(self) -> None:
+        with suppress(*FAILURES):
+            await self.redis.connection_pool.disconnect(inuse_connections=False)
+
+
+def _pool(
+    address: Address, url: RedisURL, budget_seconds: float, login: tuple[str | None, str | None], db: int
+) -> BlockingConnectionPool:
+    host, port = address
+    username, password = login
+    tls: dict[str, Any] = {
+        "ssl_ca_certs": url.ssl_ca_certs,
+        "ssl_certfile": url.ssl_certfile,
+        "ssl_keyfile": url.ssl_keyfile,
+        "ssl_cert_reqs": "required",
+        "ssl_check_hostname": True,
+    }
+    return BlockingConnectionPool(
+        max_connections=MAX_CONNECTIONS,
+        timeout=budget_seconds,
+        connection_class=SSLConnection if url.tls else Connection,
+        host=host,
+        port=port,
+        db=db,
+        username=username,
+        password=password,
+        socket_connect_timeout=max(budget_seconds, _ANSWER_SECONDS),
+        socket_timeout=max(budget_seconds, _ANSWER_SECONDS),
+        socket_keepalive=True,
+        retry=Retry(NoBackoff(), 0),
+        protocol=2,  # RESP3 brings nothing here, and a HELLO that older proxies do not know
+        # CLIENT SETINFO: shows in CLIENT LIST; servers before 7.2, and users without the right, only refuse it.
+        driver_info=DriverInfo().add_upstream_driver("sayonce", __version__),
+        **(tls if url.tls else {}),
+    )
