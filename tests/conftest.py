@@ -147,6 +147,24 @@ def redis_server(request: pytest.FixtureRequest) -> Server:
     return emptied(request.getfixturevalue(f"{request.param}_session"))
 
 
+@pytest.fixture(scope="session")
+def object_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    from objects import run_object_server
+
+    with run_object_server(tmp_path_factory.mktemp("objects")) as server:
+        yield server
+
+
+@pytest.fixture
+def bucket(object_session: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A new bucket on a server of the S3 protocol, and credentials for it in the environment."""
+    from objects import CREDENTIALS, Bucket
+
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    return Bucket.new(object_session)
+
+
 def emptied(server: Server) -> Server:
     with server.client() as client:
         client.flushall()

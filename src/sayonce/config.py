@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 import tomllib
 from collections.abc import Mapping
 from datetime import timedelta
@@ -20,7 +21,7 @@ ENVIRONMENT_PREFIX: Final = "SAYONCE_"
 FILE_VARIABLE: Final = "SAYONCE_CONFIG"
 """Names the file where ``--config`` does not."""
 
-_OPTIONS: Final = {"store.url": "--store"}
+_OPTIONS: Final = {"store.url": "--store", "bodies.url": "--bodies"}
 """Settings whose command-line option is not called by their own name."""
 
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -36,6 +37,13 @@ class Duration(timedelta):
 
 class ByteSize(int):
     """A number of bytes, written as ``256 MB``, ``2 GiB`` or a number."""
+
+
+class Bound(ByteSize):
+    """A number of bytes that is not exceeded, or ``none``."""
+
+
+_NO_BOUND: Final = Bound(sys.maxsize)
 
 
 class _Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -78,6 +86,17 @@ class MemorySettings(_Section, frozen=True):
     policy: PolicyName = "gdsf"
 
 
+class BodiesSettings(_Section, frozen=True):
+    url: str | None = None
+    inline_max_bytes: Bound = Bound(65_536)
+    max_bytes: Bound = _NO_BOUND
+    budget_ms: float = 250.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.budget_ms < float("inf"):
+            raise ValueError("budget_ms must be a number of milliseconds above 0")
+
+
 class AudioSettings(_Section, frozen=True):
     take: Literal["flac", "opus", "as-is"] = "flac"
 
@@ -97,6 +116,7 @@ class Settings(_Section, frozen=True):
     server: ServerSettings = ServerSettings()
     store: StoreSettings = StoreSettings()
     memory: MemorySettings = MemorySettings()
+    bodies: BodiesSettings = BodiesSettings()
     audio: AudioSettings = AudioSettings()
     security: SecuritySettings = SecuritySettings()
     engines: dict[str, dict[str, Any]] = {}
@@ -236,8 +256,11 @@ def _quantity(kind: type, value: Any) -> Any:
     try:
         if kind is Duration:
             return Duration(seconds=_parse(value, _DURATION_UNITS, "s", "24h, 7d, 30m, 15s or a number of seconds"))
-        if kind is ByteSize:
-            return ByteSize(_parse(value, _BYTE_UNITS, "b", "256 MB, 2 GiB or a number of bytes"))
+        if kind is Bound and value == "none":
+            return _NO_BOUND
+        if issubclass(kind, ByteSize):
+            wanted = "256 MB, 2 GiB or a number of bytes" + (", or none" if kind is Bound else "")
+            return kind(_parse(value, _BYTE_UNITS, "b", wanted))
     except OverflowError:
         raise ValueError("is too large a number") from None
     raise NotImplementedError(kind)

@@ -16,7 +16,7 @@ from typing import Any, Final, Self, TypeVar
 import msgspec
 
 from sayonce.cache.flight import Flight, Keep, Made
-from sayonce.cache.guard import Guard
+from sayonce.cache.guarded import GuardedStore
 from sayonce.cache.shared import SharedFlights
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
@@ -105,7 +105,8 @@ class Cache:
         self.namespace = namespace
         self.ttl = ttl
         self.counters: defaultdict[str, float] = defaultdict(float)
-        self._guard = Guard(store, budget_seconds, self.counters) if store is not None else None
+        self._stored = GuardedStore(store, budget_seconds, self.counters) if store is not None else None
+        self._guard = self._stored.index if self._stored is not None else None
         coordinator = store.coordinator if store is not None else None
         self._shared = SharedFlights(self._guard, coordinator) if self._guard and coordinator else None
         self._clock = clock
@@ -153,9 +154,9 @@ class Cache:
         if not policy.reads:
             return None
         entry, tier = self.peek(key), self.memory.name
-        if entry is None and self._guard is not None:
-            tier = self._guard.store.name
-            entry = await self._guard.call(partial(self._guard.store.get, key), size_bytes=policy.expected_bytes)
+        if entry is None and self._stored is not None:
+            tier = self._stored.name
+            entry = await self._stored.get(key, policy.expected_bytes)
             if entry is not None and self._epochs.current(entry.tags):
                 self.memory.keep(entry)
             else:
@@ -308,10 +309,9 @@ class Cache:
         if keep is not Keep.NOWHERE:
             self.memory.keep(entry)
         flight.finish(entry)
-        if keep is Keep.EVERYWHERE and self._guard is not None:
+        if keep is Keep.EVERYWHERE and self._stored is not None:
             # Nobody waits for this: a burst of writes may take its time before it counts as trouble.
-            put = partial(self._guard.store.put, entry)
-            await self._guard.call(put, size_bytes=len(entry.body), patience=_WRITE_PATIENCE)
+            await self._stored.put(entry, patience=_WRITE_PATIENCE)
 
     def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
         parent = made.parent

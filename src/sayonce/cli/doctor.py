@@ -9,6 +9,7 @@ from typing import Any
 import typer
 
 from sayonce.cli import checks
+from sayonce.cli.check_bodies import check_bodies, without_bodies
 from sayonce.cli.checks import Finding, Grade
 from sayonce.cli.options import settings as load
 from sayonce.cli.output import data, data_json
@@ -38,9 +39,10 @@ async def _examine(config: str | None, overrides: dict[str, Any]) -> list[Findin
     found.append(checks.ok("configuration", f"read from {file[0]}" if file else "no file; defaults and environment"))
     found += [*checks.secrets(settings), *checks.access(settings)]
     try:
-        found += [finding async for finding in checks.store(settings)]
+        found += [finding async for finding in checks.store(without_bodies(settings))]
     except ConfigError as error:
         found.append(checks.fail("store", error.message))
+    found += [finding async for finding in check_bodies(settings)]
     return [*found, *[finding async for finding in checks.engines(settings)]]
 
 

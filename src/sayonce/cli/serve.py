@@ -22,7 +22,7 @@ from sayonce.errors import ConfigError, SayonceError
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway
 from sayonce.speech.service import Service, build_cache
-from sayonce.stores.base import StoreError
+from sayonce.stores.base import SealedStore, Store, StoreError
 from sayonce.stores.url import parse_url
 
 _FACTORY: Final = "sayonce.gateway.app:create_app"
@@ -66,6 +66,7 @@ async def _check_store(settings: Settings) -> None:
     cache = build_cache(settings)
     if cache.store is None:
         return
+    await _check_bodies(cache.store)
     try:
         await cache.store.open()
         await cache.store.totals()
@@ -73,6 +74,15 @@ async def _check_store(settings: Settings) -> None:
         talk(f"warning: the store does not answer, so nothing is remembered until it does: {error}")
     finally:
         await cache.store.close()
+
+
+async def _check_bodies(store: Store) -> None:
+    if not isinstance(store, SealedStore) or store.bodies is None:
+        return
+    try:
+        await store.bodies.check()
+    except StoreError as error:
+        talk(f"warning: large clips are not remembered until this is mended: {error}")
 
 
 def _listen(server: ServerSettings) -> socket.socket:

@@ -11,6 +11,9 @@
     8+H+B   12     nonce
     20+H+B  16     tag: AES-256-GCM over the nonce, with everything before the nonce as associated data
 
+A pointer has version 2 and, instead of the body, a place of 36 bytes between the length and the header: it says where
+the body lies, and its digest, so that the seal holds a body outside as well as one inside.
+
 The GCM key is BLAKE2b-256 of the entry's 32-byte key digest, under the secret's seal key, so a value opens only under
 the key that it was sealed for. Authentication only: the body is not encrypted. See ``docs/format.md``.
 """
@@ -31,9 +34,14 @@ from sayonce.core.outcome import Refusal
 
 MAGIC: Final = b"SYO"
 VERSION: Final = 1
+OUTSIDE: Final = 2
+"""The version of a pointer: an envelope whose body lies in a body store."""
 _PREFIX: Final = struct.Struct(">3sBI")
 _NONCE_BYTES: Final = 12
 _SEAL_BYTES: Final = _NONCE_BYTES + 16
+PLACE_BYTES: Final = 36
+HEAD_BYTES: Final = _PREFIX.size + PLACE_BYTES
+"""How much of the beginning of an envelope tells whether it is a pointer, and to what."""
 OVERHEAD_BYTES: Final = 256
 """What an entry is counted for beyond its body: header, seal and the structures that hold it."""
 
@@ -80,14 +88,36 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         return len(self.body) + OVERHEAD_BYTES
 
 
+class Pointer(msgspec.Struct, frozen=True):
+    """A value whose body lies outside: all that is known of it, and the place of its body."""
+
+    key: bytes
+    place: bytes
+    header: Header
+
+    @property
+    def expires(self) -> float:
+        return self.header.expires
+
+    @property
+    def body_bytes(self) -> int:
+        return self.header.body_bytes
+
+    def entry(self, body: bytes) -> Entry:
+        return _entry(self.key, self.header, body)
+
+
 class Sealer:
     """Seals entries into bytes and opens bytes into entries, under one secret."""
 
     def __init__(self, secret: Secret) -> None:
         self._seal_key = secret.seal_key
 
-    def seal(self, entry: Entry, *, nonce: bytes | None = None) -> bytes:
-        """Return the envelope of an entry. ``nonce`` is for golden vectors only."""
+    def seal(self, entry: Entry, *, place: bytes = b"", nonce: bytes | None = None) -> bytes:
+        """Return the envelope of an entry, or a pointer if its body is at a ``place``.
+
+        ``nonce`` is for golden vectors only.
+        """
         header = msgspec.msgpack.encode(
             Header(
                 entry.media_type,
@@ -100,7 +130,8 @@ class Sealer:
             )
         )
         nonce = nonce or os.urandom(_NONCE_BYTES)
-        sealed = b"".join((_PREFIX.pack(MAGIC, VERSION, len(header)), header, entry.body))
+        parts = (place, header) if place else (header, entry.body)
+        sealed = b"".join((_PREFIX.pack(MAGIC, OUTSIDE if place else VERSION, len(header)), *parts))
         return b"".join((sealed, nonce, self._cipher(entry.key).encrypt(nonce, b"", sealed)))
 
     def open(self, key: bytes, sealed: bytes) -> Entry:
@@ -110,12 +141,24 @@ class Sealer:
             Refused: with the reason; the caller counts it and treats it as a miss.
 
         """
+        found = self.unseal(key, sealed)
+        if isinstance(found, Pointer):
+            raise Refused(Refusal.UNREACHABLE)
+        return found
+
+    def unseal(self, key: bytes, sealed: bytes) -> Entry | Pointer:
+        """Return what was sealed for this key: an entry, or a pointer to where its body lies.
+
+        Raises:
+            Refused: as ``open``.
+
+        """
         if len(sealed) < _PREFIX.size + _SEAL_BYTES:
             raise Refused(Refusal.TRUNCATED)
         magic, version, header_bytes = _PREFIX.unpack_from(sealed)
         if magic != MAGIC:
             raise Refused(Refusal.FOREIGN)
-        if version != VERSION:
+        if version not in (VERSION, OUTSIDE):
             raise Refused(Refusal.VERSION)
         view = memoryview(sealed)
         end = len(sealed) - _SEAL_BYTES
@@ -124,7 +167,7 @@ class Sealer:
             self._cipher(key).decrypt(nonce, tag, view[:end])
         except InvalidTag:
             raise Refused(Refusal.SEAL) from None
-        return _entry(key, view[_PREFIX.size : end], header_bytes)
+        return _unpacked(key, view[_PREFIX.size : end], header_bytes, outside=version == OUTSIDE)
 
     def _cipher(self, key: bytes) -> AESGCM:
         return AESGCM(blake2b(key, digest_size=32, key=self._seal_key).digest())
@@ -133,14 +176,20 @@ class Sealer:
 _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
-def _entry(key: bytes, view: memoryview, header_bytes: int) -> Entry:
+def _unpacked(key: bytes, view: memoryview, header_bytes: int, *, outside: bool) -> Entry | Pointer:
+    place_bytes = PLACE_BYTES if outside else 0
+    header_end = place_bytes + header_bytes
     try:
-        header = _decode_header(view[:header_bytes])
+        header = _decode_header(view[place_bytes:header_end])
     except msgspec.MsgspecError:
         raise Refused(Refusal.HEADER) from None
-    body = bytes(view[header_bytes:])
-    if len(body) != header.body_bytes:
+    body = bytes(view[header_end:])
+    if len(body) != (0 if outside else header.body_bytes):
         raise Refused(Refusal.HEADER)
+    return Pointer(key, bytes(view[:place_bytes]), header) if outside else _entry(key, header, body)
+
+
+def _entry(key: bytes, header: Header, body: bytes) -> Entry:
     return Entry(
         key=key,
         body=body,
@@ -151,3 +200,9 @@ def _entry(key: bytes, view: memoryview, header_bytes: int) -> Entry:
         tags=header.tags,
         about=header.about,
     )
+
+
+def place_in(head: bytes) -> bytes | None:
+    """Return the place that a pointer's first ``HEAD_BYTES`` bytes name, unverified; None of anything else."""
+    is_pointer = len(head) >= HEAD_BYTES and _PREFIX.unpack_from(head)[:2] == (MAGIC, OUTSIDE)
+    return head[_PREFIX.size : HEAD_BYTES] if is_pointer else None

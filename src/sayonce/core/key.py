@@ -33,19 +33,20 @@ class Digest(bytes):
 
 
 class Secret:
-    """The operator's secret, and the separate keys drawn from it for digests and for seals.
+    """The operator's secret, and the separate keys drawn from it for digests, for seals and for the names of bodies.
 
-    Without a secret both are fixed, public keys: digests are then guessable by whoever knows a text, and seals only
+    Without a secret they are fixed, public keys: digests are then guessable by whoever knows a text, and seals only
     detect accidents.
     """
 
-    __slots__ = ("configured", "digest_key", "seal_key")
+    __slots__ = ("body_key", "configured", "digest_key", "seal_key")
 
     def __init__(self, secret: bytes = b"") -> None:
         self.configured = bool(secret)
         root = blake2b(secret, digest_size=32, person=b"sayonce root").digest()
         self.digest_key = blake2b(key=root, digest_size=32, person=b"sayonce digest").digest()
         self.seal_key = blake2b(key=root, digest_size=32, person=b"sayonce seal").digest()
+        self.body_key = blake2b(key=root, digest_size=32, person=b"sayonce body").digest()
 
     def __repr__(self) -> str:
         return f"Secret({'configured' if self.configured else 'default'})"

@@ -29,3 +29,6 @@ class Refusal(StrEnum):
     SEAL = "seal"  # altered, forged, sealed with another secret, or stored under another key
     HEADER = "header"  # sealed by us and still not readable: a bug, never sound
     CONTENT = "content"  # a sealed value that is not what its function returns, or declares
+    LOST = "body lost"  # a pointer, and no body where it points
+    ALTERED = "body altered"  # a pointer, and another body where it points
+    UNREACHABLE = "body unreachable"  # a pointer, and no body store is configured here

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import time
 from collections.abc import Iterable
-from typing import Any, Final, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from sayonce.cache import Cache
 from sayonce.config import Settings
@@ -17,7 +17,12 @@ from sayonce.speech.engines.base import Engine
 from sayonce.speech.request import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores import open_store
+from sayonce.stores.base import SealedStore, Store
 from sayonce.stores.memory import MemoryStore
+
+if TYPE_CHECKING:
+    from sayonce.stores.bodies import Bodies
+    from sayonce.stores.bodies_sweeper import Sweeper
 
 _EMBEDDED: Final = {"hibari": "hibari", "espeak": "espeakng_loader"}
 """Engines that need no configuration, by the module whose presence makes them available; the first is the default."""
@@ -34,14 +39,20 @@ class Service:
         self.cache = build_cache(settings)
         catalogue = Catalogue(build_engines(settings) if engines is None else engines)
         self.synthesizer = Synthesizer(self.cache, catalogue, take=settings.audio.take)
+        self._sweeper: Sweeper | None = None
 
     async def __aenter__(self) -> Self:
         await self.cache.open()
         await self.cache.attempt(self.synthesizer.voices.refresh)
         self.synthesizer.load()
+        self._sweeper = build_sweeper(self.cache.store, self.settings)
+        if self._sweeper is not None:
+            self._sweeper.start()
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        if self._sweeper is not None:
+            await self._sweeper.stop()
         await self.synthesizer.close(self.settings.server.shutdown_timeout.total_seconds())
         await self.cache.close()
 
@@ -50,26 +61,58 @@ def build_cache(settings: Settings) -> Cache:
     """Return the cache that the settings describe, not yet opened.
 
     Raises:
-        ConfigError: the store's URL is wrong, or the secret cannot be read.
+        ConfigError: the store's URL is wrong, or that of the bodies, or the secret cannot be read.
 
     """
     secret = Secret(settings.key_secret())
     budget_seconds = settings.store.budget_ms / 1000
+    store = open_store(
+        settings.store_url,
+        sealer=Sealer(secret),
+        clock=time.time,
+        max_bytes=int(settings.store.max_bytes),
+        policy=settings.store.policy,
+        budget_seconds=budget_seconds,
+    )
+    if isinstance(store, SealedStore):  # memory holds its bodies itself
+        store.bodies = build_bodies(settings, secret)
     return Cache(
-        open_store(
-            settings.store_url,
-            sealer=Sealer(secret),
-            clock=time.time,
-            max_bytes=int(settings.store.max_bytes),
-            policy=settings.store.policy,
-            budget_seconds=budget_seconds,
-        ),
+        store,
         memory=MemoryStore(int(settings.memory.max_bytes), settings.memory.policy),
         secret=secret,
         namespace=settings.store.namespace,
         ttl=settings.store.ttl,
         budget_seconds=budget_seconds,
     )
+
+
+def build_bodies(settings: Settings, secret: Secret) -> Bodies | None:
+    """Return the body store that the settings describe; None when there is none.
+
+    Raises:
+        ConfigError: its URL is wrong, or its directory cannot be written to.
+
+    """
+    bodies = settings.bodies
+    if bodies.url is None:
+        return None
+    from sayonce.stores.bodies_url import open_bodies  # noqa: PLC0415 (an extra)
+
+    return open_bodies(
+        bodies.url,
+        secret=secret,
+        inline_max_bytes=bodies.inline_max_bytes,
+        budget_seconds=bodies.budget_ms / 1000,
+    )
+
+
+def build_sweeper(store: Store | None, settings: Settings) -> Sweeper | None:
+    """Return what keeps a store's bodies swept; None when all it has lies within."""
+    if not isinstance(store, SealedStore) or store.bodies is None:
+        return None
+    from sayonce.stores.bodies_sweeper import Sweeper  # noqa: PLC0415 (an extra)
+
+    return Sweeper(store, store.bodies, max_bytes=settings.bodies.max_bytes)
 
 
 def build_engines(settings: Settings) -> list[Engine]:

@@ -7,14 +7,19 @@ reaches a caller: ``sayonce.cache.guard`` is the one place that turns them into 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from sayonce.core.clock import Clock
-from sayonce.core.envelope import Entry, Sealer
+from sayonce.core.envelope import HEAD_BYTES, Entry, Pointer, Refused, Sealer, place_in
+from sayonce.core.outcome import Refusal
 from sayonce.stores.coordinator import Coordinator
+
+if TYPE_CHECKING:
+    from sayonce.stores.bodies import Bodies
 
 
 class Failure(StrEnum):
@@ -116,22 +121,65 @@ class Store(ABC):
 
 
 class SealedStore(Store):
-    """A store of bytes: seals entries into envelopes and opens them; a backend supplies ``_read`` and ``_write``."""
+    """A store of bytes: seals entries into envelopes and opens them; a backend supplies ``_read`` and ``_write``.
+
+    With ``bodies``, large bodies lie outside, and the store is the index of them. ``get`` is then ``find`` and
+    ``fetch``, and ``put`` is ``place`` and ``write``: whoever has a budget for each calls them one by one.
+    """
+
+    bodies: Bodies | None = None
 
     def __init__(self, sealer: Sealer, clock: Clock) -> None:
         self._sealer = sealer
         self._clock = clock
 
     async def get(self, key: bytes) -> Entry | None:
+        found = await self.find(key)
+        return await self.fetch(found) if isinstance(found, Pointer) else found
+
+    async def put(self, entry: Entry) -> bool:
+        return entry.expires > self._clock() and await self.write(entry, await self.place(entry))
+
+    async def find(self, key: bytes) -> Entry | Pointer | None:
+        """Return the entry, or the pointer to its body."""
         sealed = await self._read(key)
         if sealed is None:
             return None
-        entry = self._sealer.open(key, sealed)
-        return entry if entry.expires > self._clock() else None
+        found = self._sealer.unseal(key, sealed)
+        return found if found.expires > self._clock() else None
 
-    async def put(self, entry: Entry) -> bool:
+    async def fetch(self, pointer: Pointer) -> Entry:
+        """Return the entry of a pointer.
+
+        Raises:
+            Refused: there is no such body; the pointer has been removed, so that the next computation writes both.
+
+        """
+        if self.bodies is None:
+            raise Refused(Refusal.UNREACHABLE)
+        try:
+            return pointer.entry(await self.bodies.get(pointer.place, pointer.body_bytes))
+        except Refused:
+            await self.delete(pointer.key)
+            raise
+
+    async def place(self, entry: Entry) -> bytes:
+        """Keep a large body outside and return its place; empty when it belongs into the envelope."""
+        outside = self.bodies is not None and self.bodies.takes(len(entry.body))
+        return await self.bodies.put(entry.body) if self.bodies and outside else b""
+
+    async def write(self, entry: Entry, place: bytes) -> bool:
+        """Keep an entry whose body is at ``place``: always the body first, so that a pointer never leads nowhere."""
         ttl_seconds = entry.expires - self._clock()
-        return ttl_seconds > 0 and await self._write(entry, self._sealer.seal(entry), ttl_seconds)
+        return ttl_seconds > 0 and await self._write(entry, self._sealer.seal(entry, place=place), ttl_seconds)
+
+    async def places(self) -> AsyncIterator[bytes]:
+        """Yield the place of every body that an entry points to; one that is written meanwhile may be missing."""
+        async for heads in self._heads(HEAD_BYTES):
+            for head in heads:
+                place = place_in(head)
+                if place is not None:
+                    yield place
 
     @abstractmethod
     async def _read(self, key: bytes) -> bytes | None:
@@ -140,3 +188,7 @@ class SealedStore(Store):
     @abstractmethod
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:
         """Replace the envelope under ``entry.key``."""
+
+    @abstractmethod
+    def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
+        """Yield the first bytes of every envelope, many at a time, without reading the rest."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -28,6 +29,7 @@ T = TypeVar("T")
 DEFAULT_MAX_BYTES: Final = 2_000_000_000
 _PURGED_AT_ONCE: Final = 64
 """Expired entries that one write removes, so that no write pays for all."""
+_READ_AT_ONCE: Final = 500
 _MAX_NOTED: Final = 10_000
 """Uses that are noted between two writes; beyond them the order is a little less exact."""
 
@@ -160,6 +162,12 @@ class SQLiteStore(SealedStore):
 
         return await self._change(work)
 
+    async def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
+        after = 0
+        while page := await self._reader.run(partial(_read_heads, after=after, length=length)):
+            after = page[-1][0]
+            yield [head for _, head in page]
+
     async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Do work in one transaction, together with the notes of use since the last one."""
 
@@ -197,3 +205,16 @@ class SQLiteStore(SealedStore):
         if self._connections is None:
             raise StoreError(f"{self.path}: is not open")
         return self._connections
+
+
+def _read_heads(db: sqlite3.Connection, *, after: int, length: int) -> list[tuple[int, bytes]]:
+    """Return the first bytes of the next envelopes, with their rows; ``substr`` would read all of each."""
+    with db:
+        db.execute("BEGIN")
+        ids = db.execute("SELECT id FROM bodies WHERE id > ? ORDER BY id LIMIT ?", (after, _READ_AT_ONCE)).fetchall()
+        return [(row, _read_head(db, row, length)) for (row,) in ids]
+
+
+def _read_head(db: sqlite3.Connection, row: int, length: int) -> bytes:
+    with db.blobopen("bodies", "sealed", row, readonly=True) as blob:
+        return blob.read(length)

@@ -1,0 +1,63 @@
+"""The store behind memory as the cache asks it: each backend within its own budget, behind its own breaker."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from functools import partial
+from typing import TYPE_CHECKING
+
+from sayonce.cache.guard import Guard
+from sayonce.core.envelope import Entry, Pointer
+from sayonce.stores.base import SealedStore, Store
+
+if TYPE_CHECKING:
+    from sayonce.stores.bodies import Bodies
+
+
+class GuardedStore:
+    """A store with the bodies that lie outside it, if any: trouble with them makes no small entry a miss."""
+
+    def __init__(self, store: Store, budget_seconds: float, counters: defaultdict[str, float]) -> None:
+        self.name = store.name
+        self.index = Guard(store, budget_seconds, counters)
+        self._store = store
+        self._outside = None
+        if isinstance(store, SealedStore) and store.bodies is not None:
+            self._outside = _Outside(store, store.bodies, self.index, counters)
+
+    async def get(self, key: bytes, expected_bytes: int = 0) -> Entry | None:
+        """Return the key's entry, if it comes within the budget, which grows with the bytes that are expected."""
+        if self._outside is not None:
+            return await self._outside.get(key, expected_bytes)
+        return await self.index.call(partial(self._store.get, key), read_bytes=expected_bytes)
+
+    async def put(self, entry: Entry, *, patience: float = 1.0) -> bool:
+        """Keep an entry and return whether it is kept."""
+        size_bytes = len(entry.body)
+        if self._outside is not None and self._outside.bodies.takes(size_bytes):
+            return await self._outside.put(entry, patience)
+        put = partial(self._store.put, entry)
+        return bool(await self.index.call(put, size_bytes=size_bytes, patience=patience))
+
+
+class _Outside:
+    """A pointer in the index and a body outside, each asked through its own guard."""
+
+    def __init__(self, store: SealedStore, bodies: Bodies, index: Guard, counters: defaultdict[str, float]) -> None:
+        self.bodies = bodies
+        self._store = store
+        self._index = index
+        self.guard = Guard(store, bodies.budget_seconds, counters, part=bodies.name, look=bodies.look)
+
+    async def get(self, key: bytes, expected_bytes: int) -> Entry | None:
+        found = await self._index.call(partial(self._store.find, key), read_bytes=expected_bytes)
+        if not isinstance(found, Pointer):
+            return found
+        return await self.guard.call(partial(self._store.fetch, found), read_bytes=found.body_bytes)
+
+    async def put(self, entry: Entry, patience: float) -> bool:
+        place = partial(self._store.place, entry)
+        placed = await self.guard.call(place, size_bytes=len(entry.body), patience=patience)
+        if placed is None:
+            return False
+        return bool(await self._index.call(partial(self._store.write, entry, placed), patience=patience))

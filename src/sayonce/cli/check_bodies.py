@@ -1,0 +1,56 @@
+"""What ``sayonce doctor`` checks of the body store."""
+
+from __future__ import annotations
+
+import stat
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import msgspec
+
+from sayonce.cli.checks import Finding, fail, ok, warn
+from sayonce.cli.output import seconds
+from sayonce.config import BodiesSettings, Settings
+from sayonce.core.key import Secret
+from sayonce.errors import SayonceError
+from sayonce.speech.service import build_bodies
+from sayonce.stores.base import StoreError
+from sayonce.stores.url import SQLiteURL, parse_url
+
+
+def without_bodies(settings: Settings) -> Settings:
+    """Return the settings of the index alone, so that trouble is told of where it is."""
+    return msgspec.structs.replace(settings, bodies=BodiesSettings())
+
+
+async def check_bodies(settings: Settings) -> AsyncIterator[Finding]:
+    """Check that bodies can be written, read and removed, and that nobody else is in the way."""
+    try:
+        bodies = build_bodies(settings, Secret())
+        if bodies is None:
+            return
+        started = time.perf_counter()
+        await bodies.check()
+    except SayonceError as error:
+        yield fail("bodies", error.message)
+        return
+    except StoreError as error:
+        yield fail("bodies", str(error), "until this is mended, large clips are not remembered")
+        return
+    elapsed_seconds = time.perf_counter() - started
+    yield ok("bodies", f"{bodies.shown} is written to, read and cleared in {seconds(elapsed_seconds)}")
+    for finding in _neighbours(settings, bodies.shown):
+        yield finding
+
+
+def _neighbours(settings: Settings, shown: str) -> Iterator[Finding]:
+    directory = Path(shown)
+    if not directory.is_absolute():
+        if isinstance(parse_url(settings.store_url), SQLiteURL):
+            message = "the store is this machine's own, and the bodies are within reach of others"
+            yield warn(
+                "bodies", message, "name a prefix that no other store uses: sweeping removes what is not its own"
+            )
+    elif directory.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        yield warn("bodies", "other users have rights to the directory", f"chmod 700 {directory}")

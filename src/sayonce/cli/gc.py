@@ -1,0 +1,59 @@
+"""``sayonce gc``."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+import typer
+
+from sayonce.cli.inspect import lasting
+from sayonce.cli.output import data, data_json, place, size, talk
+from sayonce.config import Settings
+from sayonce.errors import ConfigError
+from sayonce.speech.service import build_cache
+from sayonce.stores.base import SealedStore
+from sayonce.stores.url import parse_url
+
+if TYPE_CHECKING:
+    from sayonce.stores.bodies_sweep import Swept
+
+
+def run(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
+    """Remove the bodies that nothing points to, and exit with 1 when that would be all for want of any pointer.
+
+    Raises:
+        ConfigError: there is no body store.
+        StoreError: the store or the body store did not answer.
+
+    """
+    lasting(settings)
+    if settings.bodies.url is None:
+        raise ConfigError("no body store is configured: set bodies.url, or give --bodies")
+    swept = asyncio.run(_sweep(settings, dry_run=dry_run, yes=yes))
+    if as_json:
+        data_json(swept)
+    else:
+        data(_told(swept))
+    if swept.dry and not dry_run and swept.removed:
+        store = place(parse_url(settings.store_url))
+        talk(f"nothing was removed, as {store} points to no body at all: is it the right store? --yes removes them")
+        raise typer.Exit(1)
+
+
+async def _sweep(settings: Settings, *, dry_run: bool, yes: bool) -> Swept:
+    from sayonce.stores.bodies_sweep import sweep
+
+    async with build_cache(settings) as cache:
+        assert isinstance(cache.store, SealedStore)
+        assert cache.store.bodies is not None
+        bound = settings.bodies.max_bytes
+        return await sweep(cache.store, cache.store.bodies, max_bytes=bound, dry=dry_run, without_pointers=yes)
+
+
+def _told(swept: Swept) -> str:
+    done = "would remove" if swept.dry else "removed"
+    return (
+        f"{done} {swept.removed:,} of {swept.bodies:,} bodies "
+        f"({size(swept.removed_bytes)} of {size(swept.bytes)}), to which {swept.pointers:,} entries point"
+    )
