@@ -21,7 +21,7 @@ ENVIRONMENT_PREFIX: Final = "SAYONCE_"
 FILE_VARIABLE: Final = "SAYONCE_CONFIG"
 """Names the file where ``--config`` does not."""
 
-_OPTIONS: Final = {"store.url": "--store", "bodies.url": "--bodies"}
+_OPTIONS: Final = {"trace.file": "--trace", "store.url": "--store", "bodies.url": "--bodies"}
 """Settings whose command-line option is not called by their own name."""
 
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -101,6 +101,11 @@ class AudioSettings(_Section, frozen=True):
     take: Literal["flac", "opus", "as-is"] = "flac"
 
 
+class TraceSettings(_Section, frozen=True):
+    file: str | None = None
+    max_bytes: ByteSize = ByteSize(100_000_000)
+
+
 class SecuritySettings(_Section, frozen=True):
     key_secret: str | None = None
     key_secret_file: str | None = None
@@ -118,6 +123,7 @@ class Settings(_Section, frozen=True):
     memory: MemorySettings = MemorySettings()
     bodies: BodiesSettings = BodiesSettings()
     audio: AudioSettings = AudioSettings()
+    trace: TraceSettings = TraceSettings()
     security: SecuritySettings = SecuritySettings()
     engines: dict[str, dict[str, Any]] = {}
 

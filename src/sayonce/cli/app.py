@@ -58,11 +58,14 @@ def serve(
     engine: EngineOption = None,
     store: StoreOption = None,
     bodies: BodiesOption = None,
+    trace: Annotated[
+        str | None, typer.Option("--trace", metavar="FILE", help="Record when requests come, but not for what.")
+    ] = None,
 ) -> None:
     """Serve the OpenAI speech API over the cache, until SIGTERM or Ctrl-C."""
     from sayonce.cli.serve import run
 
-    overrides = {"server_host": host, "server_port": port, "server_workers": workers}
+    overrides = {"server_host": host, "server_port": port, "server_workers": workers, "trace_file": trace}
     run(config, {**overrides, "server_engine": engine, "store_url": store, "bodies_url": bodies})
 
 

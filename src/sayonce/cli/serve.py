@@ -21,6 +21,7 @@ from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Se
 from sayonce.errors import ConfigError, SayonceError
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway
+from sayonce.observe.trace import KEY_VARIABLE, new_run_key
 from sayonce.speech.service import Service, build_cache
 from sayonce.stores.base import SealedStore, Store, StoreError
 from sayonce.stores.url import parse_url
@@ -163,7 +164,8 @@ def _serve_in_workers(config: uvicorn.Config, listener: socket.socket) -> None:
 
 
 def _hand_down(config: str | None, overrides: dict[str, Any]) -> None:
-    """Give the command line to the workers, which read their settings themselves."""
+    """Give the command line to the workers, which read their settings themselves, and one key for their trace."""
+    os.environ[KEY_VARIABLE] = new_run_key()
     if config is not None:
         os.environ[FILE_VARIABLE] = config
     for name, value in overrides.items():

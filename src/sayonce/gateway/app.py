@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -19,6 +19,7 @@ from sayonce.gateway.admin import Admin
 from sayonce.gateway.http import Receive, Scope, Send, error_body, send_error
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
+from sayonce.observe.trace import Recorder
 from sayonce.speech.service import Service
 from sayonce.stores.base import StoreError
 
@@ -31,11 +32,13 @@ class Gateway:
     def __init__(self, service: Service, access: Access) -> None:
         server = service.settings.server
         self._service = service
+        self._trace = _recorder(service)
         self._speech = SpeechEndpoint(
             service.synthesizer,
             access,
             max_body_bytes=server.max_body_bytes,
             request_timeout_seconds=server.request_timeout.total_seconds(),
+            trace=self._trace,
         )
         self._others = Starlette(
             routes=[
@@ -60,7 +63,7 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with self._service:
+        async with self._service, self._trace or nullcontext():
             yield
 
 
@@ -80,6 +83,11 @@ def create_app(settings: Settings | None = None) -> Gateway:
     settings = settings or load_settings()
     access = load_access(settings)
     return Gateway(Service(settings), access)
+
+
+def _recorder(service: Service) -> Recorder | None:
+    trace = service.settings.trace
+    return None if trace.file is None else Recorder(trace.file, int(trace.max_bytes), service.cache.now)
 
 
 def _documents() -> list[Route]:

@@ -29,6 +29,7 @@ from sayonce.gateway.http import (
     send_error,
     send_whole,
 )
+from sayonce.observe.trace import Recorder
 from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Plan, Synthesizer
 
@@ -40,13 +41,20 @@ class SpeechEndpoint:
     """The route that everything else exists for, as a plain ASGI application."""
 
     def __init__(
-        self, synthesizer: Synthesizer, access: Access, *, max_body_bytes: int, request_timeout_seconds: float
+        self,
+        synthesizer: Synthesizer,
+        access: Access,
+        *,
+        max_body_bytes: int,
+        request_timeout_seconds: float,
+        trace: Recorder | None = None,
     ) -> None:
         self._synthesizer = synthesizer
         self._cache: Cache = synthesizer.cache
         self._access = access
         self._max_body_bytes = max_body_bytes
         self._timeout_seconds = request_timeout_seconds
+        self._trace = trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -72,6 +80,8 @@ class SpeechEndpoint:
             return
         if await self._send(scope, send, plan, answer):
             self._cache.record(answer.outcome, answer.known_entry)
+            if self._trace is not None and answer.known_entry is not None:
+                self._trace.note(plan, answer.outcome, answer.known_entry)
         else:
             self._cache.counters[Outcome.FAILED.value] += 1
 

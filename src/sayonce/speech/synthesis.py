@@ -289,7 +289,7 @@ def _made(plan: Plan, take: Entry, body: bytes) -> Made:
         keep = Keep.MEMORY
     else:
         keep = Keep.EVERYWHERE
-    about = {**take.about, "take_seconds": take.compute_seconds}
+    about = {**take.about, "take_seconds": take.compute_seconds, "take_bytes": len(take.body)}
     rate, channels = about["sample_rate_hz"], about["channels"]
     return Made(
         body=body, media_type=content_type(plan.request.format, rate, channels), about=about, parent=take, keep=keep
