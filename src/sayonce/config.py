@@ -272,6 +272,27 @@ def _quantity(kind: type, value: Any) -> Any:
     raise NotImplementedError(kind)
 
 
+def parse_size(text: str) -> int:
+    """Return the bytes that a text such as ``64 MB`` stands for.
+
+    Raises:
+        ValueError: it stands for none; the message says what would.
+
+    """
+    return int(_quantity(ByteSize, text))
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the time that a text such as ``24h`` stands for.
+
+    Raises:
+        ValueError: it stands for none; the message says what would.
+
+    """
+    duration: timedelta = _quantity(Duration, text)
+    return duration
+
+
 def _parse(value: Any, units: Mapping[str, float], default: str, wanted: str) -> float:
     found = _QUANTITY.fullmatch(str(value))
     unit = (found.group(2).lower() or default) if found else ""

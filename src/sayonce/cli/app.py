@@ -177,6 +177,7 @@ def warm(
     ] = None,
     engine: EngineOption = None,
     store: StoreOption = None,
+    bodies: BodiesOption = None,
     config: ConfigOption = None,
     as_json: JSONOption = False,
 ) -> None:
@@ -190,9 +191,9 @@ def warm(
     if url is not None:
         run_remote(job, Remote(url, api_key_env, engine))
     elif voices is not None:
-        run_voices(job, voices, settings(config, store_url=store))
+        run_voices(job, voices, settings(config, store_url=store, bodies_url=bodies))
     else:
-        run(job, settings(config, server_engine=engine, store_url=store))
+        run(job, settings(config, server_engine=engine, store_url=store, bodies_url=bodies))
 
 
 @app.command()
@@ -207,6 +208,36 @@ def doctor(
     from sayonce.cli.doctor import run
 
     run(config, {"server_engine": engine, "store_url": store, "bodies_url": bodies}, as_json=as_json)
+
+
+@app.command()
+def simulate(
+    traces: Annotated[
+        list[Path] | None, typer.Argument(metavar="TRACE…", help="Files that 'sayonce serve --trace' wrote.")
+    ] = None,
+    synthetic: Annotated[
+        int | None, typer.Option("--synthetic", metavar="N", min=1, help="N made-up requests over ten days instead.")
+    ] = None,
+    tier: Annotated[
+        Literal["store", "memory"], typer.Option("--tier", help="Whose sizes count: memory also holds WAV and PCM.")
+    ] = "store",
+    policy: Annotated[
+        list[str] | None, typer.Option("--policy", metavar="gdsf|lru", help="Repeatable. [default: both]")
+    ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option("--size", metavar="SIZE", help="Such as 64MB; repeatable. [default: 1 to 100 % of all clips]"),
+    ] = None,
+    ttl: Annotated[
+        list[str] | None, typer.Option("--ttl", metavar="TIME", help="Such as 7d, or none; repeatable. [default: 24h]")
+    ] = None,
+    plot: Annotated[str | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the table.")] = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Replay a trace: the hit rate and the savings of other sizes, policies and times to live."""
+    from sayonce.cli.simulate import Job, run
+
+    run(Job(traces or [], synthetic, tier, policy or [], size or [], ttl or [], plot, as_json))
 
 
 @app.command("new-key")

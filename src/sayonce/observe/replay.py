@@ -27,8 +27,8 @@ class Trace(msgspec.Struct):
     """What was recorded: the requests in the order of their times, and how they were answered then."""
 
     accesses: list[Access] = []
-    reused: int = 0
-    """Hits, and requests that joined a synthesis."""
+    reused: int | None = None
+    """Hits, and requests that joined a synthesis; None for requests that nobody has answered."""
     not_cacheable: int = 0
     """Requests with ``no-store``, which no cache answers; they are not among the accesses."""
     unreadable: int = 0
@@ -36,7 +36,7 @@ class Trace(msgspec.Struct):
 
     @property
     def hit_rate(self) -> float | None:
-        return self.reused / len(self.accesses) if self.accesses else None
+        return None if self.reused is None or not self.accesses else self.reused / len(self.accesses)
 
 
 def read_traces(paths: Iterable[Path], tier: Tier = "store") -> Trace:
@@ -46,7 +46,7 @@ def read_traces(paths: Iterable[Path], tier: Tier = "store") -> Trace:
         ConfigError: a file cannot be read, or is no trace.
 
     """
-    trace = Trace()
+    trace = Trace(reused=0)
     for path in paths:
         for line in _lines(path):
             _take_in(trace, line, tier)
@@ -83,7 +83,7 @@ def _take_in(trace: Trace, line: str, tier: Tier) -> None:
         trace.not_cacheable += 1
     else:
         trace.accesses.append(access)
-        trace.reused += outcome in _REUSED
+        trace.reused = (trace.reused or 0) + (outcome in _REUSED)
 
 
 def _makes_sense(access: Access) -> bool:

@@ -1,0 +1,198 @@
+"""``sayonce simulate``: what another size, policy or time to live would have saved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from sayonce.cli.files import open_output
+from sayonce.cli.options import wrong
+from sayonce.cli.output import data, data_json, size
+from sayonce.config import StoreSettings, parse_duration, parse_size
+from sayonce.core.eviction import PolicyName
+from sayonce.errors import ConfigError
+from sayonce.observe.plot import plot
+from sayonce.observe.replay import Tier, Trace, read_traces
+from sayonce.observe.simulate import DAY_SECONDS, Access, footprint, reference_trace, simulate
+
+POLICIES: Final[tuple[PolicyName, ...]] = ("gdsf", "lru")
+_PERCENTS: Final = (1, 2, 5, 10, 20, 50, 100)
+_FOR_EVER: Final = "none"
+_HOUR_SECONDS: Final = 3600
+_HEAD: Final = ("policy", "ttl", "size", "of all", "hit rate", "saved", "share", "evicted")
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What the command line asked for."""
+
+    traces: list[Path]
+    synthetic: int | None
+    tier: Tier
+    policies: list[str]
+    sizes: list[str]
+    ttls: list[str]
+    plot: str | None
+    json: bool
+
+
+class Forecast(msgspec.Struct, frozen=True):
+    """What one cache would have done. ``saved_share`` is of all compute seconds; ``ttl_seconds`` null is for ever."""
+
+    policy: PolicyName
+    ttl_seconds: float | None
+    max_bytes: int
+    hit_rate: float
+    saved_seconds: float
+    saved_share: float
+    evicted: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A trace and what caches would have done with it."""
+
+    requests: int
+    values: int
+    footprint_bytes: int
+    duration_seconds: float
+    recorded_hit_rate: float | None
+    """Null for made-up requests."""
+    not_cacheable: int
+    unreadable: int
+    forecasts: list[Forecast]
+
+
+def run(job: Job) -> None:
+    """Replay the traces, print a table, and draw the plot.
+
+    Raises:
+        ConfigError: a file is no trace, or there is nothing in it.
+
+    """
+    if (job.synthetic is None) == (not job.traces):
+        raise wrong("give either traces, or --synthetic with a number of requests")
+    if job.plot is not None and not job.plot.endswith(".svg"):
+        raise wrong(
+            f"--plot {job.plot}: the plot is an SVG, which every browser shows and prints; end the name in .svg"
+        )
+    policies = [_policy(name) for name in job.policies] or POLICIES
+    sizes, ttls = [_size(text) for text in job.sizes], [_ttl(text) for text in job.ttls]
+    report = _report(_trace(job), policies, sizes, ttls)
+    if job.plot is not None:
+        with open_output(job.plot) as file:
+            file.write(_plot(report).encode())
+    if job.json:
+        data_json(report)
+    else:
+        data("\n".join([*_told(report), "", *_table(report)]))
+
+
+def _trace(job: Job) -> Trace:
+    if job.synthetic is not None:
+        return Trace(list(reference_trace(job.synthetic)))
+    trace = read_traces(job.traces, job.tier)
+    if not trace.accesses:
+        raise ConfigError("there are no requests in the trace")
+    return trace
+
+
+def _report(trace: Trace, policies: Sequence[PolicyName], sizes: Sequence[int], ttls: Sequence[float | None]) -> Report:
+    accesses, whole = trace.accesses, footprint(trace.accesses)
+    sizes = sizes or [whole * percent // 100 for percent in _PERCENTS]
+    ttls = ttls or [StoreSettings().ttl.total_seconds()]
+    return Report(
+        requests=len(accesses),
+        values=len({access.key for access in accesses}),
+        footprint_bytes=whole,
+        duration_seconds=accesses[-1].time - accesses[0].time,
+        recorded_hit_rate=trace.hit_rate,
+        not_cacheable=trace.not_cacheable,
+        unreadable=trace.unreadable,
+        forecasts=[_forecast(accesses, *choice) for choice in product(policies, ttls, sorted(sizes))],
+    )
+
+
+def _forecast(accesses: Sequence[Access], policy: PolicyName, ttl_seconds: float | None, max_bytes: int) -> Forecast:
+    result = simulate(accesses, policy, max_bytes, ttl_seconds)
+    return Forecast(
+        policy, ttl_seconds, max_bytes, result.hit_rate, result.saved_seconds, result.saved_share, result.evicted
+    )
+
+
+def _policy(name: str) -> PolicyName:
+    for policy in POLICIES:
+        if policy == name:
+            return policy
+    raise wrong(f"--policy {name}: it is one of {', '.join(POLICIES)}")
+
+
+def _size(text: str) -> int:
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise wrong(f"--size: {error}") from None
+
+
+def _ttl(text: str) -> float | None:
+    try:
+        return None if text == _FOR_EVER else parse_duration(text).total_seconds()
+    except ValueError as error:
+        raise wrong(f"--ttl: {error}, or {_FOR_EVER}") from None
+
+
+# -- what it prints -----------------------------------------------------------------------------------------------------
+
+
+def _told(report: Report) -> Iterator[str]:
+    values = f"{report.values:,} clips, {size(report.footprint_bytes)} in all"
+    yield f"{report.requests:,} requests in {_time(report.duration_seconds)}, for {values}"
+    if report.recorded_hit_rate is not None:
+        yield f"answered from the cache when it was recorded: {100 * report.recorded_hit_rate:.1f} %"
+    if report.not_cacheable:
+        yield f"left out: {report.not_cacheable:,} requests with no-store"
+    if report.unreadable:
+        yield f"left out: {report.unreadable:,} lines that are no request"
+
+
+def _table(report: Report) -> Iterator[str]:
+    rows = [_HEAD, *(_row(report, forecast) for forecast in report.forecasts)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for policy, *others in rows:
+        cells = (f"{cell:>{width}}" for cell, width in zip(others, widths[1:], strict=True))
+        yield "  ".join([f"{policy:{widths[0]}}", *cells])
+
+
+def _row(report: Report, forecast: Forecast) -> tuple[str, ...]:
+    return (
+        forecast.policy,
+        _FOR_EVER if forecast.ttl_seconds is None else _time(forecast.ttl_seconds),
+        size(forecast.max_bytes),
+        f"{100 * forecast.max_bytes / max(report.footprint_bytes, 1):.3g} %",
+        f"{100 * forecast.hit_rate:.1f} %",
+        _time(forecast.saved_seconds),
+        f"{100 * forecast.saved_share:.1f} %",
+        f"{forecast.evicted:,}",
+    )
+
+
+def _time(seconds: float) -> str:
+    if seconds < _HOUR_SECONDS:
+        return f"{seconds:.1f} s"
+    return f"{seconds / _HOUR_SECONDS:.1f} h" if seconds < 3 * DAY_SECONDS else f"{seconds / DAY_SECONDS:.1f} d"
+
+
+def _plot(report: Report) -> str:
+    lines: dict[str, list[Forecast]] = {}
+    for forecast in report.forecasts:
+        ttl = "" if forecast.ttl_seconds is None else f", ttl {_time(forecast.ttl_seconds)}"
+        lines.setdefault(f"{forecast.policy}{ttl}", []).append(forecast)
+    return plot(
+        next(_told(report)),
+        {
+            "hit rate, %": {n: [(f.max_bytes, 100 * f.hit_rate) for f in line] for n, line in lines.items()},
+            "seconds saved": {n: [(f.max_bytes, f.saved_seconds) for f in line] for n, line in lines.items()},
+        },
+    )
