@@ -115,6 +115,17 @@ class SecuritySettings(_Section, frozen=True):
         return f"SecuritySettings(key_secret_file={self.key_secret_file!r}, api_keys_file={self.api_keys_file!r})"
 
 
+class LogSettings(_Section, frozen=True):
+    format: Literal["console", "json"] = "console"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    hits: bool = False
+
+
+class TracingSettings(_Section, frozen=True):
+    endpoint: str | None = None
+    service_name: str = "sayonce"
+
+
 class Settings(_Section, frozen=True):
     """Everything that can be configured; ``engines`` holds each engine's own section as written."""
 
@@ -125,6 +136,8 @@ class Settings(_Section, frozen=True):
     audio: AudioSettings = AudioSettings()
     trace: TraceSettings = TraceSettings()
     security: SecuritySettings = SecuritySettings()
+    log: LogSettings = LogSettings()
+    tracing: TracingSettings = TracingSettings()
     engines: dict[str, dict[str, Any]] = {}
 
     @property

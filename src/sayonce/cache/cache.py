@@ -17,13 +17,14 @@ import msgspec
 
 from sayonce.cache.flight import Flight, Keep, Made
 from sayonce.cache.guarded import GuardedStore
-from sayonce.cache.shared import SharedFlights
+from sayonce.cache.shared import Look, SharedFlights
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Epochs, Stamp
 from sayonce.core.key import Digest, Secret, digest
 from sayonce.core.outcome import Outcome
+from sayonce.core.spans import NoTracer, Tracer
 from sayonce.errors import EngineError, NotCached, SayonceError
 from sayonce.stores.base import Store
 from sayonce.stores.memory import MemoryStore
@@ -108,7 +109,8 @@ class Cache:
         self._stored = GuardedStore(store, budget_seconds, self.counters) if store is not None else None
         self._guard = self._stored.index if self._stored is not None else None
         coordinator = store.coordinator if store is not None else None
-        self._shared = SharedFlights(self._guard, coordinator) if self._guard and coordinator else None
+        self._shared = SharedFlights(self._guard, coordinator, self.counters) if self._guard and coordinator else None
+        self.tracer: Tracer = NoTracer()
         self._clock = clock
         self._epochs = Epochs()
         self._watched: dict[str, Callable[[], Awaitable[None]]] = {_MEMORIES: self._empty_memory}
@@ -135,6 +137,12 @@ class Cache:
             return "none"
         return "failing" if self._guard.breaker.open else "ok"
 
+    def trace(self, tracer: Tracer) -> None:
+        """Tell a tracer of look-ups, flights and the store's calls."""
+        self.tracer = tracer
+        if self._stored is not None:
+            self._stored.trace(tracer)
+
     def now(self) -> float:
         """Return the time by this cache's clock, in seconds since the Unix epoch."""
         return self._clock()
@@ -156,7 +164,8 @@ class Cache:
         entry, tier = self.peek(key), self.memory.name
         if entry is None and self._stored is not None:
             tier = self._stored.name
-            entry = await self._stored.get(key, policy.expected_bytes)
+            with self.tracer.span("lookup", key=key.hex()):
+                entry = await self._stored.get(key, policy.expected_bytes)
             if entry is not None and self._epochs.current(entry.tags):
                 self.memory.keep(entry)
             else:
@@ -209,6 +218,7 @@ class Cache:
         """
         under_way = None if policy.no_store else self._under_way(key)
         if under_way is not None:
+            self.counters["flights: joined"] += 1
             return under_way, True
         stamp = self._epochs.stamp(tags)
         return self._launch(key, lead, ttl or self.ttl, stamp, policy, shared=shared), False
@@ -270,15 +280,30 @@ class Cache:
     async def _fly(
         self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy, *, shared: bool
     ) -> None:
-        look = partial(self._found_after_all, flight, key, policy)
-        if await look():
-            return
-        if self._shared is None or not shared or not policy.reads:
-            await self._compute(flight, key, lead, ttl, policy)
-            return
-        lease = await self._shared.lead_or_follow(flight, key, look)
+        with self.tracer.span("flight", key=key.hex()):
+            look = partial(self._found_after_all, flight, key, policy)
+            if await look():
+                return
+            if self._shared is not None and shared and policy.reads:
+                await self._fly_shared(self._shared, flight, key, lead, ttl, policy, look)
+            else:
+                self.counters["flights: led"] += shared
+                await self._compute(flight, key, lead, ttl, policy)
+
+    async def _fly_shared(
+        self,
+        others: SharedFlights,
+        flight: Flight,
+        key: bytes,
+        lead: Lead,
+        ttl: timedelta,
+        policy: Policy,
+        look: Look,
+    ) -> None:
+        lease = await others.lead_or_follow(flight, key, look)
         if flight.done:
             return
+        self.counters["flights: led"] += 1
         try:
             await self._compute(flight, key, lead, ttl, policy)
         finally:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sayonce.cache.guard import Guard
 from sayonce.core.envelope import Entry, Pointer
+from sayonce.core.spans import Tracer
 from sayonce.stores.base import SealedStore, Store
 
 if TYPE_CHECKING:
@@ -24,6 +25,12 @@ class GuardedStore:
         self._outside = None
         if isinstance(store, SealedStore) and store.bodies is not None:
             self._outside = _Outside(store, store.bodies, self.index, counters)
+
+    def trace(self, tracer: Tracer) -> None:
+        """Tell a tracer of every call."""
+        self.index.tracer = tracer
+        if self._outside is not None:
+            self._outside.guard.tracer = tracer
 
     async def get(self, key: bytes, expected_bytes: int = 0) -> Entry | None:
         """Return the key's entry, if it comes within the budget, which grows with the bytes that are expected."""

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
 from sayonce.core.outcome import Outcome
-from sayonce.stores.coordinator import Coordinator, Sighting
+from sayonce.stores.coordinator import Coordinator
 
 LEASE_SECONDS: Final = 2.0
 """How long the death of a leader can go unnoticed."""
-_PATIENCE: Final = 4.0
+_PATIENCE: Final = 10.0
 """Of the store's budget: a miss takes long anyway, and computing twice takes longer."""
+_ATTEMPTS: Final = 3
 _RENEWALS: Final = 4
 """How often a lease is renewed in its life, so that one lost renewal does not end it."""
 _SOONEST_POLL_SECONDS: Final = 0.005
@@ -31,6 +33,7 @@ _HEAD: Final = b"h"
 _CHUNK: Final = b"c"
 _END: Final = b"e"
 
+T = TypeVar("T")
 Look = Callable[[], Awaitable[bool]]
 """Looks the key up, finishes the flight with what is found, and returns whether it was."""
 
@@ -38,9 +41,10 @@ Look = Callable[[], Awaitable[bool]]
 class SharedFlights:
     """Flights of this process, shared with others through a store."""
 
-    def __init__(self, guard: Guard, coordinator: Coordinator) -> None:
+    def __init__(self, guard: Guard, coordinator: Coordinator, counters: defaultdict[str, float]) -> None:
         self._guard = guard
         self._coordinator = coordinator
+        self._counters = counters
 
     async def lead_or_follow(self, flight: Flight, key: bytes, look: Look) -> Lease | None:
         """Follow whoever computes the key until the flight is finished, or return the lease to compute it here.
@@ -49,9 +53,7 @@ class SharedFlights:
         """
         owner = secrets.token_hex(8)
         while True:
-            holder = await self._guard.call(
-                partial(self._coordinator.acquire, key, owner, LEASE_SECONDS), patience=_PATIENCE
-            )
+            holder = await self._ask(partial(self._coordinator.acquire, key, owner, LEASE_SECONDS))
             if holder is None:
                 break
             if holder == owner:
@@ -62,8 +64,15 @@ class SharedFlights:
             # A body that broke off is not finished by an entry: its listeners would take what they have for the whole.
             if (whole or not flight.has_begun) and await look():
                 return None
-        flight.credit(Outcome.LED, None)
-        flight.restart()
+        self._credit_lead(flight)
+        return None
+
+    async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+        """Ask the coordinator, again where it was only busy; None when it is in trouble."""
+        for _ in range(_ATTEMPTS):
+            answer = await self._guard.call(operation, patience=_PATIENCE)
+            if answer is not None or self._guard.breaker.open:
+                return answer
         return None
 
     async def _lead(self, flight: Flight, key: bytes, owner: str, look: Look) -> Lease | None:
@@ -71,21 +80,26 @@ class SharedFlights:
         if not flight.has_begun and await look():
             await self._guard.call(partial(self._coordinator.release, key, owner), patience=_PATIENCE)
             return None
+        self._credit_lead(flight)
+        return Lease(self._guard, self._coordinator, key, owner, flight)
+
+    def _credit_lead(self, flight: Flight) -> None:
+        if flight.outcome is Outcome.JOINED:
+            self._counters["flights: taken over"] += 1
         flight.credit(Outcome.LED, None)
         flight.restart()
-        return Lease(self._guard, self._coordinator, key, owner, flight)
 
     async def _follow(self, flight: Flight, key: bytes, holder: str) -> bool | None:
         """Relay a holder's records to this process's listeners.
 
         Returns whether they came to their end, or None when the store does not answer.
         """
+        self._counters["flights: followed"] += 1
         flight.credit(Outcome.JOINED, None)
         flight.restart()
         position, pause_seconds = "", _SOONEST_POLL_SECONDS
         while True:
-            read = partial(self._coordinator.read, key, holder, position)
-            sighting: Sighting | None = await self._guard.call(read, patience=_PATIENCE)
+            sighting = await self._ask(partial(self._coordinator.read, key, holder, position))
             if sighting is None:
                 return None
             if _relay(flight, sighting.records):

@@ -21,7 +21,9 @@ from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Se
 from sayonce.errors import ConfigError, SayonceError
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway
+from sayonce.observe.logs import logging_config
 from sayonce.observe.trace import KEY_VARIABLE, new_run_key
+from sayonce.observe.workers import shared_directory
 from sayonce.speech.service import Service, build_cache
 from sayonce.stores.base import SealedStore, Store, StoreError
 from sayonce.stores.url import parse_url
@@ -30,14 +32,6 @@ _FACTORY: Final = "sayonce.gateway.app:create_app"
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than proxies keep idle connections (nginx: 60 s), so that it is never us who close one as it is used again."""
-_LOGGING: Final[dict[str, Any]] = {
-    "version": 1,
-    "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "plain", "stream": "ext://sys.stderr"}},
-    "root": {"level": "WARNING", "handlers": ["stderr"]},
-    "loggers": {"sayonce": {"level": "INFO"}},
-}
 
 
 def run(config: str | None, overrides: dict[str, Any]) -> None:
@@ -56,10 +50,11 @@ def run(config: str | None, overrides: dict[str, Any]) -> None:
     with _listen(server) as listener:
         _announce(service, listener)
         if server.workers == 1:
-            _serve_here(_uvicorn(app, server), listener)
+            _serve_here(_uvicorn(app, settings), listener)
         else:
             _hand_down(config, overrides)
-            _serve_in_workers(_uvicorn(_FACTORY, server), listener)
+            with shared_directory():
+                _serve_in_workers(_uvicorn(_FACTORY, settings), listener)
 
 
 async def _check_store(settings: Settings) -> None:
@@ -129,7 +124,8 @@ def _announce(service: Service, listener: socket.socket) -> None:
         )
 
 
-def _uvicorn(app: Gateway | str, server: ServerSettings) -> uvicorn.Config:
+def _uvicorn(app: Gateway | str, settings: Settings) -> uvicorn.Config:
+    server = settings.server
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
@@ -139,7 +135,7 @@ def _uvicorn(app: Gateway | str, server: ServerSettings) -> uvicorn.Config:
         lifespan="on",
         ws="none",
         access_log=False,
-        log_config=_LOGGING,
+        log_config=logging_config(settings.log.format, settings.log.level),
         server_header=False,
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(server.shutdown_timeout.total_seconds()),

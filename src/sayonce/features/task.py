@@ -34,6 +34,7 @@ class Reading(Policy, frozen=True, kw_only=True):
     """Lets a stored value answer only if it can be decoded, and holds it then: one that cannot is a miss."""
 
     codec: Codec
+    name: str
     value: list[Any] = msgspec.field(default_factory=list)
     refused: set[str] = msgspec.field(default_factory=set)
 
@@ -48,6 +49,9 @@ class Reading(Policy, frozen=True, kw_only=True):
     def result(self, cache: Cache, outcome: Outcome, entry: Entry) -> Any:
         """Count the answer and return its value."""
         cache.record(outcome, entry)
+        cache.counters[f"feature requests: {self.name}"] += 1
+        if outcome.computed:
+            cache.counters[f"feature computations: {self.name}"] += 1
         for reason in self.refused:
             cache.counters[reason] += 1
         return self.value[0] if self.value else self.codec.decode(entry)
@@ -70,6 +74,7 @@ class Task:
         expected_bytes: int,
     ) -> None:
         self.function = function
+        self.name = name
         self.identity = ["remember", name, revision]
         self.arguments = arguments
         self.codec = codec
@@ -98,7 +103,7 @@ class Task:
 
     def reading(self) -> Reading:
         """Return what lets a stored value of this task answer one call."""
-        return Reading(expected_bytes=self._expected_bytes, codec=self.codec)
+        return Reading(expected_bytes=self._expected_bytes, codec=self.codec, name=self.name)
 
     async def answer(self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a call from what is stored, a computation under way, or a new one."""

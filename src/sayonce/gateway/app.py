@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, nullcontext
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -16,12 +18,18 @@ from sayonce.errors import EngineError, SayonceError
 from sayonce.gateway import openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
-from sayonce.gateway.http import Receive, Scope, Send, error_body, send_error
+from sayonce.gateway.http import ASGI, Receive, Scope, Send, error_body, send_error
+from sayonce.gateway.metrics import Metrics
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
+from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
+from sayonce.observe.workers import Workers, directory
 from sayonce.speech.service import Service
 from sayonce.stores.base import StoreError
+
+if TYPE_CHECKING:
+    from sayonce.observe.tracing import OpenTelemetry
 
 SPEECH_PATH = "/v1/audio/speech"
 
@@ -33,17 +41,21 @@ class Gateway:
         server = service.settings.server
         self._service = service
         self._trace = _recorder(service)
-        self._speech = SpeechEndpoint(
+        self.observer = Observer(service.synthesizer, Workers(directory()), log_hits=service.settings.log.hits)
+        self._speech: ASGI = SpeechEndpoint(
             service.synthesizer,
             access,
+            self.observer,
             max_body_bytes=server.max_body_bytes,
             request_timeout_seconds=server.request_timeout.total_seconds(),
             trace=self._trace,
         )
+        self._tracer = self._traced()
         self._others = Starlette(
             routes=[
                 *Admin(service.synthesizer, access, server.max_body_bytes).routes(),
                 *Voices(service.synthesizer, access).routes(),
+                *Metrics(self.observer, service.cache, access).routes(),
                 *_documents(),
             ],
             exception_handlers={
@@ -63,8 +75,22 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with self._service, self._trace or nullcontext():
+        async with self._service, self.observer, self._trace or nullcontext():
             yield
+        if self._tracer is not None:
+            await asyncio.to_thread(self._tracer.close)
+
+    def _traced(self) -> OpenTelemetry | None:
+        """Have requests traced, where a collector is configured."""
+        tracing = self._service.settings.tracing
+        if tracing.endpoint is None:
+            return None
+        from sayonce.observe.tracing import open_tracing  # noqa: PLC0415 (an extra)
+
+        tracer = open_tracing(tracing.endpoint, service_name=tracing.service_name)
+        self._speech = tracer.traced(self._speech)
+        self._service.synthesizer.trace(tracer)
+        return tracer
 
 
 class MethodNotAllowed(SayonceError):

@@ -14,6 +14,7 @@ from sayonce.errors import EngineBusy, InvalidRequest, SayonceError, TooLarge, U
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 log = logging.getLogger("sayonce.gateway")

@@ -7,6 +7,7 @@ from typing import Any, Final
 from sayonce._version import __version__
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.gateway import openapi_page
+from sayonce.observe.ledger_export import COLUMNS, LABELS
 from sayonce.speech.audio.formats import FORMATS
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import DEFAULT_FORMAT
@@ -83,6 +84,8 @@ def _paths() -> JSONObject:
         "/health/live": {"get": _public("Is the process alive?", "live", _ref("Live"))},
         "/health/ready": {"get": _ready()},
         "/v1/cache/stats": {"get": _get("Show what the cache holds and saves", "stats", _ref("Stats"), 401, 403, 503)},
+        "/v1/cache/ledger": {"get": _ledger()},
+        "/metrics": {"get": _metrics()},
         "/v1/cache/explain": {"post": _explain()},
         "/v1/cache/purge": {"post": _purge()},
         "/openapi.json": {"get": _public("This description", "description", _OPEN)},
@@ -158,6 +161,28 @@ def _ready() -> JSONObject:
         "content": _content(_ref("Ready")),
     }
     return {**operation, "responses": {**operation["responses"], "503": loading}}
+
+
+def _ledger() -> JSONObject:
+    operation = _get("Show what each account asked for and saved", "ledger", _ref("Ledger"), 400, 401, 403, 503)
+    operation["description"] = "By day (UTC), tenant, engine, model and voice. Needs the right `admin`."
+    operation["responses"]["200"]["content"]["text/csv"] = {"schema": _STRING}
+    day = {"type": "string", "format": "date"}
+    asked = {
+        "from": (day, "The first day; by default 30 days before the last."),
+        "to": (day, "The last day; by default today."),
+        "format": (_one_of(("json", "csv")), "Of the answer."),
+    }
+    parameters = [
+        {"name": name, "in": "query", "schema": schema, "description": text} for name, (schema, text) in asked.items()
+    ]
+    return operation | {"parameters": parameters}
+
+
+def _metrics() -> JSONObject:
+    operation = _get("Metrics for Prometheus", "metrics", _STRING, 401, 403)
+    operation["responses"]["200"]["content"] = _content(_STRING, "text/plain")
+    return operation | {"description": "In the text format, or OpenMetrics. Needs the right `admin`."}
 
 
 def _explain() -> JSONObject:
@@ -267,6 +292,8 @@ def _schemas() -> JSONObject:
         "Counters": _OPEN | {"properties": {"requests": _NUMBER, "hit_rate": _maybe("number"), "saved_seconds": _NUMBER}},
         "Stats": _object("memory process state", memory=_ref("Tier"), store=_ref("Tier"), process=_ref("Counters"),
                          lifetime=_ref("Counters"), state=_STRING),
+        "Ledger": _object("from to lines", **{"from": _STRING, "to": _STRING}, lines=_list(_ref("LedgerLine"))),
+        "LedgerLine": _object(" ".join(COLUMNS), **{name: _STRING if name in LABELS else _NUMBER for name in COLUMNS}),
         "Explain": {"anyOf": [_ref("SpeechRequest"), _object("request", request=_ref("SpeechRequest"), other=_ref("SpeechRequest"))]},
         "Manifest": _object("key clip_key format document stored", key=_HEX, clip_key=_HEX, format=_STRING, document=_OPEN,
                             stored=tier, differences=_list(_ref("Difference")),

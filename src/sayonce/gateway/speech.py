@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import time
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, Final
 
@@ -24,17 +25,22 @@ from sayonce.gateway.http import (
     check_json,
     error_body,
     header,
-    log,
     read_body,
     send_error,
     send_whole,
 )
+from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Plan, Synthesizer
 
 _SSE_SLICE_BYTES: Final = 24_576
 """Audio bytes in one event, a multiple of 3 so that base64 needs no padding within a clip."""
+
+
+Sent = tuple[SayonceError | None, float]
+"""Why a clip broke off, if it did, and when its first bytes were sent, if it streamed."""
+_WHOLE: Final[Sent] = (None, 0.0)
 
 
 class SpeechEndpoint:
@@ -44,11 +50,13 @@ class SpeechEndpoint:
         self,
         synthesizer: Synthesizer,
         access: Access,
+        observer: Observer,
         *,
         max_body_bytes: int,
         request_timeout_seconds: float,
         trace: Recorder | None = None,
     ) -> None:
+        self._observer = observer
         self._synthesizer = synthesizer
         self._cache: Cache = synthesizer.cache
         self._access = access
@@ -57,6 +65,7 @@ class SpeechEndpoint:
         self._trace = trace
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started, plan = time.perf_counter(), None
         try:
             caller = self._access.authorise(scope["headers"])
             check_json(scope)
@@ -70,20 +79,25 @@ class SpeechEndpoint:
             else:
                 if plan.request.names_unknown_voice:
                     plan = await self._plan_afresh(body, caller.tenant)
-                answer = await self._while_connected(self._answer(plan, policy), receive)
+                answer = await self._answer(plan, policy, receive)
         except SayonceError as error:
             self._cache.counters["refused requests" if error.status < 500 else "failed"] += 1  # noqa: PLR2004
+            self._observer.failed(error, started, plan)
             await send_error(send, error)
             return
         except Disconnected:
             self._cache.counters["left"] += 1
+            self._observer.left()
             return
-        if await self._send(scope, send, plan, answer):
+        broken, begun = await self._send(scope, send, plan, answer)
+        if broken is None:
             self._cache.record(answer.outcome, answer.known_entry)
+            self._observer.answered(plan, answer, started, begun)
             if self._trace is not None and answer.known_entry is not None:
                 self._trace.note(plan, answer.outcome, answer.known_entry)
         else:
             self._cache.counters[Outcome.FAILED.value] += 1
+            self._observer.failed(broken, started, plan)
 
     def plan(self, body: bytes, tenant: str) -> Plan:
         """Return the request in a body with its keys."""
@@ -121,20 +135,26 @@ class SpeechEndpoint:
             for task in (answer, left):
                 task.cancel()
 
-    async def _answer(self, plan: Plan, policy: Policy) -> Answer:
+    async def _answer(self, plan: Plan, policy: Policy, receive: Receive) -> Answer:
+        """Answer from the store, whose budget is its time limit, or while the client waits for the making."""
         try:
-            async with asyncio.timeout(self._timeout_seconds):
-                return await self._synthesizer.speak(plan, policy)
-        except TimeoutError:
-            limit = f"{self._timeout_seconds:g} s, the limit set by server.request_timeout"
-            raise EngineTimeout(f"nothing could be heard within {limit}") from None
-        except SayonceError:
+            found = await self._synthesizer.find(plan, policy)
+            return found or await self._while_connected(self._make(plan, policy), receive)
+        except (SayonceError, Disconnected):
             raise
         except Exception as error:  # noqa: BLE001 (a bug of ours is an answer too, in the API's form)
             raise as_sayonce_error(error) from None
 
-    async def _send(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> bool:
-        """Send the clip and return whether all of it was there to send."""
+    async def _make(self, plan: Plan, policy: Policy) -> Answer:
+        try:
+            async with asyncio.timeout(self._timeout_seconds):
+                return await self._synthesizer.make(plan, policy)
+        except TimeoutError:
+            limit = f"{self._timeout_seconds:g} s, the limit set by server.request_timeout"
+            raise EngineTimeout(f"nothing could be heard within {limit}") from None
+
+    async def _send(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> Sent:
+        """Send the clip and return how that went."""
         now = self._cache.now()
         if plan.request.sse:
             return await _send_stream(send, _headers(plan, answer, now, b"text/event-stream"), _events(answer))
@@ -146,22 +166,23 @@ class SpeechEndpoint:
             entry = await answer.result()
         except SayonceError as error:
             await send_error(send, error)
-            return False
+            return error, 0.0
         await send_whole(send, 200, _headers(plan, answer, now), entry.body)
-        return True
+        return _WHOLE
 
 
-async def _send_stream(send: Send, headers: Headers, chunks: AsyncIterator[bytes]) -> bool:
+async def _send_stream(send: Send, headers: Headers, chunks: AsyncIterator[bytes]) -> Sent:
     """Send chunks as they come; after a failure the body is left unfinished, and the server cuts the connection."""
+    begun = 0.0
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     try:
         async for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            begun = begun or time.perf_counter()
     except SayonceError as error:
-        log.warning("a clip broke off while it was sent: %s", error.message)
-        return False
+        return error, begun
     await send({"type": "http.response.body", "body": b""})
-    return True
+    return None, begun
 
 
 async def _events(answer: Answer) -> AsyncIterator[bytes]:

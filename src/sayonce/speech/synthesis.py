@@ -6,8 +6,8 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Mapping
-from contextlib import AsyncExitStack, aclosing
+from collections.abc import Iterator, Mapping
+from contextlib import AsyncExitStack, aclosing, contextmanager
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -17,6 +17,7 @@ from sayonce.cache import Answer, Cache, Flight, Keep, Made
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
+from sayonce.core.spans import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, Pcm, content_type, decode, encode, open_encoder, transcode
@@ -96,10 +97,16 @@ class Synthesizer:
             EngineError, CallerError: nothing could be heard.
 
         """
-        self._check_refused(plan)
+        return await self.find(plan, policy) or await self.make(plan, policy)
+
+    async def find(self, plan: Plan, policy: Policy = DEFAULT) -> Answer | None:
+        """Return the clip if it is stored in the format asked for."""
         found = await self.cache.lookup(plan.clip_key, policy)
-        if found is not None and found.entry is not None and plan.fits(found.entry):
-            return found
+        return found if found is not None and found.entry is not None and plan.fits(found.entry) else None
+
+    async def make(self, plan: Plan, policy: Policy = DEFAULT) -> Answer:
+        """Answer with the clip as it is derived from its take or spoken; see ``speak``."""
+        self._check_refused(plan)
         if policy.only_if_cached and await self.cache.lookup(plan.take_key, policy) is None:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
         key = identity.derivative(plan.take_key, plan.request.format)
@@ -131,6 +138,12 @@ class Synthesizer:
             self._loading.add(task)
             task.add_done_callback(partial(_loaded, engine))
 
+    def trace(self, tracer: Tracer) -> None:
+        """Tell a tracer of what happens, and servers elsewhere of the trace."""
+        self.cache.trace(tracer)
+        for engine in self.catalogue.engines:
+            engine.context_headers = tracer.headers
+
     async def close(self, timeout_seconds: float | None = None) -> None:
         """Finish what is being spoken, and release the engines; what takes longer is given up."""
         await self.cache.settle(timeout_seconds)
@@ -148,7 +161,7 @@ class Synthesizer:
             with flight.queued():
                 await turn.enter_async_context(self.places[engine.name])
                 await _ready(engine)
-            self.cache.counters["engine calls"] += 1
+            turn.enter_context(self._counted(engine))
             self.recent.append((plan.take_key, self.document(plan.request, plan.tenant)))
             started = time.perf_counter()
             try:
@@ -166,6 +179,20 @@ class Synthesizer:
             await self._drop_derivatives(plan)
         facts |= {"engine": engine.name, "model": plan.request.utterance.model, "voice": plan.request.utterance.voice}
         return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds)
+
+    @contextmanager
+    def _counted(self, engine: Engine) -> Iterator[None]:
+        """Count a synthesis, its time, and whether it fails."""
+        counters, name, started, done = self.cache.counters, engine.name, time.perf_counter(), False
+        counters["engine calls"] += 1
+        counters[f"engine calls: {name}"] += 1
+        try:
+            with self.cache.tracer.span("engine", engine=name):
+                yield
+            done = True
+        finally:
+            counters[f"engine seconds: {name}"] += time.perf_counter() - started
+            counters[f"engine failures: {name}"] += not done
 
     async def _with_clip(self, utterance: Utterance) -> Utterance:
         """Give the engine the clip of an uploaded voice, which the key needs only the digest of."""

@@ -54,6 +54,10 @@ class MemoryStore(Store):
         return entries
 
     async def stats(self) -> StoreStats:
+        return self.figures()
+
+    def figures(self) -> StoreStats:
+        """Return the figures at once."""
         return StoreStats(len(self._entries), self._entries.used_bytes, self._entries.max_bytes)
 
     async def bump(self, tag: str) -> int:

@@ -62,7 +62,15 @@ def _parse(name: str, options: Mapping[str, Any], into: type[EngineOptions]) -> 
 
 def _configure(engine: Engine, options: EngineOptions) -> None:
     """Give an engine what its section sets beyond its own options."""
-    for option in ("concurrency", "queue", "queue_seconds", "max_characters", "default_voice", "cost_per_hour"):
+    for option in (
+        "concurrency",
+        "queue",
+        "queue_seconds",
+        "max_characters",
+        "default_voice",
+        "cost_per_hour",
+        "cost_per_1k_chars",
+    ):
         value = getattr(options, option)
         if value is not None:
             setattr(engine, option, value)

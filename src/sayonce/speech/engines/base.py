@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Annotated, Any, Final
@@ -32,6 +32,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     voice_aliases: dict[str, str] = {}
     tolerance: dict[str, float] = {}
     cost_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
+    cost_per_1k_chars: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
 
 class Voice(msgspec.Struct, frozen=True):
@@ -101,6 +102,10 @@ class Engine(ABC):
     """How long they wait before they are told to come back."""
     cost_per_hour: float | None = None
     """What an hour of its computing costs, in the operator's currency."""
+    cost_per_1k_chars: float | None = None
+    """What a thousand characters of text cost, beside its computing."""
+    context_headers: Callable[[], Mapping[str, str]] = staticmethod(dict)
+    """What a call to another server takes along, such as the trace that it belongs to."""
     take_format: str | None = None
     """The format in which its takes arrive and are kept, where that is not PCM."""
 
@@ -156,6 +161,10 @@ class Engine(ABC):
     def unheard(self) -> frozenset[str]:
         """The names of the parameters that cannot change the waveform."""
         return frozenset(parameter.name for parameter in self.parameters if not parameter.heard)
+
+    def cost(self, seconds: float, text: str) -> float:
+        """Return what speaking a text cost that took ``seconds``, in the operator's currency."""
+        return (self.cost_per_hour or 0) * seconds / 3600 + (self.cost_per_1k_chars or 0) * len(text) / 1000
 
     def canonical_text(self, text: str, voice: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ARG002
         """Return the text as the model itself tells texts apart (token ids, phonemes); by default the text."""

@@ -100,7 +100,9 @@ class OpenAIEngine(Engine):
     async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         if self._client is None:
             raise EngineError(f"{self.name!r} is not loaded")
-        request = self._client.build_request("POST", f"{self._url}/audio/speech", json=self._body(utterance))
+        request = self._client.build_request(
+            "POST", f"{self._url}/audio/speech", json=self._body(utterance), headers=self.context_headers()
+        )
         with _upstream.translated(self.name):
             response = await self._client.send(request, stream=True)
             try:

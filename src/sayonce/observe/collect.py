@@ -1,0 +1,74 @@
+"""Samples of what a process counted: its cache, and its engines."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sayonce.cache import Cache
+from sayonce.observe.metrics import Samples, add
+from sayonce.speech.synthesis import Synthesizer
+from sayonce.stores.base import Store, StoreStats
+
+_COUNTED: Final = {
+    "engine calls": "sayonce_engine_calls",
+    "engine failures": "sayonce_engine_failures",
+    "engine seconds": "sayonce_engine_seconds",
+    "feature requests": "sayonce_feature_requests",
+    "feature computations": "sayonce_feature_computations",
+    "flights": "sayonce_flights",
+    "refused": "sayonce_refused_values",
+}
+"""Counters ``what: label`` of the cache, by the metric that they are."""
+_OF_PARTS: Final = {
+    "calls": "sayonce_store_operations",
+    "errors": "sayonce_store_errors",
+    "skipped": "sayonce_store_skipped",
+}
+"""Counters ``part what: label``, of the store and of the bodies outside it."""
+_PARTS: Final = ("store", "bodies")
+
+
+def of_cache(cache: Cache) -> Samples:
+    """Return what a cache counted in this process, and what its memory holds."""
+    samples: Samples = {}
+    for counter, number in dict(cache.counters).items():
+        what, _, label = counter.partition(": ")
+        part, _, did = what.partition(" ")
+        labels = (label,) if label else ()
+        if label and what in _COUNTED:
+            add(samples, _COUNTED[what], labels, number)
+        elif part in _PARTS and did in _OF_PARTS:
+            add(samples, _OF_PARTS[did], (part, *labels), number)
+    add(samples, "sayonce_store_breaker_open", (), cache.store_state == "failing")
+    _add_tier(samples, cache.memory, cache.memory.figures())
+    return samples
+
+
+async def of_store(cache: Cache) -> Samples:
+    """Return what the store behind a cache holds; nothing while it does not answer."""
+    samples: Samples = {}
+    if cache.store is not None:
+        figures = await cache.attempt(cache.store.stats)
+        if figures is not None:
+            _add_tier(samples, cache.store, figures)
+    return samples
+
+
+def of_engines(synthesizer: Synthesizer) -> Samples:
+    """Return what the engines are doing now."""
+    samples: Samples = {}
+    for engine in synthesizer.catalogue.engines:
+        places = synthesizer.places[engine.name]
+        label = (engine.name,)
+        add(samples, "sayonce_engine_speaking", label, places.taken - places.waiting)
+        add(samples, "sayonce_engine_waiting", label, places.waiting)
+        add(samples, "sayonce_engine_queue_limit", label, engine.queue)
+        add(samples, "sayonce_engine_ready", label, engine.ready.is_set() and engine.failed is None)
+    return samples
+
+
+def _add_tier(samples: Samples, tier: Store, figures: StoreStats) -> None:
+    numbers = {"entries": figures.entries, "bytes": figures.used_bytes, "max_bytes": figures.max_bytes}
+    for what, number in numbers.items():
+        if number is not None:
+            add(samples, f"sayonce_tier_{what}", (tier.name,), number)

@@ -1,0 +1,168 @@
+"""The savings ledger: what each tenant, engine, model, voice and day asked for, and what reuse saved.
+
+Every process writes the running figures of its own day, whole and under a name of its own: a write that is repeated, or
+that a timeout left in doubt, changes nothing. The figures of a day are the sum over the processes that wrote some.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import defaultdict
+from collections.abc import Awaitable, Callable
+from datetime import date
+from functools import partial
+from typing import Any, Final
+
+import msgspec
+
+from sayonce.cache import saved_seconds
+from sayonce.core.clock import Clock
+from sayonce.core.envelope import Entry
+from sayonce.core.outcome import Outcome
+from sayonce.observe.metrics import Samples, add
+from sayonce.speech.synthesis import Plan
+from sayonce.stores.base import Store
+
+MAX_ACCOUNTS: Final = 1000
+"""Accounts that a process keeps apart in a day: clients may name any voice. Beyond them an engine's voices share one."""
+OTHER: Final = "(other)"
+_MAX_DAYS: Final = 31
+"""Days that a process remembers while the store takes none of them."""
+_DAY_SECONDS: Final = 86_400
+_EPOCH: Final = date(1970, 1, 1).toordinal()
+
+Owner = tuple[str, str, str, str]
+"""Tenant, engine, model and voice."""
+Do = Callable[[Callable[[], Awaitable[None]]], Awaitable[bool]]
+"""Runs an operation of the store and returns whether it was done."""
+
+
+class Figures(msgspec.Struct):
+    """An account; costs are in the currency of the engine's prices."""
+
+    requests: int = 0
+    hits: int = 0
+    joined: int = 0
+    compute_seconds: float = 0.0
+    saved_seconds: float = 0.0
+    cost: float = 0.0
+    saved_cost: float = 0.0
+    sent_bytes: int = 0
+    saved_bytes: int = 0
+
+    def add(self, other: Figures) -> None:
+        for name in self.__struct_fields__:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+
+
+Accounts = dict[Owner, Figures]
+_decode = msgspec.msgpack.Decoder(list[tuple[Owner, Figures]]).decode
+
+_METRICS: Final = {
+    "compute_seconds": "sayonce_compute_seconds",
+    "saved_seconds": "sayonce_saved_compute_seconds",
+    "cost": "sayonce_cost",
+    "saved_cost": "sayonce_saved_cost",
+    "sent_bytes": "sayonce_sent_bytes",
+    "saved_bytes": "sayonce_saved_bytes",
+}
+
+
+class _Part:
+    """What one process charged in one day."""
+
+    def __init__(self, day: int) -> None:
+        self.day = day
+        self.name = secrets.token_hex(8)
+        self.accounts: Accounts = {}
+        self.written = encode({})
+
+
+class Ledger:
+    """What this process charges to accounts. Days are UTC's."""
+
+    def __init__(self, clock: Clock, *, max_accounts: int = MAX_ACCOUNTS) -> None:
+        self._clock = clock
+        self._max_accounts = max_accounts
+        self._part = _Part(0)
+        self._past: list[_Part] = []
+        self._by_engine: defaultdict[str, Figures] = defaultdict(Figures)  # of past days
+
+    def charge(self, plan: Plan, outcome: Outcome, entry: Entry) -> None:
+        """Charge an answer to its account; this is part of what a hit costs."""
+        day = self._clock() // _DAY_SECONDS
+        if day != self._part.day:
+            self._turn_to(int(day))
+        engine, utterance = plan.request.engine, plan.request.utterance
+        owner = (plan.tenant, engine.name, utterance.model, utterance.voice)
+        figures = self._part.accounts.get(owner) or self._open(owner)
+        seconds, size = saved_seconds(entry), len(entry.body)
+        cost = engine.cost(seconds, utterance.text)
+        figures.requests += 1
+        figures.sent_bytes += size
+        if outcome.computed:
+            figures.compute_seconds += seconds
+            figures.cost += cost
+            return
+        figures.hits += outcome is Outcome.HIT
+        figures.joined += outcome is Outcome.JOINED
+        figures.saved_seconds += seconds
+        figures.saved_cost += cost
+        figures.saved_bytes += size
+
+    def samples(self) -> Samples:
+        """Return this process's figures by engine."""
+        samples: Samples = {}
+        now = ((engine, figures) for (_, engine, _, _), figures in self._part.accounts.items())
+        for engine, figures in (*self._by_engine.items(), *now):
+            for field, metric in _METRICS.items():
+                add(samples, metric, (engine,), getattr(figures, field))
+        return samples
+
+    async def write(self, store: Store, do: Do) -> bool:
+        """Write what has changed and return whether all of it was taken; what was not is written the next time."""
+        for part in (*self._past, self._part):
+            encoded = encode(part.accounts)
+            if encoded != part.written:
+                if not await do(partial(store.register, book(part.day), part.name, encoded)):
+                    return False
+                part.written = encoded
+        self._past = [part for part in self._past if encode(part.accounts) != part.written]
+        return True
+
+    async def read(self, store: Store | None, day: int) -> list[Accounts]:
+        """Return what every process charged in a day, this one's newest figures among it.
+
+        Raises:
+            StoreError: the store did not answer.
+
+        """
+        written = {} if store is None else await store.registry(book(day))
+        parts = {name: dict(_decode(part)) for name, part in written.items()}
+        parts |= {part.name: part.accounts for part in (*self._past, self._part) if part.day == day}
+        return list(parts.values())
+
+    def _open(self, owner: Owner) -> Figures:
+        if len(self._part.accounts) >= self._max_accounts:
+            owner = (*owner[:3], OTHER)
+        return self._part.accounts.setdefault(owner, Figures())
+
+    def _turn_to(self, day: int) -> None:
+        for (_, engine, _, _), figures in self._part.accounts.items():
+            self._by_engine[engine].add(figures)
+        self._past = [*self._past, self._part][-_MAX_DAYS:]
+        self._part = _Part(day)
+
+
+def book(day: int) -> str:
+    """Return the name of a day's book in the store."""
+    return f"ledger {date.fromordinal(_EPOCH + day)}"
+
+
+def number_of(day: date) -> int:
+    """Return a day as its number since the Unix epoch."""
+    return day.toordinal() - _EPOCH
+
+
+def encode(accounts: Accounts) -> bytes:
+    return msgspec.msgpack.encode(list[Any](accounts.items()))

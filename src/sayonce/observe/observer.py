@@ -1,0 +1,154 @@
+"""What a gateway tells of every request: numbers for the metrics, a charge in the ledger, and at most one log line."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import Counter, defaultdict
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, Final, Self
+
+from sayonce.cache import Answer
+from sayonce.core.outcome import Outcome
+from sayonce.errors import SayonceError
+from sayonce.observe.collect import of_cache, of_engines, of_store
+from sayonce.observe.ledger import Ledger
+from sayonce.observe.metrics import Histogram, Samples, add, total
+from sayonce.observe.workers import WRITE_SECONDS, Workers
+from sayonce.speech.synthesis import Plan, Synthesizer
+from sayonce.stores.base import StoreError
+
+log = logging.getLogger("sayonce.request")
+_own_log = logging.getLogger("sayonce.observe")
+
+_LEDGER_SECONDS: Final = 5.0
+_LAST_WRITE_SECONDS: Final = 2.0
+_SERVER_ERROR: Final = 500
+REFUSED: Final = "refused"
+"""A request that was the caller's mistake."""
+
+
+class Observer:
+    """Watches the requests of one process; an async context manager, between whose ends figures are passed on."""
+
+    def __init__(self, synthesizer: Synthesizer, workers: Workers, *, log_hits: bool = False) -> None:
+        self._synthesizer = synthesizer
+        self._cache = synthesizer.cache
+        self._workers = workers
+        self._log_hits = log_hits
+        self._memory = self._cache.memory.name
+        self.ledger = Ledger(self._cache.now)
+        self._answered: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)
+        self._begun: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)
+        self._errors: Counter[tuple[str, str]] = Counter()
+        self._task: asyncio.Task[None] | None = None
+
+    # -- what the gateway tells -------------------------------------------------------------------------------------
+
+    def answered(self, plan: Plan, answer: Answer, started: float, begun: float) -> None:
+        """Note an answer that was sent whole; times are ``time.perf_counter``'s, ``begun`` 0 when it did not stream."""
+        outcome, tier, entry = answer.outcome, answer.tier, answer.known_entry
+        assert entry is not None
+        seconds = time.perf_counter() - started
+        series = (plan.request.engine.name, outcome, tier)
+        self._answered[series].observe(seconds)
+        if outcome is not Outcome.HIT:  # a hit is sent in one piece: its first byte is its last
+            self._begun[series].observe(begun - started if begun else seconds)
+        self.ledger.charge(plan, outcome, entry)
+        if tier != self._memory or self._log_hits:
+            self._tell(logging.INFO, outcome.value, plan, seconds, tier=tier, bytes=len(entry.body))
+
+    def failed(self, error: SayonceError, started: float, plan: Plan | None = None) -> None:
+        """Note a request that got an error, or half a clip."""
+        ours = error.status >= _SERVER_ERROR
+        outcome, reason = Outcome.FAILED.value if ours else REFUSED, error.code or error.kind
+        self._errors[outcome, reason] += 1
+        seconds = time.perf_counter() - started
+        self._tell(logging.WARNING if ours else logging.INFO, outcome, plan, seconds, reason=reason)
+
+    def left(self) -> None:
+        """Note a client that did not wait for its answer."""
+        self._errors["left", "client_left"] += 1
+
+    @staticmethod
+    def _tell(level: int, outcome: str, plan: Plan | None, seconds: float, **fields: Any) -> None:
+        if not log.isEnabledFor(level):
+            return
+        if plan is not None:
+            utterance = plan.request.utterance
+            fields |= {"key": plan.take_key.hex()[:16], "engine": plan.request.engine.name, "tenant": plan.tenant}
+            fields |= {"format": plan.request.format.name, "characters": len(utterance.text)}
+        log.log(level, "speech", extra={"outcome": outcome, **fields, "ms": round(1000 * seconds, 2)})
+
+    # -- what is read -----------------------------------------------------------------------------------------------
+
+    async def samples(self) -> Samples:
+        """Return the samples of all processes of this server, with the store's figures."""
+        return total([self._workers.sum(self._own()), await of_store(self._cache)])
+
+    def _own(self) -> Samples:
+        return total([of_cache(self._cache), of_engines(self._synthesizer), self.ledger.samples(), self._requests()])
+
+    def _requests(self) -> Samples:
+        samples: Samples = {}
+        for (engine, outcome, tier), histogram in self._answered.items():
+            labels = (outcome.value, tier or "")
+            add(samples, "sayonce_requests", (engine, *labels), histogram.count)
+            add(samples, "sayonce_request_seconds", labels, *histogram.numbers())
+            begun = self._begun.get((engine, outcome, tier), histogram)
+            add(samples, "sayonce_first_byte_seconds", labels, *begun.numbers())
+        for labels, number in self._errors.items():
+            add(samples, "sayonce_request_errors", labels, number)
+        return samples
+
+    # -- between processes ------------------------------------------------------------------------------------------
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._pass_on())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._write_ledger(self._at_last)
+        self._leave(ended=True)
+
+    async def _pass_on(self) -> None:
+        write_at = 0.0
+        while True:
+            self._leave()
+            await asyncio.sleep(WRITE_SECONDS)
+            if time.monotonic() >= write_at:
+                await self._write_ledger(self._within_budget)
+                write_at = time.monotonic() + _LEDGER_SECONDS
+
+    def _leave(self, *, ended: bool = False) -> None:
+        try:
+            self._workers.leave(self._own(), ended=ended)
+        except OSError as error:
+            _own_log.warning("the metrics of this process cannot be left for the others: %s", error.strerror)
+
+    async def _write_ledger(self, do: Callable[[Callable[[], Awaitable[None]]], Awaitable[bool]]) -> None:
+        if self._cache.store is not None:
+            await self.ledger.write(self._cache.store, do)
+
+    async def _within_budget(self, operation: Callable[[], Awaitable[None]]) -> bool:
+        async def done() -> bool:
+            await operation()
+            return True
+
+        return bool(await self._cache.attempt(done))
+
+    async def _at_last(self, operation: Callable[[], Awaitable[None]]) -> bool:
+        """Give the last write more time than the budget, as there is no other."""
+        if await self._within_budget(operation):
+            return True
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_LAST_WRITE_SECONDS):
+                await operation()
+                return True
+        _own_log.warning("the last figures of the ledger were not written: the store does not answer")
+        return False
