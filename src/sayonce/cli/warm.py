@@ -15,6 +15,7 @@ import httpx
 import msgspec
 import typer
 
+from sayonce.cache import Cache
 from sayonce.cli import FAILED, INTERRUPTED
 from sayonce.cli.inspect import lasting
 from sayonce.cli.options import pairs, wrong
@@ -110,8 +111,7 @@ def run_voices(job: Job, directory: Path, settings: Settings) -> None:
 async def _in_store(job: Job, settings: Settings, rows: Sequence[Row]) -> Summary:
     service = Service(_patient(settings))
     async with service.cache:
-        if service.cache.store is not None:
-            await service.cache.store.totals()  # which fails now, and not once a row
+        await _ask_store(service.cache)
         await service.cache.attempt(service.synthesizer.voices.refresh)
         try:
             return await _warm(job, StoreTarget(service, job.tenant or ""), rows)
@@ -133,12 +133,20 @@ async def _in_gateway(job: Job, remote: Remote, rows: Sequence[Row]) -> Summary:
 
 
 async def _features(job: Job, settings: Settings, rows: Sequence[Row]) -> Summary:
-    from sayonce.features.speaker_encoder import remembered
-    from sayonce.features.warm import VoiceTarget
+    from sayonce.features.speaker_encoder import SpeakerEncoder
+    from sayonce.features.warm import VoiceTarget, remembered
     from sayonce.speech.service import build_cache
 
+    encoder = SpeakerEncoder()
     async with build_cache(_patient(settings)) as cache:
-        return await _warm(job, VoiceTarget(remembered(cache)), rows)
+        await _ask_store(cache)
+        return await _warm(job, VoiceTarget(cache, remembered(cache, encoder)), rows)
+
+
+async def _ask_store(cache: Cache) -> None:
+    """Have a store that does not answer fail once, and not once a row."""
+    if cache.store is not None:
+        await cache.store.totals()
 
 
 def _patient(settings: Settings) -> Settings:

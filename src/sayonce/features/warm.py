@@ -8,12 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
+from sayonce.cache import Cache
 from sayonce.errors import ConfigError
-from sayonce.features.remember import Remembered
+from sayonce.features.remember import Options, Remembered, make_task
+from sayonce.features.speaker_encoder import DIMENSIONS, SpeakerEncoder
 from sayonce.features.voice import Voice
 from sayonce.speech.rows import Row
-from sayonce.speech.warm import Make
+from sayonce.speech.warm import Make, check_answering
 
+NAME: Final = "speaker"
 _SUFFIXES: Final = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
 
 
@@ -31,24 +34,39 @@ def clips_in(directory: Path) -> Iterator[Row]:
         yield Row(str(path))
 
 
+def remembered(cache: Cache, encoder: SpeakerEncoder) -> Remembered[[str], Any]:
+    """Return the encoder's ``embed``, remembered by the clip's samples under the name ``speaker``.
+
+    ``cache.remember("speaker", revision=encoder.revision, audio=("source",))(encoder.embed)`` finds the same values.
+    """
+    options = Options(audio=("source",), spec=("float32", (DIMENSIONS,)))
+    return Remembered(cache, make_task(encoder.embed, NAME, encoder.revision, options))
+
+
 class VoiceTarget:
     """Features that a remembered function computes from a clip, given as a path."""
 
-    def __init__(self, remembered: Remembered[[str], Any]) -> None:
+    def __init__(self, cache: Cache, remembered: Remembered[[str], Any]) -> None:
+        self._cache = cache
         self._remembered = remembered
         self._seen: set[str] = set()
+        self._made: list[Row] = []
 
     async def look(self, row: Row) -> Make | None:
         voice = await asyncio.to_thread(Voice.from_audio, row.place)
         if voice.id in self._seen:
             return None
         self._seen.add(voice.id)
-        return None if await self._remembered.cached(row.place) else partial(self._make, row.place)
+        if await self._remembered.cached(row.place):
+            return None
+        check_answering(self._cache)
+        return partial(self._make, row)
 
-    async def _make(self, path: str) -> bool:
-        await self._remembered(path)
+    async def _make(self, row: Row) -> bool:
+        await self._remembered(row.place)
+        self._made.append(row)
         return True
 
     async def unkept(self) -> list[Row]:
-        """Return none: the caller closes the cache, which waits for what is being written."""
-        return []
+        await self._cache.settle()
+        return [row for row in self._made if not await self._remembered.cached(row.place)]

@@ -8,7 +8,7 @@ from typing import Final
 from xml.sax.saxutils import escape
 
 _WIDTH, _HEIGHT = 460, 300
-_LEFT, _TOP, _GAP = 70, 40, 80
+_LEFT, _TOP, _GAP = 70, 56, 80
 _COLOURS: Final = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")
 """Okabe and Ito's, which colour-blind people can tell apart."""
 _LEGEND_LINE: Final = 20

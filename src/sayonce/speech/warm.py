@@ -10,6 +10,7 @@ from typing import Final, Protocol
 
 import msgspec
 
+from sayonce.cache import Cache
 from sayonce.core.key import Digest
 from sayonce.errors import EngineBusy, SayonceError
 from sayonce.speech.parameters import read_value
@@ -20,7 +21,9 @@ from sayonce.stores.base import StoreError
 
 DEFAULT_FORMAT: Final = "flac"
 """Where nothing says a format: lossless, so that the take alone has to be there, and every other is derived from it."""
-NOT_KEPT: Final = "synthesized, and the store did not keep it: it is full of what is worth more, or failing"
+NOT_KEPT: Final = (
+    "made, and the store did not keep it: it is full of what is worth more, or fails; see 'sayonce doctor'"
+)
 _ATTEMPTS: Final = 10
 _SHOWN_CHARACTERS: Final = 60
 
@@ -69,6 +72,17 @@ class Target(Protocol):
     async def unkept(self) -> list[Row]:
         """Wait until everything is written, and return the rows whose value was made and is not there."""
         ...
+
+
+def check_answering(cache: Cache) -> None:
+    """Check that what was not found is not there, as far as can be told.
+
+    Raises:
+        StoreError: the store does not answer, so nobody can tell, and nothing would be kept.
+
+    """
+    if cache.store_state == "failing":
+        raise StoreError("the store does not answer")
 
 
 class Pace:
@@ -195,8 +209,7 @@ class StoreTarget:
         wanted = plan.take_key if plan.request.format.lossless else plan.clip_key
         if await self._cache.lookup(wanted) is not None:
             return None
-        if self._cache.store_state == "failing":
-            raise StoreError("the store does not answer")
+        check_answering(self._cache)
         return partial(self._make, row, plan)
 
     def _plan(self, row: Row) -> Plan:
