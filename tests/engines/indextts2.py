@@ -10,9 +10,10 @@ from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import torch
-from engines.loading import engine
 from torch import nn
 from transformers import SeamlessM4TFeatureExtractor
+
+from engines.loading import engine
 
 STOP = 9
 SLOTS = [
@@ -24,12 +25,13 @@ _BESIDE = ("modelscope", "nemo_text_processing", "wetext", "tn")
 
 
 class Edition(NamedTuple):
-    """A package, its module, and how often a cold synthesis loads and encodes."""
+    """A package, its module, how often a cold synthesis loads and encodes, and, once loaded, its class."""
 
     package: str
     module: str
     cold: tuple[int, int]
     lang: bool = False
+    cls: type = object
 
     def arguments(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         return args, kwargs | ({"lang": "en", "text_normalization": False} if self.lang else {})
@@ -46,14 +48,14 @@ EDITIONS = [
 
 
 @contextmanager
-def loaded(edition: Edition) -> Iterator[type]:
+def loaded(edition: Edition) -> Iterator[Edition]:
     root = edition.module.partition(".")[0]
     with engine(edition.package, edition.module, pretend=(*(f"{root}.{own}" for own in _OWN), *_BESIDE)) as module:
         module.lang_to_token = lambda lang: 0
         module.LANGUAGE_DICT = {"en": 0}
         if root == "indextts25":
             module.resample, module.kaldi_fbank = _resample, _fbank
-        yield module.IndexTTS2
+        yield edition._replace(cls=module.IndexTTS2)
 
 
 def build(cls: type, *, seed: int = 0, device: str = "cpu") -> Any:
@@ -137,7 +139,9 @@ class _Regulator(nn.Linear):
 
 
 class _Flow(nn.Module):
-    def inference(self, cond: torch.Tensor, lens: Any, mel: torch.Tensor, style: torch.Tensor, *_: Any, **__: Any) -> Any:
+    def inference(
+        self, cond: torch.Tensor, lens: Any, mel: torch.Tensor, style: torch.Tensor, *_: Any, **__: Any
+    ) -> Any:
         heard = cond.sum(2, keepdim=True).transpose(1, 2) + mel.sum() + style.sum() + torch.randn(1, 80, cond.shape[1])
         return heard.expand(1, 80, -1)
 
@@ -161,7 +165,9 @@ class _Gpt(nn.Module):
         codes = torch.tensor([[1, 2, int(emotion.mean().abs() * 1e6) % 7, STOP]])
         return codes if self._codes_alone else (codes, emotion[:, None])
 
-    def forward(self, latent: torch.Tensor, text: torch.Tensor, _: Any, codes: torch.Tensor, *__: Any, **___: Any) -> Any:
+    def forward(
+        self, latent: torch.Tensor, text: torch.Tensor, _: Any, codes: torch.Tensor, *__: Any, **___: Any
+    ) -> Any:
         return latent.expand(1, codes.shape[1], 1280)
 
 

@@ -20,7 +20,7 @@ FOLDER = Path(os.environ.get("SAYONCE_ENGINES", Path(__file__).parents[2] / "bui
 
 
 class Pretended(importlib.abc.MetaPathFinder, importlib.abc.Loader):
-    """Finds the named packages, whatever is imported of them: every name in them is an empty class."""
+    """Finds the named packages, whatever is imported of them: every name in them is an empty class, or, in capitals, 1."""
 
     def __init__(self, packages: tuple[str, ...]) -> None:
         self._packages = packages
@@ -32,17 +32,17 @@ class Pretended(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def create_module(self, spec: Any) -> ModuleType:
         module = ModuleType(spec.name)
-        module.__getattr__ = _empty_class  # type: ignore[method-assign]
+        module.__getattr__ = _anything  # type: ignore[method-assign]
         return module
 
     def exec_module(self, module: ModuleType) -> None:
         pass
 
 
-def _empty_class(name: str) -> type:
+def _anything(name: str) -> Any:
     if name.startswith("__"):
         raise AttributeError(name)
-    return type(name, (), {})
+    return 1 if name.isupper() else type(name, (), {})
 
 
 @contextmanager

@@ -1,0 +1,87 @@
+"""Any function or method, wrapped: it runs once, and no two calls are confused."""
+
+import asyncio
+import threading
+
+import numpy as np
+import pytest
+
+import sayonce
+from sayonce.errors import InvalidRequest, Unkeyable
+from sayonce.features.adapters._clip import Clip
+from voice_samples import SAMPLES, clip
+
+
+class Encoder:
+    def __init__(self):
+        self.runs = 0
+
+    def embed(self, path, scale=1.0):
+        self.runs += 1
+        return np.full(4, scale, np.float32)
+
+
+@pytest.fixture
+def cache():
+    with sayonce.open_sync("memory://") as cache:
+        yield cache
+
+
+def test_a_method_of_one_object_is_replaced_and_the_object_returned(cache, tmp_path):
+    (tmp_path / "a.wav").write_bytes(clip())
+    (tmp_path / "b.flac").write_bytes(clip(container="FLAC"))
+    encoder, other = Encoder(), Encoder()
+    assert sayonce.adapters.generic.wrap(encoder, cache, "embed", revision="1", audio=("path",)) is encoder
+    for name in ("a.wav", "b.flac"):
+        np.testing.assert_array_equal(encoder.embed(tmp_path / name, scale=2.0), np.full(4, 2, np.float32))
+    encoder.embed(tmp_path / "a.wav")
+    other.embed(tmp_path / "a.wav")
+    assert (encoder.runs, other.runs) == (2, 1)
+
+
+def test_a_function_is_wrapped(cache):
+    runs = []
+
+    def encode(data: bytes) -> np.ndarray:
+        runs.append(data)
+        return np.frombuffer(data, np.uint8).copy()
+
+    remembered = sayonce.adapters.generic.wrap(encode, cache, revision="1")
+    assert [remembered(data).tolist() for data in (b"ab", b"ab", b"cd")] == [[97, 98], [97, 98], [99, 100]]
+    assert runs == [b"ab", b"cd"]
+
+
+def test_what_has_no_exact_identity_is_refused_by_name(cache):
+    remembered = sayonce.adapters.generic.wrap(lambda thing: b"", cache, name="thing", revision="1")
+    with pytest.raises(Unkeyable, match="'thing'"):
+        remembered(object())
+
+
+async def test_a_full_pool_of_waiting_callers_does_not_starve_the_computation():
+    begin = threading.Event()
+
+    def encode(data: bytes) -> bytes:
+        begin.wait(10)
+        return data
+
+    async with sayonce.open("memory://") as cache:
+        remembered = sayonce.adapters.generic.wrap(encode, cache, revision="1")
+        waiting = [asyncio.create_task(asyncio.to_thread(remembered, b"same")) for _ in range(100)]
+        await asyncio.sleep(0)
+        begin.set()
+        assert await asyncio.wait_for(asyncio.gather(*waiting), 10) == [b"same"] * 100
+        assert cache.counters["led"] == 1
+
+
+def test_a_clip_that_is_overwritten_meanwhile_is_an_error_and_not_another_voice(tmp_path):
+    path = tmp_path / "voice.wav"
+    path.write_bytes(clip())
+    looked_at = Clip.of(path)
+    path.write_bytes(clip(SAMPLES[::-1]))
+    with pytest.raises(InvalidRequest, match="overwritten"), looked_at.file():
+        pass
+
+
+def test_a_clip_given_as_bytes_is_lent_as_a_file():
+    with Clip.of(clip()).file() as path:
+        assert sayonce.Voice.from_audio(path) == sayonce.Voice.from_audio(clip())
