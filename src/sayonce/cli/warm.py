@@ -6,8 +6,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,12 +19,14 @@ from sayonce.cli import FAILED, INTERRUPTED
 from sayonce.cli.inspect import lasting
 from sayonce.cli.options import pairs, wrong
 from sayonce.cli.output import data_json, seconds, table, talk
+from sayonce.cli.progress import progress
 from sayonce.config import ByteSize, Settings
 from sayonce.errors import ConfigError
 from sayonce.speech.rows import Kind, Row, expand, kind_of, read_rows
 from sayonce.speech.service import Service
-from sayonce.speech.warm import StoreTarget, Summary, Target, Warmer
+from sayonce.speech.warm import Summary, Target, Warmer
 from sayonce.speech.warm_gateway import GatewayTarget
+from sayonce.speech.warm_store import StoreTarget
 
 _STDIN: Final = "-"
 _SHOWN_FAILURES: Final = 20
@@ -114,7 +115,7 @@ async def _in_store(job: Job, settings: Settings, rows: Sequence[Row]) -> Summar
         await _ask_store(service.cache)
         await service.cache.attempt(service.synthesizer.voices.refresh)
         try:
-            return await _warm(job, StoreTarget(service, job.tenant or ""), rows)
+            return await _warm(job, StoreTarget(service.synthesizer, job.tenant or ""), rows)
         finally:
             await service.synthesizer.close()
 
@@ -166,7 +167,7 @@ def _credentials(remote: Remote) -> dict[str, str]:
 
 
 async def _warm(job: Job, target: Target, rows: Sequence[Row]) -> Summary:
-    with _progress(len(rows)) as advance:
+    with progress(len(rows)) as advance:
         warmer = Warmer(target, concurrency=job.concurrency, per_second=job.rate, progress=advance)
         loop = asyncio.get_running_loop()
 
@@ -215,28 +216,6 @@ def _kind(name: str, job: Job) -> Kind:
 
 
 # -- what it prints -----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _progress(total: int) -> Iterator[Callable[[], None]]:
-    """Yield what is called after each row: it moves a bar on a terminal, and elsewhere tells each tenth in a line."""
-    if sys.stderr.isatty():
-        from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-        with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
-            task = bar.add_task("warm", total=total)
-            yield lambda: bar.advance(task)
-        return
-    done = 0
-
-    def advance() -> None:
-        nonlocal done
-        done += 1
-        if 10 * done // total > 10 * (done - 1) // total:
-            talk(f"{done} of {total}")
-
-    yield advance
 
 
 def _finish(job: Job, summary: Summary) -> None:

@@ -1,0 +1,34 @@
+"""How far a long command has come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from sayonce.cli.output import talk
+
+_LINES: Final = 10
+
+
+@contextmanager
+def progress(total: int) -> Iterator[Callable[[], None]]:
+    """Yield what is called after each row: it moves a bar on a terminal, and elsewhere tells each tenth in a line."""
+    if sys.stderr.isatty():
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        with Progress(BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=Console(stderr=True)) as bar:
+            task = bar.add_task("warm", total=total)
+            yield lambda: bar.advance(task)
+        return
+    done = 0
+
+    def advance() -> None:
+        nonlocal done
+        done += 1
+        if _LINES * done // total > _LINES * (done - 1) // total:
+            talk(f"{done} of {total}")
+
+    yield advance
