@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 from sayonce.cache import Cache
+from sayonce.core.outcome import Refusal
 from sayonce.observe.metrics import Samples, add
 from sayonce.speech.synthesis import Synthesizer
-from sayonce.stores.base import Store, StoreStats
+from sayonce.stores.base import Failure, Store, StoreStats
 
 _COUNTED: Final = {
     "engine calls": "sayonce_engine_calls",
@@ -30,7 +31,7 @@ _PARTS: Final = ("store", "bodies")
 
 def of_cache(cache: Cache) -> Samples:
     """Return what a cache counted in this process, and what its memory holds."""
-    samples: Samples = {}
+    samples = _zeros(cache)
     for counter, number in dict(cache.counters).items():
         what, _, label = counter.partition(": ")
         part, _, did = what.partition(" ")
@@ -41,6 +42,14 @@ def of_cache(cache: Cache) -> Samples:
             add(samples, _OF_PARTS[did], (part, *labels), number)
     add(samples, "sayonce_store_breaker_open", (), cache.store_state == "failing")
     _add_tier(samples, cache.memory, cache.memory.figures())
+    return samples
+
+
+def _zeros(cache: Cache) -> Samples:
+    """Begin at 0 with what alerts look at: a counter that appears with its first event has not risen."""
+    samples: Samples = {"sayonce_refused_values": {(reason.value,): [0] for reason in Refusal}}
+    if cache.store is not None:
+        samples["sayonce_store_errors"] = {("store", kind.value): [0] for kind in Failure}
     return samples
 
 
@@ -60,6 +69,8 @@ def of_engines(synthesizer: Synthesizer) -> Samples:
     for engine in synthesizer.catalogue.engines:
         places = synthesizer.places[engine.name]
         label = (engine.name,)
+        for counter in ("sayonce_engine_calls", "sayonce_engine_failures", "sayonce_engine_seconds"):
+            add(samples, counter, label, 0)
         add(samples, "sayonce_engine_speaking", label, places.taken - places.waiting)
         add(samples, "sayonce_engine_waiting", label, places.waiting)
         add(samples, "sayonce_engine_queue_limit", label, engine.queue)
