@@ -295,3 +295,18 @@ def test_processes_that_share_a_redis_encode_a_voice_once(valkey, voices):
         said.append([line for line in done.stdout.splitlines() if line.startswith("indextts")])
     assert said[0] == ["indextts.infer_v2 2 2", "indextts25.infer_v2_5 2 2"]
     assert said[1] == ["indextts.infer_v2 0 0", "indextts25.infer_v2_5 0 0"]
+
+
+def test_the_example_clones_voices(edition, cache, voices, monkeypatch):
+    if edition.lang:
+        pytest.skip("the example is for version 2")
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("clone_voices", Path(__file__).parents[1] / "examples" / "clone_voices.py")
+    example = module_from_spec(spec)
+    spec.loader.exec_module(example)
+    tts = wrapped(edition, cache)
+    infer = tts.infer
+    tts.infer = lambda voice, text, path: infer(voice, text, None)  # writing files needs FFmpeg's libraries
+    assert len(example.clone(tts, list(voices), ["one", "two"])) == 4
+    assert runs(tts) == (2 * edition.cold[0], 2 * edition.cold[1])

@@ -18,6 +18,9 @@ import pytest
 
 FOLDER = Path(os.environ.get("SAYONCE_ENGINES", Path(__file__).parents[2] / "build" / "engines"))
 
+CHECKOUTS = ("index-tts", "CosyVoice")
+"""Not on PyPI: used where someone has laid the repository's code beside the packages."""
+
 
 class Pretended(importlib.abc.MetaPathFinder, importlib.abc.Loader):
     """Finds the named packages, whatever is imported of them: every name in them is an empty class, or, in capitals, 1."""
@@ -50,7 +53,7 @@ def engine(package: str, module: str, *, pretend: tuple[str, ...] = ()) -> Itera
     """Lend one module of an engine's package; afterwards nothing of that package is imported any more."""
     folder = FOLDER / package
     if not folder.exists():
-        if "SAYONCE_ENGINES" in os.environ:
+        if "SAYONCE_ENGINES" in os.environ and package not in CHECKOUTS:
             pytest.fail(f"{package} is not installed; run tests/engines/install.sh")
         pytest.skip(f"{package} is not installed; run tests/engines/install.sh")
     finder = Pretended(pretend)
