@@ -24,6 +24,8 @@ MAX_CONNECTIONS: Final = 40
 """More than the calls that requests make at once, so that an operator's find a place too."""
 _ANSWER_SECONDS: Final = 1.0
 """The least time after which a silent server is given up; the cache's own budget is usually shorter."""
+_READ_BYTES: Final = 262_144
+"""Taken from a socket's buffer at once, so that a clip comes in one piece."""
 _POOL_EXHAUSTED: Final = "No connection available."
 
 FAILURES: Final[tuple[type[Exception], ...]] = tuple(
@@ -120,6 +122,7 @@ def _pool(
         socket_connect_timeout=max(budget_seconds, _ANSWER_SECONDS),
         socket_timeout=max(budget_seconds, _ANSWER_SECONDS),
         socket_keepalive=True,
+        socket_read_size=_READ_BYTES,
         retry=Retry(NoBackoff(), 0),
         protocol=2,  # RESP3 brings nothing here, and a HELLO that older proxies do not know
         # CLIENT SETINFO: shows in CLIENT LIST; servers before 7.2, and users without the right, only refuse it.
