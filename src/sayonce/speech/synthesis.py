@@ -33,6 +33,8 @@ PCM: Final = "audio/pcm"
 _REFUSED_SECONDS: Final = 5.0
 _REMEMBERED_REFUSALS: Final = 1000
 _RECENT_TAKES: Final = 256
+_FIRST_PART: Final = 10
+"""What part of a second is encoded first, when a sentence comes at once."""
 _MAX_TAKE_BYTES: Final = 256_000_000
 """About 90 minutes at 24 kHz; an engine that goes on beyond it is taken for broken."""
 
@@ -221,10 +223,12 @@ class Synthesizer:
         encoder = open_encoder(audio_format.name, head.sample_rate_hz, head.channels)
         flight.created = take.created
         flight.begin(content_type(audio_format, head.sample_rate_hz, head.channels))
+        first_bytes = head.sample_rate_hz // _FIRST_PART * head.channels * 2
         async for pcm in take.chunks():
-            encoded = encoder.feed(pcm) if audio_format.lossless else await asyncio.to_thread(encoder.feed, pcm)
-            if encoded:
-                flight.send(encoded)
+            for part in (pcm,) if audio_format.lossless else _parts(pcm, first_bytes):
+                encoded = encoder.feed(part) if audio_format.lossless else await asyncio.to_thread(encoder.feed, part)
+                if encoded:
+                    flight.send(encoded)
         entry = await take.result()
         last, body = await asyncio.to_thread(encoder.finish)
         if last:
@@ -240,6 +244,14 @@ class Synthesizer:
     def _take_format(self, engine: Engine) -> str:
         """Return the format in which a take of this engine is kept."""
         return engine.take_format or {"flac": "flac", "opus": "opus", "as-is": "wav"}[self.take]
+
+
+def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
+    """Cut audio into parts that grow, so that the first is soon encoded and the whole takes few steps."""
+    start, size = 0, first_bytes
+    while start < len(pcm):
+        yield pcm[start : start + size]
+        start, size = start + size, 2 * size
 
 
 async def _ready(engine: Engine) -> None:
