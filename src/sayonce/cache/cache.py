@@ -157,12 +157,12 @@ class Cache:
             return None
         return entry
 
-    async def lookup(self, key: bytes, policy: Policy = DEFAULT) -> Answer | None:
+    async def lookup(self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True) -> Answer | None:
         """Return the stored entry from memory or from the store, if the policy lets it answer."""
         if not policy.reads:
             return None
         entry, tier = self.peek(key), self.memory.name
-        if entry is None and self._stored is not None:
+        if entry is None and ask_store and self._stored is not None:
             tier = self._stored.name
             with self.tracer.span("lookup", key=key.hex()):
                 entry = await self._stored.get(key, policy.expected_bytes)
@@ -193,7 +193,8 @@ class Cache:
             Exception: what the computation raised before it had begun.
 
         """
-        found = await self.lookup(key, policy)
+        # While it is being computed the store has nothing to say.
+        found = await self.lookup(key, policy, ask_store=self._under_way(key) is None)
         if found is not None:
             return found
         if policy.only_if_cached:
@@ -282,11 +283,9 @@ class Cache:
     ) -> None:
         with self.tracer.span("flight", key=key.hex()):
             look = partial(self._found_after_all, flight, key, policy)
-            if await look():
-                return
             if self._shared is not None and shared and policy.reads:
                 await self._fly_shared(self._shared, flight, key, lead, ttl, policy, look)
-            else:
+            elif not await look():
                 self.counters["flights: led"] += shared
                 await self._compute(flight, key, lead, ttl, policy)
 

@@ -81,6 +81,7 @@ class Guard:
             self._counters[f"{self._part} writes dropped"] += 1
             return None
         self._writing_bytes += size_bytes
+        began = time.monotonic()
         name = _name(operation)
         self._counters[f"{self._part} calls: {name}"] += 1
         try:
@@ -91,7 +92,7 @@ class Guard:
             self._refused(refused)
             return None
         except StoreError as error:
-            self._failed(error)
+            self._failed(error, began)
             return None
         finally:
             self._writing_bytes -= size_bytes
@@ -131,7 +132,7 @@ class Guard:
         if self._untold(refused.reason):
             log.warning("%s: a stored value was refused (%s) and is a miss", self._name, refused.reason.value)
 
-    def _failed(self, error: StoreError) -> None:
+    def _failed(self, error: StoreError, began: float) -> None:
         self._counters[f"{self._part} errors: {error.kind.value}"] += 1
         if error.kind is Failure.BUSY:
             return  # our own pool is exhausted, or another process has the lock: the backend is not down
@@ -139,7 +140,7 @@ class Guard:
             self._answered()  # what it has is still to be had
             if self._untold(error.kind):
                 log.warning("%s: takes no new values: %s", self._name, error)
-        elif self.breaker.failed(time.monotonic()):
+        elif self.breaker.failed(time.monotonic(), began):
             log.warning("%s: not asked for now: %s", self._name, error)
 
     def _untold(self, what: str) -> bool:

@@ -10,14 +10,14 @@ import secrets
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, Protocol, TypeVar
 
 import msgspec
 
 from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
 from sayonce.core.outcome import Outcome
-from sayonce.stores.coordinator import Coordinator
+from sayonce.stores.coordinator import Coordinator, Question, Sighting
 
 LEASE_SECONDS: Final = 2.0
 """How long the death of a leader can go unnoticed."""
@@ -26,14 +26,22 @@ _PATIENCE: Final = 10.0
 _ATTEMPTS: Final = 3
 _RENEWALS: Final = 4
 """How often a lease is renewed in its life, so that one lost renewal does not end it."""
-_SOONEST_POLL_SECONDS: Final = 0.005
-_LATEST_POLL_SECONDS: Final = 0.05
+_LOOK_SECONDS: Final = 0.01
+_LATEST_LOOK_SECONDS: Final = 0.05
 
 _HEAD: Final = b"h"
 _CHUNK: Final = b"c"
 _END: Final = b"e"
 
 T = TypeVar("T")
+
+
+class Ask(Protocol):
+    """Asks the store; None when it is in trouble."""
+
+    async def __call__(self, operation: Callable[[], Awaitable[T]]) -> T | None: ...
+
+
 Look = Callable[[], Awaitable[bool]]
 """Looks the key up, finishes the flight with what is found, and returns whether it was."""
 
@@ -45,6 +53,7 @@ class SharedFlights:
         self._guard = guard
         self._coordinator = coordinator
         self._counters = counters
+        self._watch = Watch(self._ask, coordinator)
 
     async def lead_or_follow(self, flight: Flight, key: bytes, look: Look) -> Lease | None:
         """Follow whoever computes the key until the flight is finished, or return the lease to compute it here.
@@ -94,23 +103,62 @@ class SharedFlights:
 
         Returns whether they came to their end, or None when the store does not answer.
         """
-        self._counters["flights: followed"] += 1
         flight.credit(Outcome.JOINED, None)
         flight.restart()
-        position, pause_seconds = "", _SOONEST_POLL_SECONDS
+        question = Question(key, holder)
         while True:
-            sighting = await self._ask(partial(self._coordinator.read, key, holder, position))
+            sighting = await self._watch.look(question)
             if sighting is None:
                 return None
             if _relay(flight, sighting.records):
                 return True
-            if sighting.records:
-                position, pause_seconds = sighting.position, _SOONEST_POLL_SECONDS
-            elif not sighting.held:
+            if not sighting.records and not sighting.held:
                 return False
-            else:
-                await asyncio.sleep(pause_seconds)
-                pause_seconds = min(2 * pause_seconds, _LATEST_POLL_SECONDS)
+            question = Question(key, holder, sighting.position)
+
+
+class Watch:
+    """Looks for what all followers of this process wait for at once, and again and again while any waits."""
+
+    def __init__(self, ask: Ask, coordinator: Coordinator) -> None:
+        self._ask = ask
+        self._coordinator = coordinator
+        self._waiting: defaultdict[Question, list[asyncio.Future[Sighting | None]]] = defaultdict(list)
+        self._looking: asyncio.Task[None] | None = None
+
+    async def look(self, question: Question) -> Sighting | None:
+        """Wait for records, or for the end of the holder; None when the store does not answer."""
+        answer: asyncio.Future[Sighting | None] = asyncio.get_running_loop().create_future()
+        waiting = self._waiting[question]
+        waiting.append(answer)
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        try:
+            return await answer
+        finally:
+            waiting.remove(answer)
+            if not waiting:
+                self._waiting.pop(question, None)
+
+    async def _look(self) -> None:
+        pause_seconds = 0.0
+        while self._waiting:
+            questions = list(self._waiting)
+            sightings = await self._ask(partial(self._coordinator.read, questions))
+            told = self._tell(questions, sightings or [None] * len(questions))
+            pause_seconds = 0.0 if told else min(pause_seconds + _LOOK_SECONDS, _LATEST_LOOK_SECONDS)
+            await asyncio.sleep(max(pause_seconds, _LOOK_SECONDS))
+        self._looking = None
+
+    def _tell(self, questions: Sequence[Question], sightings: Sequence[Sighting | None]) -> bool:
+        told = False
+        for question, sighting in zip(questions, sightings, strict=True):
+            if sighting is None or sighting.records or not sighting.held:
+                for answer in self._waiting.get(question, ()):
+                    if not answer.done():
+                        answer.set_result(sighting)
+                told = True
+        return told
 
 
 def _relay(flight: Flight, records: Sequence[bytes]) -> bool:

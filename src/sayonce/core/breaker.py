@@ -33,6 +33,7 @@ class Breaker:
         self.state = State.CLOSED
         self._recent: deque[tuple[float, bool]] = deque(maxlen=WINDOW_CALLS)
         self._probe_at = 0.0
+        self._failed_at = 0.0
 
     @property
     def open(self) -> bool:
@@ -60,10 +61,15 @@ class Breaker:
         self._recent.clear()
         return True
 
-    def failed(self, now: float) -> bool:
-        """Record a failure and return whether it opened the breaker."""
-        if self.state is State.OPEN:
+    def failed(self, now: float, began: float | None = None) -> bool:
+        """Record a failure and return whether it opened the breaker.
+
+        ``began`` is when the call was made. Calls that failed together count once: one moment in which nothing was
+        answered, be it a machine that was busy elsewhere, is no outage, however many waited through it.
+        """
+        if self.state is State.OPEN or (began is not None and began < self._failed_at):
             return False
+        self._failed_at = now
         self._recent.append((now, False))
         probed = self.state is State.HALF_OPEN
         if not probed and not self._too_many(now):

@@ -54,6 +54,7 @@ class VoiceBook:
         self._sealer = Sealer(cache.secret)
         self._names: dict[tuple[str, str], NamedVoice] = {}
         self._clips: LRU[bytes] = LRU(_CLIPS_IN_MEMORY_BYTES)
+        self._refreshing: asyncio.Task[None] | None = None
         cache.watch(_EPOCH, self.refresh)
 
     def known(self, tenant: str, name: str) -> NamedVoice | None:
@@ -66,12 +67,23 @@ class VoiceBook:
         )
 
     async def refresh(self) -> None:
-        """Take over the names as the store has them now.
+        """Take over the names as the store has them now; who asks while that is under way shares its answer.
 
         Raises:
             StoreError: it did not answer; the names known so far stay.
 
         """
+        if self._refreshing is None:
+            self._refreshing = asyncio.create_task(self._refresh())
+            self._refreshing.add_done_callback(self._refreshed)
+        await asyncio.shield(self._refreshing)
+
+    def _refreshed(self, task: asyncio.Task[None]) -> None:
+        self._refreshing = None
+        if not task.cancelled():
+            task.exception()  # looked at, should everyone who asked have left
+
+    async def _refresh(self) -> None:
         names: dict[tuple[str, str], NamedVoice] = {}
         for field, sealed in (await self._store.registry(_NAMES)).items():
             content = self._opened(_NAMES, field, sealed)

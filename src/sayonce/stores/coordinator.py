@@ -21,6 +21,14 @@ ENDED_SECONDS: Final = 10.0
 """How long they outlast the end of their computation, for those who still read."""
 
 
+class Question(msgspec.Struct, frozen=True):
+    """What a follower asks for: a holder's records of a key after a position; the first position is ``""``."""
+
+    key: bytes
+    owner: str
+    position: str = ""
+
+
 class Sighting(msgspec.Struct, frozen=True):
     """What a follower sees: whether the holder still holds, and the records after the position it gave."""
 
@@ -49,8 +57,8 @@ class Coordinator(ABC):
         """Add records to those of a holder."""
 
     @abstractmethod
-    async def read(self, key: bytes, owner: str, position: str) -> Sighting:
-        """Return a holder's records after a position; the first position is ``""``."""
+    async def read(self, questions: Sequence[Question]) -> Sequence[Sighting]:
+        """Answer several followers at once, in order."""
 
 
 class MemoryCoordinator(Coordinator):
@@ -79,9 +87,13 @@ class MemoryCoordinator(Coordinator):
     async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
         self._records.setdefault((key, owner), []).extend(records)
 
-    async def read(self, key: bytes, owner: str, position: str) -> Sighting:
-        records = self._records.get((key, owner), [])
-        return Sighting(self._holder(key) == owner, records[int(position or 0) :], str(len(records)))
+    async def read(self, questions: Sequence[Question]) -> Sequence[Sighting]:
+        return [self._sighting(question) for question in questions]
+
+    def _sighting(self, question: Question) -> Sighting:
+        records = self._records.get((question.key, question.owner), [])
+        held = self._holder(question.key) == question.owner
+        return Sighting(held, records[int(question.position or 0) :], str(len(records)))
 
     def _holder(self, key: bytes) -> str | None:
         owner, until = self._leases.get(key, ("", 0.0))

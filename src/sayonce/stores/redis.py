@@ -65,7 +65,7 @@ class RedisStore(SealedStore):
         super().__init__(sealer, clock)
         self.url = url
         self._servers = open_servers(url, budget_seconds)
-        self.coordinator = RedisCoordinator(self._at, name_of)
+        self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
         self._known_epochs: dict[str, int] = {}
         self._examining: asyncio.Task[None] | None = None
 

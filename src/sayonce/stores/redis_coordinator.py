@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Sighting
+from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Question, Sighting
 from sayonce.stores.redis_script import Script
 
 T = TypeVar("T")
@@ -23,9 +24,10 @@ class At(Protocol):
 
 
 class RedisCoordinator(Coordinator):
-    """``name_of`` gives an entry's name."""
+    """``name_of`` gives an entry's name; ``together`` says that every key is at one server."""
 
-    def __init__(self, at: At, name_of: Callable[[bytes], str]) -> None:
+    def __init__(self, at: At, name_of: Callable[[bytes], str], *, together: bool) -> None:
+        self._together = together
         self._at = at
         self._name_of = name_of
 
@@ -50,11 +52,17 @@ class RedisCoordinator(Coordinator):
         name = self._records(key, owner)
         await self._at(name, partial(_publish, name=name, records=records))
 
-    async def read(self, key: bytes, owner: str, position: str) -> Sighting:
-        lease, records = self._lease(key), self._records(key, owner)
-        holder, found = await self._at(lease, partial(_read, lease=lease, records=records, position=position))
-        held = holder is not None and holder.decode() == owner
-        return Sighting(held, [fields[b"r"] for _, fields in found], found[-1][0].decode() if found else position)
+    async def read(self, questions: Sequence[Question]) -> Sequence[Sighting]:
+        if self._together:
+            return await self._sightings(questions)
+        answers = await asyncio.gather(*(self._sightings([question]) for question in questions))
+        return [sighting for (sighting,) in answers]
+
+    async def _sightings(self, questions: Sequence[Question]) -> Sequence[Sighting]:
+        names = [(self._lease(each.key), self._records(each.key, each.owner), each.position) for each in questions]
+        answers = await self._at(names[0][0], partial(_read, names=names))
+        pairs = zip(questions, answers[::2], answers[1::2], strict=True)
+        return [_sighting(question, holder, found) for question, holder, found in pairs]
 
     def _lease(self, key: bytes) -> str:
         return f"{self._name_of(key)}:lease"
@@ -72,13 +80,20 @@ async def _publish(redis: Any, *, name: str, records: Sequence[bytes]) -> None:
         await pipeline.execute()
 
 
-async def _read(redis: Any, *, lease: str, records: str, position: str) -> tuple[bytes | None, list[Any]]:
+async def _read(redis: Any, *, names: Sequence[tuple[str, str, str]]) -> list[Any]:
     async with redis.pipeline(transaction=False) as pipeline:
-        # The lease first: if it is gone, what is read after it is all that there will be.
-        pipeline.get(lease)
-        pipeline.xrange(records, min=f"({position}" if position else "-", count=_READ_AT_ONCE)
-        holder, found = await pipeline.execute()
-        return holder, found
+        for lease, records, position in names:
+            # The lease first: if it is gone, what is read after it is all that there will be.
+            pipeline.get(lease)
+            pipeline.xrange(records, min=f"({position}" if position else "-", count=_READ_AT_ONCE)
+        answers: list[Any] = await pipeline.execute()
+        return answers
+
+
+def _sighting(question: Question, holder: bytes | None, found: Sequence[Any]) -> Sighting:
+    held = holder is not None and holder.decode() == question.owner
+    position = found[-1][0].decode() if found else question.position
+    return Sighting(held, [fields[b"r"] for _, fields in found], position)
 
 
 def _ms(seconds: float) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from sayonce.core.clock import Clock
-from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Sighting
+from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Question, Sighting
 
 Run = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 
@@ -54,22 +54,24 @@ class SQLiteCoordinator(Coordinator):
         sql = "INSERT INTO records (key, owner, expires, record) VALUES (?, ?, ?, ?)"
         await self._change(lambda db: db.executemany(sql, rows))
 
-    async def read(self, key: bytes, owner: str, position: str) -> Sighting:
+    async def read(self, questions: Sequence[Question]) -> Sequence[Sighting]:
         now = self._clock()
-        after = int(position or 0)
 
-        def work(db: sqlite3.Connection) -> Sighting:
-            # The lease first: if it is gone, what is read after it is all that there will be.
-            held = db.execute(
-                "SELECT 1 FROM leases WHERE key = ? AND owner = ? AND expires > ?", (key, owner, now)
-            ).fetchone()
-            found = db.execute(
-                "SELECT id, record FROM records WHERE key = ? AND owner = ? AND id > ? ORDER BY id LIMIT ?",
-                (key, owner, after, _READ_AT_ONCE),
-            ).fetchall()
-            last = str(found[-1][0]) if found else position
-            return Sighting(held is not None, [record for _, record in found], last)
+        def work(db: sqlite3.Connection) -> list[Sighting]:
+            return [_sighting(db, question, now) for question in questions]
 
-        sighting = await self._read_with(work)
-        assert isinstance(sighting, Sighting)
-        return sighting
+        sightings: list[Sighting] = await self._read_with(work)
+        return sightings
+
+
+def _sighting(db: sqlite3.Connection, question: Question, now: float) -> Sighting:
+    # The lease first: if it is gone, what is read after it is all that there will be.
+    held = db.execute(
+        "SELECT 1 FROM leases WHERE key = ? AND owner = ? AND expires > ?", (question.key, question.owner, now)
+    ).fetchone()
+    found = db.execute(
+        "SELECT id, record FROM records WHERE key = ? AND owner = ? AND id > ? ORDER BY id LIMIT ?",
+        (question.key, question.owner, int(question.position or 0), _READ_AT_ONCE),
+    ).fetchall()
+    last = str(found[-1][0]) if found else question.position
+    return Sighting(held is not None, [record for _, record in found], last)
