@@ -103,6 +103,7 @@ class SharedFlights:
 
         Returns whether they came to their end, or None when the store does not answer.
         """
+        self._counters["flights: followed"] += 1
         flight.credit(Outcome.JOINED, None)
         flight.restart()
         question = Question(key, holder)

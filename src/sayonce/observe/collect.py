@@ -40,7 +40,7 @@ def of_cache(cache: Cache) -> Samples:
             add(samples, _COUNTED[what], labels, number)
         elif part in _PARTS and did in _OF_PARTS:
             add(samples, _OF_PARTS[did], (part, *labels), number)
-    add(samples, "sayonce_store_breaker_open", (), cache.store_state == "failing")
+    add(samples, "sayonce_store_breaker_open", (), int(cache.store_state == "failing"))
     _add_tier(samples, cache.memory, cache.memory.figures())
     return samples
 
@@ -74,7 +74,7 @@ def of_engines(synthesizer: Synthesizer) -> Samples:
         add(samples, "sayonce_engine_speaking", label, places.taken - places.waiting)
         add(samples, "sayonce_engine_waiting", label, places.waiting)
         add(samples, "sayonce_engine_queue_limit", label, engine.queue)
-        add(samples, "sayonce_engine_ready", label, engine.ready.is_set() and engine.failed is None)
+        add(samples, "sayonce_engine_ready", label, int(engine.ready.is_set() and engine.failed is None))
     return samples
 
 
