@@ -10,7 +10,7 @@ import sys
 import uvicorn
 
 from sayonce.cli.serve import _uvicorn as config
-from sayonce.config import ServerSettings
+from sayonce.config import load_settings
 
 BODY = bytes(int(sys.argv[2]))
 HEADERS = [(b"content-type", b"audio/mpeg"), (b"content-length", str(len(BODY)).encode())]
@@ -29,4 +29,5 @@ async def application(scope, receive, send):
 
 
 if __name__ == "__main__":
-    uvicorn.Server(config(application, ServerSettings(port=int(sys.argv[1])))).run()
+    settings = load_settings(environment={}, overrides={"server.port": int(sys.argv[1])})
+    uvicorn.Server(config(application, settings)).run()
