@@ -68,7 +68,7 @@ def build(cls: type, *, seed: int = 0, device: str = "cpu") -> Any:
     tts.cfg = SimpleNamespace(s2mel={"preprocess_params": {"sr": 22050}})
     tts.extract_features = SeamlessM4TFeatureExtractor()
     tts.semantic_model, tts.semantic_mean, tts.semantic_std = nn.Linear(160, 1024), torch.zeros(1024), torch.ones(1024)
-    tts.get_emb = _counting(tts.counts, "encodes", lambda features, _: tts.semantic_model(features))
+    tts.get_emb = _counting(tts.counts, "encodes", lambda features, _: _embedding(tts, features))
     tts._load_and_cut_audio = _counting(tts.counts, "loads", tts._load_and_cut_audio)
     tts.mel_fn = _mel
     tts.campplus_model, tts.semantic_codec, tts.bigvgan = _Style(), _Codec(), _Vocoder()
@@ -84,6 +84,11 @@ def build(cls: type, *, seed: int = 0, device: str = "cpu") -> Any:
     else:
         vars(tts).update(dict.fromkeys(SLOTS))
     return tts
+
+
+def _embedding(tts: Any, features: torch.Tensor) -> torch.Tensor:
+    torch.rand([])  # as w2v-BERT does for the layers that it might drop
+    return tts.semantic_model(features)
 
 
 def _counting(counts: Counter[str], name: str, function: Any) -> Any:

@@ -7,7 +7,6 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ParamSpec, TypeVar, Unpack
 
 from sayonce.features.library import Cache, SyncCache
@@ -41,18 +40,24 @@ def _alone(function: Callable[P, T]) -> Callable[P, Any]:
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
         pool = ThreadPoolExecutor(1, thread_name_prefix="sayonce-encoder")
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, _without_gradients, function, args, kwargs)
+            return await asyncio.get_running_loop().run_in_executor(pool, _apart, function, args, kwargs)
         finally:
             pool.shutdown(wait=False)
 
     return run
 
 
-def _without_gradients(function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
-    """Engines leave gradients on, and what is kept would hold the whole graph; the mode is one of the thread."""
+def _apart(function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+    """Engines leave gradients on, and what is kept would hold the whole graph.
+
+    Some encoders draw random numbers that they do not use (w2v-BERT's layer drop). The generator is put back, so that a
+    seed gives the same sound whether the voice was remembered or not.
+    """
     torch = sys.modules.get("torch")
-    guard: AbstractContextManager[Any] = nullcontext() if torch is None else torch.no_grad()
-    with guard:
+    if torch is None:
+        return function(*args, **kwargs)
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    with torch.no_grad(), torch.random.fork_rng(devices):
         return function(*args, **kwargs)
 
 
