@@ -108,10 +108,13 @@ class Guard:
     async def _ask(self, operation: Callable[[], Awaitable[T]], seconds: float) -> T:
         """Run an operation within a time; whatever it raises but ``Refused`` becomes a ``StoreError``."""
         asked = False
+        task = asyncio.current_task()
+        assert task is not None
+        cancelled_before = task.cancelling()
         try:
             async with _Limit(seconds), self._places:
                 asked = True
-                return await operation()
+                result = await operation()
         except (Refused, StoreError):
             raise
         except TimeoutError:
@@ -121,6 +124,11 @@ class Guard:
             if self._untold("unexpected"):
                 log.exception("%s: unexpected failure", self._name)
             raise StoreError(f"{type(error).__name__}: {error}") from None
+        if task.cancelling() > cancelled_before:
+            # Up to Python 3.11 asyncio.wait_for, which the Redis client uses, loses a cancellation that comes at the
+            # same moment as its result (python/cpython#86296).
+            raise asyncio.CancelledError
+        return result
 
     def _answered(self) -> None:
         if self.breaker.succeeded(time.monotonic()):
