@@ -28,7 +28,10 @@ from sayonce.speech.service import Service
 from sayonce.testing import FakeClock, StubEngine
 from serving import serving, speak
 
-LINE = re.compile(r"\d+\.\d{3},[0-9a-f]{24},\d+,\d+,[\d.e+-]+,[a-z: -]+,[0-9a-f]{8}\n")
+LINE = re.compile(r"\d+\.\d{3},[0-9a-f]{24},\d+,(store|memory),([0-9a-f]{24})?,\d+,[\d.e+-]+,[a-z: -]+,[0-9a-f]{8}\n")
+
+
+VALUE, BYTES, KEPT, TAKE, TAKE_BYTES, COST, OUTCOME, TENANT = range(1, 9)
 
 
 @pytest.fixture
@@ -61,16 +64,20 @@ async def test_each_answer_is_a_line_with_its_sizes_cost_and_outcome(file):
             await speak(client, response_format=audio_format)
         await speak(client, headers={"cache-control": "no-store"})
         await speak(client, voice="nobody")
-    found = [split(line) for line in lines_of(file)]
-    assert [line[5] for line in found] == ["led", "hit", "hit", "hit", "bypass: no-store"]
-    assert found[0][1:5] == found[1][1:5]
-    flac, wav, mp3 = (found[number] for number in (0, 2, 3))
-    assert flac[2] == flac[3]  # one value, the same wherever it is
-    assert int(wav[2]) > 1.9 * int(wav[3])  # in memory beside its take, in the store the take alone
-    assert float(wav[3]) == pytest.approx(float(flac[3]), rel=0.01)
-    assert mp3[2] == mp3[3]
-    assert int(mp3[3]) > int(flac[3])
-    assert {line[4] for line in found[:4]} == {found[0][4]}  # a format costs what its take did
+    flac, again, wav, mp3, unkept = (split(line) for line in lines_of(file))
+    assert [line[OUTCOME] for line in (flac, again, wav, mp3, unkept)] == [
+        "led",
+        "hit",
+        "hit",
+        "hit",
+        "bypass: no-store",
+    ]
+    assert flac[1:COST] == again[1:COST]
+    assert flac[KEPT:COST] == ["store", "", "0"]  # it is the take
+    assert wav[KEPT:COST] == ["memory", flac[VALUE], flac[BYTES]]
+    assert mp3[KEPT:COST] == ["store", flac[VALUE], flac[BYTES]]
+    assert len({flac[VALUE], wav[VALUE], mp3[VALUE]}) == 3
+    assert {line[COST] for line in (again, wav, mp3)} == {flac[COST]}  # a format saves what its take did
 
 
 async def test_a_trace_holds_no_text_no_voice_and_no_tenant(file):
@@ -88,8 +95,8 @@ async def test_each_run_has_a_key_of_its_own_so_traces_cannot_be_joined(file):
         async with serving(StubEngine(), trace__file=str(file)) as client:
             await speak(client)
     (first, second) = (split(line) for line in lines_of(file))
-    assert first[1] != second[1]
-    assert first[6] != second[6]
+    assert first[VALUE] != second[VALUE]
+    assert first[TENANT] != second[TENANT]
 
 
 async def test_a_hit_waits_for_no_disk_and_keeps_no_sound(file, make_entry):
@@ -165,8 +172,8 @@ def test_workers_record_into_one_file_under_one_key(tmp_path):
     assert code == 0
     found = [split(line) for line in lines_of(tmp_path / "x.trace")]
     assert len(found) == 40
-    assert len({line[1] for line in found}) == 1
-    assert [line[5] for line in sorted(found)].count("led") == 1
+    assert len({line[VALUE] for line in found}) == 1
+    assert [line[OUTCOME] for line in found].count("led") == 1
 
 
 # -- what is read -------------------------------------------------------------------------------------------------------
@@ -177,7 +184,7 @@ def write(file, *lines):
 
 
 GOOD = [
-    f"{1000 + number}.000,{'0' * 23}{number % 3},300,200,0.5,{'led' if number < 3 else 'hit'},00000000"
+    f"{1000 + number}.000,{'0' * 23}{number % 3},300,memory,{'a' * 23}{number % 3},200,0.5,{'led' if number < 3 else 'hit'},0"
     for number in range(6)
 ]
 
@@ -189,7 +196,9 @@ def test_traces_are_replayed_in_the_order_of_their_times(file, tmp_path):
     trace = read_traces([file, other])
     assert [access.time for access in trace.accesses] == [1000, 1001, 1002, 1003, 1004, 1005]
     assert {access.size_bytes for access in trace.accesses} == {200}
-    assert {access.size_bytes for access in read_traces([file], "memory").accesses} == {300}
+    assert {access.parent for access in trace.accesses} == {b""}
+    in_memory = read_traces([file], "memory").accesses
+    assert {(access.size_bytes, access.parent_bytes) for access in in_memory} == {(300, 200)}
     assert trace.hit_rate == 0.5
 
 
@@ -200,10 +209,18 @@ def test_a_packed_trace_is_read_as_it_is(file):
 
 
 def test_lines_that_are_no_request_are_counted_and_left_out(file):
-    bad = ["", "1,2", GOOD[0][:-20], GOOD[0].replace("0.5", "nan"), GOOD[0].replace("led", "bought"), "é" * 40]
+    bad = [
+        "",
+        "1,2",
+        GOOD[0][:-30],
+        GOOD[0].replace("0.5", "nan"),
+        GOOD[0].replace("led", "bought"),
+        "é" * 40,
+        GOOD[0].replace(",200,", ",-2,"),
+    ]
     write(file, GOOD[0], *bad, "# a comment", GOOD[1].replace("led", "bypass: no-store"), GOOD[2])
     trace = read_traces([file])
-    assert (len(trace.accesses), trace.unreadable, trace.not_cacheable) == (2, 6, 1)
+    assert (len(trace.accesses), trace.unreadable, trace.not_cacheable) == (2, 7, 1)
 
 
 @pytest.mark.parametrize("content", [b"", b"# sayonce trace 2\n", b"\x1f\x8bnot packed", b"\x00\xff"])
@@ -225,25 +242,25 @@ class Reader(StubEngine):
             yield self.sound(utterance, number)
 
 
-def zipf(requests, phrases=300, skew=0.9, seed=1):
+def zipf(requests, phrases=150, skew=0.9, seed=1):
     draw = random.Random(seed)
     texts = [f"Phrase {number}: " + "more " * draw.randrange(20) for number in range(phrases)]
     weights = list(accumulate(rank**-skew for rank in range(1, phrases + 1)))
     return [texts[bisect(weights, draw.random() * weights[-1], hi=phrases - 1)] for _ in range(requests)]
 
 
-async def load(texts, **overrides):
+async def load(texts, audio_format, **overrides):
     """Ask the gateway for every text, one after the other, and return the hit rate as its clients see it."""
     names = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = load_settings(environment={}, overrides={"store.url": "memory://", **names})
     gateway = Gateway(Service(settings, [Reader(sample_rate_hz=8000)]), load_access(settings))
     async with gateway._lifespan(None):
-        hits = [await is_hit(gateway, text) for text in texts]
-    return sum(hits) / len(hits)
+        reused = [await is_reused(gateway, text, audio_format) for text in texts]
+    return sum(reused) / len(reused)
 
 
-async def is_hit(gateway, text):
-    body = msgspec.json.encode({"input": text, "response_format": "flac"})
+async def is_reused(gateway, text, audio_format):
+    body = msgspec.json.encode({"input": text, "response_format": audio_format})
     sent = []
 
     async def receive():
@@ -259,23 +276,35 @@ async def is_hit(gateway, text):
     scope = {"type": "http", "method": "POST", "path": "/v1/audio/speech", "headers": headers, "http_version": "1.1"}
     await gateway(scope, receive, send)
     assert sent[1]["status"] == 200
-    return b"; hit;" in dict(sent[1]["headers"])[b"cache-status"]
+    return b"; stored" not in dict(sent[1]["headers"])[b"cache-status"]
 
 
-@pytest.mark.parametrize("policy", ["gdsf", "lru"])
-async def test_a_recorded_trace_foretells_the_hit_rate_of_another_size_within_two_points(file, policy):
-    texts = zipf(1500)
-    small = 300_000
-    recorded = await load(texts, trace__file=str(file), memory__max_bytes=small, memory__policy=policy)
-    trace = read_traces([file], "memory")
+@pytest.mark.parametrize(
+    ("tier", "policy", "audio_format"),
+    [("memory", "gdsf", "flac"), ("memory", "lru", "wav"), ("memory", "gdsf", "mp3"), ("store", "gdsf", "wav")],
+)
+async def test_a_recorded_trace_foretells_the_hit_rate_of_another_size_within_two_points(
+    file, tmp_path, tier, policy, audio_format
+):
+    texts = zipf(600)
+
+    def sizes(bound, name):
+        if tier == "memory":
+            return {"memory__max_bytes": bound, "memory__policy": policy}
+        store = {"store__url": f"sqlite:///{tmp_path / name}.db", "store__max_bytes": bound, "store__policy": policy}
+        return {"memory__max_bytes": 0, **store}
+
+    small = 150_000
+    recorded = await load(texts, audio_format, trace__file=str(file), **sizes(small, "small"))
+    trace = read_traces([file], tier)
     assert trace.hit_rate == pytest.approx(recorded)
     whole = footprint(trace.accesses)
     assert small < 0.2 * whole  # what is foretold is another cache than the one that was recorded
-    for share in (0.3, 0.6):
-        foretold = simulate(trace.accesses, policy, int(share * whole)).hit_rate
-        had = await load(texts, memory__max_bytes=int(share * whole), memory__policy=policy)
-        assert foretold == pytest.approx(had, abs=0.02)
-        assert abs(had - recorded) > 0.05
+    other = int(0.4 * whole)
+    foretold = simulate(trace.accesses, policy, other).hit_rate
+    had = await load(texts, audio_format, **sizes(other, "other"))
+    assert foretold == pytest.approx(had, abs=0.02)
+    assert had - recorded > 0.05
 
 
 # -- the command --------------------------------------------------------------------------------------------------------

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import math
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -70,10 +70,7 @@ def _take_in(trace: Trace, line: str, tier: Tier) -> None:
     if line.startswith("#"):
         return
     try:
-        time, value, memory_bytes, store_bytes, cost, outcome, _ = line.rstrip("\n").split(",")
-        access = Access(
-            float(time), bytes.fromhex(value), int(memory_bytes if tier == "memory" else store_bytes), float(cost)
-        )
+        access, outcome = _parsed(line.rstrip("\n").split(","), tier)
     except ValueError:
         trace.unreadable += 1
         return
@@ -86,6 +83,16 @@ def _take_in(trace: Trace, line: str, tier: Tier) -> None:
         trace.reused = (trace.reused or 0) + (outcome in _REUSED)
 
 
+def _parsed(fields: Sequence[str], tier: Tier) -> tuple[Access, str]:
+    """Return the request as a tier sees it: a clip that a store does not keep is its take there."""
+    time, value, size, kept, take, take_size, cost, outcome, _ = fields
+    key, size_bytes, parent, parent_bytes = bytes.fromhex(value), int(size), bytes.fromhex(take), int(take_size)
+    if kept == "memory" and tier == "store":
+        key, size_bytes, parent, parent_bytes = parent, parent_bytes, b"", 0
+    return Access(float(time), key, size_bytes, float(cost), parent, parent_bytes), outcome
+
+
 def _makes_sense(access: Access) -> bool:
-    numbers = math.isfinite(access.time) and math.isfinite(access.cost_seconds)
-    return numbers and access.cost_seconds >= 0 <= access.size_bytes and len(access.key) == VALUE_BYTES
+    numbers = math.isfinite(access.time) and 0 <= access.cost_seconds < math.inf
+    sizes = min(access.size_bytes, access.parent_bytes) >= 0
+    return numbers and sizes and len(access.key) == VALUE_BYTES and len(access.parent) in (0, VALUE_BYTES)

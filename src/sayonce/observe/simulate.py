@@ -24,12 +24,17 @@ BYTES_PER_SECOND: Final = 24_000
 
 
 class Access(msgspec.Struct, frozen=True):
-    """One request: when, for which value, how large that is, and what computing it costs."""
+    """One request: when, for which value, how large that is, and what computing it costs.
+
+    A value with a ``parent`` is derived from it for next to nothing: a clip in another format from its take.
+    """
 
     time: float
     key: bytes
     size_bytes: int
     cost_seconds: float
+    parent: bytes = b""
+    parent_bytes: int = 0
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -63,27 +68,40 @@ def simulate(trace: Iterable[Access], policy: PolicyName, max_bytes: int, ttl_se
     compute_seconds = saved_seconds = 0.0
     for access in trace:
         requests += 1
-        if _fresh(kept, access):
+        expires = _fresh(kept, access.key, access.time)
+        if expires is None and access.parent:
+            expires = _fresh(kept, access.parent, access.time)
+            if expires is not None:
+                kept.put(access.key, expires, access.size_bytes)
+        if expires is not None:
             hits += 1
             saved_seconds += access.cost_seconds
         else:
             compute_seconds += access.cost_seconds
+            if access.parent:
+                kept.put(access.parent, access.time + ttl_seconds, access.parent_bytes, access.cost_seconds)
             kept.put(access.key, access.time + ttl_seconds, access.size_bytes, access.cost_seconds)
-            peak_bytes = max(peak_bytes, kept.used_bytes)
+        peak_bytes = max(peak_bytes, kept.used_bytes)
     return Result(requests, hits, compute_seconds, saved_seconds, peak_bytes, kept.evicted)
 
 
-def _fresh(kept: EvictionPolicy[float], access: Access) -> bool:
-    expires = kept.get(access.key)
-    if expires is not None and expires <= access.time:
-        kept.discard(access.key)
-        return False
-    return expires is not None
+def _fresh(kept: EvictionPolicy[float], key: bytes, now: float) -> float | None:
+    """Return when a value that is kept expires, if it has not."""
+    expires = kept.get(key)
+    if expires is not None and expires <= now:
+        kept.discard(key)
+        return None
+    return expires
 
 
 def footprint(trace: Iterable[Access]) -> int:
     """Return the bytes that every value of a trace takes together: a cache of this size evicts nothing."""
-    return sum({access.key: access.size_bytes for access in trace}.values())
+    sizes: dict[bytes, int] = {}
+    for access in trace:
+        sizes[access.key] = access.size_bytes
+        if access.parent:
+            sizes[access.parent] = access.parent_bytes
+    return sum(sizes.values())
 
 
 def reference_trace(

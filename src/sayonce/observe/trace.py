@@ -2,12 +2,13 @@
 
 A trace is text. Its first line is ``# sayonce trace 1``; each further line is one answered request::
 
-    time,value,memory_bytes,store_bytes,cost,outcome,tenant
+    time,value,bytes,kept,take,take_bytes,cost,outcome,tenant
 
 ``time`` is in seconds since the Unix epoch. ``value`` stands for the clip: 12 bytes of its key's BLAKE2b under a random
-key that is made anew for each run of the server, kept in its memory alone and shared by its workers. The two sizes are
-what the clip takes in memory and in the store, with the take that it is derived from; ``cost`` is the seconds that its
-synthesis took; all three are rounded to three digits. ``tenant`` is hashed like the value.
+key that is made anew for each run of the server, kept in its memory alone and shared by its workers. ``kept`` is
+``store`` where stores keep such a clip, and ``memory`` where it is made again of its take instead. ``take`` stands for
+the take that it was derived from, and is empty where the clip is the take itself. ``cost`` is the seconds that the
+synthesis took. Sizes and costs are rounded to three digits. ``tenant`` is hashed like the value.
 """
 
 from __future__ import annotations
@@ -43,8 +44,8 @@ _WRITE_SECONDS: Final = 1.0
 _MAX_WAITING: Final = 100_000
 """Requests that may wait for a disk; more are left out, and the log says how many."""
 
-Note = tuple[float, bytes, bool, bool, str, Outcome, int, dict[str, Any], float]
-"""Time, key, whether it is derived from a take, whether that is lossless, tenant, outcome, size, facts, cost."""
+Note = tuple[float, bytes, bytes, bool, str, Outcome, int, dict[str, Any], float]
+"""Time, keys of the clip and its take, whether the format is lossless, tenant, outcome, size, facts, cost: no text."""
 
 
 class Recorder:
@@ -75,13 +76,12 @@ class Recorder:
         if not self._recording or len(self._waiting) >= _MAX_WAITING:
             self._left_out += 1
             return
-        key, derived, lossless = plan.clip_key, plan.clip_key is not plan.take_key, plan.request.format.lossless
         self._waiting.append(
             (
                 self._clock(),
-                key,
-                derived,
-                lossless,
+                plan.clip_key,
+                plan.take_key,
+                plan.request.format.lossless,
                 plan.tenant,
                 outcome,
                 entry.size_bytes,
@@ -129,17 +129,15 @@ class Recorder:
         self._left_out += len(lines) - written
 
     def _line(self, note: Note) -> str:
-        time, key, derived, lossless, tenant, outcome, size_bytes, about, seconds = note
-        memory_bytes = store_bytes = size_bytes
-        if derived:  # a lossless one is made of its take in a millisecond, so the store has the take alone
-            take_bytes = about.get("take_bytes", 0) + OVERHEAD_BYTES
-            memory_bytes += take_bytes
-            store_bytes = take_bytes if lossless else memory_bytes
-        value, owner = self._hashed(key, VALUE_BYTES), self._hashed(b"tenant " + tenant.encode(), _TENANT_BYTES)
+        time, clip_key, take_key, lossless, tenant, outcome, size_bytes, about, seconds = note
+        value, take, kept, take_bytes = self._hashed(clip_key, VALUE_BYTES), "", "store", 0
+        if take_key is not clip_key:
+            take, take_bytes = self._hashed(take_key, VALUE_BYTES), about.get("take_bytes", 0) + OVERHEAD_BYTES
+            kept = "memory" if lossless else "store"  # it is made of its take in a millisecond
+        owner = self._hashed(b"tenant " + tenant.encode(), _TENANT_BYTES)
         cost = about.get("take_seconds", seconds)
-        return (
-            f"{time:.3f},{value},{_rounded(memory_bytes)},{_rounded(store_bytes)},{cost:.3g},{outcome.value},{owner}\n"
-        )
+        sizes = f"{_rounded(size_bytes)},{kept},{take},{_rounded(take_bytes)}"
+        return f"{time:.3f},{value},{sizes},{cost:.3g},{outcome.value},{owner}\n"
 
     def _hashed(self, content: bytes, size: int) -> str:
         return blake2b(content, digest_size=size, key=self._key).hexdigest()
