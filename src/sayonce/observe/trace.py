@@ -19,6 +19,7 @@ import logging
 import os
 from collections.abc import Iterable
 from contextlib import suppress
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -40,6 +41,8 @@ KEY_VARIABLE: Final = "SAYONCE_TRACE_KEY"
 VALUE_BYTES: Final = 12
 _KEY_BYTES: Final = 32
 _TENANT_BYTES: Final = 4
+_REMEMBERED: Final = 10_000
+"""Digests of clips that are asked for again and again."""
 _WRITE_SECONDS: Final = 1.0
 _MAX_WAITING: Final = 100_000
 """Requests that may wait for a disk; more are left out, and the log says how many."""
@@ -60,7 +63,7 @@ class Recorder:
         self._path = path
         self._max_bytes = max_bytes
         self._clock = clock
-        self._key = run_key()
+        self._hashed = lru_cache(_REMEMBERED)(partial(_hashed, run_key()))
         self._waiting: list[Note] = []
         self._left_out = 0
         self._recording = True
@@ -139,8 +142,9 @@ class Recorder:
         sizes = f"{_rounded(size_bytes)},{kept},{take},{_rounded(take_bytes)}"
         return f"{time:.3f},{value},{sizes},{cost:.3g},{outcome.value},{owner}\n"
 
-    def _hashed(self, content: bytes, size: int) -> str:
-        return blake2b(content, digest_size=size, key=self._key).hexdigest()
+
+def _hashed(key: bytes, content: bytes, size: int) -> str:
+    return blake2b(content, digest_size=size, key=key).hexdigest()
 
 
 def run_key() -> bytes:
