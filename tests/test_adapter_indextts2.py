@@ -202,17 +202,19 @@ def test_a_given_revision_stands_for_the_weights(edition, cache, voices):
     assert (runs(same), runs(other)) == ((0, 0), edition.cold)
 
 
-def test_features_hold_no_autograd_graph(edition, cache, voices, monkeypatch):
+def test_features_hold_no_autograd_graph(edition, cache, voices):
     tts = wrapped(edition, cache)
-    seen = []
+    seen, gradients = [], []
     merge = tts.gpt.merge_emovec
     tts.gpt.merge_emovec = lambda *args, **kwargs: seen.extend(args[:2]) or merge(*args, **kwargs)
+    tts.campplus_model.register_forward_pre_hook(lambda *_: gradients.append(torch.is_grad_enabled()))
     for _ in range(2):
         speak(tts, edition, voices[0])
     if hasattr(tts, SLOTS[0]):
         seen += [
             getattr(tts, name) for name in SLOTS if name not in ("cache_spk_audio_prompt", "cache_emo_audio_prompt")
         ]
+    assert gradients == [False]
     assert len(seen) >= 2
     assert not any(tensor.requires_grad or tensor.grad_fn for tensor in seen)
 
@@ -304,7 +306,7 @@ def test_processes_that_share_a_redis_encode_a_voice_once(valkey, voices):
     assert said[1] == ["indextts.infer_v2 0 0", "indextts25.infer_v2_5 0 0"]
 
 
-def test_the_example_clones_voices(edition, cache, voices, monkeypatch):
+def test_the_example_clones_voices(edition, cache, voices):
     if edition.lang:
         pytest.skip("the example is for version 2")
     from importlib.util import module_from_spec, spec_from_file_location

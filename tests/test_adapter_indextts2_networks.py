@@ -169,6 +169,7 @@ def voices(tmp_path):
     return tmp_path / "alice.wav", tmp_path / "bob.wav"
 
 
+@pytest.mark.timeout(300)
 def test_sound_from_remembered_features_is_that_of_the_real_networks_bit_for_bit(tts, voices):
     alice, bob = voices
     calls = [(alice, {}), (alice, {"emo_audio_prompt": str(bob), "emo_alpha": 0.6})]
