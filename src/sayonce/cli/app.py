@@ -79,6 +79,21 @@ def stats(store: StoreOption = None, config: ConfigOption = None, as_json: JSONO
 
 
 @app.command()
+def ledger(
+    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="[default: 30 days before the last]")] = None,
+    last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="[default: today, in UTC]")] = None,
+    store: StoreOption = None,
+    config: ConfigOption = None,
+    as_json: JSONOption = False,
+) -> None:
+    """Print what each tenant, engine, model, voice and day asked for and saved, as CSV."""
+    from sayonce.cli.ledger import run
+    from sayonce.cli.options import settings
+
+    run(settings(config, store_url=store), first=first, last=last, as_json=as_json)
+
+
+@app.command()
 def explain(
     request: Annotated[str, typer.Argument(metavar="REQUEST.json", help="A request's body; - reads it from stdin.")],
     other: Annotated[str | None, typer.Argument(metavar="[OTHER.json]", help="Another, to compare with.")] = None,
