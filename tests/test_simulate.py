@@ -46,6 +46,17 @@ def test_a_value_is_served_for_its_time_to_live_and_not_after():
 
 
 @pytest.mark.parametrize("policy", POLICIES)
+def test_another_format_of_a_take_that_is_kept_is_a_hit_and_a_value_of_its_own(policy):
+    trace = [Access(time, key, 100, 2.0, b"take", 300) for time, key in enumerate([b"mp3", b"opus", b"opus"])]
+    assert simulate(trace, policy, 500, ttl_seconds=10) == Result(
+        requests=3, hits=2, compute_seconds=2.0, saved_seconds=4.0, peak_bytes=500, evicted=0
+    )
+    assert footprint(trace) == 500
+    late = [*trace, Access(11, b"opus", 100, 2.0, b"take", 300)]
+    assert simulate(late, policy, 500, ttl_seconds=10).hits == 2  # a format is no younger than its take
+
+
+@pytest.mark.parametrize("policy", POLICIES)
 def test_a_trace_without_requests_saves_nothing(policy):
     result = simulate([], policy, 100)
     assert (result.requests, result.hit_rate, result.saved_share, result.peak_bytes) == (0, 0, 0, 0)

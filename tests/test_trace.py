@@ -294,13 +294,13 @@ async def test_a_recorded_trace_foretells_the_hit_rate_of_another_size_within_tw
         store = {"store__url": f"sqlite:///{tmp_path / name}.db", "store__max_bytes": bound, "store__policy": policy}
         return {"memory__max_bytes": 0, **store}
 
-    small = 150_000
+    small = 100_000
     recorded = await load(texts, audio_format, trace__file=str(file), **sizes(small, "small"))
     trace = read_traces([file], tier)
     assert trace.hit_rate == pytest.approx(recorded)
     whole = footprint(trace.accesses)
     assert small < 0.2 * whole  # what is foretold is another cache than the one that was recorded
-    other = int(0.4 * whole)
+    other = int(0.25 * whole)
     foretold = simulate(trace.accesses, policy, other).hit_rate
     had = await load(texts, audio_format, **sizes(other, "other"))
     assert foretold == pytest.approx(had, abs=0.02)
