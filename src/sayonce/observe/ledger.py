@@ -88,24 +88,26 @@ class Ledger:
         self._past: list[_Part] = []
         self._by_engine: defaultdict[str, Figures] = defaultdict(Figures)  # of past days
 
-    def charge(self, plan: Plan, outcome: Outcome, entry: Entry) -> None:
-        """Charge an answer to its account; this is part of what a hit costs."""
+    def charge(self, plan: Plan, outcome: Outcome, entry: Entry, times: int = 1) -> None:
+        """Charge an answer to its account, or equal ones."""
         day = self._clock() // _DAY_SECONDS
         if day != self._part.day:
             self._turn_to(int(day))
         engine, utterance = plan.request.engine, plan.request.utterance
         owner = (plan.tenant, engine.name, utterance.model, utterance.voice)
         figures = self._part.accounts.get(owner) or self._open(owner)
-        seconds, size = saved_seconds(entry), len(entry.body)
-        cost = engine.cost(seconds, utterance.text)
-        figures.requests += 1
+        seconds, size = times * saved_seconds(entry), times * len(entry.body)
+        cost = times * engine.cost(saved_seconds(entry), utterance.text)
+        figures.requests += times
         figures.sent_bytes += size
         if outcome.computed:
             figures.compute_seconds += seconds
             figures.cost += cost
             return
-        figures.hits += outcome is Outcome.HIT
-        figures.joined += outcome is Outcome.JOINED
+        if outcome is Outcome.HIT:
+            figures.hits += times
+        else:
+            figures.joined += times
         figures.saved_seconds += seconds
         figures.saved_cost += cost
         figures.saved_bytes += size

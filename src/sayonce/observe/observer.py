@@ -14,6 +14,7 @@ from sayonce.cache import Answer
 from sayonce.core.outcome import Outcome
 from sayonce.errors import SayonceError
 from sayonce.observe.collect import of_cache, of_engines, of_store
+from sayonce.observe.hits import Hits
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.metrics import Histogram, Samples, add, total
 from sayonce.observe.workers import WRITE_SECONDS, Workers
@@ -39,7 +40,11 @@ class Observer:
         self._workers = workers
         self._log_hits = log_hits
         self._memory = self._cache.memory.name
-        self.ledger = Ledger(self._cache.now)
+        self._ledger = Ledger(self._cache.now)
+        self._hits = Hits(
+            lambda plan, entry, times: self._ledger.charge(plan, Outcome.HIT, entry, times),
+            lambda engine: self._answered[engine, Outcome.HIT, self._memory],
+        )
         self._answered: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)
         self._begun: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)
         self._errors: Counter[tuple[str, str]] = Counter()
@@ -49,6 +54,9 @@ class Observer:
 
     def answered(self, plan: Plan, answer: Answer, started: float, begun: float) -> None:
         """Note an answer that was sent whole; times are ``time.perf_counter``'s, ``begun`` 0 when it did not stream."""
+        if answer.tier == self._memory and answer.entry is not None and not self._log_hits:
+            self._hits.note(plan, answer.entry, time.perf_counter() - started)
+            return
         outcome, tier, entry = answer.outcome, answer.tier, answer.known_entry
         assert entry is not None
         seconds = time.perf_counter() - started
@@ -56,9 +64,8 @@ class Observer:
         self._answered[series].observe(seconds)
         if outcome is not Outcome.HIT:  # a hit is sent in one piece: its first byte is its last
             self._begun[series].observe(begun - started if begun else seconds)
-        self.ledger.charge(plan, outcome, entry)
-        if tier != self._memory or self._log_hits:
-            self._tell(logging.INFO, outcome.value, plan, seconds, tier=tier, bytes=len(entry.body))
+        self._ledger.charge(plan, outcome, entry)
+        self._tell(logging.INFO, outcome.value, plan, seconds, tier=tier, bytes=len(entry.body))
 
     def failed(self, error: SayonceError, started: float, plan: Plan | None = None) -> None:
         """Note a request that got an error, or half a clip."""
@@ -83,6 +90,12 @@ class Observer:
         log.log(level, "speech", extra={"outcome": outcome, **fields, "ms": round(1000 * seconds, 2)})
 
     # -- what is read -----------------------------------------------------------------------------------------------
+
+    @property
+    def ledger(self) -> Ledger:
+        """The ledger, with all that was charged until now."""
+        self._hits.charge()
+        return self._ledger
 
     async def samples(self) -> Samples:
         """Return the samples of all processes of this server, with the store's figures."""
