@@ -13,8 +13,10 @@ from commandline import CommandLine, stop
 from sayonce.cache.cache import Cache
 from sayonce.core.outcome import Outcome
 from sayonce.gateway.access import new_key
+from sayonce.observe.hits import Hits
 from sayonce.observe.ledger import OTHER, Figures, Ledger
 from sayonce.observe.ledger_export import as_csv, lines, period
+from sayonce.observe.metrics import Histogram
 from sayonce.speech.request import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores import open_store
@@ -145,6 +147,20 @@ async def test_accounts_are_bounded_and_nothing_is_lost(charge, clock):
     assert sum(line["requests"] for line in found) == 50
     assert {line["voice"] for line in found} == {"anna", "ben", OTHER}
     assert len(found) == 4  # three, and what the others share
+
+
+async def test_hits_of_a_clip_that_was_made_anew_are_charged_with_what_it_took(make_entry):
+    synthesizer = Synthesizer(Cache(), Catalogue([StubEngine()]))
+    plan = synthesizer.plan(synthesizer.parse({"input": "Hello."}))
+    charged = []
+    hits = Hits(lambda _, entry, times: charged.append((entry.compute_seconds, times)), lambda _: Histogram())
+    for seconds, times in ((1.0, 3), (2.0, 2)):
+        entry = make_entry(compute_seconds=seconds)
+        for _ in range(times):
+            hits.note(plan, entry, 0.001)
+    hits.charge()
+    hits.charge()
+    assert charged == [(1.0, 3), (2.0, 2)]
 
 
 async def test_the_metrics_go_on_over_midnight(charge, clock):
