@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
 
-from sayonce.speech.engines.base import Engine
+from sayonce.speech.audio.formats import format_named
+from sayonce.speech.engines.base import Engine, Reference, Utterance
 from sayonce.speech.parameters import Parameter
-from sayonce.speech.request import SpeechRequest, parse_request
+from sayonce.speech.request import DEFAULT_FORMAT, SpeechRequest
 from sayonce.speech.synthesis import Synthesizer
+
+Flip = tuple[str, Any, Any, dict[str, Any], bool]
+"""Field, value before, value after, what changes in the utterance, and whether it is heard."""
 
 
 class Finding(msgspec.Struct, frozen=True):
@@ -30,42 +34,55 @@ class Finding(msgspec.Struct, frozen=True):
 
 def lint_engine(synthesizer: Synthesizer, engine: Engine) -> list[Finding]:
     """Flip the text, the voice, the model, the tenant and every parameter of an engine, one at a time."""
-    base = _base_request(synthesizer, engine)
-    base_key = synthesizer.plan(base).take_key
-    findings = [
-        Finding(engine.name, field, before, after, synthesizer.plan(flipped).take_key != base_key, heard)
-        for field, before, after, flipped, heard in _flips(base)
+    base = _base_request(engine)
+    findings = _flipped(synthesizer, base, _flips(base))
+    if engine.clones:
+        cloned = _with(base, reference=Reference("1" * 64, "one"))
+        findings += _flipped(synthesizer, cloned, _clip_flips())
+    tenants = [synthesizer.plan(base, tenant).take_key for tenant in ("", "another-tenant")]
+    return [*findings, Finding(engine.name, "tenant", "", "another-tenant", tenants[0] != tenants[1])]
+
+
+def _flipped(synthesizer: Synthesizer, base: SpeechRequest, flips: Iterable[Flip]) -> list[Finding]:
+    key = synthesizer.plan(base).take_key
+    return [
+        Finding(base.engine.name, field, before, after, synthesizer.plan(_with(base, **change)).take_key != key, heard)
+        for field, before, after, change, heard in flips
     ]
-    other_tenant = synthesizer.plan(base, "another-tenant").take_key != base_key
-    return [*findings, Finding(engine.name, "tenant", "", "another-tenant", other_tenant)]
 
 
-def _base_request(synthesizer: Synthesizer, engine: Engine) -> SpeechRequest:
+def _with(base: SpeechRequest, **change: Any) -> SpeechRequest:
+    return msgspec.structs.replace(base, utterance=msgspec.structs.replace(base.utterance, **change))
+
+
+def _base_request(engine: Engine) -> SpeechRequest:
     voices = engine.voices()
     voice = engine.default_voice or (voices[0].id if voices else "a-voice")
-    fields = {"model": engine.name, "input": "The quick brown fox.", "voice": voice}
-    return parse_request(fields, synthesizer.catalogue)
+    parameters = {parameter.name: parameter.default for parameter in engine.parameters}
+    utterance = Utterance("The quick brown fox.", voice, engine.resolve_model(engine.name), parameters)
+    return SpeechRequest(engine, utterance, format_named(DEFAULT_FORMAT))
 
 
-def _flips(base: SpeechRequest) -> Iterator[tuple[str, Any, Any, SpeechRequest, bool]]:
-    """Yield field, value before, value after, the flipped request, and whether the field is heard."""
+def _flips(base: SpeechRequest) -> Iterator[Flip]:
     engine, utterance = base.engine, base.utterance
-    changes: list[tuple[str, Any, Any, dict[str, Any], bool]] = [
-        ("input", utterance.text, "The quick brown fox!", {"text": "The quick brown fox!"}, True),
-        ("model", utterance.model, "another-model", {"model": "another-model"}, True),
-        ("voice", utterance.voice, other := _other_voice(base), {"voice": other}, True),
-    ]
+    yield "input", utterance.text, "The quick brown fox!", {"text": "The quick brown fox!"}, True
+    yield "model", utterance.model, "another-model", {"model": "another-model"}, True
+    yield "voice", utterance.voice, _other_voice(base), {"voice": _other_voice(base)}, True
     for parameter in engine.parameters:
         before = utterance.parameters[parameter.name]
         after = _other_value(parameter, before)
-        changed = {"parameters": {**utterance.parameters, parameter.name: after}}
-        changes.append((parameter.name, before, after, changed, parameter.heard))
+        yield parameter.name, before, after, _parameter(utterance, parameter.name, after), parameter.heard
     if engine.passes_unknown:
-        changed = {"parameters": {**utterance.parameters, "undeclared_field": 1}}
-        changes.append(("undeclared_field", None, 1, changed, True))
-    for field, before, after, change, heard in changes:
-        flipped = msgspec.structs.replace(utterance, **change)
-        yield field, before, after, msgspec.structs.replace(base, utterance=flipped), heard
+        yield "undeclared_field", None, 1, _parameter(utterance, "undeclared_field", 1), True
+
+
+def _clip_flips() -> Iterator[Flip]:
+    yield "ref_audio", "1…", "2…", {"reference": Reference("2" * 64, "one")}, True
+    yield "ref_text", "one", "two", {"reference": Reference("1" * 64, "two")}, True
+
+
+def _parameter(utterance: Utterance, name: str, value: Any) -> dict[str, Any]:
+    return {"parameters": {**utterance.parameters, name: value}}
 
 
 def _other_voice(base: SpeechRequest) -> str:
@@ -78,6 +95,8 @@ def _other_value(parameter: Parameter, before: Any) -> Any:
         return not before
     if parameter.type is str:
         return next((choice for choice in parameter.choices if choice != before), f"{before or ''} otherwise")
+    if parameter.type is list:
+        return [0.5 + value for value in before or [0.0] * parameter.length]
     step = 2 * (parameter.tolerance or 0) or (1 if parameter.type is int else 0.1)
     above = parameter.type((before or 0) + step)
     return parameter.accept(above if parameter.maximum is None or above <= parameter.maximum else (before or 0) - step)

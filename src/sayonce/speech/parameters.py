@@ -19,7 +19,7 @@ from sayonce.errors import InvalidRequest
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter of an engine.
 
-    ``type`` is ``float``, ``int``, ``str`` or ``bool``. ``null`` and leaving it out both mean the default. ``heard`` is
+    ``type`` is ``float``, ``int``, ``str``, ``bool``, or ``list`` for ``length`` numbers. ``null`` and leaving it out both mean the default. ``heard`` is
     False for what cannot change the waveform: it is passed on and not keyed. ``tolerance`` is for numbers, in the
     parameter's own unit; None is exact.
     """
@@ -30,6 +30,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     minimum: float | None = None
     maximum: float | None = None
     choices: tuple[str, ...] = ()
+    length: int = 0
     tolerance: float | None = None
     heard: bool = True
     description: str = ""
@@ -63,8 +64,13 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         if self.type is int and kind is float and value.is_integer():
             return self._typed(int(value))  # JSON has one number type: 7.0 is 7
         if kind is not self.type:
-            raise self._invalid(_TYPE_NAMES[self.type], value)
-        return value
+            raise self._invalid(_TYPE_NAMES[self.type].format(length=self.length), value)
+        return self._numbers(value) if kind is list else value
+
+    def _numbers(self, values: list[Any]) -> list[float]:
+        if len(values) != self.length or not all(type(each) in (int, float) and math.isfinite(each) for each in values):
+            raise self._invalid(f"a list of {self.length} numbers", values)
+        return [float(each) + 0.0 for each in values]
 
     def _check_range(self, value: float) -> None:
         too_low = self.minimum is not None and value < self.minimum
@@ -106,7 +112,13 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
 
 _INTEGERS: Final = range(-(2**63), 2**64)
 """What a key can hold."""
-_TYPE_NAMES: Final = {float: "a number", int: "a whole number", str: "a string", bool: "true or false"}
+_TYPE_NAMES: Final = {
+    float: "a number",
+    int: "a whole number",
+    str: "a string",
+    bool: "true or false",
+    list: "a list of {length} numbers",
+}
 
 
 _TRUTHS: Final = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}

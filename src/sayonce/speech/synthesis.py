@@ -136,6 +136,7 @@ class Synthesizer:
     def load(self) -> None:
         """Load every engine in the background: what is stored is answered meanwhile."""
         for engine in self.catalogue.engines:
+            engine.attach(self.cache)
             task = asyncio.create_task(engine.load())
             self._loading.add(task)
             task.add_done_callback(partial(_loaded, engine))

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ParamSpec, TypeVar, Unpack
 
-from sayonce.features.library import Cache, SyncCache
-from sayonce.features.remember import Options
+from sayonce.cache import Cache
+from sayonce.features.library import SyncCache
+from sayonce.features.remember import Options, Remembered, make_task
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -30,7 +31,8 @@ def remembered(
     alone = _alone(function)
     if isinstance(cache, SyncCache):
         return cache.remember(name, revision=revision, **options)(alone)
-    return _blocking(cache.remember(name, revision=revision, **options)(alone), _loop())
+    awaitable: Remembered[..., Any] = Remembered(cache, make_task(alone, name, revision, options))
+    return _blocking(awaitable, _loop())
 
 
 def _alone(function: Callable[P, T]) -> Callable[P, Any]:

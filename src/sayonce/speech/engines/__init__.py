@@ -19,6 +19,7 @@ __all__ = ["KINDS", "AudioStart", "Engine", "EngineOptions", "Utterance", "Voice
 KINDS: Final[Mapping[str, str]] = {
     "espeak": "sayonce.speech.engines.espeak:EspeakEngine",
     "hibari": "sayonce.speech.engines.hibari:HibariEngine",
+    "indextts2": "sayonce.speech.engines.indextts2:IndexTTS2Engine",
     "openai": "sayonce.speech.engines.openai:OpenAIEngine",
 }
 """Where each kind lives; imported when it is built, since each needs libraries of its own."""

@@ -7,12 +7,15 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping
 from functools import cached_property
 from types import MappingProxyType
-from typing import Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import msgspec
 
 from sayonce.errors import NotFound
 from sayonce.speech.parameters import Parameter
+
+if TYPE_CHECKING:
+    from sayonce.cache import Cache
 
 _SOME: Final = 12
 
@@ -112,6 +115,9 @@ class Engine(ABC):
     def __init__(self) -> None:
         self.ready = asyncio.Event()
         self.failed: Exception | None = None
+
+    def attach(self, cache: Cache) -> None:  # noqa: B027 (few have something to remember)
+        """Take the cache in which the engine may remember what it computes from reference clips."""
 
     @abstractmethod
     async def load(self) -> None:
