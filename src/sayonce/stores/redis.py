@@ -11,21 +11,19 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from redis import exceptions
-
 from sayonce.core.clock import Clock
-from sayonce.core.envelope import Entry, Refused, Sealer
-from sayonce.core.outcome import Refusal
+from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import ConfigError
 from sayonce.stores.base import SealedStore, StoreError, StoreStats
 from sayonce.stores.redis_coordinator import RedisCoordinator
 from sayonce.stores.redis_health import Health, health_of
+from sayonce.stores.redis_reads import Reads
 from sayonce.stores.redis_script import Script
 from sayonce.stores.redis_server import FAILURES, Operation, Server, kind_of
 from sayonce.stores.redis_servers import open_servers
@@ -66,6 +64,7 @@ class RedisStore(SealedStore):
         self.url = url
         self._servers = open_servers(url, budget_seconds)
         self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
+        self._reads = Reads(self._at, together=url.topology != "cluster")
         self._known_epochs: dict[str, int] = {}
         self._examining: asyncio.Task[None] | None = None
 
@@ -96,7 +95,7 @@ class RedisStore(SealedStore):
         return bool(await self._at(name, lambda redis: redis.unlink(name)))
 
     async def clear(self) -> int:
-        return sum([await self._on(primary, _clear) for primary in await self._primaries()])
+        return sum([removed async for removed in self._pages(_clear)])
 
     async def stats(self) -> StoreStats:
         found = [await self._on(primary, _stats) for primary in await self._primaries()]
@@ -156,20 +155,14 @@ class RedisStore(SealedStore):
         return bool(await self._at(page, lambda redis: redis.hdel(page, name)))
 
     async def _read(self, key: bytes) -> bytes | None:
-        name = name_of(key)
-        sealed: bytes | None = await self._at(name, partial(_get, name=name))
-        return sealed
+        return await self._reads.get(name_of(key))
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:
         name, ttl_ms = name_of(entry.key), max(1, int(min(ttl_seconds * 1000, _MAX_TTL_MS)))
         return bool(await self._at(name, lambda redis: redis.set(name, sealed, px=ttl_ms)))
 
-    async def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
-        for primary in await self._primaries():
-            cursor: int | None = None
-            while cursor != 0:
-                cursor, heads = await self._on(primary, partial(_scan_heads, cursor=cursor or 0, length=length))
-                yield heads
+    def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
+        return self._pages(partial(_scan_heads, length=length))
 
     def _know(self, epochs: Mapping[str, int]) -> None:
         for tag, epoch in epochs.items():
@@ -192,6 +185,14 @@ class RedisStore(SealedStore):
     async def _on(self, primary: Server, operation: Operation[T]) -> T:
         with self._translated():
             return await primary.run(operation)
+
+    async def _pages(self, scan: Callable[..., Awaitable[tuple[int, T]]]) -> AsyncIterator[T]:
+        """Go through every server's keys, a page at a time: each is a call of its own, with its own time."""
+        for primary in await self._primaries():
+            cursor: int | None = None
+            while cursor != 0:
+                cursor, page = await self._on(primary, partial(scan, cursor=cursor or 0))
+                yield page
 
     async def _primaries(self) -> list[Server]:
         with self._translated():
@@ -223,31 +224,18 @@ def book_name(book: str) -> str:
     return f"{PREFIX}{{book:{book}}}"
 
 
-async def _get(redis: Any, *, name: str) -> bytes | None:
-    try:
-        sealed: bytes | None = await redis.get(name)
-    except exceptions.ResponseError as error:
-        if "WRONGTYPE" in str(error):  # somebody else's list or hash under our name
-            raise Refused(Refusal.FOREIGN) from None
-        raise
-    return sealed
-
-
 async def _scan(redis: Any, cursor: int) -> tuple[int, list[bytes]]:
     cursor, found = await redis.scan(cursor, match=f"{PREFIX}{{*}}", count=_SCANNED_AT_ONCE)
     return cursor, [name for name in found if _ENTRY.fullmatch(name)]
 
 
-async def _clear(redis: Any) -> int:
-    """Remove every entry of one server, each by a command of its own: a Cluster's lie in different slots."""
-    removed, cursor = 0, None
-    while cursor != 0:
-        cursor, names = await _scan(redis, cursor or 0)
-        async with redis.pipeline(transaction=False) as pipeline:
-            for name in names:
-                pipeline.unlink(name)
-            removed += sum(await pipeline.execute())
-    return removed
+async def _clear(redis: Any, *, cursor: int) -> tuple[int, int]:
+    """Remove a page of entries, each by a command of its own: a Cluster's lie in different slots."""
+    cursor, names = await _scan(redis, cursor)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.unlink(name)
+        return cursor, sum(await pipeline.execute())
 
 
 async def _scan_heads(redis: Any, *, cursor: int, length: int) -> tuple[int, list[bytes]]:
