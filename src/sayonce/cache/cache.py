@@ -183,10 +183,12 @@ class Cache:
         tags: Iterable[str] = (),
         policy: Policy = DEFAULT,
         shared: bool = True,
+        looked: bool = False,
     ) -> Answer:
         """Answer from what is stored, from a computation under way, or from a new one that ``lead`` makes.
 
         Returns as soon as there is something to hear. The computation is a task of its own: whoever asked may leave.
+        ``looked`` says that the caller has just looked the key up in the store.
 
         Raises:
             NotCached: ``only-if-cached``, and nothing is stored.
@@ -194,7 +196,7 @@ class Cache:
 
         """
         # While it is being computed the store has nothing to say.
-        found = await self.lookup(key, policy, ask_store=self._under_way(key) is None)
+        found = await self.lookup(key, policy, ask_store=not (looked or self.under_way(key)))
         if found is not None:
             return found
         if policy.only_if_cached:
@@ -253,6 +255,10 @@ class Cache:
             self.counters["saved_seconds"] += saved_seconds(entry)
 
     # -- flights ----------------------------------------------------------------------------------------------------
+
+    def under_way(self, key: bytes) -> bool:
+        """Whether a request for the key would join a computation."""
+        return self._under_way(key) is not None
 
     def _under_way(self, key: bytes) -> Flight | None:
         """Return the flight that a request may join: not one whose tags were purged after it began."""

@@ -47,6 +47,13 @@ class Plan(msgspec.Struct, frozen=True):
     take_key: Digest
     clip_key: Digest
 
+    @property
+    def flight_key(self) -> Digest:
+        """The key of the computation that derives the clip from its take, also where the take is the clip."""
+        if self.clip_key is not self.take_key:
+            return self.clip_key
+        return identity.derivative(self.take_key, self.request.format)
+
     def fits(self, entry: Entry) -> bool:
         """Whether an entry under the clip's key is in the format asked for: a server may have given another."""
         return self.clip_key is not self.take_key or entry.media_type == self.request.format.media_type
@@ -103,17 +110,18 @@ class Synthesizer:
 
     async def find(self, plan: Plan, policy: Policy = DEFAULT) -> Answer | None:
         """Return the clip if it is stored in the format asked for."""
-        found = await self.cache.lookup(plan.clip_key, policy)
+        ask_store = not self.cache.under_way(plan.flight_key)
+        found = await self.cache.lookup(plan.clip_key, policy, ask_store=ask_store)
         return found if found is not None and found.entry is not None and plan.fits(found.entry) else None
 
     async def make(self, plan: Plan, policy: Policy = DEFAULT) -> Answer:
-        """Answer with the clip as it is derived from its take or spoken; see ``speak``."""
+        """Answer with the clip as it is derived from its take or spoken, when ``find`` did not; see ``speak``."""
         self._check_refused(plan)
         if policy.only_if_cached and await self.cache.lookup(plan.take_key, policy) is None:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
-        key = identity.derivative(plan.take_key, plan.request.format)
         outer = msgspec.structs.replace(policy, only_if_cached=False) if policy.only_if_cached else policy
-        return await self.cache.answer(key, partial(self._clip, plan, policy), policy=outer, shared=False)
+        lead = partial(self._clip, plan, policy)
+        return await self.cache.answer(plan.flight_key, lead, policy=outer, shared=False, looked=True)
 
     def _check_refused(self, plan: Plan) -> None:
         """Repeat what an engine said a moment ago of the same request: it would say so again."""
