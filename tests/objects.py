@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
+from typing import Any
 
+import boto3
 import httpx
 import pytest
 
@@ -30,6 +31,15 @@ class ObjectServer:
     @property
     def endpoint(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    def client(self, service: str) -> Any:
+        return boto3.client(
+            service,
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id="somebody",
+            aws_secret_access_key="something",
+        )
 
     @contextmanager
     def stopped(self) -> Iterator[None]:
@@ -59,12 +69,21 @@ class Bucket:
     def url_of(self, name: str) -> str:
         return f"s3://{name}/some/prefix?endpoint={self.server.endpoint}&allow_http=true"
 
-    def make(self) -> None:
-        self.request("PUT", "")
+    @property
+    def client(self) -> Any:
+        return self.server.client("s3")
 
-    def request(self, method: str, path: str, content: bytes = b"") -> bytes:
-        url = f"{self.server.endpoint}/{self.name}/{quote(path)}"
-        return httpx.request(method, url, content=content).raise_for_status().content
+    def make(self) -> None:
+        self.client.create_bucket(Bucket=self.name)
+
+    def read(self, path: str) -> bytes:
+        return bytes(self.client.get_object(Bucket=self.name, Key=path)["Body"].read())
+
+    def write(self, path: str, body: bytes) -> None:
+        self.client.put_object(Bucket=self.name, Key=path, Body=body)
+
+    def delete(self, path: str) -> None:
+        self.client.delete_object(Bucket=self.name, Key=path)
 
 
 @contextmanager

@@ -117,6 +117,9 @@ def _announce(service: Service, listener: socket.socket) -> None:
     talk(f"sayonce listens on http://{f'[{host}]' if ':' in host else host}:{port}, and describes itself under /docs")
     talk(f"engines: {', '.join(engine.name for engine in service.synthesizer.catalogue.engines)}")
     talk(f"store: {place(store)}")
+    index = service.cache.store
+    if isinstance(index, SealedStore) and index.bodies is not None:
+        talk(f"large clips: {index.bodies.shown}")
     if service.settings.security.api_keys_file is None:
         talk(
             "no API keys are configured, so only this machine is served; to serve others, make one with "

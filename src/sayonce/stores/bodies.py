@@ -232,11 +232,11 @@ def _kind(error: Exception, *, writing: bool) -> Failure:
 
 
 def _message(error: Exception) -> str:
+    if any(place in str(error) for place in _METADATA):
+        return "there are no credentials in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     code = _code(error)
     if code in _NO_BUCKET:
         return f"{code}; create it, or correct bodies.url"
     if isinstance(error, _REFUSALS):
         return f"{code or 'access denied'}; correct the credentials in the environment, or their rights"
-    if any(place in str(error) for place in _METADATA):
-        return "there are no credentials in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     return code or (str(error).splitlines() or [type(error).__name__])[0][:300]

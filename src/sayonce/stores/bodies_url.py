@@ -36,8 +36,6 @@ _OPTIONS: Final = {
     "gs": set[str](),
     "az": {"endpoint", "allow_http"},
 }
-_CLIENT: Final[ClientConfig] = {"connect_timeout": "2s", "timeout": "30s"}
-"""Bounds for sweeps; a hit has its budget."""
 _RETRY: Final[RetryConfig] = {
     # Once, for a connection that the server has closed meanwhile, or a 503 that asks to slow down.
     "max_retries": 1,
@@ -105,7 +103,8 @@ def _bucket(parts: SplitResult) -> tuple[ObjectStore, str]:
     allow_http = options.pop("allow_http", "false") == "true"
     if options.get("endpoint", "").startswith("http://") and not allow_http:
         raise _wrong("the endpoint is not encrypted; where the network is yours alone, add &allow_http=true")
-    client: ClientConfig = {**_CLIENT, "allow_http": True} if allow_http else _CLIENT
+    # Given any options of the client, the library takes none from the environment, such as AWS_ALLOW_HTTP.
+    client: ClientConfig | None = {"allow_http": True} if allow_http else None
     shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
     config: Any = options
     try:
