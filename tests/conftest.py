@@ -19,6 +19,11 @@ from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 
 
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell's background job ignores it, and so would the commands that the tests interrupt.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 class FakeClock:
     """A clock for tests: it stands still until it is moved."""
 
