@@ -238,6 +238,8 @@ async def test_who_may_only_read_still_reads(guarded: Any, monkeypatch: pytest.M
         await reading.put(b"new")
     assert failed.value.kind is Failure.FULL
     assert await reading.get(place, len(LARGE)) == LARGE
+    with pytest.raises(Refused, match="body altered"):  # and it cannot be removed
+        await reading.get(place, len(LARGE) - 1)
 
 
 async def test_a_lost_body_is_told_from_one_that_never_was_by_nothing_but_its_pointer(bucket: Bucket) -> None:

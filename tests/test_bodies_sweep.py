@@ -234,9 +234,11 @@ async def test_what_is_no_body_is_left_alone(
     store.bodies = open_bodies(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
     await store.open()
     await store.put(lasting(make_entry, clock, 1))
-    others = [tmp_path / "bodies" / name for name in ("notes.txt", f"2001-01-01T00/{'g' * 64}", "2001-01-01T00/x")]
-    others[1].parent.mkdir()
+    hours = ("2001-13-01T00", "2001-01-01T24", "1969-12-31T23")
+    names = ("notes.txt", f"2001-01-01T00/{'g' * 64}", "2001-01-01T00/x", *(f"{hour}/{'0' * 64}" for hour in hours))
+    others = [tmp_path / "bodies" / name for name in names]
     for other in others:
+        other.parent.mkdir(exist_ok=True)
         other.touch()
     clock.move(OVER)
     assert (await sweep(store, store.bodies)).bodies == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
@@ -160,7 +161,8 @@ class SealedStore(Store):
         try:
             return pointer.entry(await self.bodies.get(pointer.place, pointer.body_bytes))
         except Refused:
-            await self.delete(pointer.key)
+            with suppress(StoreError):  # a pointer that stays is refused again
+                await self.delete(pointer.key)
             raise
 
     async def place(self, entry: Entry) -> bytes:

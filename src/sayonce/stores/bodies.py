@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
@@ -42,7 +43,8 @@ _HOUR_FORMAT: Final = "%Y-%m-%dT%H"
 _DIGESTED_AT_ONCE: Final = 1_000_000
 """Bytes whose digest holds the event loop up for a millisecond; longer bodies are digested in a thread."""
 _CHECK_SECONDS: Final = 5.0
-_LISTED_AT_ONCE: Final = 1000
+_LISTED_AT_ONCE: Final = 250
+"""So few that looking through them does not hold the event loop up."""
 _CODE: Final = re.compile(r"<Code>(\w+)</Code>")
 
 
@@ -109,7 +111,7 @@ class Bodies:
             try:
                 found = await obstore.get_async(self._store, name_of(place))
             except FileNotFoundError as error:
-                if _code(error) == "NoSuchBucket":
+                if _code(error) in _NO_BUCKET:
                     raise
                 raise Refused(Refusal.LOST) from None
             # The length first, so that nobody makes us read more than we wrote.
@@ -117,6 +119,7 @@ class Bodies:
                 body = bytes(await found.bytes_async())
                 if await self._digest(body) == _PLACE.unpack(place)[1]:
                     return body
+        with suppress(StoreError):  # who may only read leaves it where it is
             await self.remove([name_of(place)])
         raise Refused(Refusal.ALTERED)
 
@@ -193,10 +196,17 @@ def name_of(place: bytes) -> str:
 def place_of(name: str) -> bytes | None:
     """Return the place of the body with a name; None when it is no body's name."""
     found = _NAME.fullmatch(name)
-    if found is None:
+    hour = None if found is None else _read_hour(found[1])
+    return None if found is None or hour is None else _PLACE.pack(hour, bytes.fromhex(found[2]))
+
+
+@lru_cache(maxsize=1000)
+def _read_hour(text: str) -> int | None:
+    try:
+        hour = int(datetime.strptime(f"{text}+0000", f"{_HOUR_FORMAT}%z").timestamp()) // HOUR_SECONDS
+    except ValueError:
         return None
-    hour = datetime.strptime(f"{found[1]}+0000", f"{_HOUR_FORMAT}%z")
-    return _PLACE.pack(int(hour.timestamp()) // HOUR_SECONDS, bytes.fromhex(found[2]))
+    return hour if hour >= 0 else None
 
 
 def hour_of(place: bytes) -> int:

@@ -7,6 +7,7 @@ marking has not found is of no use to anybody, whoever writes meanwhile.
 
 from __future__ import annotations
 
+import asyncio
 from array import array
 from bisect import bisect_left
 from collections import Counter
@@ -92,7 +93,7 @@ class _Marks:
             if hour_of(place) < over:
                 marks._marks.append(_mark(place))
         if marks._marks:
-            np.frombuffer(marks._marks, np.uint64).sort()  # in place
+            await asyncio.to_thread(np.frombuffer(marks._marks, np.uint64).sort)  # in place
         return marks
 
     def __contains__(self, place: bytes) -> bool:
