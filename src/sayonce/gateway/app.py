@@ -18,11 +18,11 @@ from sayonce.errors import EngineError, SayonceError
 from sayonce.gateway import openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
+from sayonce.gateway.dashboard import Dashboard, Watcher
 from sayonce.gateway.http import ASGI, Receive, Scope, Send, error_body, send_error
 from sayonce.gateway.metrics import Metrics
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
-from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.observe.workers import Workers, directory
 from sayonce.speech.service import Service
@@ -41,7 +41,7 @@ class Gateway:
         server = service.settings.server
         self._service = service
         self._trace = _recorder(service)
-        self.observer = Observer(service.synthesizer, Workers(directory()), log_hits=service.settings.log.hits)
+        self.observer = Watcher(service.synthesizer, Workers(directory()), log_hits=service.settings.log.hits)
         self._speech: ASGI = SpeechEndpoint(
             service.synthesizer,
             access,
@@ -56,6 +56,7 @@ class Gateway:
                 *Admin(service.synthesizer, access, server.max_body_bytes).routes(),
                 *Voices(service.synthesizer, access).routes(),
                 *Metrics(self.observer, service.cache, access).routes(),
+                *Dashboard(service.synthesizer, self.observer, access).routes(),
                 *_documents(),
             ],
             exception_handlers={

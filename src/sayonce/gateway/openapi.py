@@ -25,7 +25,7 @@ _ERRORS: Final = {
     400: "A parameter is missing, unknown, of the wrong type or out of range; `param` names it.",
     401: "No API key, or one that is not valid.",
     403: "The key has not the right `admin`.",
-    404: "There is no such model or voice; the message names some that exist.",
+    404: "There is no such model, voice or clip; the message names some that exist, where there are few.",
     413: "The body is larger than `server.max_body_bytes`.",
     415: "The body is not JSON.",
     500: "A fault of the server; its log has it.",
@@ -85,9 +85,13 @@ def _paths() -> JSONObject:
         "/health/ready": {"get": _ready()},
         "/v1/cache/stats": {"get": _get("Show what the cache holds and saves", "stats", _ref("Stats"), 401, 403, 503)},
         "/v1/cache/ledger": {"get": _ledger()},
+        "/v1/cache/overview": {"get": _overview()},
+        "/v1/cache/clips/{key}": {"get": _clip()},
         "/metrics": {"get": _metrics()},
         "/v1/cache/explain": {"post": _explain()},
         "/v1/cache/purge": {"post": _purge()},
+        "/": {"get": _public("The dashboard", "dashboard", _STRING, "text/html")},
+        "/dashboard/{name}": {"get": _dashboard_file()},
         "/openapi.json": {"get": _public("This description", "description", _OPEN)},
         "/docs": {"get": _public("This description as a page", "page", _STRING, "text/html")},
     }
@@ -183,6 +187,33 @@ def _metrics() -> JSONObject:
     operation = _get("Metrics for Prometheus", "metrics", _STRING, 401, 403)
     operation["responses"]["200"]["content"] = _content(_STRING, "text/plain")
     return operation | {"description": "In the text format, or OpenMetrics. Needs the right `admin`."}
+
+
+def _overview() -> JSONObject:
+    operation = _get("Show what the dashboard shows", "overview", _ref("Overview"), 401, 403)
+    text = "Of all processes since the server began; `clips` and `latest` of one. Needs the right `admin`."
+    return operation | {"description": text}
+
+
+def _clip() -> JSONObject:
+    audio = {kind: {"schema": _STRING} for kind in sorted({each.media_type for each in FORMATS.values()})}
+    parameters = [
+        {"name": "key", "in": "path", "required": True, "schema": _HEX, "description": "As in `X-Sayonce-Key`."},
+        {"name": "format", "in": "query", "schema": _one_of(("wav",)), "description": "Else as it is kept."},
+    ]
+    return {
+        "summary": "Listen to a stored clip",
+        "operationId": "clip",
+        "description": "Never synthesizes. Needs the right `admin`.",
+        "parameters": parameters,
+        "responses": {"200": {"description": "The clip.", "content": audio}, **_errors(400, 401, 403, 404)},
+    }
+
+
+def _dashboard_file() -> JSONObject:
+    operation = _public("A file of the dashboard", "dashboard_file", _STRING, "text/plain")
+    name = {"name": "name", "in": "path", "required": True, "schema": _STRING, "description": "Of the file."}
+    return operation | {"parameters": [name], "responses": {**operation["responses"], **_errors(404)}}
 
 
 def _explain() -> JSONObject:
@@ -292,6 +323,7 @@ def _schemas() -> JSONObject:
         "Counters": _OPEN | {"properties": {"requests": _NUMBER, "hit_rate": _maybe("number"), "saved_seconds": _NUMBER}},
         "Stats": _object("memory process state", memory=_ref("Tier"), store=_ref("Tier"), process=_ref("Counters"),
                          lifetime=_ref("Counters"), state=_STRING),
+        "Overview": _OPEN | {"properties": {"requests": _ref("Counters"), "clips": _list(_OPEN), "latest": _list(_OPEN)}},
         "Ledger": _object("from to lines", **{"from": _STRING, "to": _STRING}, lines=_list(_ref("LedgerLine"))),
         "LedgerLine": _object(" ".join(COLUMNS), **{name: _STRING if name in LABELS else _NUMBER for name in COLUMNS}),
         "Explain": {"anyOf": [_ref("SpeechRequest"), _object("request", request=_ref("SpeechRequest"), other=_ref("SpeechRequest"))]},

@@ -1,0 +1,121 @@
+"""The figures of a dashboard, from the samples that Prometheus would get."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Final
+
+from sayonce._version import __version__
+from sayonce.cache import Cache
+from sayonce.cache.stats import summary
+from sayonce.observe.metrics import BUCKET_SECONDS, Samples
+from sayonce.speech.engines.base import Engine
+from sayonce.speech.synthesis import Synthesizer
+
+_SAVINGS: Final = {
+    "compute_seconds": "sayonce_compute_seconds",
+    "saved_seconds": "sayonce_saved_compute_seconds",
+    "cost": "sayonce_cost",
+    "saved_cost": "sayonce_saved_cost",
+    "sent_bytes": "sayonce_sent_bytes",
+    "saved_bytes": "sayonce_saved_bytes",
+}
+_ENGINE: Final = {
+    "calls": "sayonce_engine_calls",
+    "failures": "sayonce_engine_failures",
+    "seconds": "sayonce_engine_seconds",
+    "speaking": "sayonce_engine_speaking",
+    "waiting": "sayonce_engine_waiting",
+    "queue_limit": "sayonce_engine_queue_limit",
+    "ready": "sayonce_engine_ready",
+}
+_TIER: Final = {
+    "entries": "sayonce_tier_entries",
+    "used_bytes": "sayonce_tier_bytes",
+    "max_bytes": "sayonce_tier_max_bytes",
+}
+
+
+def overview(samples: Samples, synthesizer: Synthesizer) -> dict[str, Any]:
+    """Return what all processes of a server counted since it began, and what they do now."""
+    cache = synthesizer.cache
+    errors = samples.get("sayonce_request_errors", {})
+    return {
+        "version": __version__,
+        "now": cache.now(),
+        "workers": total(samples, "sayonce_workers"),
+        "requests": _requests(samples),
+        "errors": [{"outcome": outcome, "reason": why, "requests": n} for (outcome, why), [n] in errors.items()],
+        "latency": _latency(samples),
+        "savings": {field: total(samples, metric) for field, metric in _SAVINGS.items()},
+        "engines": [_engine(samples, engine) for engine in synthesizer.catalogue.engines],
+        "tiers": _tiers(samples, cache),
+        "store": _store(samples, cache),
+    }
+
+
+def total(samples: Samples, metric: str) -> float:
+    """Return the sum over all labels of a metric."""
+    return sum(number for [number] in samples.get(metric, {}).values())
+
+
+def quantile(numbers: list[float], share: float) -> float | None:
+    """Return a quantile of a histogram's numbers in seconds, as Prometheus's ``histogram_quantile`` estimates it."""
+    *counts, _ = numbers
+    rank, below, lower = share * sum(counts), 0.0, 0.0
+    for bound, count in zip(BUCKET_SECONDS, counts, strict=False):  # the last bucket has no bound
+        if count and below + count >= rank:
+            return lower + (bound - lower) * (rank - below) / count
+        below, lower = below + count, bound
+    return lower if any(counts) else None
+
+
+def _requests(samples: Samples) -> dict[str, Any]:
+    outcomes: Counter[str] = Counter()
+    for (_, outcome, _), [number] in samples.get("sayonce_requests", {}).items():
+        outcomes[outcome] += int(number)
+    return summary(dict(outcomes))
+
+
+def _latency(samples: Samples) -> list[dict[str, Any]]:
+    series = sorted(samples.get("sayonce_request_seconds", {}).items())
+    return [
+        {
+            "outcome": outcome,
+            "tier": tier,
+            "requests": sum(numbers[:-1]),
+            "p50_seconds": quantile(numbers, 0.5),
+            "p99_seconds": quantile(numbers, 0.99),
+        }
+        for (outcome, tier), numbers in series
+    ]
+
+
+def _engine(samples: Samples, engine: Engine) -> dict[str, Any]:
+    figures = {field: _one(samples, metric, engine.name) for field, metric in _ENGINE.items()}
+    state = "failed" if engine.failed is not None else "ready" if engine.ready.is_set() else "loading"
+    return {"name": engine.name, "kind": engine.kind, "state": state, **figures}
+
+
+def _tiers(samples: Samples, cache: Cache) -> list[dict[str, Any]]:
+    """Return what each tier holds; None for a store that does not answer."""
+    names = [cache.memory.name, *([cache.store.name] if cache.store is not None else [])]
+    return [{"name": name} | {field: _one(samples, metric, name) for field, metric in _TIER.items()} for name in names]
+
+
+def _store(samples: Samples, cache: Cache) -> dict[str, Any]:
+    errors = samples.get("sayonce_store_errors", {})
+    refused = samples.get("sayonce_refused_values", {})
+    return {
+        "name": cache.store.name if cache.store is not None else None,
+        "state": cache.store_state,
+        "operations": total(samples, "sayonce_store_operations"),
+        "skipped": total(samples, "sayonce_store_skipped"),
+        "errors": [{"part": part, "kind": kind, "calls": n} for (part, kind), [n] in errors.items() if n],
+        "refused": [{"reason": reason, "values": n} for (reason,), [n] in refused.items() if n],
+    }
+
+
+def _one(samples: Samples, metric: str, label: str) -> float | None:
+    found = samples.get(metric, {}).get((label,))
+    return found[0] if found is not None else None

@@ -1,0 +1,88 @@
+"""``GET /`` and what its page asks for: one document of figures, and the clips to listen to."""
+
+from __future__ import annotations
+
+import asyncio
+from importlib.resources import files
+from typing import Final
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from sayonce.errors import InvalidRequest, NotFound
+from sayonce.gateway.access import Access
+from sayonce.gateway.admin import parse_digest
+from sayonce.gateway.dashboard.overview import overview
+from sayonce.gateway.dashboard.watcher import Watcher
+from sayonce.gateway.http import json_response
+from sayonce.speech.audio import transcode
+from sayonce.speech.synthesis import Synthesizer
+
+_MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_SECURITY: Final = {
+    "content-security-policy": "default-src 'self'; media-src blob:; object-src 'none'; base-uri 'none';"
+    " form-action 'none'; frame-ancestors 'none'",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cache-control": "no-cache",
+}
+"""A clip is fetched with the API key and played as a blob, as no address of it may hold the key."""
+
+
+class Dashboard:
+    """The page, which tells nothing by itself, and its routes, which need the right ``admin``."""
+
+    def __init__(self, synthesizer: Synthesizer, watcher: Watcher, access: Access) -> None:
+        self._synthesizer = synthesizer
+        self._watcher = watcher
+        self._access = access
+        folder = files(__package__) / "static"
+        self._static = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
+
+    def routes(self) -> list[Route]:
+        return [
+            Route("/", self.page),
+            Route("/dashboard/{name}", self.static),
+            Route("/v1/cache/overview", self.overview),
+            Route("/v1/cache/clips/{key}", self.clip),
+        ]
+
+    async def page(self, _: Request) -> Response:
+        """Return the page; it says whether a key is needed, so that none has to be tried."""
+        text = self._static["index.html"].replace("{keys}", "none" if self._access.open else "needed")
+        return _document("index.html", text)
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in self._static or name == "index.html":
+            raise NotFound(f"the dashboard has no {name!r}")
+        return _document(name, self._static[name])
+
+    async def overview(self, request: Request) -> Response:
+        self._access.authorise_admin(request.scope["headers"])
+        figures = overview(await self._watcher.samples(), self._synthesizer)
+        clips, latest = self._watcher.most_reused(), self._watcher.latest()
+        return json_response(figures | {"clips": clips, "latest": latest})
+
+    async def clip(self, request: Request) -> Response:
+        """Return the audio under a key as it is kept, or as ``format=wav``, which every browser plays."""
+        self._access.authorise_admin(request.scope["headers"])
+        form = request.query_params.get("format")
+        if form not in (None, "wav"):
+            raise InvalidRequest("'format' must be wav, or left out for the format that is kept", param="format")
+        found = await self._synthesizer.cache.lookup(parse_digest(request.path_params["key"]))
+        entry = found.entry if found is not None else None
+        if entry is None or not entry.media_type.startswith("audio/"):
+            raise NotFound("no clip is stored under this key, or the store does not answer", param="key")
+        if form is None or entry.media_type == "audio/wav":
+            return _audio(entry.body, entry.media_type)
+        return _audio(await asyncio.to_thread(transcode, entry.body, form), "audio/wav")
+
+
+def _audio(body: bytes, media_type: str) -> Response:
+    return Response(body, media_type=media_type, headers={"cache-control": "no-store"})
+
+
+def _document(name: str, text: str) -> Response:
+    return Response(text, media_type=_MEDIA_TYPES[name.rpartition(".")[2]], headers=_SECURITY)

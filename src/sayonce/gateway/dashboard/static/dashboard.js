@@ -1,0 +1,242 @@
+// The dashboard: asks for the figures every two seconds, remembers those of the last minutes, and shows them.
+
+import { get, key } from "./api.js";
+import * as draw from "./draw.js";
+import { playButton, showExplained, showHint } from "./tools.js";
+
+const { bytes, clock, count, element, id, money, numbers, percent, rate, seconds, t, table } = draw;
+
+const POLL_MS = 2_000;
+const VOICES_EVERY = 30;
+const HISTORY = 300;
+const WINDOW_SECONDS = 10;
+
+const charts = Object.fromEntries(["hit-rate", "per-second", "memory", "store"].map((name) => [name, draw.makeChart(`chart-${name}`)]));
+let history = [];
+let latest = null;
+let voices = [];
+let polls = 0;
+let timer;
+let asking = false;
+let paused = false;
+
+// -- asking -------------------------------------------------------------------------------------------------------------
+
+async function poll() {
+  if (asking) return;
+  clearTimeout(timer);
+  asking = true;
+  await refresh(key.get());
+  asking = false;
+  if (!paused && !document.hidden && id("door").hidden) timer = setTimeout(poll, POLL_MS);
+}
+
+async function refresh(given) {
+  try {
+    const figures = await get("v1/cache/overview");
+    if (polls % VOICES_EVERY === 0) voices = (await get("v1/audio/voices")).data;
+    if (given !== key.get()) return; // another key was given, or none, while this was asked
+    polls += 1;
+    remember(figures);
+    show();
+  } catch (error) {
+    if (given !== key.get()) return;
+    if (error.refused) lock(given ? t("refusedKey", error.message) : "");
+    else say(t("lost", error.message), "bad");
+  }
+}
+
+function remember(figures) {
+  const { requests, hit = 0, joined = 0 } = figures.requests;
+  if (requests < (history.at(-1)?.requests ?? 0)) history = []; // the server began anew
+  const [memory, store] = figures.tiers;
+  history.push({ at: figures.now, requests, reused: hit + joined, memory: memory.used_bytes, store: store?.used_bytes ?? null });
+  history = history.slice(-HISTORY);
+  latest = figures;
+}
+
+function say(text, style = "") {
+  if (id("state").textContent !== text) id("state").textContent = text;
+  id("state").className = style;
+}
+
+// -- the door -----------------------------------------------------------------------------------------------------------
+
+function lock(why = "") {
+  clearTimeout(timer);
+  key.forget();
+  history = [];
+  say("");
+  id("figures").hidden = true;
+  id("door").hidden = false;
+  id("forget").hidden = true;
+  id("pause").hidden = true;
+  id("key-error").textContent = why;
+  id("key").value = "";
+  id("key").focus();
+}
+
+function unlock() {
+  id("door").hidden = true;
+  id("pause").hidden = false;
+  id("forget").hidden = !key.needed;
+  polls = 0;
+  say(t("connecting"));
+  poll();
+}
+
+id("key-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  key.set(id("key").value.trim());
+  unlock();
+});
+id("forget").addEventListener("click", () => lock());
+
+// -- showing ------------------------------------------------------------------------------------------------------------
+
+function show() {
+  if (latest === null) return;
+  id("figures").hidden = false;
+  id("version").textContent = latest.version;
+  if (!paused) say(t("live", count(latest.workers), count(latest.requests.requests)));
+  showCharts(latest);
+  showSavings(latest.savings);
+  showStore(latest);
+  showEngines(latest.engines);
+  showRequests(latest);
+  showVoices();
+}
+
+// What was counted between a sample and the last one that is a window older, or the first.
+function over(place) {
+  const now = history[place];
+  const before = history.slice(0, place).findLast(({ at }) => now.at - at >= WINDOW_SECONDS) ?? history[0];
+  return { requests: now.requests - before.requests, reused: now.reused - before.reused, seconds: now.at - before.at };
+}
+
+function showCharts({ requests, tiers: [memory, store] }) {
+  const spans = history.map(({ at }, place) => ({ at, ...over(place) }));
+  const share = ({ requests: all, reused }) => (all > 0 ? reused / all : null);
+  draw.drawChart(charts["hit-rate"], {
+    title: t("hitRate"), note: t("hitRateNote", percent(requests.hit_rate)), format: (value) => (value === null ? t("idle") : percent(value)), top: 1,
+    points: spans.map((span) => ({ at: span.at, value: share(span) })),
+  });
+  draw.drawChart(charts["per-second"], {
+    title: t("perSecond"), note: t("perSecondNote", count(requests.led ?? 0), count(requests.joined ?? 0)), format: rate,
+    points: spans.map((span) => ({ at: span.at, value: span.seconds > 0 ? span.requests / span.seconds : 0 })),
+  });
+  const held = (tier) => (tier.max_bytes ? t("bound", bytes(tier.max_bytes), count(tier.entries)) : t("unbounded", count(tier.entries)));
+  const points = (name) => history.map((sample) => ({ at: sample.at, value: sample[name] }));
+  draw.drawChart(charts.memory, { title: t("memory"), note: held(memory), format: bytes, points: points("memory") });
+  const note = store ? (store.used_bytes === null ? t("unknown") : held(store)) : t("noStore");
+  draw.drawChart(charts.store, { title: store ? `${t("store")}: ${store.name}` : t("store"), note, format: bytes, points: points("store") });
+}
+
+function showSavings(savings) {
+  const priced = savings.cost > 0 || savings.saved_cost > 0;
+  const pairs = [["savedSeconds", savings.saved_seconds, seconds], ["computeSeconds", savings.compute_seconds, seconds]];
+  if (priced) pairs.push(["savedCost", savings.saved_cost, money], ["cost", savings.cost, money]);
+  pairs.push(["savedBytes", savings.saved_bytes, bytes], ["sentBytes", savings.sent_bytes, bytes]);
+  numbers("savings", pairs.map(([name, value, format]) => [t(name), format(value)]));
+}
+
+function showStore({ store, tiers }) {
+  const [text, style] = { ok: ["storeOk", "good"], failing: ["storeFailing", "bad"], none: ["storeNone", "note"] }[store.state];
+  id("store-state").textContent = t(text);
+  id("store-state").className = style;
+  table("tiers", [
+    { title: t("tier"), show: ({ name }) => name },
+    { title: t("entries"), n: true, show: (tier) => count(tier.entries) },
+    { title: t("used"), n: true, show: (tier) => bytes(tier.used_bytes) },
+    { title: t("limit"), n: true, show: (tier) => bytes(tier.max_bytes || null) },
+  ], tiers);
+  const facts = store.name ? [t("operations", count(store.operations), count(store.skipped))] : [];
+  if (store.errors.length) facts.push(t("storeErrors", store.errors.map(({ part, kind, calls }) => `${part} ${kind} ${count(calls)}`).join(", ")));
+  if (store.refused.length) facts.push(t("refusedValues", store.refused.map(({ reason, values }) => `${reason} ${count(values)}`).join(", ")));
+  id("store-facts").replaceChildren(...facts.map((fact) => element("li", {}, fact)));
+}
+
+function showEngines(engines) {
+  table("engines", [
+    { title: t("engine"), show: ({ name }) => name },
+    { title: t("engineState"), show: ({ state }) => t(state), style: ({ state }) => ({ ready: "good", loading: "warn", failed: "bad" })[state] },
+    { title: t("speaking"), n: true, show: (engine) => count(engine.speaking) },
+    { title: t("waiting"), n: true, show: (engine) => `${count(engine.waiting)} / ${count(engine.queue_limit)}`, style: ({ waiting }) => (waiting ? "warn" : "") },
+    { title: t("calls"), n: true, show: (engine) => count(engine.calls) },
+    { title: t("failures"), n: true, show: (engine) => count(engine.failures), style: ({ failures }) => (failures ? "bad" : "") },
+  ], engines);
+}
+
+const mood = ({ outcome }) => ({ hit: "good", joined: "good", failed: "bad", refused: "warn" })[outcome];
+
+function showRequests({ latency, clips, latest: requests, errors }) {
+  table("latency", [
+    { title: t("outcome"), show: ({ outcome, tier }) => (tier ? `${outcome} · ${tier}` : outcome) },
+    { title: t("requests"), n: true, show: (row) => count(row.requests) },
+    { title: t("p50"), n: true, show: (row) => seconds(row.p50_seconds) },
+    { title: t("p99"), n: true, show: (row) => seconds(row.p99_seconds) },
+  ], latency);
+  table("clips", [
+    { title: t("keyColumn"), show: ({ key: digest }) => element("code", { title: digest }, digest.slice(0, 12)) },
+    { title: t("listen"), show: playButton },
+    { title: t("engine"), show: ({ engine }) => engine },
+    { title: t("voice"), show: ({ voice }) => voice },
+    { title: t("length"), n: true, show: (clip) => seconds(clip.seconds) },
+    { title: t("hits"), n: true, show: ({ hits }) => count(hits) },
+    { title: t("saved"), n: true, show: (clip) => seconds(clip.hits * clip.saved_seconds) },
+  ], clips);
+  table("latest", [
+    { title: t("time"), show: ({ at }) => clock(at) },
+    { title: t("outcome"), show: ({ outcome }) => outcome, style: mood },
+    { title: t("reason"), show: ({ reason }) => reason ?? "" },
+    { title: t("engine"), show: ({ engine }) => engine },
+    { title: t("voice"), show: ({ voice }) => voice },
+    { title: t("took"), n: true, show: ({ ms }) => seconds(ms / 1000) },
+  ], requests);
+  table("errors", [
+    { title: t("outcome"), show: ({ outcome }) => outcome, style: mood },
+    { title: t("reason"), show: ({ reason }) => reason },
+    { title: t("requests"), n: true, show: (row) => count(row.requests) },
+  ], errors, t("noErrors"));
+}
+
+function showVoices() {
+  table("voices", [
+    { title: t("voice"), show: ({ id: voice, model, name }) => (model ? voice : name) },
+    { title: t("model"), show: ({ model }) => model ?? t("ownVoice") },
+    { title: t("spoken"), show: ({ language }) => language ?? "" },
+    { title: t("name"), show: ({ name }) => name },
+  ], voices);
+}
+
+// -- the page -----------------------------------------------------------------------------------------------------------
+
+function redraw() {
+  id("language").value = draw.spoken();
+  id("pause").textContent = t(paused ? "resume" : "pause");
+  if (paused) say(t("stopped"));
+  showHint();
+  showExplained();
+  show();
+}
+
+id("language").addEventListener("change", ({ target }) => {
+  draw.speak(target.value, true);
+  redraw();
+});
+
+id("pause").addEventListener("click", ({ target }) => {
+  paused = !paused;
+  redraw();
+  if (paused) clearTimeout(timer);
+  else poll();
+});
+
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && !paused && id("door").hidden) poll();
+});
+
+draw.speak(draw.spoken());
+redraw();
+if (key.needed && !key.get()) lock();
+else unlock();
