@@ -69,7 +69,7 @@ def test_a_tolerance_does_not_widen_a_range():
         ("mine", {}, "engines.mine.kind must be one of espeak, hibari, indextts2, openai, not 'mine'"),
         ("mine", {"kind": "hibary"}, "engines.mine.kind must be one of espeak, hibari, indextts2, openai, not 'hibary'"),
         ("mine", {"kind": ["hibari"]}, "engines.mine.kind must be one of"),
-        ("hibari", {"concurency": 2}, "engines.hibari.concurency is not an option .* concurrency, cost_per_hour"),
+        ("hibari", {"concurency": 2}, "engines.hibari.concurency is not an option .* concurrency, cost_per_1k_chars"),
         ("hibari", {"base_url": "http://x"}, "engines.hibari.base_url is not an option of this kind"),
         ("hibari", {"concurrency": 0}, "engines.hibari.concurrency: Expected `int` >= 1"),
         ("hibari", {"concurrency": "many"}, r"engines.hibari.concurrency: Expected `int \| null`, got `str`"),

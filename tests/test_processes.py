@@ -1,6 +1,7 @@
 """Several gateway processes over one store: one synthesis between them, and no short clip when one is killed.
 
-``SAYONCE_KILLS`` sets how often the leader is killed (by default a few times; the documents say what was run).
+``SAYONCE_KILLS`` sets how often the leader is killed (by default a few times). The thousand requests at once keep two
+cores busy for a minute, clients and engine included, and run where ``SAYONCE_STRESS`` is set.
 """
 
 import asyncio
@@ -73,6 +74,11 @@ def store(request, tmp_path):
 def configured(directory, upstream):
     (directory / "sayonce.toml").write_text(
         f"""
+        # Four gateways, their clients and their engine keep this machine's cores busy for seconds: a store that seems
+        # slow is not, and giving it up would have each process compute alone, as it should when it is.
+        [store]
+        budget_ms = 2000
+
         [engines.gpu]
         kind = "openai"
         base_url = "{upstream.url}"
@@ -89,6 +95,8 @@ async def speak(client, url, text):
     return await client.post(f"{url}/v1/audio/speech", json=asked)
 
 
+@pytest.mark.skipif("SAYONCE_STRESS" not in os.environ, reason="SAYONCE_STRESS is not set")
+@pytest.mark.timeout(300)
 async def test_a_thousand_requests_at_four_processes_for_fifty_texts_are_fifty_syntheses(tmp_path, store):
     with SlowSpeaker(0.005) as upstream, ExitStack() as stack:
         sayonce = configured(tmp_path, upstream)

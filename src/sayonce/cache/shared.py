@@ -19,12 +19,12 @@ from sayonce.cache.guard import Guard
 from sayonce.core.outcome import Outcome
 from sayonce.stores.coordinator import Coordinator, Question, Sighting
 
-LEASE_SECONDS: Final = 2.0
+LEASE_SECONDS: Final = 5.0
 """How long the death of a leader can go unnoticed."""
 _PATIENCE: Final = 10.0
 """Of the store's budget: a miss takes long anyway, and computing twice takes longer."""
 _ATTEMPTS: Final = 3
-_RENEWALS: Final = 4
+_RENEWALS: Final = 10
 """How often a lease is renewed in its life, so that one lost renewal does not end it."""
 _LOOK_SECONDS: Final = 0.01
 _LATEST_LOOK_SECONDS: Final = 0.05
