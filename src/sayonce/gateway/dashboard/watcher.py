@@ -22,19 +22,21 @@ _CLIPS: Final = 1000
 _SHOWN_CLIPS: Final = 20
 _SERVER_ERROR: Final = 500
 
-_Noted = tuple[float, str, str, str, str | None, float]
-"""The end of a request in seconds since the Unix epoch, engine, voice, outcome, tier or error, and seconds."""
-
 
 class Clip(msgspec.Struct):
     """A take and how often it was reused, in whatever format. There is no text."""
 
-    key: str
-    engine: str
-    voice: str
-    seconds: float | None
-    saved_seconds: float
+    key: str = ""
+    engine: str = ""
+    voice: str = ""
+    seconds: float | None = None
+    saved_seconds: float = 0.0
     hits: int = 0
+
+
+_Noted = tuple[float, Clip, str, str | None, float]
+"""The end of a request by ``time.perf_counter``, its clip, its outcome, its tier or its error, and its seconds."""
+_UNKNOWN: Final = Clip()
 
 
 class Watcher(Observer):
@@ -47,39 +49,49 @@ class Watcher(Observer):
 
     def answered(self, plan: Plan, answer: Answer, started: float, begun: float) -> None:
         super().answered(plan, answer, started, begun)
-        entry = answer.known_entry
-        if entry is not None and not answer.outcome.computed:
-            (self._clips.get(plan.take_key) or self._begin(plan, entry)).hits += 1
-        self._note(plan, answer.outcome, answer.tier, started)
+        # Every hit comes by here: what can wait until somebody looks is left for then.
+        clip, outcome, ended = self._clips.get(plan.take_key), answer.outcome, time.perf_counter()
+        if clip is None:
+            clip = self._begin(plan, answer.known_entry)
+        if outcome is Outcome.HIT or outcome is Outcome.JOINED:
+            clip.hits += 1
+        self._latest.append((ended, clip, outcome, answer.tier, ended - started))
 
     def failed(self, error: SayonceError, started: float, plan: Plan | None = None) -> None:
         super().failed(error, started, plan)
         outcome = Outcome.FAILED if error.status >= _SERVER_ERROR else REFUSED
-        self._note(plan, outcome, error.code or error.kind, started)
+        clip, ended = _clip(plan, None) if plan else _UNKNOWN, time.perf_counter()
+        self._latest.append((ended, clip, outcome, error.code or error.kind, ended - started))
 
     def latest(self) -> list[dict[str, Any]]:
         """Return the latest requests of this process, the newest first."""
-        names = ("at", "engine", "voice", "outcome", "reason", "ms")
-        return [dict(zip(names, (*noted[:-1], 1000 * noted[-1]), strict=True)) for noted in reversed(self._latest)]
+        now, moment = time.time(), time.perf_counter()
+        return [
+            {
+                "at": now - (moment - ended),
+                "engine": clip.engine,
+                "voice": clip.voice,
+                "outcome": outcome,
+                "reason": reason,
+                "seconds": seconds,
+            }
+            for ended, clip, outcome, reason, seconds in reversed(self._latest)
+        ]
 
     def most_reused(self) -> list[Clip]:
         """Return the takes that this process reused most."""
-        return nlargest(_SHOWN_CLIPS, self._clips.values(), key=lambda clip: clip.hits)
+        return nlargest(_SHOWN_CLIPS, (clip for clip in self._clips.values() if clip.hits), key=lambda clip: clip.hits)
 
-    def _note(self, plan: Plan | None, outcome: str, reason: str | None, started: float) -> None:
-        engine, voice = (plan.request.engine.name, plan.request.utterance.voice) if plan else ("", "")
-        self._latest.append((time.time(), engine, voice, outcome, reason, time.perf_counter() - started))
-
-    def _begin(self, plan: Plan, entry: Entry) -> Clip:
+    def _begin(self, plan: Plan, entry: Entry | None) -> Clip:
         if len(self._clips) >= _CLIPS:  # a newcomer gets its chance: the less used half goes, not the least used one
-            kept = nlargest(_CLIPS // 2, self._clips.items(), key=lambda item: item[1].hits)
-            self._clips = dict(kept)
-        rate, frames = entry.about.get("sample_rate_hz"), entry.about.get("frames", 0)
-        clip = self._clips[plan.take_key] = Clip(
-            key=plan.take_key.hex(),
-            engine=plan.request.engine.name,
-            voice=plan.request.utterance.voice,
-            seconds=frames / rate if rate else None,
-            saved_seconds=saved_seconds(entry),
-        )
+            self._clips = dict(nlargest(_CLIPS // 2, self._clips.items(), key=lambda item: item[1].hits))
+        clip = self._clips[plan.take_key] = _clip(plan, entry)
         return clip
+
+
+def _clip(plan: Plan, entry: Entry | None) -> Clip:
+    clip = Clip(plan.take_key.hex(), plan.request.engine.name, plan.request.utterance.voice)
+    if entry is not None:
+        rate, frames = entry.about.get("sample_rate_hz"), entry.about.get("frames", 0)
+        clip.seconds, clip.saved_seconds = frames / rate if rate else None, saved_seconds(entry)
+    return clip

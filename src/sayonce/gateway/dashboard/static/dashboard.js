@@ -191,7 +191,7 @@ function showRequests({ latency, clips, latest: requests, errors }) {
     { title: t("reason"), show: ({ reason }) => reason ?? "" },
     { title: t("engine"), show: ({ engine }) => engine },
     { title: t("voice"), show: ({ voice }) => voice },
-    { title: t("took"), n: true, show: ({ ms }) => seconds(ms / 1000) },
+    { title: t("took"), n: true, show: (row) => seconds(row.seconds) },
   ], requests);
   table("errors", [
     { title: t("outcome"), show: ({ outcome }) => outcome, style: mood },
