@@ -51,6 +51,7 @@ from sayonce.stores.memory import MemoryStore
 
 BUDGET_SECONDS = 10.0
 TASKS = 50
+WRITERS = 16
 BARE = "GET + frombuffer"
 Read = Callable[[], Awaitable[Any]]
 Figures = dict[str, float]
@@ -199,7 +200,7 @@ async def fill(url: str, entries: int) -> None:
                 body = codec.encode(embedding()).body
                 await store.put(msgspec.structs.replace(first, key=speaker.key(number), body=body))
 
-        await asyncio.gather(*(keep() for _ in range(TASKS)))
+        await asyncio.gather(*(keep() for _ in range(WRITERS)))
 
 
 def memory(port: int, entries: int) -> Figures:
@@ -243,28 +244,24 @@ def main() -> None:
     with ValkeyServer() as valkey, tempfile.TemporaryDirectory() as directory:
         stay_on(SERVER_CORE)
         found = uvloop.run(hits(valkey.port, directory, rounds, seconds))
+        ratios = _report_hits(found)
         takes["Valkey"] = memory(valkey.port, entries)
     if shutil.which("redis-server"):
         with debian_redis() as port:
             takes["Redis"] = memory(port, entries)
     else:
         print("redis-server is not installed, so only Valkey's memory is measured", file=sys.stderr)
-    _report(found, takes)
+    _report_memory(takes)
+    finish("features", {"ratios": ratios, "memory": takes, "sides": found})
 
 
-def _report(found: dict[str, dict[str, list[Figures]]], takes: dict[str, Figures]) -> None:
+def _report_hits(found: dict[str, dict[str, list[Figures]]]) -> dict[str, Figures]:
     sizes = {name: sum(a.nbytes for a in (v.values() if isinstance(v, dict) else [v])) for name, v in VALUES.items()}
     for title, sides in found.items():
         size = sizes[title.partition(",")[0]]
         rows = [_row(side, figures, size) for side, figures in sides.items()]
         columns = ("", "reads/s, median", "best", "p50 µs", "best p50", "MB/s, best", "client's CPU µs", "best CPU")
         table(f"{title}, {size:,} bytes", columns, rows)
-    columns = ("", "entries", "used_memory MB", "bytes each", "MEMORY USAGE each")
-    rows = [
-        (server, f"{t['entries']:,}", t["used_bytes"] / 1e6, round(t["used_each"]), round(t["usage_each"]))
-        for server, t in takes.items()
-    ]
-    table("256 float32", columns, rows)
     print()
     many, one, nine = found[f"1 kB, {TASKS} tasks"], found["1 kB, 1 task"], found["9 MB, 1 task"]
     ratios = {}
@@ -278,9 +275,19 @@ def _report(found: dict[str, dict[str, list[Figures]]], takes: dict[str, Figures
     ratios["9 MB"] = {"median": times, "best": best, "cpu": cpu}
     verdict("9 MB from Redis, bandwidth of the bare GET's, median", 1 / times, target=0.7)
     print(f"  the same by the best rounds {1 / best:.2f}, by the client's CPU time {1 / cpu:.2f}")
+    return ratios
+
+
+def _report_memory(takes: dict[str, Figures]) -> None:
+    columns = ("", "entries", "used_memory MB", "bytes each", "MEMORY USAGE each")
+    rows = [
+        (server, f"{t['entries']:,}", t["used_bytes"] / 1e6, round(t["used_each"]), round(t["usage_each"]))
+        for server, t in takes.items()
+    ]
+    table("256 float32", columns, rows)
+    print()
     for server, taken in takes.items():
         verdict(f"100,000 x 256 float32 in {server}, MB", taken["used_each"] / 10, target=130, at_most=True)
-    finish("features", {"ratios": ratios, "memory": takes, "sides": found})
 
 
 def _row(side: str, figures: list[Figures], size: int) -> tuple[object, ...]:
