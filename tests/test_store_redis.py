@@ -14,8 +14,7 @@ import pytest
 import redis
 
 from conftest import Server, free_port, run_redis_server
-from sayonce.core.envelope import Entry, Refused, Sealer
-from sayonce.core.outcome import Refusal
+from sayonce.core.envelope import Entry, Sealer
 from sayonce.stores import open_store
 from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.redis import EPOCHS, TOTALS, RedisStore, name_of
@@ -135,15 +134,13 @@ async def test_a_replica_refuses_writes_and_still_answers(
     assert failed.value.kind is Failure.FULL
 
 
-async def test_a_value_of_another_type_is_refused_and_replaced(
+async def test_a_value_of_another_type_is_a_miss_and_is_replaced(
     store: RedisStore, redis_server: Server, make_entry: MakeEntry
 ) -> None:
     entry = make_entry(1)
     with redis_server.client() as client:
         client.lpush(name_of(entry.key), "x")
-    with pytest.raises(Refused) as refused:
-        await store.get(entry.key)
-    assert refused.value.reason is Refusal.FOREIGN
+    assert await asyncio.gather(*(store.get(entry.key) for _ in range(5))) == [None] * 5
     assert await store.put(entry)
     assert await store.get(entry.key) == entry
 
@@ -194,10 +191,10 @@ async def test_waiting_for_a_connection_ends_with_the_budget_and_is_not_an_outag
         opened(f"redis://127.0.0.1:{port}", sealer, budget_seconds=0.5, clock=clock) as store,
     ):
         wire.hold()
-        holders = [asyncio.create_task(store.get(make_entry(1).key)) for _ in range(MAX_CONNECTIONS)]
+        holders = [asyncio.create_task(store.registered("book", "name")) for _ in range(MAX_CONNECTIONS)]
         await asyncio.sleep(0)
         with pytest.raises(StoreError, match="No connection available") as failed:
-            await store.get(make_entry(2).key)
+            await store.totals()
         assert failed.value.kind is Failure.BUSY
         wire.release()
         assert await asyncio.gather(*holders) == [None] * MAX_CONNECTIONS
@@ -332,6 +329,28 @@ async def test_the_answer_to_a_cancelled_command_is_never_read_by_the_next(
         wire.release()
         assert await store.get(second.key) == second  # reads "first" if the connection is used again
         assert wire.connections == 2
+
+
+async def test_a_read_that_everyone_has_given_up_does_not_keep_the_way(
+    redis_server: Server, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float]
+) -> None:
+    port = free_port()
+    async with (
+        proxy(redis_server.port, port) as wire,
+        opened(f"redis://127.0.0.1:{port}", sealer, clock=clock) as store,
+    ):
+        await store.put(make_entry(1))
+        wire.hold()
+        waiting = [asyncio.create_task(store.get(make_entry(1).key)) for _ in range(30)]
+        await wire.asked.wait()
+        for task in waiting:  # the first two give way to others, who go together
+            task.cancel()
+            await asyncio.sleep(0)
+        await asyncio.wait(waiting)
+        await asyncio.sleep(0.05)
+        assert store._reads._under_way == 0
+        wire.release()
+        assert await store.get(make_entry(1).key) == make_entry(1)
 
 
 async def test_commands_cancelled_at_any_moment_never_cross_and_leak_no_connection(

@@ -4,9 +4,10 @@ import pytest
 
 from sayonce.core.breaker import (
     FAILURE_RATIO,
-    LEAST_FAILURES,
+    LEAST_MOMENTS,
     PROBE_AFTER_SECONDS,
     PROBE_LIMIT_SECONDS,
+    SILENT_MOMENTS,
     WINDOW_CALLS,
     WINDOW_SECONDS,
     Breaker,
@@ -18,7 +19,7 @@ NOW = 1000.0
 
 def opened() -> Breaker:
     breaker = Breaker()
-    assert [breaker.failed(NOW) for _ in range(LEAST_FAILURES)] == [False] * (LEAST_FAILURES - 1) + [True]
+    assert [breaker.failed(NOW) for _ in range(SILENT_MOMENTS)] == [False] * (SILENT_MOMENTS - 1) + [True]
     return breaker
 
 
@@ -28,27 +29,43 @@ def half_open() -> Breaker:
     return breaker
 
 
-@pytest.mark.parametrize("failures", range(WINDOW_CALLS + 1))
-def test_it_opens_when_too_many_of_the_recent_calls_failed(failures):
+def test_it_opens_when_nothing_answers_any_more():
     breaker = Breaker()
-    for call in range(1000):
-        breaker.succeeded(NOW - 1 - call / 1000)  # a long good time before does not delay it
-    for call in range(WINDOW_CALLS):
-        if call < WINDOW_CALLS - failures:
-            breaker.succeeded(NOW)
+    for _ in range(1000):
+        breaker.succeeded(NOW)  # a long good time before does not delay it
+    assert [breaker.failed(NOW) for _ in range(SILENT_MOMENTS)][-1]
+
+
+@pytest.mark.parametrize("failures", range(LEAST_MOMENTS, WINDOW_CALLS))
+def test_it_opens_when_too_many_of_the_latest_calls_failed_and_not_before(failures):
+    breaker = Breaker()
+    opened = False
+    for call in range(WINDOW_CALLS):  # the failures spread evenly among the calls
+        if (call + 1) * failures // WINDOW_CALLS > call * failures // WINDOW_CALLS:
+            opened = breaker.failed(NOW) or opened
         else:
-            breaker.failed(NOW)
-    assert breaker.open is (failures >= FAILURE_RATIO * WINDOW_CALLS)
+            breaker.succeeded(NOW)
+    assert opened is (failures >= FAILURE_RATIO * WINDOW_CALLS)
 
 
-def test_a_store_that_is_seldom_asked_opens_it_as_well():
-    breaker = opened()
-    assert breaker.state is State.OPEN
+def test_a_success_now_and_then_does_not_keep_it_closed():
+    breaker = Breaker()
+    for _ in range(LEAST_MOMENTS):
+        breaker.succeeded(NOW)
+        breaker.failed(NOW)
+    assert breaker.open
 
 
 def test_failures_of_long_ago_do_not_count():
     breaker = Breaker()
-    assert not any(breaker.failed(NOW + call * WINDOW_SECONDS / (LEAST_FAILURES - 1)) for call in range(100))
+    assert not any(breaker.failed(NOW + call * WINDOW_SECONDS / (SILENT_MOMENTS - 1)) for call in range(100))
+
+
+def test_calls_that_failed_together_are_one_moment_and_no_outage():
+    breaker = Breaker()
+    for moment in range(SILENT_MOMENTS - 1):
+        assert not any(breaker.failed(NOW + moment / 10, began=NOW + moment / 10 - 0.05) for _ in range(100))
+    assert breaker.failed(NOW + 1, began=NOW + 0.95)
 
 
 def test_an_open_one_allows_one_call_at_a_time_after_an_interval():

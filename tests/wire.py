@@ -43,7 +43,11 @@ class Wire:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
+        try:
+            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._far_port)
+        except OSError:
+            writer.transport.abort()
+            return
         self._writers |= {writer, far_writer}
         if self._swallowing:
             self._lost |= {writer, far_writer}

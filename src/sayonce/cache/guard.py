@@ -8,10 +8,11 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from types import TracebackType
 from typing import Any, Final, TypeVar
 
+from sayonce.cache.limit import Limit
 from sayonce.core.breaker import Breaker
 from sayonce.core.envelope import Refused
 from sayonce.core.spans import NoTracer, Tracer
@@ -26,8 +27,8 @@ WRITING_BYTES: Final = 64_000_000
 """What may be on its way to a slow store; what comes on top is not stored."""
 _BYTES_PER_SECOND: Final = 20_000_000
 """The slowest transfer that a budget allows for, beyond its fixed part."""
-_LATE_SECONDS: Final = 0.01
-"""A timer that fires later than this tells of a busy event loop, not of a slow store."""
+_SCOUT_PATIENCE: Final = 2.0
+"""Of the budget: a store that twice does not answer within so long does not answer."""
 _CONNECT_SECONDS: Final = 0.5
 """How long a probe may take to reach the store; nobody waits for it."""
 _TELL_AGAIN_SECONDS: Final = 60.0
@@ -57,7 +58,9 @@ class Guard:
         self._counters = counters
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._writing_bytes = 0
+        self._running: set[Limit] = set()
         self._told: defaultdict[str, float] = defaultdict(float)
+        self._scout: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
 
     async def call(
@@ -71,7 +74,7 @@ class Guard:
         """Return the operation's result, or None when the store did not give one within the budget.
 
         The budget grows with the bytes to write, or to read where their number is known, and by ``patience`` where
-        waiting costs nobody an answer.
+        waiting for a busy store is worth it; once it is known that the store does not answer, nobody waits any more.
         """
         if self.breaker.open:
             self._counters[f"{self._part} skipped"] += 1
@@ -87,7 +90,7 @@ class Guard:
         try:
             seconds = self._budget_seconds * patience + (size_bytes + read_bytes) / _BYTES_PER_SECOND
             with self.tracer.span(self._part, store=self._name, operation=name):
-                result = await self._ask(operation, seconds)
+                result = await self._ask(operation, seconds, self._places)
         except Refused as refused:
             self._refused(refused)
             return None
@@ -105,25 +108,33 @@ class Guard:
         """Run an operation for its effect and return whether the store confirmed it."""
         return await self.call(partial(_confirmed, operation), size_bytes=size_bytes, patience=patience) is True
 
-    async def _ask(self, operation: Callable[[], Awaitable[T]], seconds: float) -> T:
+    async def _ask(
+        self, operation: Callable[[], Awaitable[T]], seconds: float, places: AbstractAsyncContextManager[Any]
+    ) -> T:
         """Run an operation within a time; whatever it raises but ``Refused`` becomes a ``StoreError``."""
-        asked = False
+        asked_at = None
         task = asyncio.current_task()
         assert task is not None
         cancelled_before = task.cancelling()
+        limit = Limit(seconds)
+        self._running.add(limit)
         try:
-            async with _Limit(seconds), self._places:
-                asked = True
+            async with limit, places:
+                asked_at = time.monotonic()
                 result = await operation()
         except (Refused, StoreError):
             raise
         except TimeoutError:
-            kind = Failure.TIMEOUT if asked else Failure.BUSY
+            # Who waited for a place and then had no time left knows nothing of the store.
+            silent = asked_at is not None and time.monotonic() - asked_at > seconds / 2
+            kind = Failure.TIMEOUT if silent else Failure.BUSY
             raise StoreError("no answer within the budget", kind=kind) from None
         except Exception as error:  # whatever a store does, the request is answered
             if self._untold("unexpected"):
                 log.exception("%s: unexpected failure", self._name)
             raise StoreError(f"{type(error).__name__}: {error}") from None
+        finally:
+            self._running.discard(limit)
         if task.cancelling() > cancelled_before:
             # Up to Python 3.11 asyncio.wait_for, which the Redis client uses, loses a cancellation that comes at the
             # same moment as its result (python/cpython#86296).
@@ -150,6 +161,10 @@ class Guard:
                 log.warning("%s: takes no new values: %s", self._name, error)
         elif self.breaker.failed(time.monotonic(), began):
             log.warning("%s: not asked for now: %s", self._name, error)
+            for limit in self._running:
+                limit.expire()  # what others still wait for will not come either
+        elif not self.breaker.open and (self._scout is None or self._scout.done()):
+            self._scout = asyncio.create_task(self._make_sure())
 
     def _untold(self, what: str) -> bool:
         now = time.monotonic()
@@ -158,7 +173,22 @@ class Guard:
             self._told[what] = now + _TELL_AGAIN_SECONDS
         return due
 
-    # -- while it is not asked ----------------------------------------------------------------------------------------
+    # -- in doubt, and while it is not asked --------------------------------------------------------------------------
+
+    async def _make_sure(self) -> None:
+        """After a failure, ask until there is an answer or the breaker opens, so that few have to find out by waiting."""
+        while self.breaker.doubtful and not self.breaker.open:
+            began = time.monotonic()
+            try:
+                await self._ask(self._look, self._budget_seconds * _SCOUT_PATIENCE, nullcontext())
+            except Refused:
+                self._answered()
+            except StoreError as error:
+                if error.kind is Failure.BUSY:
+                    return
+                self._failed(error, began)
+            else:
+                self._answered()
 
     def _probe_when_due(self) -> None:
         """Find out in the background whether the store is back, so that no request waits for it."""
@@ -168,8 +198,8 @@ class Guard:
     async def _try_again(self) -> None:
         """Reach the store in some time, then have it answer within the budget, as a request would ask it."""
         try:
-            await self._ask(self._look, max(_CONNECT_SECONDS, self._budget_seconds))
-            await self._ask(self._look, self._budget_seconds)
+            await self._ask(self._look, max(_CONNECT_SECONDS, self._budget_seconds), nullcontext())
+            await self._ask(self._look, self._budget_seconds, nullcontext())
         except (Refused, StoreError):
             self.breaker.failed(time.monotonic())
         else:
@@ -190,31 +220,3 @@ def _name(operation: Callable[[], Awaitable[Any]]) -> str:
     while isinstance(inner, partial):
         inner = inner.args[0] if inner.func is _confirmed else inner.func
     return str(getattr(inner, "__name__", "other")).strip("_")
-
-
-class _Limit:
-    """``asyncio.timeout``, but for an event loop that is late itself: then what has arrived is looked at first."""
-
-    def __init__(self, seconds: float) -> None:
-        self._timeout = asyncio.timeout(None)
-        self._seconds = seconds
-
-    async def __aenter__(self) -> None:
-        await self._timeout.__aenter__()
-        self._loop = asyncio.get_running_loop()
-        self._due = self._loop.time() + self._seconds
-        self._timer = self._loop.call_at(self._due, self._expire)
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._timer.cancel()
-        await self._timeout.__aexit__(kind, error, trace)
-
-    def _expire(self) -> None:
-        now = self._loop.time()
-        if now - self._due > _LATE_SECONDS:
-            self._due = now + _LATE_SECONDS
-            self._timer = self._loop.call_at(self._due, self._expire)
-        else:
-            self._timeout.reschedule(now)

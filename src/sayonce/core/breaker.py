@@ -13,8 +13,11 @@ from typing import Final
 WINDOW_CALLS: Final = 20
 WINDOW_SECONDS: Final = 2.0
 """Only the latest calls count, so that a long good time does not delay the opening."""
-LEAST_FAILURES: Final = 5
+SILENT_MOMENTS: Final = 3
+"""Opens when so many moments of failure follow each other without a success."""
 FAILURE_RATIO: Final = 0.5
+LEAST_MOMENTS: Final = 5
+"""Opens when so many of the latest calls failed, in so many moments, whatever succeeded between them."""
 PROBE_AFTER_SECONDS: Final = 0.5
 PROBE_LIMIT_SECONDS: Final = 2.0
 """After this a probe that never told its result is taken for failed."""
@@ -32,13 +35,19 @@ class Breaker:
     def __init__(self) -> None:
         self.state = State.CLOSED
         self._recent: deque[tuple[float, bool]] = deque(maxlen=WINDOW_CALLS)
+        self._moments: deque[float] = deque(maxlen=LEAST_MOMENTS)
+        self._silent = 0
         self._probe_at = 0.0
-        self._failed_at = 0.0
 
     @property
     def open(self) -> bool:
         """Whether ordinary calls have to be left out."""
         return self.state is not State.CLOSED
+
+    @property
+    def doubtful(self) -> bool:
+        """Whether nothing has succeeded since the latest failure."""
+        return self._silent > 0
 
     def allows(self, now: float) -> bool:
         """Whether a call may be made now; while open, that is one probe at a time."""
@@ -55,22 +64,26 @@ class Breaker:
         if self.state is State.OPEN:
             return False  # a late answer to a call from before
         self._recent.append((now, True))
+        self._silent = 0
         if self.state is State.CLOSED:
             return False
         self.state = State.CLOSED
         self._recent.clear()
+        self._moments.clear()
         return True
 
     def failed(self, now: float, began: float | None = None) -> bool:
         """Record a failure and return whether it opened the breaker.
 
-        ``began`` is when the call was made. Calls that failed together count once: one moment in which nothing was
-        answered, be it a machine that was busy elsewhere, is no outage, however many waited through it.
+        ``began`` is when the call was made. Calls that failed together are one moment: one in which nothing was
+        answered, be it that the machine was busy elsewhere, is no outage, however many waited through it.
         """
-        if self.state is State.OPEN or (began is not None and began < self._failed_at):
+        if self.state is State.OPEN:
             return False
-        self._failed_at = now
         self._recent.append((now, False))
+        if began is None or not self._moments or began >= self._moments[-1]:
+            self._moments.append(now)
+            self._silent += 1
         probed = self.state is State.HALF_OPEN
         if not probed and not self._too_many(now):
             return False
@@ -79,6 +92,9 @@ class Breaker:
         return not probed
 
     def _too_many(self, now: float) -> bool:
-        recent = [good for moment, good in self._recent if moment > now - WINDOW_SECONDS]
-        failures = recent.count(False)
-        return failures >= LEAST_FAILURES and failures >= FAILURE_RATIO * len(recent)
+        since = now - WINDOW_SECONDS
+        recent = [good for moment, good in self._recent if moment > since]
+        moments = sum(moment > since for moment in self._moments)
+        if min(moments, self._silent) >= SILENT_MOMENTS:
+            return True
+        return moments >= LEAST_MOMENTS and recent.count(False) >= FAILURE_RATIO * len(recent)

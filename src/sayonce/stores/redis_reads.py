@@ -11,6 +11,8 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Final
 
+from redis.exceptions import ResponseError
+
 from sayonce.stores.base import StoreError
 from sayonce.stores.redis_coordinator import At
 
@@ -66,6 +68,10 @@ class Reads:
 
     async def _get_together(self, wanted: Sequence[Waiting]) -> None:
         names = [name for name, _ in wanted]
+        task = asyncio.current_task()
+        assert task is not None
+        for _, future in wanted:
+            future.add_done_callback(partial(_give_up, task, wanted))
         try:
             values = await self._at(names[0], partial(_mget, names=names))
         except StoreError as error:
@@ -80,8 +86,19 @@ class Reads:
             self._back()
 
 
+def _give_up(task: asyncio.Task[None], wanted: Sequence[Waiting], _: object) -> None:
+    """End a read that nobody waits for any more: a server that hangs would keep the way for all who come later."""
+    if all(future.done() for _, future in wanted):
+        task.cancel()
+
+
 async def _get(redis: Any, *, name: str) -> bytes | None:
-    value: bytes | None = await redis.get(name)
+    try:
+        value: bytes | None = await redis.get(name)
+    except ResponseError as error:
+        if "WRONGTYPE" in str(error):  # another program's list or hash under our name: a miss, as MGET has it
+            return None
+        raise
     return value
 
 

@@ -64,6 +64,7 @@ class Server:
         self.address = address
         self.redis: Any = Redis.from_pool(_pool(address, url, budget_seconds, login, db))  # answers with bytes
         self._late_seconds = 0.8 * budget_seconds
+        self._answer_seconds = max(budget_seconds, _ANSWER_SECONDS)
         self._dropping: asyncio.Task[None] | None = None
         self._closed = False
 
@@ -74,11 +75,16 @@ class Server:
         """Run an operation here; what was silent until it was given up gets new connections."""
         if self._closed:
             raise exceptions.ConnectionError("closed")
-        started = asyncio.get_running_loop().time()
+        clock = asyncio.get_running_loop().time
+        started = clock()
         try:
-            return await operation(self.redis)
-        except (asyncio.CancelledError, exceptions.TimeoutError):
-            if asyncio.get_running_loop().time() - started >= self._late_seconds:
+            async with asyncio.timeout(self._answer_seconds):
+                return await operation(self.redis)
+        except TimeoutError:
+            self._drop_idle()
+            raise exceptions.TimeoutError(f"no answer within {self._answer_seconds:g} s") from None
+        except asyncio.CancelledError:
+            if clock() - started >= self._late_seconds:
                 self._drop_idle()
             raise
 
@@ -120,7 +126,9 @@ def _pool(
         username=username,
         password=password,
         socket_connect_timeout=max(budget_seconds, _ANSWER_SECONDS),
-        socket_timeout=max(budget_seconds, _ANSWER_SECONDS),
+        # Not with ``socket_timeout``: the client would then send within ``asyncio.wait_for``, which up to Python 3.11
+        # loses a cancellation that comes at the moment of its result (python/cpython#86296), and makes a task for each.
+        socket_timeout=None,
         socket_keepalive=True,
         socket_read_size=_READ_BYTES,
         retry=Retry(NoBackoff(), 0),

@@ -1,0 +1,83 @@
+"""A cache over a Redis that gets into trouble: what it answers, how late, and how soon it hits again."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import timedelta
+
+from sayonce.cache import Cache, Flight, Made
+from sayonce.core.clock import Clock
+from sayonce.core.envelope import Sealer
+from sayonce.core.key import Secret
+from sayonce.core.outcome import Outcome
+from sayonce.stores import open_store
+from sayonce.stores.memory import MemoryStore
+
+BUDGET_SECONDS = 0.05
+BOUND_SECONDS = 6 * BUDGET_SECONDS
+"""What a miss can lose to a store in trouble: two look-ups, and four budgets for the lease."""
+SLACK_SECONDS = 0.4
+"""What a busy test machine may add."""
+RESUMES_SECONDS = 3.0
+KNOWN = range(10)
+
+
+def sound(number: int) -> bytes:
+    return hashlib.shake_128(str(number).encode()).digest(20_000)
+
+
+class Stand:
+    """A cache without a memory tier; every answer is compared with what its number sounds like."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+        self.slowest_seconds = 0.0
+
+    async def ask(self, number: int) -> Outcome:
+        async def lead(flight: Flight) -> Made:
+            flight.begin("audio")
+            flight.send(sound(number))
+            return Made(body=sound(number))
+
+        started = time.perf_counter()
+        answer = await self.cache.answer(self.cache.key(number), lead)
+        body = (await answer.result()).body
+        self.slowest_seconds = max(self.slowest_seconds, time.perf_counter() - started)
+        assert body == sound(number)
+        return answer.outcome
+
+    async def ask_all(self, numbers: range) -> set[Outcome]:
+        return set(await asyncio.gather(*map(self.ask, numbers)))
+
+    async def fill(self) -> None:
+        await self.hits_all_again()
+        self.slowest_seconds = 0.0
+
+    async def hits_again(self) -> float:
+        """Return after how many seconds a request is a hit once more."""
+        started = time.monotonic()
+        while await self.ask(0) is not Outcome.HIT:
+            assert time.monotonic() - started < RESUMES_SECONDS, self.cache.counters
+            await asyncio.sleep(0.02)
+        return time.monotonic() - started
+
+    async def hits_all_again(self) -> None:
+        """Ask until every known one is a hit, which it is at the second time where it was lost."""
+        started = time.monotonic()
+        while await self.ask_all(KNOWN) != {Outcome.HIT}:
+            assert time.monotonic() - started < RESUMES_SECONDS, self.cache.counters
+            await self.cache.settle()
+
+
+@asynccontextmanager
+async def standing(
+    url: str, *, clock: Clock = time.time, budget_seconds: float = BUDGET_SECONDS
+) -> AsyncIterator[Stand]:
+    store = open_store(url, sealer=Sealer(Secret()), clock=clock, budget_seconds=budget_seconds)
+    cache = Cache(store, memory=MemoryStore(0), ttl=timedelta(hours=1), budget_seconds=budget_seconds, clock=clock)
+    async with cache:
+        yield Stand(cache)

@@ -1,0 +1,343 @@
+"""A Redis in trouble: callers get the right sound, a little later, and hits come back by themselves."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+
+import pytest
+
+from conftest import FakeClock
+from deployments import Node, program, wait_until
+from sayonce.cache.guard import CALLS_AT_ONCE, WRITING_BYTES, Guard
+from sayonce.core.outcome import Outcome
+from sayonce.stores.redis import name_of
+from sayonce.testing import FaultyStore
+from standing import BOUND_SECONDS, BUDGET_SECONDS, KNOWN, SLACK_SECONDS, standing
+from wire import Wire, wire_to
+
+AFTER_PROBES_SECONDS = 1.3
+"""Long enough for two probes to fail."""
+
+
+@dataclass
+class Scene:
+    """What a fault happens to."""
+
+    node: Node
+    wire: Wire
+
+
+@pytest.fixture(scope="module")
+def shared_node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Node]:
+    with Node(tmp_path_factory.mktemp("trouble"), "--enable-debug-command", "yes").running() as node:
+        yield node
+
+
+@pytest.fixture
+async def scene(shared_node: Node) -> AsyncIterator[Scene]:
+    shared_node.call("FLUSHALL")
+    async with wire_to(shared_node.port) as wire:
+        yield Scene(shared_node, wire)
+
+
+# -- the faults --------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def killed(scene: Scene) -> Iterator[None]:
+    scene.node.kill()
+    try:
+        yield
+    finally:
+        scene.node.start()
+
+
+@contextlib.contextmanager
+def stopped(scene: Scene) -> Iterator[None]:
+    scene.node.stop()
+    try:
+        yield
+    finally:
+        scene.node.cont()
+
+
+@contextlib.contextmanager
+def on_the_wire(scene: Scene, **faults: object) -> Iterator[None]:
+    for name, value in faults.items():
+        setattr(scene.wire, name, value)
+    try:
+        yield
+    finally:
+        scene.wire.heal()
+
+
+@contextlib.contextmanager
+def half_open(scene: Scene) -> Iterator[None]:
+    scene.wire.swallow()
+    try:
+        yield
+    finally:
+        scene.wire.heal()
+
+
+@contextlib.contextmanager
+def password_set(scene: Scene) -> Iterator[None]:
+    with scene.node.client() as admin:
+        admin.execute_command("ACL SETUSER default >another")
+        admin.client_kill_filter(_type="normal", skipme=True)
+        try:
+            yield
+        finally:
+            admin.execute_command("ACL SETUSER default nopass")
+
+
+@contextlib.contextmanager
+def rights_lost(scene: Scene) -> Iterator[None]:
+    scene.node.call("ACL SETUSER default -get -set")
+    try:
+        yield
+    finally:
+        scene.node.call("ACL SETUSER default +@all")
+
+
+@contextlib.contextmanager
+def loading(scene: Scene) -> Iterator[None]:
+    """Start again with a data set that takes seconds to load."""
+    node = scene.node
+    with node.client() as admin:
+        admin.config_set("save", "3600 1")
+        for number in range(200):
+            admin.set(f"filler {number}", "x")
+        admin.save()
+    node.kill()
+    slow = ["--key-load-delay", "10000", "--loading-process-events-interval-bytes", "1024"]
+    node.launch([program("redis-server"), "--port", str(node.port), "--dir", str(node.directory), *slow])
+    try:
+        yield
+    finally:
+        wait_until(node.up)
+        node.kill()
+        (node.directory / "dump.rdb").unlink()
+        node.start()
+
+
+@contextlib.contextmanager
+def crowded(scene: Scene) -> Iterator[None]:
+    with scene.node.client() as admin:
+        admin.config_set("maxclients", "1")
+        admin.client_kill_filter(_type="normal", skipme=True)
+        try:
+            yield
+        finally:
+            admin.config_set("maxclients", "1000")
+
+
+@contextlib.contextmanager
+def full(scene: Scene) -> Iterator[None]:
+    scene.node.call("CONFIG SET maxmemory 1 maxmemory-policy noeviction")
+    try:
+        yield
+    finally:
+        scene.node.call("CONFIG SET maxmemory 0")
+
+
+@contextlib.contextmanager
+def read_only(scene: Scene) -> Iterator[None]:
+    scene.node.call("REPLICAOF", "127.0.0.1", "1")
+    try:
+        yield
+    finally:
+        scene.node.call("REPLICAOF", "NO", "ONE")
+
+
+Fault = Callable[[Scene], contextlib.AbstractContextManager[None]]
+
+OUTAGES: dict[str, Fault] = {
+    "killed: connection refused": killed,
+    "stopped": stopped,
+    "slow": lambda scene: on_the_wire(scene, delay_seconds=0.2),
+    "half-open": half_open,
+    "reset": lambda scene: on_the_wire(scene, reset=True),
+    "cut in mid-answer": lambda scene: on_the_wire(scene, cut_at=3),
+    "another protocol": lambda scene: on_the_wire(scene, reply=b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    "LOADING, by an imitation": lambda scene: on_the_wire(scene, reply=b"-LOADING Redis is loading the dataset\r\n"),
+    "LOADING": loading,
+    "NOAUTH": password_set,
+    "NOPERM": rights_lost,
+    "too many clients": crowded,
+}
+REFUSED_WRITES: dict[str, Fault] = {"OOM": full, "READONLY": read_only}
+
+
+def said(caplog: pytest.LogCaptureFixture, what: str) -> int:
+    return sum(what in record.getMessage() for record in caplog.records)
+
+
+@pytest.mark.parametrize("fault", OUTAGES.values(), ids=OUTAGES.keys())
+async def test_an_outage_costs_no_more_than_the_bound_and_hits_resume_by_themselves(
+    scene: Scene, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "sayonce.store")
+    async with standing(scene.wire.url) as stand:
+        await stand.fill()
+        with fault(scene):
+            assert Outcome.LED in await stand.ask_all(range(40))
+            await stand.cache.settle()
+            assert stand.cache.store_state == "failing"
+            assert stand.slowest_seconds < BOUND_SECONDS + SLACK_SECONDS
+            stand.slowest_seconds = 0
+            for number in range(20):  # and from then on it costs nothing, also while it is tried again
+                await stand.ask(number)
+                await asyncio.sleep(AFTER_PROBES_SECONDS / 20)
+            assert stand.slowest_seconds < BUDGET_SECONDS
+            assert stand.cache.store_state == "failing"
+            assert said(caplog, "not asked for now") == 1
+        await stand.hits_again()
+        await stand.hits_all_again()
+        assert stand.cache.store_state == "ok"
+        assert (said(caplog, "not asked for now"), said(caplog, "answers again")) == (1, 1)
+
+
+@pytest.mark.parametrize("fault", REFUSED_WRITES.values(), ids=REFUSED_WRITES.keys())
+async def test_a_redis_that_takes_no_writes_still_gives_hits_and_says_so_once(
+    scene: Scene, fault: Fault, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with standing(scene.node.url) as stand:
+        await stand.fill()
+        with fault(scene):
+            for _ in range(5):
+                assert await stand.ask_all(KNOWN) == {Outcome.HIT}
+                assert await stand.ask_all(range(100, 120)) == {Outcome.LED}
+                await stand.cache.settle()
+            assert stand.cache.store_state == "ok"
+            assert stand.cache.counters["store errors: full"] >= 100
+            assert said(caplog, "takes no new values") == 1
+            assert stand.slowest_seconds < BOUND_SECONDS + SLACK_SECONDS
+        await stand.ask(100)
+        await stand.cache.settle()
+        assert await stand.ask(100) is Outcome.HIT
+
+
+async def test_a_delay_within_the_budget_is_only_a_delay(scene: Scene) -> None:
+    async with standing(scene.wire.url) as stand:
+        await stand.fill()
+        with on_the_wire(scene, delay_seconds=BUDGET_SECONDS / 5):
+            assert await stand.ask_all(KNOWN) == {Outcome.HIT}
+            assert BUDGET_SECONDS / 5 <= stand.slowest_seconds < BUDGET_SECONDS + SLACK_SECONDS
+        assert stand.cache.store_state == "ok"
+
+
+async def test_more_requests_than_connections_only_wait_and_are_no_outage(scene: Scene) -> None:
+    async with standing(scene.wire.url, budget_seconds=10 * BUDGET_SECONDS) as stand:
+        await stand.fill()
+        with on_the_wire(scene, delay_seconds=2 * BUDGET_SECONDS):
+            await stand.ask_all(range(8 * CALLS_AT_ONCE))
+            await stand.cache.settle()
+        assert stand.cache.store_state == "ok"
+        assert stand.cache.counters["store errors: busy"] > 0
+
+
+async def test_damaged_values_are_misses_that_heal(scene: Scene) -> None:
+    async with standing(scene.node.url) as stand:
+        await stand.fill()
+        with scene.node.client() as admin:
+            for number in KNOWN:
+                name = name_of(stand.cache.key(number))
+                other = admin.get(name_of(stand.cache.key((number + 1) % len(KNOWN))))
+                damage = [b"", b"x" * 100, other, (admin.get(name) or b"")[:-1]][number % 4]
+                admin.set(name, damage)
+            admin.delete(name_of(stand.cache.key(0)))
+            admin.lpush(name_of(stand.cache.key(0)), "another program's")
+        assert await stand.ask_all(KNOWN) == {Outcome.LED}
+        await stand.cache.settle()
+        assert stand.cache.store_state == "ok"
+        assert await stand.ask_all(KNOWN) == {Outcome.HIT}
+
+
+@pytest.mark.parametrize("jump_seconds", [86_400, -86_400])
+async def test_a_clock_that_jumps_fails_nobody(scene: Scene, clock: FakeClock, jump_seconds: float) -> None:
+    async with standing(scene.node.url, clock=clock) as stand:
+        await stand.fill()
+        clock.move(jump_seconds)
+        await stand.ask_all(KNOWN)
+        await stand.cache.settle()
+        assert await stand.ask_all(KNOWN) == {Outcome.HIT}
+        clock.move(-jump_seconds)
+        await stand.ask_all(KNOWN)
+        await stand.cache.settle()
+        assert await stand.ask_all(KNOWN) == {Outcome.HIT}
+        assert stand.cache.store_state == "ok"
+
+
+async def test_a_wrong_password_at_the_start_is_said_without_it(scene: Scene, caplog: pytest.LogCaptureFixture) -> None:
+    url = scene.node.url.replace("redis://", "redis://default:hunter2@")
+    with password_set(scene):
+        async with standing(url) as stand:
+            assert await stand.ask_all(range(20)) == {Outcome.LED}
+            await stand.cache.settle()
+            assert stand.cache.store_state == "failing"
+    assert said(caplog, "AuthenticationError: invalid username-password pair") == 1
+    assert "hunter2" not in caplog.text
+
+
+async def test_a_store_that_is_down_at_the_start_is_found_later(scene: Scene) -> None:
+    with killed(scene):
+        stack = contextlib.AsyncExitStack()
+        stand = await stack.enter_async_context(standing(scene.node.url))
+        assert await stand.ask_all(range(20)) == {Outcome.LED}
+    await stand.hits_again()
+    await stack.aclose()
+
+
+# -- writes ------------------------------------------------------------------------------------------------------------
+
+
+async def test_writes_never_delay_an_answer(scene: Scene) -> None:
+    async with standing(scene.wire.url) as stand:
+        await stand.fill()
+        stand.cache._shared = None  # leases are asked for before the answer
+        lookups = stand.cache.store._read
+
+        async def fast(key: bytes) -> bytes | None:
+            return None
+
+        stand.cache.store._read = fast  # type: ignore[method-assign,union-attr]
+        with on_the_wire(scene, delay_seconds=0.045):
+            await stand.ask_all(range(100, 110))
+            assert stand.slowest_seconds < 0.04
+            await stand.cache.settle()
+        stand.cache.store._read = lookups  # type: ignore[method-assign,union-attr]
+
+
+async def test_writes_that_pile_up_on_a_slow_store_are_bounded_and_counted() -> None:
+    from collections import defaultdict
+
+    store, counters = FaultyStore(), defaultdict[str, float](float)
+    guard = Guard(store, 60, counters)
+    blocked = asyncio.Event()
+    size = WRITING_BYTES // 10
+    writes = [asyncio.create_task(guard.done(blocked.wait, size_bytes=size)) for _ in range(15)]
+    await asyncio.sleep(0)
+    blocked.set()
+    assert sorted(await asyncio.gather(*writes)) == [False] * 5 + [True] * 10
+    assert counters["store writes dropped"] == 5
+    assert await guard.done(blocked.wait, size_bytes=10 * WRITING_BYTES)  # a single one, however large, has its chance
+
+
+async def test_waiting_for_a_place_is_not_an_outage() -> None:
+    from collections import defaultdict
+
+    counters = defaultdict[str, float](float)
+    guard = Guard(FaultyStore(), 0.02, counters)
+    never = asyncio.Event()
+    patient = [asyncio.create_task(guard.call(never.wait, patience=10)) for _ in range(CALLS_AT_ONCE)]
+    await asyncio.sleep(0)
+    assert await guard.call(never.wait) is None
+    assert counters["store errors: busy"] == 1
+    assert not guard.breaker.open
+    never.set()
+    await asyncio.gather(*patient)
