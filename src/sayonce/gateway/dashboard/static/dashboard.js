@@ -48,7 +48,8 @@ async function refresh(given) {
 
 function remember(figures) {
   const { requests, hit = 0, joined = 0 } = figures.requests;
-  if (requests < (history.at(-1)?.requests ?? 0)) history = []; // the server began anew
+  // Another worker may know a little less than the one that answered before; a server that began anew knows next to nothing.
+  if (requests < (history.at(-1)?.requests ?? 0) / 2) history = [];
   const [memory, store] = figures.tiers;
   history.push({ at: figures.now, requests, reused: hit + joined, memory: memory.used_bytes, store: store?.used_bytes ?? null });
   history = history.slice(-HISTORY);
@@ -111,7 +112,8 @@ function show() {
 function over(place) {
   const now = history[place];
   const before = history.slice(0, place).findLast(({ at }) => now.at - at >= WINDOW_SECONDS) ?? history[0];
-  return { requests: now.requests - before.requests, reused: now.reused - before.reused, seconds: now.at - before.at };
+  const since = (name) => Math.max(0, now[name] - before[name]);
+  return { requests: since("requests"), reused: Math.min(since("reused"), since("requests")), seconds: now.at - before.at };
 }
 
 function showCharts({ requests, tiers: [memory, store] }) {
