@@ -243,6 +243,16 @@ async def test_everything_has_a_name_and_the_keyboard_reaches_it(browser, client
         assert {"pause", "language", "play", "asked", "other", "purge-what", "purge-value"} < set(reached)
 
 
+async def test_figures_that_change_are_not_read_aloud(browser, client):
+    async with opened(browser, client) as page:
+        await shows(page, "requests since the start: 0", "#counts")
+        loud = ":is([role=status], [role=alert], [aria-live])"
+        await speak(client)
+        await shows(page, "requests since the start: 1", "#counts")
+        assert "".join(await page.locator(loud).all_inner_texts()) == ""
+        assert await page.locator(f"{loud} :is(table, svg, dl)").count() == 0
+
+
 async def test_a_paused_page_stands_still(browser, client):
     async with opened(browser, client) as page:
         await shows(page, "None yet.", "#latest")

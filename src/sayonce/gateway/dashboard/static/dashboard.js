@@ -56,6 +56,7 @@ function remember(figures) {
   latest = figures;
 }
 
+// This is read aloud, so it changes only when something happens.
 function say(text, style = "") {
   if (id("state").textContent !== text) id("state").textContent = text;
   id("state").className = style;
@@ -66,7 +67,8 @@ function say(text, style = "") {
 function lock(why = "") {
   clearTimeout(timer);
   key.forget();
-  history = [];
+  [history, latest] = [[], null];
+  id("counts").textContent = "";
   say("");
   id("figures").hidden = true;
   id("door").hidden = false;
@@ -99,7 +101,8 @@ function show() {
   if (latest === null) return;
   id("figures").hidden = false;
   id("version").textContent = latest.version;
-  if (!paused) say(t("live", count(latest.workers), count(latest.requests.requests)));
+  id("counts").textContent = t("live", count(latest.workers), count(latest.requests.requests));
+  say(paused ? t("stopped") : "");
   showCharts(latest);
   showSavings(latest.savings);
   showStore(latest);
@@ -216,7 +219,6 @@ function showVoices() {
 function redraw() {
   id("language").value = draw.spoken();
   id("pause").textContent = t(paused ? "resume" : "pause");
-  if (paused) say(t("stopped"));
   showHint();
   showExplained();
   show();
