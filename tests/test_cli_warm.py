@@ -18,6 +18,7 @@ from voice_samples import clip
 TRANSCRIPTS = Path("/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")
 OWN = Path(__file__).parent.parent / "examples/phrases.csv"
 ESPEAK = ("--engine", "espeak")
+CONCURRENCY = 4  # the default
 
 
 @pytest.fixture
@@ -122,7 +123,8 @@ def test_phrases_are_synthesized_once_each_though_the_run_is_interrupted_and_kil
 
     again = sayonce("warm", *arguments).json
     assert (again["computed"], again["already_there"]) == (0, len(texts))
-    assert engine_calls(sayonce) == calls <= distinct
+    # What was being made at the kill may have been counted, and is made again.
+    assert engine_calls(sayonce) == calls <= distinct + CONCURRENCY
 
 
 def test_the_summary_names_what_failed_and_the_exit_code_tells_it(quick):

@@ -277,7 +277,7 @@ def server(tmp_path_factory):
 
 
 def scraped(url):
-    return Scraped(httpx.get(f"{url}/metrics").text)
+    return Scraped(httpx.get(f"{url}/metrics", timeout=60).text)
 
 
 def ask(url, number):
@@ -305,7 +305,12 @@ def test_any_of_four_workers_answers_for_all_and_prometheus_agrees_with_the_clie
     (tmp_path / "prometheus.yml").write_text(config)
     (tmp_path / "sayonce-alerts.yml").write_bytes((PROMETHEUS / "sayonce-alerts.yml").read_bytes())
     port = free_port()
-    command = [program("prometheus"), "--config.file=prometheus.yml", f"--web.listen-address=127.0.0.1:{port}"]
+    command = [
+        program("prometheus"),
+        "--config.file=prometheus.yml",
+        f"--web.listen-address=127.0.0.1:{port}",
+        f"--storage.tsdb.path={tmp_path}/data",
+    ]
     with (tmp_path / "prometheus.log").open("wb") as log:
         watching = subprocess.Popen(command, cwd=tmp_path, stdout=log, stderr=log)
     try:
@@ -325,7 +330,7 @@ def test_any_of_four_workers_answers_for_all_and_prometheus_agrees_with_the_clie
 
 def asked(port, expression):
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}).json()
+        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}, timeout=60).json()
     except httpx.ConnectError:
         return None  # it starts
     result = answer["data"]["result"]
