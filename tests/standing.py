@@ -18,9 +18,9 @@ from sayonce.stores import open_store
 from sayonce.stores.memory import MemoryStore
 
 BUDGET_SECONDS = 0.05
-BOUND_SECONDS = 6 * BUDGET_SECONDS
-"""What a miss can lose to a store in trouble: two look-ups, and four budgets for the lease."""
-SLACK_SECONDS = 0.4
+BOUND_SECONDS = 5 * BUDGET_SECONDS
+"""What a request can lose to a store in trouble: a call that fails, and two more to make sure, of two budgets each."""
+SLACK_SECONDS = 0.7
 """What a busy test machine may add."""
 RESUMES_SECONDS = 3.0
 KNOWN = range(10)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import inspect
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 import redis
@@ -26,7 +28,7 @@ from test_store_contract import Kept
 
 ACL_FILE = Path(__file__).parent.parent / "deploy/redis/sayonce.acl"
 PASSWORD = "only a test's"
-KINDS = ["acl on valkey", "acl on redis", "sentinel", "cluster"]
+KINDS = ["acl on valkey", "acl on redis", "sentinel", "cluster", "acl in a cluster"]
 
 LEFT_OUT = "test_stats_tell_entries_and_bytes"  # replication has buffers of its own, which come and go
 
@@ -50,16 +52,24 @@ def acl_line() -> str:
     return ACL_FILE.read_text().replace("REPLACE-WITH-THE-SHA-256-OF-THE-PASSWORD", digest)
 
 
-def restricted(server: Server) -> str:
-    """Give a server the shipped user, and return the URL of it."""
-    with emptied(server).client() as client:
+def restrict(server: Server | Node) -> None:
+    """Give a server the shipped user."""
+    with server.client() as client:
         client.execute_command("ACL SETUSER", *acl_line().split()[1:])
-    return f"redis://sayonce:{PASSWORD.replace(' ', '%20')}@127.0.0.1:{server.port}"
+
+
+def with_login(url: str) -> str:
+    return url.replace("://", f"://sayonce:{quote(PASSWORD)}@")
+
+
+def restricted(server: Server) -> str:
+    restrict(emptied(server))
+    return with_login(server.url)
 
 
 def reach(kind: str, request: pytest.FixtureRequest) -> tuple[str, Callable[[], Any]]:
     """Return the URL of an empty deployment, and what makes a client that may do everything there."""
-    if kind.startswith("acl"):
+    if kind.startswith("acl on"):
         server: Server = request.getfixturevalue(f"{kind.removeprefix('acl on ')}_session")
         return restricted(server), server.client
     if kind == "sentinel":
@@ -68,7 +78,12 @@ def reach(kind: str, request: pytest.FixtureRequest) -> tuple[str, Callable[[], 
         return sentinels.url, sentinels.primary.client
     cluster: Cluster = request.getfixturevalue("cluster_session")
     cluster.flush()
-    return cluster.url, lambda: redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port)
+    url = cluster.url
+    if kind.startswith("acl"):
+        for node in cluster.nodes:
+            restrict(node)
+        url = with_login(url)
+    return url, lambda: redis.RedisCluster(host="127.0.0.1", port=cluster.nodes[0].port)
 
 
 @pytest.fixture(params=KINDS)
@@ -163,7 +178,7 @@ async def test_nothing_that_the_store_does_is_denied(
         await store.open()
         await store.health()
         await store.put(make_entry(1))
-        assert await store.get(make_entry(1).key) is not None
+        assert None not in await asyncio.gather(*(store.get(make_entry(1).key) for _ in range(20)))
         named = [client for client in admin.client_list() if client["user"] == "sayonce"]
         assert {client["lib-name"].split("_v")[0] for client in named} == {"redis-py(sayonce"}
         assert admin.acl_log() == []

@@ -66,6 +66,7 @@ class Server:
         self._late_seconds = 0.8 * budget_seconds
         self._answer_seconds = max(budget_seconds, _ANSWER_SECONDS)
         self._dropping: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Timeout] = set()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -77,20 +78,27 @@ class Server:
             raise exceptions.ConnectionError("closed")
         clock = asyncio.get_running_loop().time
         started = clock()
+        limit = asyncio.timeout(self._answer_seconds)
+        self._running.add(limit)
         try:
-            async with asyncio.timeout(self._answer_seconds):
+            async with limit:
                 return await operation(self.redis)
         except TimeoutError:
             self._drop_idle()
-            raise exceptions.TimeoutError(f"no answer within {self._answer_seconds:g} s") from None
+            raise exceptions.TimeoutError("no answer in time") from None
         except asyncio.CancelledError:
             if clock() - started >= self._late_seconds:
                 self._drop_idle()
             raise
+        finally:
+            self._running.discard(limit)
 
     async def close(self) -> None:
-        """Close every connection; who waits for an answer on one gets an error at once."""
+        """Close every connection; who waits for an answer gets an error at once."""
         self._closed = True
+        for limit in self._running:
+            if not limit.expired():
+                limit.reschedule(0)
         with suppress(*FAILURES):
             await self.redis.aclose()
 

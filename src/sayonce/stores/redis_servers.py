@@ -11,7 +11,7 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
@@ -29,6 +29,7 @@ _ASK_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 0.2
 """Between two rounds of asking around."""
 _REDIRECTIONS: Final = 4
+_SILENCE: Final = (exceptions.ConnectionError, exceptions.TimeoutError, asyncio.CancelledError)
 _TROUBLE: Final[tuple[type[BaseException], ...]] = (*FAILURES, asyncio.CancelledError)
 
 
@@ -79,7 +80,7 @@ class LearnedServers(Servers):
         super().__init__(url, budget_seconds)
         self._learning: asyncio.Task[None] | None = None
         self._learn_at = 0.0
-        self._closing: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._trouble: Exception = exceptions.ConnectionError("nobody says where the primary is")
 
     @property
@@ -98,7 +99,9 @@ class LearnedServers(Servers):
     async def _learned(self) -> None:
         if self._known:
             return
-        await asyncio.shield(self.learn())
+        learning = self.learn()
+        if self._learn_at < asyncio.get_running_loop().time():  # else the last round has only just failed
+            await asyncio.shield(learning)
         if not self._known:
             raise self._trouble.with_traceback(None)
 
@@ -131,15 +134,18 @@ class LearnedServers(Servers):
         self._learn_at = loop.time() + _PAUSE_SECONDS
 
     def _retire(self, server: Server) -> None:
-        """Close a server that is no primary any more; what is asked of it fails now, rather than after its budget."""
-        task = asyncio.create_task(server.close())
-        self._closing.add(task)
-        task.add_done_callback(self._closing.discard)
+        """Close a server that is asked no more; what is under way there fails now, rather than after its budget."""
+        self._start(server.close())
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def close(self) -> None:
         if self._learning is not None:
             self._learning.cancel()
-        await asyncio.gather(*self._closing, *(server.close() for server in self._all()))
+        await asyncio.gather(*self._tasks, *(server.close() for server in self._all()))
 
     @abstractmethod
     def _all(self) -> Iterable[Server]:
@@ -220,19 +226,39 @@ class ClusterServers(LearnedServers):
 
     async def _run(self, server: Server, operation: Operation[T]) -> T:
         breaker, clock = self._breakers[server.address], asyncio.get_running_loop().time
-        if not breaker.allows(clock()):
+        if breaker.open:
             self.learn()
-            raise StoreError(f"{shown_address(server.address)}: not asked for now", kind=Failure.BUSY)
+            if breaker.allows(clock()):
+                self._start(self._try_again(server, breaker))
+            kind = Failure.LOST if self._gone else Failure.BUSY
+            raise StoreError(f"{shown_address(server.address)}: not asked for now", kind=kind)
         try:
             answer = await super()._run(server, operation)
-        except (exceptions.ConnectionError, exceptions.TimeoutError, asyncio.CancelledError):
-            breaker.failed(clock())
+        except _SILENCE:
+            if breaker.failed(clock()) and self._servers.pop(server.address, None) is server:
+                self._retire(server)
             raise
         except FAILURES:
             breaker.succeeded(clock())  # it answers, if only with an error
             raise
         breaker.succeeded(clock())
         return answer
+
+    @property
+    def _gone(self) -> bool:
+        return all(self._breakers[address].open for address in self._primaries)
+
+    async def _try_again(self, server: Server, breaker: Breaker) -> None:
+        """Find out whether a server is back, so that no request waits for it."""
+        try:
+            async with asyncio.timeout(_ASK_SECONDS):
+                await server.run(_look)
+        except (*_SILENCE, TimeoutError):
+            breaker.failed(asyncio.get_running_loop().time())
+        except FAILURES:
+            breaker.succeeded(asyncio.get_running_loop().time())
+        else:
+            breaker.succeeded(asyncio.get_running_loop().time())
 
     async def _import(self, server: Server, operation: Operation[T]) -> T:
         """Run one command at the server that a slot is moving to; ASKING holds for the next on its connection."""
@@ -281,6 +307,11 @@ class ClusterServers(LearnedServers):
 
     def _all(self) -> Iterable[Server]:
         return self._servers.values()
+
+
+async def _look(redis: Any) -> None:
+    """Ask for a key that is not there, and perhaps elsewhere."""
+    await redis.get(f"sayonce:{{{random.random()}}}")  # noqa: S311 (any key will do)
 
 
 def open_servers(url: RedisURL, budget_seconds: float) -> Servers:
