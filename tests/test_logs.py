@@ -1,4 +1,4 @@
-"""Logs: one line a request, none for a hit in memory, and no text or key in any."""
+"""Logs: one line a request, none for a hit, and no text or key in any."""
 
 import io
 import json
@@ -65,13 +65,13 @@ async def test_a_hit_has_its_line_when_asked_for(lines):
     assert [(line["outcome"], line.get("tier")) for line in lines()] == [("led", None), ("hit", "memory")]
 
 
-async def test_a_hit_in_the_store_has_its_line(lines, tmp_path):
+async def test_a_hit_in_the_store_has_no_line_either(lines, tmp_path):
     async with serving(StubEngine(), store=f"sqlite:///{tmp_path}/clips.db") as client:
         await speak(client, response_format="flac")
         await client.service.cache.settle()
         await client.service.cache.memory.clear()
         await speak(client, response_format="flac")
-    assert [(line["outcome"], line.get("tier")) for line in lines()] == [("led", None), ("hit", "sqlite")]
+    assert [(line["outcome"], line.get("tier")) for line in lines()] == [("led", None)]
 
 
 async def test_a_failure_is_a_warning_with_its_reason_and_one_line(lines):

@@ -38,6 +38,9 @@ _SSE_SLICE_BYTES: Final = 24_576
 """Audio bytes in one event, a multiple of 3 so that base64 needs no padding within a clip."""
 
 
+_REMEMBERED_PLANS: Final = 4096
+_REMEMBERED_BODY_BYTES: Final = 2048
+
 Sent = tuple[SayonceError | None, float]
 """Why a clip broke off, if it did, and when its first bytes were sent, if it streamed."""
 _WHOLE: Final[Sent] = (None, 0.0)
@@ -63,6 +66,7 @@ class SpeechEndpoint:
         self._max_body_bytes = max_body_bytes
         self._timeout_seconds = request_timeout_seconds
         self._trace = trace
+        self._plans: dict[tuple[str, int, bytes], Plan] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, plan = time.perf_counter(), None
@@ -105,6 +109,18 @@ class SpeechEndpoint:
         return synthesizer.plan(synthesizer.parse(parse_json(body), tenant), tenant)
 
     async def _plan(self, body: bytes, tenant: str) -> Plan:
+        """Return the plan of a body; the same bytes from the same tenant are the same plan, until a name changes."""
+        asked = (tenant, self._synthesizer.voices.version, body)
+        plan = self._plans.get(asked)
+        if plan is None:
+            plan = await self._plan_anew(body, tenant)
+            if len(body) <= _REMEMBERED_BODY_BYTES:
+                if len(self._plans) >= _REMEMBERED_PLANS:
+                    self._plans.clear()
+                self._plans[asked] = plan
+        return plan
+
+    async def _plan_anew(self, body: bytes, tenant: str) -> Plan:
         try:
             return self.plan(body, tenant)
         except NotFound as error:

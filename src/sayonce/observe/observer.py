@@ -65,7 +65,8 @@ class Observer:
         if outcome is not Outcome.HIT:  # a hit is sent in one piece: its first byte is its last
             self._begun[series].observe(begun - started if begun else seconds)
         self._ledger.charge(plan, outcome, entry)
-        self._tell(logging.INFO, outcome.value, plan, seconds, tier=tier, bytes=len(entry.body))
+        if outcome is not Outcome.HIT or self._log_hits:  # the line would cost more than the hit
+            self._tell(logging.INFO, outcome.value, plan, seconds, tier=tier, bytes=len(entry.body))
 
     def failed(self, error: SayonceError, started: float, plan: Plan | None = None) -> None:
         """Note a request that got an error, or half a clip."""

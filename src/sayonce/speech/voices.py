@@ -53,6 +53,8 @@ class VoiceBook:
         self._store: Store = cache.store or cache.memory
         self._sealer = Sealer(cache.secret)
         self._names: dict[tuple[str, str], NamedVoice] = {}
+        self.version = 0
+        """Rises when a name is added, changed or removed, as far as this instance has heard."""
         self._clips: LRU[bytes] = LRU(_CLIPS_IN_MEMORY_BYTES)
         self._refreshing: asyncio.Task[None] | None = None
         cache.watch(_EPOCH, self.refresh)
@@ -91,7 +93,9 @@ class VoiceBook:
                 tenant = msgspec.json.decode(field, type=tuple[str, str])[0]
                 voice = msgspec.msgpack.decode(content, type=NamedVoice)
                 names[tenant, voice.name] = voice
-        self._names = names
+        if names != self._names:
+            self._names = names
+            self.version += 1
 
     async def add(self, tenant: str, name: str, clip: bytes, ref_text: str) -> NamedVoice:
         """Keep a clip under a name, in place of what was there.
@@ -114,6 +118,7 @@ class VoiceBook:
         await self._store.register(_CLIPS, heard.id, self._sealed(_CLIPS, heard.id, clip))
         await self._store.register(_NAMES, _field(tenant, name), self._named(tenant, voice))
         self._names[tenant, name] = voice
+        self.version += 1
         await self._cache.purge(_EPOCH)
         return voice
 
@@ -129,6 +134,7 @@ class VoiceBook:
         voice = self._names.pop((tenant, name), None)
         if voice is None:
             raise NotFound(f"there is no uploaded voice {name!r}", param="voice")
+        self.version += 1
         await self._store.unregister(_NAMES, _field(tenant, name))
         if all(other.id != voice.id for other in self._names.values()):
             self._clips.discard(voice.id.encode())
