@@ -1,0 +1,199 @@
+"""200 requests a second while Redis is killed, stopped, full and back: nobody fails, nobody hears the wrong sound."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from deployments import Cluster, Node, SentinelSet, wait_until
+from sayonce.core.outcome import Outcome
+from sayonce.stores.redis import name_of
+from sayonce.testing import StubEngine
+from serving import serving, speak
+from standing import BOUND_SECONDS, RESUMES_SECONDS, SLACK_SECONDS, standing
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
+
+log = logging.getLogger("tests.load")
+
+RATE_HZ = 200
+NUMBERS = range(40)
+Event = tuple[float, Callable[[], object]]
+
+
+@dataclass
+class Load:
+    """Requests at a steady rate, whatever becomes of the ones before, and what became of each."""
+
+    ask: Callable[[int], Awaitable[bool]]
+    """Asks for a number, checks the answer, and returns whether it was a hit."""
+    answers: list[tuple[float, float, bool]] = field(default_factory=list)
+    """When each was asked, how long it took, and whether it was a hit."""
+    done_at: list[float] = field(default_factory=list)
+    """When each event had happened."""
+
+    async def run(self, seconds: float, events: Sequence[Event]) -> None:
+        """Ask, and let events happen at their seconds; the first failed request fails it."""
+        chance = random.Random(7)
+        started = time.monotonic()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._happen(started, events))
+            for number in range(int(seconds * RATE_HZ)):
+                await asyncio.sleep(started + number / RATE_HZ - time.monotonic())
+                group.create_task(self._ask(chance.choice(NUMBERS)))
+
+    async def _happen(self, started: float, events: Sequence[Event]) -> None:
+        for at, event in events:
+            await asyncio.sleep(started + at - time.monotonic())
+            await asyncio.to_thread(event)
+            self.done_at.append(time.monotonic())
+
+    async def _ask(self, number: int) -> None:
+        began = time.monotonic()
+        hit = await self.ask(number)
+        self.answers.append((began, time.monotonic() - began, hit))
+
+    def p99_ms(self, since: float, until: float) -> float:
+        times = sorted(took for began, took, _ in self.answers if since <= began < until)
+        return 1000 * times[int(0.99 * len(times))]
+
+    def resumed_after(self, moment: float) -> float:
+        """Return how long after a moment hits were the rule again: nine of ten in a tenth of a second."""
+        later = sorted(answer for answer in self.answers if answer[0] >= moment)
+        for place in range(len(later) - RATE_HZ // 10):
+            window = later[place : place + RATE_HZ // 10]
+            if sum(hit for _, _, hit in window) >= 0.9 * len(window):
+                return window[0][0] - moment
+        pytest.fail(f"hits do not resume: {len(later)} answers later")
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    with Node(tmp_path).running() as node:
+        yield node
+
+
+async def test_a_cache_whose_redis_is_killed_stopped_full_and_back_answers_within_the_bound(
+    node: Node, record_property: Callable[[str, Any], None]
+) -> None:
+    async with standing(node.url) as stand:
+        load = Load(lambda number: hits(stand.ask, number))
+        await in_trouble(load, node, record_property)
+    assert max(took for _, took, _ in load.answers) < BOUND_SECONDS + SLACK_SECONDS
+
+
+async def test_a_gateway_whose_redis_is_killed_stopped_full_and_back_fails_nobody(
+    node: Node, record_property: Callable[[str, Any], None]
+) -> None:
+    engine = StubEngine(chunks=2)
+    async with serving(engine, store=node.url, memory__max_bytes=0, audio__take="as-is") as client:
+        right: dict[int, bytes] = {}
+
+        async def ask(number: int) -> bool:
+            answer = await speak(client, f"Text number {number}.", response_format="pcm")
+            assert answer.status_code == 200
+            assert right.setdefault(number, answer.content) == answer.content
+            return answer.headers["cache-status"].startswith("sayonce; hit")
+
+        for number in NUMBERS:
+            await ask(number)
+        for number, utterance in zip(NUMBERS, engine.calls, strict=True):  # what is right is what the engine says
+            assert right[number] == b"".join(engine.sound(utterance, chunk) for chunk in range(2))
+        await in_trouble(Load(ask), node, record_property)
+
+
+async def in_trouble(load: Load, node: Node, record_property: Callable[[str, Any], None]) -> None:
+    """Put a Redis through everything under load; hits come back after each."""
+    events: list[Event] = [
+        (1.5, node.kill),
+        (2.5, node.start),
+        (5.0, node.stop),
+        (6.0, node.cont),
+        (8.5, lambda: node.call("CONFIG SET maxmemory 1 maxmemory-policy noeviction")),
+        (9.5, lambda: node.call("CONFIG SET maxmemory 0")),
+    ]
+    await load.run(10.5, events)
+    killed, started, stopped, continued, full, back = load.done_at
+    healthy_ms = load.p99_ms(killed - 1, killed - 0.3)
+    figures = {
+        "p99 healthy": healthy_ms,
+        "added p99 killed": load.p99_ms(killed, started) - healthy_ms,
+        "added p99 stopped": load.p99_ms(stopped, continued) - healthy_ms,
+        "added p99 full": load.p99_ms(full, back) - healthy_ms,
+        "hits after start": 1000 * load.resumed_after(started),
+        "hits after continue": 1000 * load.resumed_after(continued),
+    }
+    tell(figures, record_property)
+    assert len(load.answers) == int(10.5 * RATE_HZ)
+    assert figures["hits after start"] < 1000 * RESUMES_SECONDS
+    assert figures["hits after continue"] < 1000 * RESUMES_SECONDS
+    hits_while_full = [hit for began, _, hit in load.answers if full <= began < back]
+    assert sum(hits_while_full) > 0.9 * len(hits_while_full)
+
+
+@pytest.mark.parametrize("loss", [Node.kill, Node.stop], ids=["killed", "stopped"])
+async def test_a_cluster_of_six_that_loses_a_primary_under_load_fails_nobody(
+    tmp_path: Path, loss: Callable[[Node], None], record_property: Callable[[str, Any], None]
+) -> None:
+    with Cluster(tmp_path).running() as cluster:
+        async with standing(cluster.url) as stand:
+            lost = cluster.owner(name_of(stand.cache.key(0)))
+            others = [node for node in cluster.nodes if node is not lost]
+
+            def replaced() -> bool:
+                return all(node.client().cluster("INFO")["cluster_state"] == "ok" for node in others) and (
+                    sum(node.client().info("replication")["role"] == "master" for node in others) == 3
+                )
+
+            await loses(stand.ask, lambda: loss(lost), replaced, record_property)
+
+
+@pytest.mark.parametrize("loss", [Node.kill, Node.stop], ids=["killed", "stopped"])
+async def test_a_sentinel_set_that_loses_its_primary_under_load_fails_nobody(
+    tmp_path: Path, loss: Callable[[Node], None], record_property: Callable[[str, Any], None]
+) -> None:
+    with SentinelSet(tmp_path).running() as sentinels:
+        async with standing(sentinels.url) as stand:
+            lost = sentinels.primary
+            await loses(stand.ask, lambda: loss(lost), lambda: sentinels.primary is not lost, record_property)
+
+
+async def loses(
+    ask: Callable[[int], Awaitable[Outcome]],
+    loss: Callable[[], None],
+    replaced: Callable[[], bool],
+    record_property: Callable[[str, Any], None],
+) -> None:
+    """Lose a primary under load, and have hits again soon after another has taken its place."""
+    load = Load(lambda number: hits(ask, number))
+    await load.run(9, [(1.5, loss), (1.5, lambda: wait_until(replaced))])
+    lost, replaced_at = load.done_at
+    healthy_ms = load.p99_ms(lost - 1, lost - 0.3)
+    figures = {
+        "p99 healthy": healthy_ms,
+        "added p99 without primary": load.p99_ms(lost, replaced_at) - healthy_ms,
+        "until replaced": 1000 * (replaced_at - lost),
+        "hits after replaced": 1000 * load.resumed_after(replaced_at),
+    }
+    tell(figures, record_property)
+    assert len(load.answers) == 9 * RATE_HZ
+    assert figures["hits after replaced"] < 1000 * RESUMES_SECONDS
+    assert max(took for _, took, _ in load.answers) < BOUND_SECONDS + SLACK_SECONDS
+
+
+async def hits(ask: Callable[[int], Awaitable[Outcome]], number: int) -> bool:
+    return await ask(number) is Outcome.HIT
+
+
+def tell(figures: dict[str, float], record_property: Callable[[str, Any], None]) -> None:
+    for name, milliseconds in figures.items():
+        record_property(f"{name}, ms", round(milliseconds, 1))
+        log.info("%s: %.1f ms", name, milliseconds)
