@@ -16,7 +16,7 @@ from redis.exceptions import ResponseError
 from sayonce.stores.base import StoreError
 from sayonce.stores.redis_coordinator import At
 
-UNDER_WAY: Final = 2
+UNDER_WAY: Final = 4
 """Round trips at once: while one is answered the next can be asked for."""
 TOGETHER: Final = 8
 """Values of one MGET, so that a small one does not wait for too many large ones."""
