@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 import ipaddress
+import ssl
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,10 +17,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from conftest import Server, run_redis_server
+from deployments import free_port, wait_until
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import ConfigError
 from sayonce.stores import open_store
 from sayonce.stores.base import Failure, StoreError
+from sayonce.stores.redis_server import tls_context
 from test_store_redis import PASSWORD, QUOTED, opened
 
 MakeEntry = Callable[..., Entry]
@@ -26,23 +30,28 @@ MakeEntry = Callable[..., Entry]
 
 @pytest.fixture(scope="session")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with ``ca.pem``, ``server.pem`` and ``server.key`` for 127.0.0.1, and ``stranger.pem``, another CA."""
+    """A directory with a CA, ``server`` and ``client`` certificates with their keys, and ``stranger.pem``, another CA."""
     directory = tmp_path_factory.mktemp("certificates")
     ca_key, ca = make_ca("tests")
     _, stranger = make_ca("strangers")
-    key = ec.generate_private_key(ec.SECP256R1())
-    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
-    issued = certificate("server", ca.subject, key.public_key()).add_extension(address, critical=False)
-    issued = issued.add_extension(
-        x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-    )
     (directory / "ca.pem").write_bytes(pem(ca))
     (directory / "stranger.pem").write_bytes(pem(stranger))
-    (directory / "server.pem").write_bytes(pem(issued.sign(ca_key, hashes.SHA256())))
-    (directory / "server.key").write_bytes(
+    for name in ("server", "client"):
+        issue(directory / name, name, ca_key, ca)
+    return directory
+
+
+def issue(path: Path, name: str, ca_key: ec.EllipticCurvePrivateKey, ca: x509.Certificate) -> None:
+    """Write a certificate for 127.0.0.1, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    address = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))])
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key())
+    issued = certificate(name, ca.subject, key.public_key()).add_extension(address, critical=False)
+    issued = issued.add_extension(issuer, critical=False)
+    path.with_suffix(".pem").write_bytes(pem(issued.sign(ca_key, hashes.SHA256())))
+    path.with_suffix(".key").write_bytes(
         key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     )
-    return directory
 
 
 def make_ca(name: str) -> tuple[ec.EllipticCurvePrivateKey, x509.Certificate]:
@@ -71,19 +80,45 @@ def pem(found: x509.Certificate) -> bytes:
     return found.public_bytes(serialization.Encoding.PEM)
 
 
+def tls_options(certificates: Path, *, clients: str = "no") -> list[str]:
+    files = [("cert", "server.pem"), ("key", "server.key"), ("ca-cert", "ca.pem")]
+    options = [part for name, file in files for part in (f"--tls-{name}-file", f"{certificates}/{file}")]
+    return ["--port", "0", "--tls-port", "{port}", "--tls-auth-clients", clients, *options]
+
+
 @pytest.fixture
 def tls_server(tmp_path: Path, certificates: Path) -> Iterator[Server]:
     """A Redis that speaks TLS alone, with a password."""
-    options = ["--port", "0", "--tls-port", "{port}", "--tls-auth-clients", "no", "--requirepass", PASSWORD]
-    options += ["--tls-cert-file", f"{certificates}/server.pem", "--tls-key-file", f"{certificates}/server.key"]
-    options += ["--tls-ca-cert-file", f"{certificates}/ca.pem"]
 
     def ready(port: int) -> redis.Redis:
         return redis.Redis(
             port=port, password=PASSWORD, ssl=True, ssl_ca_certs=f"{certificates}/ca.pem", host="127.0.0.1"
         )
 
+    options = [*tls_options(certificates), "--requirepass", PASSWORD]
     with run_redis_server(tmp_path, *options, ready=ready) as server:
+        yield server
+
+
+@pytest.fixture
+def strict_server(tmp_path: Path, certificates: Path) -> Iterator[Server]:
+    """A Cluster of one node that speaks TLS alone, and with those alone who show a certificate of its CA."""
+
+    def ready(port: int) -> redis.Redis:
+        return redis.Redis(
+            port=port,
+            ssl=True,
+            host="127.0.0.1",
+            ssl_ca_certs=f"{certificates}/ca.pem",
+            ssl_certfile=f"{certificates}/client.pem",
+            ssl_keyfile=f"{certificates}/client.key",
+        )
+
+    options = [*tls_options(certificates, clients="yes"), "--cluster-enabled", "yes", "--tls-cluster", "yes"]
+    with run_redis_server(tmp_path, *options, "--cluster-port", str(free_port()), ready=ready) as server:
+        with ready(server.port) as client:
+            client.execute_command("CLUSTER ADDSLOTSRANGE", 0, 16383)
+            wait_until(lambda: client.cluster("INFO")["cluster_state"] == "ok")
         yield server
 
 
@@ -120,8 +155,57 @@ async def test_tls_does_not_replace_the_password(
             await store.bump("tag")
 
 
-async def test_a_missing_file_of_ca_certificates_is_found_out_at_once(sealer: Sealer) -> None:
-    store = open_store("rediss://localhost?ssl_ca_certs=/nowhere/ca.pem", sealer=sealer)
+async def test_a_client_certificate_is_shown_also_to_the_nodes_of_a_cluster(
+    strict_server: Server, certificates: Path, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float]
+) -> None:
+    files = f"ssl_ca_certs={certificates}/ca.pem&ssl_certfile={certificates}/client.pem"
+    url = f"rediss+cluster://127.0.0.1:{strict_server.port}?{files}&ssl_keyfile={certificates}/client.key"
+    async with opened(url, sealer, clock=clock) as store:
+        assert await store.put(make_entry(1))
+        assert await store.get(make_entry(1).key) == make_entry(1)
+
+
+async def test_who_shows_no_certificate_where_one_is_asked_for_is_told(
+    strict_server: Server, certificates: Path, sealer: Sealer, clock: Callable[[], float]
+) -> None:
+    url = f"rediss+cluster://127.0.0.1:{strict_server.port}?ssl_ca_certs={certificates}/ca.pem"
+    async with opened(url, sealer, clock=clock) as store:
+        with pytest.raises(StoreError, match=r"(?i)certificate required|closed|reset"):
+            await store.bump("tag")
+
+
+async def test_many_connections_share_one_context(
+    tls_server: Server, certificates: Path, sealer: Sealer, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+    create = ssl.create_default_context
+    monkeypatch.setattr(ssl, "create_default_context", lambda **options: made.append(options) or create(**options))
+    tls_context.cache_clear()
+    url = f"rediss://:{QUOTED}@127.0.0.1:{tls_server.port}/0?ssl_ca_certs={certificates}/ca.pem"
+    async with opened(url, sealer, clock=clock) as store:
+        await asyncio.gather(*(store.registered("book", "name") for _ in range(20)))
+    assert made == [{"cafile": f"{certificates}/ca.pem"}]
+
+
+@pytest.mark.parametrize(
+    ("options", "what"),
+    [
+        (
+            "ssl_ca_certs=/nowhere/ca.pem",
+            r"/nowhere/ca\.pem: there is no such file; ssl_ca_certs names a PEM file of CA",
+        ),
+        ("ssl_certfile=/nowhere/c.pem", r"/nowhere/c\.pem: there is no such file; ssl_certfile names"),
+        ("ssl_ca_certs={}/client.key", r"ssl_ca_certs \S+client\.key: not PEM files that fit together"),
+        (
+            "ssl_certfile={0}/client.pem&ssl_keyfile={0}/server.key",
+            r"ssl_keyfile \S+server\.key: not PEM files that fit",
+        ),
+    ],
+)
+async def test_files_that_are_missing_or_wrong_are_found_out_at_once(
+    certificates: Path, sealer: Sealer, options: str, what: str
+) -> None:
+    store = open_store(f"rediss://localhost?{options.format(certificates)}", sealer=sealer)
     assert store is not None
-    with pytest.raises(ConfigError, match=r"/nowhere/ca\.pem: there is no such file"):
+    with pytest.raises(ConfigError, match=what):
         await store.open()

@@ -21,13 +21,14 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import ConfigError
 from sayonce.stores.base import SealedStore, StoreError, StoreStats
+from sayonce.stores.redis_cluster import ClusterServers
 from sayonce.stores.redis_coordinator import RedisCoordinator
 from sayonce.stores.redis_health import Health, health_of
 from sayonce.stores.redis_reads import Reads
 from sayonce.stores.redis_script import Script
-from sayonce.stores.redis_server import FAILURES, Operation, Server, kind_of
-from sayonce.stores.redis_servers import open_servers
-from sayonce.stores.redis_url import shown_address
+from sayonce.stores.redis_server import FAILURES, Operation, Server, kind_of, tls_context
+from sayonce.stores.redis_servers import SentinelServers, Servers, SingleServer
+from sayonce.stores.redis_url import Topology, shown_address
 from sayonce.stores.url import RedisURL
 
 log = logging.getLogger("sayonce.store")
@@ -42,6 +43,11 @@ _SCANNED_AT_ONCE: Final = 1000
 _EXAMINED_SECONDS: Final = 2.0
 _BUMP: Final = Script("bump")
 _RESTORE: Final = Script("restore")
+_SERVERS: Final[dict[Topology, type[Servers]]] = {
+    "single": SingleServer,
+    "sentinel": SentinelServers,
+    "cluster": ClusterServers,
+}
 _FILES: Final = {
     "ssl_ca_certs": "a PEM file of CA certificates",
     "ssl_certfile": "a PEM file with the certificate to show",
@@ -62,7 +68,7 @@ class RedisStore(SealedStore):
     ) -> None:
         super().__init__(sealer, clock)
         self.url = url
-        self._servers = open_servers(url, budget_seconds)
+        self._servers = _SERVERS[url.topology](url, budget_seconds)
         self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
         self._reads = Reads(self._at, together=url.topology != "cluster")
         self._known_epochs: dict[str, int] = {}
@@ -75,13 +81,11 @@ class RedisStore(SealedStore):
         """Check what can be checked without the server, and have its settings looked at in the background.
 
         Raises:
-            ConfigError: a file that the URL names is missing.
+            ConfigError: a file that the URL names is missing, or is no such file.
 
         """
-        for option, what in _FILES.items():
-            path = getattr(self.url, option)
-            if path is not None and not await asyncio.to_thread(Path(path).is_file):
-                raise ConfigError(f"{path}: there is no such file; {option} names {what}")
+        if self.url.tls:
+            await asyncio.to_thread(_check_files, self.url)
         self._examining = asyncio.create_task(self._warn())
 
     async def close(self) -> None:
@@ -212,6 +216,18 @@ class RedisStore(SealedStore):
         for secret in self.url.secrets:
             first_line = first_line.replace(secret, "***")
         return f"{type(error).__name__}: {first_line}"
+
+
+def _check_files(url: RedisURL) -> None:
+    for option, what in _FILES.items():
+        path = getattr(url, option)
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"{path}: there is no such file; {option} names {what}")
+    try:
+        tls_context(url.ssl_ca_certs, url.ssl_certfile, url.ssl_keyfile)
+    except OSError as error:
+        files = ", ".join(f"{option} {getattr(url, option)}" for option in _FILES if getattr(url, option))
+        raise ConfigError(f"{files}: not PEM files that fit together ({error.strerror or error})") from None
 
 
 def name_of(key: bytes) -> str:
