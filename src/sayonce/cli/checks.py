@@ -11,7 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import StrEnum
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -25,6 +25,7 @@ from sayonce.gateway.access import load_access
 from sayonce.speech.engines import Engine
 from sayonce.speech.service import build_cache, build_engines
 from sayonce.stores.base import Store, StoreError
+from sayonce.stores.redis_health import Health
 from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
 
 _LOADING_SECONDS: Final = 60.0
@@ -118,7 +119,7 @@ async def store(settings: Settings) -> AsyncIterator[Finding]:
         yield fail("store", f"{error}", "mend it, or name another in store.url; until then nothing is remembered")
         return
     yield _prompt(place(where), latency_seconds, settings.store.budget_ms / 1000)
-    found = _sqlite(where, settings) if isinstance(where, SQLiteURL) else await asyncio.to_thread(_redis, where)
+    found = _sqlite(where, settings) if isinstance(where, SQLiteURL) else await _redis(where, settings)
     for finding in found:
         yield finding
 
@@ -164,28 +165,20 @@ def _sqlite(where: SQLiteURL, settings: Settings) -> list[Finding]:
     return found
 
 
-def _redis(where: RedisURL) -> list[Finding]:
-    import redis
+async def _redis(where: RedisURL, settings: Settings) -> list[Finding]:
+    from sayonce.stores.redis import RedisStore
 
-    client = redis.Redis(
-        host=where.host,
-        port=where.port,
-        db=where.db,
-        username=where.username,
-        password=where.password,
-        ssl=where.tls,
-        ssl_ca_certs=where.ssl_ca_certs,
-        socket_timeout=1,
-        socket_connect_timeout=1,
-    )
     found = list(_exposure(where))
+    opened = build_cache(settings).store
+    assert isinstance(opened, RedisStore)
     try:
-        with client:
-            found += _memory(dict(client.info("memory")))
-            found.append(_clock(float(client.time()[0])))
-    except redis.RedisError as error:
-        message = f"INFO and TIME are refused: {type(error).__name__}"
+        for health in await opened.health():
+            found += [_memory(health), _clock(health)]
+    except StoreError as error:
+        message = f"INFO and TIME are refused: {error}"
         found.append(warn("store", message, "allow them to this user, to have memory and clock checked"))
+    finally:
+        await opened.close()
     return found
 
 
@@ -198,23 +191,20 @@ def _exposure(where: RedisURL) -> Iterator[Finding]:
         yield warn("store", "Redis is reached without TLS", "use rediss:// where the network is not yours alone")
 
 
-def _memory(facts: dict[str, Any]) -> Iterator[Finding]:
-    bound, policy = facts.get("maxmemory", 0), facts.get("maxmemory_policy", "unknown")
-    if not bound:
-        yield warn("store", "Redis has no memory bound", "set its maxmemory, and maxmemory-policy to allkeys-lfu")
-    elif policy == "noeviction":
-        advice = "set its maxmemory-policy to allkeys-lfu, or volatile-lfu where others keep lasting data in it"
-        yield warn("store", f"a full Redis ({size(bound)}) will refuse new clips (noeviction)", advice)
-    else:
-        yield ok("store", f"Redis keeps at most {size(bound)}, and evicts by {policy}")
+def _memory(health: Health) -> Finding:
+    if health.warning is not None:
+        return warn("store", *health.warning)
+    return ok("store", f"{health.address} keeps at most {size(health.max_bytes)}, and evicts by {health.policy}")
 
 
-def _clock(server_time: float) -> Finding:
-    apart_seconds = abs(time.time() - server_time)
+def _clock(health: Health) -> Finding:
+    apart_seconds = abs(time.time() - health.clock)
     if apart_seconds <= _CLOCKS_APART_SECONDS:
-        return ok("clock", "agrees with the store's")
+        return ok("clock", f"agrees with that of {health.address}")
     return warn(
-        "clock", f"is {apart_seconds:.0f} s from the store's", "synchronize both (NTP): ages and expiry depend on it"
+        "clock",
+        f"is {apart_seconds:.0f} s from that of {health.address}",
+        "synchronize both (NTP): ages and expiry depend on it",
     )
 
 
