@@ -1,5 +1,8 @@
 """The project's tasks: ``nox -l`` lists them. They run in the environment that nox itself is installed in."""
 
+import sys
+from pathlib import Path
+
 import nox
 
 nox.options.default_venv_backend = "none"
@@ -9,23 +12,23 @@ nox.options.sessions = ["lint", "types", "layers", "tests"]
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after ``--`` go to pytest."""
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run(sys.executable, "-m", "pytest", *session.posargs, external=True)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
     """Check style and format."""
-    session.run("python", "-m", "ruff", "check", ".")
-    session.run("python", "-m", "ruff", "format", "--check", ".")
+    session.run(sys.executable, "-m", "ruff", "check", ".", external=True)
+    session.run(sys.executable, "-m", "ruff", "format", "--check", ".", external=True)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """Check types, strictly."""
-    session.run("python", "-m", "mypy")
+    session.run(sys.executable, "-m", "mypy", external=True)
 
 
 @nox.session
 def layers(session: nox.Session) -> None:
     """Check that layers import downward only."""
-    session.run("lint-imports")
+    session.run(str(Path(sys.executable).with_name("lint-imports")), external=True)

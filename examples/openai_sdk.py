@@ -1,8 +1,8 @@
 """OpenAI's Python SDK against the gateway: only ``base_url`` changes.
 
-    pip install openai
-    sayonce serve &
-    python examples/openai_sdk.py
+pip install openai
+sayonce serve &
+python examples/openai_sdk.py
 """
 
 from openai import OpenAI

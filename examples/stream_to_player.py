@@ -13,7 +13,11 @@ import time
 
 import httpx
 
-text = sys.argv[1] if len(sys.argv) > 1 else "This is heard from its first sentence on, while the rest is made. So it goes."
+text = (
+    sys.argv[1]
+    if len(sys.argv) > 1
+    else "This is heard from its first sentence on, while the rest is made. So it goes."
+)
 player = sys.argv[2:] or ["aplay", "-q", "-t", "raw", "-f", "S16_LE", "-r", "24000", "-c", "1"]
 asked = {"model": "hibari", "voice": "heart", "input": text, "response_format": "pcm"}
 
@@ -26,6 +30,8 @@ with (
         sys.exit(answer.read().decode())
     for number, chunk in enumerate(answer.iter_raw()):
         if number == 0:
-            print(f"first sound after {1000 * (time.perf_counter() - started):.1f} ms ({answer.headers['cache-status']})")
+            print(
+                f"first sound after {1000 * (time.perf_counter() - started):.1f} ms ({answer.headers['cache-status']})"
+            )
         playing.stdin.write(chunk)
     playing.stdin.close()

@@ -67,7 +67,11 @@ def test_a_tolerance_does_not_widen_a_range():
     ("name", "section", "told"),
     [
         ("mine", {}, "engines.mine.kind must be one of espeak, hibari, indextts2, openai, not 'mine'"),
-        ("mine", {"kind": "hibary"}, "engines.mine.kind must be one of espeak, hibari, indextts2, openai, not 'hibary'"),
+        (
+            "mine",
+            {"kind": "hibary"},
+            "engines.mine.kind must be one of espeak, hibari, indextts2, openai, not 'hibary'",
+        ),
         ("mine", {"kind": ["hibari"]}, "engines.mine.kind must be one of"),
         ("hibari", {"concurency": 2}, "engines.hibari.concurency is not an option .* concurrency, cost_per_1k_chars"),
         ("hibari", {"base_url": "http://x"}, "engines.hibari.base_url is not an option of this kind"),

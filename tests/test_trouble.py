@@ -331,6 +331,28 @@ async def test_writes_that_pile_up_on_a_slow_store_are_bounded_and_counted() -> 
     assert await guard.done(blocked.wait, size_bytes=10 * WRITING_BYTES)  # a single one, however large, has its chance
 
 
+async def test_nobody_waits_any_longer_once_the_store_is_given_up() -> None:
+    store = FaultyStore()
+    guard = Guard(store, 0.02, defaultdict[str, float](float))
+    patient = asyncio.create_task(guard.call(asyncio.Event().wait, patience=1000))
+    await asyncio.sleep(0)
+    store.fault = "hang"
+    async with asyncio.timeout(2):
+        assert await guard.call(lambda: store.get(bytes(32))) is None
+        assert not guard.breaker.open  # one failure is none
+        assert await patient is None
+    assert guard.breaker.open
+
+
+async def test_one_call_that_fails_is_no_outage_where_the_store_answers_the_next() -> None:
+    store = FaultyStore()
+    guard = Guard(store, 0.02, defaultdict[str, float](float))
+    for _ in range(4):
+        assert await guard.call(asyncio.Event().wait) is None
+        await asyncio.sleep(0.01)  # the store is asked again beside, and answers
+    assert not guard.breaker.open
+
+
 async def test_waiting_for_a_place_is_not_an_outage() -> None:
     counters = defaultdict[str, float](float)
     guard = Guard(FaultyStore(), 0.02, counters)

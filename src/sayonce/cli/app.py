@@ -80,7 +80,9 @@ def stats(store: StoreOption = None, config: ConfigOption = None, as_json: JSONO
 
 @app.command()
 def ledger(
-    first: Annotated[str | None, typer.Option("--from", metavar="DAY", help="[default: 30 days before the last]")] = None,
+    first: Annotated[
+        str | None, typer.Option("--from", metavar="DAY", help="[default: 30 days before the last]")
+    ] = None,
     last: Annotated[str | None, typer.Option("--to", metavar="DAY", help="[default: today, in UTC]")] = None,
     store: StoreOption = None,
     config: ConfigOption = None,
