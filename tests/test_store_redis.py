@@ -20,6 +20,7 @@ from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.redis import EPOCHS, TOTALS, RedisStore, name_of
 from sayonce.stores.redis_server import FAILURES, MAX_CONNECTIONS, kind_of
 from sayonce.stores.url import RedisURL
+from wire import wire_to
 
 MakeEntry = Callable[..., Entry]
 PASSWORD = "pa/ss:wo@rd?#%"
@@ -329,6 +330,23 @@ async def test_the_answer_to_a_cancelled_command_is_never_read_by_the_next(
         wire.release()
         assert await store.get(second.key) == second  # reads "first" if the connection is used again
         assert wire.connections == 2
+
+
+async def test_after_a_silence_no_idle_connection_is_used_again(
+    redis_server: Server, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float]
+) -> None:
+    async with (
+        wire_to(redis_server.port) as wire,
+        opened(wire.url, sealer, budget_seconds=0.2, clock=clock) as store,
+    ):
+        await asyncio.gather(*(store.registered("book", "name") for _ in range(10)))
+        wire.swallow()  # as a firewall that has forgotten every connection
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.2):
+                await store.totals()
+        wire.heal()
+        async with asyncio.timeout(0.2):
+            assert await store.totals() == {}
 
 
 async def test_a_read_that_everyone_has_given_up_does_not_keep_the_way(

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import redis
 
 from deployments import NODE_TIMEOUT_MS, Cluster, Node, SentinelSet, wait_until
 from sayonce.core.outcome import Outcome
@@ -128,6 +129,22 @@ async def test_while_one_primary_is_gone_the_keys_of_the_others_are_hits(in_clus
     lost.cont()
     for node in in_cluster.living():
         node.call("CONFIG SET cluster-require-full-coverage yes")
+
+
+async def test_what_waits_for_a_primary_that_is_given_up_ends_with_it(in_cluster: Cluster) -> None:
+    async with standing(in_cluster.url, budget_seconds=10) as stand:
+        await filled(stand)
+        servers = stand.cache.store._servers  # type: ignore[union-attr]
+        name = name_of(stand.cache.key(0))
+        in_cluster.owner(name).stop()
+        patient = asyncio.create_task(servers.at(name, lambda redis: redis.get(name)))
+        for _ in range(3):
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await servers.at(name, lambda redis: redis.get(name))
+        with pytest.raises(redis.TimeoutError):
+            async with asyncio.timeout(1):
+                await patient
 
 
 async def test_a_cluster_that_is_gone_as_a_whole_is_found_again(in_cluster: Cluster) -> None:

@@ -65,7 +65,7 @@ class ClusterServers(LearnedServers):
             answer = await super()._run(server, operation)
         except _SILENCE:
             if breaker.failed(clock()) and self._servers.pop(server.address, None) is server:
-                pass
+                self._retire(server)
             raise
         except FAILURES:
             breaker.succeeded(clock())  # it answers, if only with an error
