@@ -401,3 +401,9 @@ async def test_a_write_whose_caller_has_left_still_lands(sqlite_store: SQLiteSto
     await hanging
     await sqlite_store._writer.run(lambda _: None)  # what was waiting is done
     assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
+
+
+async def test_no_thread_resets_a_statement_that_another_runs(sqlite_store: SQLiteStore) -> None:
+    for _ in range(20):
+        await asyncio.gather(*(sqlite_store.count({"hits": 1, "saved seconds": 0.25}) for _ in range(40)))
+    assert await sqlite_store.totals() == {"hits": 800, "saved seconds": 200}

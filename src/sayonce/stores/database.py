@@ -64,7 +64,11 @@ class Connection:
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return work(self._db)
+            result = work(self._db)
+            if isinstance(result, sqlite3.Cursor):
+                # It must end here: freed by another thread, it would reset the statement while this one runs it again.
+                result.close()
+            return result
         finally:
             self._places.release()
 
