@@ -420,7 +420,7 @@ async def test_the_right_password_is_accepted_and_shows_nowhere(
             str(store),
             repr(store.url),
             repr(store._servers._only),
-            repr(store._servers._only.redis.connection_pool),
+            repr(store._servers._only._client.connection_pool),
         ):
             assert PASSWORD not in shown
             assert QUOTED not in shown

@@ -112,7 +112,7 @@ class ClusterServers(LearnedServers):
         return self._servers.values()
 
     async def _ask(self, source: Server) -> bool:
-        ranges = await source.redis.execute_command("CLUSTER SLOTS")
+        ranges = await source.run(lambda redis: redis.execute_command("CLUSTER SLOTS"))
         if not ranges:
             self._trouble = exceptions.ClusterDownError(f"{shown_address(source.address)} knows no slots")
             return False

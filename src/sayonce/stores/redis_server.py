@@ -6,7 +6,7 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from functools import cache
+from functools import cache, partial
 from typing import Any, Final, TypeVar
 
 from redis import DriverInfo, exceptions
@@ -64,10 +64,11 @@ class Server:
         self, address: Address, url: RedisURL, budget_seconds: float, login: tuple[str | None, str | None], db: int = 0
     ) -> None:
         self.address = address
-        self.redis: Any = Redis.from_pool(_pool(address, url, budget_seconds, login, db))  # answers with bytes
         self._late_seconds = 0.8 * budget_seconds
         self._answer_seconds = max(budget_seconds, _ANSWER_SECONDS)
-        self._dropping: asyncio.Task[None] | None = None
+        self._connect = partial(_client, address, url, budget_seconds, login, db)
+        self._client = self._connect()
+        self._left: dict[Any, asyncio.Task[None]] = {}
         self._running: set[asyncio.Timeout] = set()
         self._closed = False
 
@@ -78,19 +79,19 @@ class Server:
         """Run an operation here; what was silent until it was given up gets new connections."""
         if self._closed:
             raise exceptions.ConnectionError("closed")
-        clock = asyncio.get_running_loop().time
+        client, clock = self._client, asyncio.get_running_loop().time
         started = clock()
         limit = asyncio.timeout(self._answer_seconds)
         self._running.add(limit)
         try:
             async with limit:
-                return await operation(self.redis)
+                return await operation(client)
         except TimeoutError:
-            self._drop_idle()
+            self._leave(client)
             raise exceptions.TimeoutError("no answer in time") from None
         except asyncio.CancelledError:
             if clock() - started >= self._late_seconds:
-                self._drop_idle()
+                self._leave(client)
             raise
         finally:
             self._running.discard(limit)
@@ -101,17 +102,32 @@ class Server:
         for limit in self._running:
             if not limit.expired():
                 limit.reschedule(0)
-        with suppress(*FAILURES):
-            await self.redis.aclose()
+        for task in self._left.values():
+            task.cancel()
+        for client in (self._client, *self._left):
+            await _close(client)
 
-    def _drop_idle(self) -> None:
-        """Close idle connections: a network that swallows packets has made all of them useless, not one."""
-        if self._dropping is None or self._dropping.done():
-            self._dropping = asyncio.create_task(self._disconnect_idle())
+    def _leave(self, client: Any) -> None:
+        """Use none of a client's connections any more: a network that swallows packets has taken all of them."""
+        if client is self._client and not self._closed:
+            self._client = self._connect()
+            self._left[client] = asyncio.create_task(self._close_later(client))
 
-    async def _disconnect_idle(self) -> None:
-        with suppress(*FAILURES):
-            await self.redis.connection_pool.disconnect(inuse_connections=False)
+    async def _close_later(self, client: Any) -> None:
+        await asyncio.sleep(self._answer_seconds)  # by then nobody waits for it
+        del self._left[client]
+        await _close(client)
+
+
+async def _close(client: Any) -> None:
+    with suppress(*FAILURES):
+        await client.aclose()
+
+
+def _client(
+    address: Address, url: RedisURL, budget_seconds: float, login: tuple[str | None, str | None], db: int
+) -> Any:  # its annotations cannot tell that it answers with bytes
+    return Redis.from_pool(_pool(address, url, budget_seconds, login, db))
 
 
 def _pool(

@@ -173,7 +173,7 @@ class SentinelServers(LearnedServers):
 
     async def _ask(self, source: Server) -> bool:
         service = self._url.service
-        told = await source.redis.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
+        told = await source.run(lambda redis: redis.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service))
         if told is None:
             self._trouble = exceptions.ConnectionError(f"{shown_address(source.address)} knows no service {service!r}")
             return False
