@@ -15,6 +15,8 @@ from sayonce.core.outcome import Outcome
 from sayonce.stores.redis import EPOCHS, RedisStore, name_of
 from standing import BOUND_SECONDS, KNOWN, RESUMES_SECONDS, SLACK_SECONDS, Stand, standing
 
+pytestmark = pytest.mark.slow
+
 MANY = range(60)
 """Enough for every primary to have some."""
 Loss = Callable[[Node], None]
