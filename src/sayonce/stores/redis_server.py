@@ -9,7 +9,7 @@ from contextlib import suppress
 from functools import cache, partial
 from typing import Any, Final, TypeVar
 
-from redis import DriverInfo, exceptions
+from redis import DriverInfo, UsernamePasswordCredentialProvider, exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -143,8 +143,8 @@ def _pool(
         host=host,
         port=port,
         db=db,
-        username=username,
-        password=password,
+        # Not as themselves: older releases of the client show them in the pool's ``repr``.
+        credential_provider=UsernamePasswordCredentialProvider(username, password) if username or password else None,
         socket_connect_timeout=max(budget_seconds, _ANSWER_SECONDS),
         # Not with ``socket_timeout``: the client would then send within ``asyncio.wait_for``, which up to Python 3.11
         # loses a cancellation that comes at the moment of its result (python/cpython#86296), and makes a task for each.
