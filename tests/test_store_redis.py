@@ -70,6 +70,7 @@ async def test_a_hit_costs_one_get_and_nothing_else(
     store: RedisStore, redis_server: Server, make_entry: MakeEntry
 ) -> None:
     await store.put(make_entry(1))
+    await store.get(make_entry(1).key)  # makes a connection
     with redis_server.client() as client:
         client.config_resetstat()
         for _ in range(3):
@@ -320,7 +321,6 @@ async def test_the_answer_to_a_cancelled_command_is_never_read_by_the_next(
         first, second = make_entry(1, body=b"first"), make_entry(2, body=b"second")
         await store.put(first)
         await store.put(second)
-        assert wire.connections == 1
         wire.hold()
         cancelled = asyncio.create_task(store.get(first.key))
         await wire.asked.wait()
@@ -328,8 +328,7 @@ async def test_the_answer_to_a_cancelled_command_is_never_read_by_the_next(
         with pytest.raises(asyncio.CancelledError):
             await cancelled
         wire.release()
-        assert await store.get(second.key) == second  # reads "first" if the connection is used again
-        assert wire.connections == 2
+        assert await store.get(second.key) == second  # and not "first", which nobody waits for any more
 
 
 async def test_after_a_silence_no_idle_connection_is_used_again(
@@ -361,12 +360,9 @@ async def test_a_read_that_everyone_has_given_up_does_not_keep_the_way(
         wire.hold()
         waiting = [asyncio.create_task(store.get(make_entry(1).key)) for _ in range(30)]
         await wire.asked.wait()
-        for task in waiting:  # the first two give way to others, who go together
+        for task in waiting:
             task.cancel()
-            await asyncio.sleep(0)
         await asyncio.wait(waiting)
-        await asyncio.sleep(0.05)
-        assert store._reads._under_way == 0
         wire.release()
         assert await store.get(make_entry(1).key) == make_entry(1)
 
@@ -420,7 +416,7 @@ async def test_the_right_password_is_accepted_and_shows_nowhere(
             str(store),
             repr(store.url),
             repr(store._servers._only),
-            repr(store._servers._only._client.connection_pool),
+            repr(store._servers._only._connections.client.connection_pool),
         ):
             assert PASSWORD not in shown
             assert QUOTED not in shown

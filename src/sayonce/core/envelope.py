@@ -134,7 +134,7 @@ class Sealer:
         sealed = b"".join((_PREFIX.pack(MAGIC, OUTSIDE if place else VERSION, len(header)), *parts))
         return b"".join((sealed, nonce, self._cipher(entry.key).encrypt(nonce, b"", sealed)))
 
-    def open(self, key: bytes, sealed: bytes) -> Entry:
+    def open(self, key: bytes, sealed: bytes | bytearray) -> Entry:
         """Return the entry that was sealed for this key.
 
         Raises:
@@ -146,7 +146,7 @@ class Sealer:
             raise Refused(Refusal.UNREACHABLE)
         return found
 
-    def unseal(self, key: bytes, sealed: bytes) -> Entry | Pointer:
+    def unseal(self, key: bytes, sealed: bytes | bytearray) -> Entry | Pointer:
         """Return what was sealed for this key: an entry, or a pointer to where its body lies.
 
         Raises:

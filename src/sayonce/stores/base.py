@@ -184,7 +184,7 @@ class SealedStore(Store):
                     yield place
 
     @abstractmethod
-    async def _read(self, key: bytes) -> bytes | None:
+    async def _read(self, key: bytes) -> bytes | bytearray | None:
         """Return the envelope under a key."""
 
     @abstractmethod

@@ -24,9 +24,8 @@ from sayonce.stores.base import SealedStore, StoreError, StoreStats
 from sayonce.stores.redis_cluster import ClusterServers
 from sayonce.stores.redis_coordinator import RedisCoordinator
 from sayonce.stores.redis_health import Health, health_of
-from sayonce.stores.redis_reads import Reads
 from sayonce.stores.redis_script import Script
-from sayonce.stores.redis_server import FAILURES, Operation, Server, kind_of, tls_context
+from sayonce.stores.redis_server import FAILURES, Get, Operation, Server, kind_of, tls_context
 from sayonce.stores.redis_servers import SentinelServers, Servers, SingleServer
 from sayonce.stores.redis_url import Topology, shown_address
 from sayonce.stores.url import RedisURL
@@ -70,7 +69,6 @@ class RedisStore(SealedStore):
         self.url = url
         self._servers = _SERVERS[url.topology](url, budget_seconds)
         self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
-        self._reads = Reads(self._at, together=url.topology != "cluster")
         self._known_epochs: dict[str, int] = {}
         self._examining: asyncio.Task[None] | None = None
 
@@ -158,8 +156,9 @@ class RedisStore(SealedStore):
         page = book_name(book)
         return bool(await self._at(page, lambda redis: redis.hdel(page, name)))
 
-    async def _read(self, key: bytes) -> bytes | None:
-        return await self._reads.get(name_of(key))
+    async def _read(self, key: bytes) -> bytes | bytearray | None:
+        name = name_of(key)
+        return await self._at(name, Get(name.encode()))
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:
         name, ttl_ms = name_of(entry.key), max(1, int(min(ttl_seconds * 1000, _MAX_TTL_MS)))

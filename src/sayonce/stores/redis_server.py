@@ -6,8 +6,9 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 from redis import DriverInfo, UsernamePasswordCredentialProvider, exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
@@ -16,11 +17,30 @@ from redis.backoff import NoBackoff
 
 from sayonce._version import __version__
 from sayonce.stores.base import Failure
+from sayonce.stores.redis_pipe import Login, Pipes, is_wrong_type
 from sayonce.stores.redis_url import Address, RedisURL, shown_address
 
 T = TypeVar("T")
 Operation = Callable[[Any], Awaitable[T]]
 """Commands on keys of one hash tag, given the client. It may be run once more at another server, so it is idempotent."""
+
+
+@dataclass(frozen=True, slots=True)
+class Get:
+    """The operation of a hit; a server has pipes for it."""
+
+    name: bytes
+
+    async def __call__(self, redis: Any) -> bytes | bytearray | None:
+        """Return the value by the ordinary client, for where a connection is chosen by hand."""
+        try:
+            value: bytes | bytearray | None = await redis.get(self.name)
+        except exceptions.ResponseError as error:
+            if is_wrong_type(error):
+                return None
+            raise
+        return value
+
 
 MAX_CONNECTIONS: Final = 40
 """More than the calls that requests make at once, so that an operator's find a place too."""
@@ -58,17 +78,15 @@ def kind_of(error: Exception) -> Failure:
 
 
 class Server:
-    """A server's client. Connections are made when they are needed, and made again when they broke."""
+    """A server's clients. Connections are made when they are needed, and made again when they broke."""
 
-    def __init__(
-        self, address: Address, url: RedisURL, budget_seconds: float, login: tuple[str | None, str | None], db: int = 0
-    ) -> None:
+    def __init__(self, address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int = 0) -> None:
         self.address = address
         self._late_seconds = 0.8 * budget_seconds
         self._answer_seconds = max(budget_seconds, _ANSWER_SECONDS)
-        self._connect = partial(_client, address, url, budget_seconds, login, db)
-        self._client = self._connect()
-        self._left: dict[Any, asyncio.Task[None]] = {}
+        self._connect = partial(_Connections, address, url, budget_seconds, login, db)
+        self._connections = self._connect()
+        self._left: dict[_Connections, asyncio.Task[None]] = {}
         self._running: set[asyncio.Timeout] = set()
         self._closed = False
 
@@ -79,20 +97,28 @@ class Server:
         """Run an operation here; what was silent until it was given up gets new connections."""
         if self._closed:
             raise exceptions.ConnectionError("closed")
-        client, clock = self._client, asyncio.get_running_loop().time
+        connections, clock = self._connections, asyncio.get_running_loop().time
         started = clock()
+        try:
+            if isinstance(operation, Get):
+                return cast("T", await connections.pipes.get(operation.name))
+            return await self._run(connections.client, operation)
+        except exceptions.TimeoutError:
+            self._leave(connections)
+            raise
+        except asyncio.CancelledError:
+            if clock() - started >= self._late_seconds:
+                self._leave(connections)
+            raise
+
+    async def _run(self, client: Any, operation: Operation[T]) -> T:
         limit = asyncio.timeout(self._answer_seconds)
         self._running.add(limit)
         try:
             async with limit:
                 return await operation(client)
         except TimeoutError:
-            self._leave(client)
             raise exceptions.TimeoutError("no answer in time") from None
-        except asyncio.CancelledError:
-            if clock() - started >= self._late_seconds:
-                self._leave(client)
-            raise
         finally:
             self._running.discard(limit)
 
@@ -104,35 +130,47 @@ class Server:
                 limit.reschedule(0)
         for task in self._left.values():
             task.cancel()
-        for client in (self._client, *self._left):
-            await _close(client)
+        for connections in (self._connections, *self._left):
+            await connections.close()
 
-    def _leave(self, client: Any) -> None:
-        """Use none of a client's connections any more: a network that swallows packets has taken all of them."""
-        if client is self._client and not self._closed:
-            self._client = self._connect()
-            self._left[client] = asyncio.create_task(self._close_later(client))
+    def _leave(self, connections: _Connections) -> None:
+        """Use none of these connections any more: a network that swallows packets has taken all of them."""
+        if connections is self._connections and not self._closed:
+            self._connections = self._connect()
+            self._left[connections] = asyncio.create_task(self._close_later(connections))
 
-    async def _close_later(self, client: Any) -> None:
-        await asyncio.sleep(self._answer_seconds)  # by then nobody waits for it
-        del self._left[client]
-        await _close(client)
-
-
-async def _close(client: Any) -> None:
-    with suppress(*FAILURES):
-        await client.aclose()
+    async def _close_later(self, connections: _Connections) -> None:
+        await asyncio.sleep(self._answer_seconds)  # by then nobody waits for them
+        del self._left[connections]
+        await connections.close()
 
 
-def _client(
-    address: Address, url: RedisURL, budget_seconds: float, login: tuple[str | None, str | None], db: int
-) -> Any:  # its annotations cannot tell that it answers with bytes
-    return Redis.from_pool(_pool(address, url, budget_seconds, login, db))
+class _Connections:
+    """What is open to a server: redis-py's client with its pool, and the pipes for hits."""
+
+    def __init__(self, address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int) -> None:
+        # Its annotations cannot tell that it answers with bytes.
+        self.client: Any = Redis.from_pool(_pool(address, url, budget_seconds, login, db))
+        files = (url.ssl_ca_certs, url.ssl_certfile, url.ssl_keyfile)
+        self.pipes = Pipes(
+            address,
+            login=login,
+            db=db,
+            tls=partial(tls_context, *files) if url.tls else _no_tls,
+            silence_seconds=max(budget_seconds, _ANSWER_SECONDS),
+        )
+
+    async def close(self) -> None:
+        await self.pipes.close()
+        with suppress(*FAILURES):
+            await self.client.aclose()
 
 
-def _pool(
-    address: Address, url: RedisURL, budget_seconds: float, login: tuple[str | None, str | None], db: int
-) -> BlockingConnectionPool:
+def _no_tls() -> None:
+    return None
+
+
+def _pool(address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int) -> BlockingConnectionPool:
     host, port = address
     username, password = login
     tls: dict[str, Any] = {"tls": (url.ssl_ca_certs, url.ssl_certfile, url.ssl_keyfile)} if url.tls else {}
