@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from sayonce.cache.limit import Limit
+from sayonce.cache.limit import Limits
 from sayonce.core.breaker import Breaker
 from sayonce.core.envelope import Refused
 from sayonce.core.spans import NoTracer, Tracer
@@ -58,7 +58,7 @@ class Guard:
         self._counters = counters
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._writing_bytes = 0
-        self._running: set[Limit] = set()
+        self._limits = Limits()
         self._told: defaultdict[str, float] = defaultdict(float)
         self._scout: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -113,15 +113,12 @@ class Guard:
     ) -> T:
         """Run an operation within a time; whatever it raises but ``Refused`` becomes a ``StoreError``."""
         asked_at = None
-        task = asyncio.current_task()
-        assert task is not None
-        cancelled_before = task.cancelling()
-        limit = Limit(seconds)
-        self._running.add(limit)
+        limit = self._limits.limit(seconds)
         try:
-            async with limit, places:
-                asked_at = time.monotonic()
-                result = await operation()
+            with limit:
+                async with places:
+                    asked_at = time.monotonic()
+                    result = await operation()
         except (Refused, StoreError):
             raise
         except TimeoutError:
@@ -133,11 +130,7 @@ class Guard:
             if self._untold("unexpected"):
                 log.exception("%s: unexpected failure", self._name)
             raise StoreError(f"{type(error).__name__}: {error}") from None
-        finally:
-            self._running.discard(limit)
-        if task.cancelling() > cancelled_before:
-            # Up to Python 3.11 asyncio.wait_for, which the Redis client uses, loses a cancellation that comes at the
-            # same moment as its result (python/cpython#86296).
+        if limit.lost_cancellation:
             raise asyncio.CancelledError
         return result
 
@@ -161,8 +154,7 @@ class Guard:
                 log.warning("%s: takes no new values: %s", self._name, error)
         elif self.breaker.failed(time.monotonic(), began):
             log.warning("%s: not asked for now: %s", self._name, error)
-            for limit in self._running:
-                limit.expire()  # what others still wait for will not come either
+            self._limits.expire()  # what others still wait for will not come either
         elif not self.breaker.open and (self._scout is None or self._scout.done()):
             self._scout = asyncio.create_task(self._make_sure())
 

@@ -160,12 +160,13 @@ class GDSF(Generic[V]):
         return node.value
 
     def put(self, key: bytes, value: V, size_bytes: int, cost_seconds: float = 0.0) -> bool:
+        if size_bytes > self.max_bytes:
+            self.discard(key)
+            return False
         older = self._nodes.get(key)
         seen = self._doorkeeper.seen(key)
         uses = older.uses + 1 if older else int(seen)
         self.discard(key)
-        if size_bytes > self.max_bytes:
-            return False
         node = _Node(key, value, size_bytes, worth(size_bytes, cost_seconds), uses, self._age)
         if not self._make_room(node):
             return False
