@@ -12,6 +12,7 @@ import msgspec
 
 from sayonce.cache import Answer, Cache, saved_seconds
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
+from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError
 from sayonce.gateway.access import Access
@@ -66,7 +67,7 @@ class SpeechEndpoint:
         self._max_body_bytes = max_body_bytes
         self._timeout_seconds = request_timeout_seconds
         self._trace = trace
-        self._plans: dict[tuple[str, int, bytes], Plan] = {}
+        self._known: dict[tuple[str, int, bytes], _Known] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, plan = time.perf_counter(), None
@@ -76,13 +77,15 @@ class SpeechEndpoint:
             control = header(scope, b"cache-control")
             policy = DEFAULT if control is None else parse_cache_control(control.decode("latin-1"))
             body = await read_body(scope, receive, self._max_body_bytes)
-            plan = await self._plan(body, caller.tenant)
+            known = await self._recall(body, caller.tenant)
+            plan = known.plan
             entry = self._synthesizer.peek(plan) if policy is DEFAULT else None
             if entry is not None:
                 answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
             else:
                 if plan.request.names_unknown_voice:
                     plan = await self._plan_afresh(body, caller.tenant)
+                    known = _Known(plan)
                 answer = await self._answer(plan, policy, receive)
         except SayonceError as error:
             self._cache.counters["refused requests" if error.status < 500 else "failed"] += 1  # noqa: PLR2004
@@ -93,7 +96,7 @@ class SpeechEndpoint:
             self._cache.counters["left"] += 1
             self._observer.left()
             return
-        broken, begun = await self._send(scope, send, plan, answer)
+        broken, begun = await self._send(scope, send, known, answer)
         if broken is None:
             self._cache.record(answer.outcome, answer.known_entry)
             self._observer.answered(plan, answer, started, begun)
@@ -108,17 +111,17 @@ class SpeechEndpoint:
         synthesizer = self._synthesizer
         return synthesizer.plan(synthesizer.parse(parse_json(body), tenant), tenant)
 
-    async def _plan(self, body: bytes, tenant: str) -> Plan:
+    async def _recall(self, body: bytes, tenant: str) -> _Known:
         """Return the plan of a body; the same bytes from the same tenant are the same plan, until a name changes."""
         asked = (tenant, self._synthesizer.voices.version, body)
-        plan = self._plans.get(asked)
-        if plan is None:
-            plan = await self._plan_anew(body, tenant)
+        known = self._known.get(asked)
+        if known is None:
+            known = _Known(await self._plan_anew(body, tenant))
             if len(body) <= _REMEMBERED_BODY_BYTES:
-                if len(self._plans) >= _REMEMBERED_PLANS:
-                    self._plans.clear()
-                self._plans[asked] = plan
-        return plan
+                if len(self._known) >= _REMEMBERED_PLANS:
+                    self._known.clear()
+                self._known[asked] = known
+        return known
 
     async def _plan_anew(self, body: bytes, tenant: str) -> Plan:
         try:
@@ -169,22 +172,42 @@ class SpeechEndpoint:
             limit = f"{self._timeout_seconds:g} s, the limit set by server.request_timeout"
             raise EngineTimeout(f"nothing could be heard within {limit}") from None
 
-    async def _send(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> Sent:
+    async def _send(self, scope: Scope, send: Send, known: _Known, answer: Answer) -> Sent:
         """Send the clip and return how that went."""
-        now = self._cache.now()
+        plan, now = known.plan, self._cache.now()
         if plan.request.sse:
-            return await _send_stream(send, _headers(plan, answer, now, b"text/event-stream"), _events(answer))
+            return await _send_stream(send, _stream_headers(plan, answer, now, b"text/event-stream"), _events(answer))
         if answer.known_entry is None and scope.get("http_version") != "1.0":
             assert answer.flight is not None
-            return await _send_stream(send, _headers(plan, answer, now), answer.flight.chunks())
+            return await _send_stream(send, _stream_headers(plan, answer, now), answer.flight.chunks())
         # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
         try:
             entry = await answer.result()
         except SayonceError as error:
             await send_error(send, error)
             return error, 0.0
-        await send_whole(send, 200, _headers(plan, answer, now), entry.body)
+        await send_whole(send, 200, known.headers(answer, entry, now), entry.body)
         return _WHOLE
+
+
+class _Known:
+    """The plan of a request, and the headers of the stored clip that answered it last."""
+
+    __slots__ = ("_fixed", "_of", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._of: tuple[str | None, float, int] | None = None
+        self._fixed: Headers = []
+
+    def headers(self, answer: Answer, entry: Entry, now: float) -> Headers:
+        """Return the headers for a whole clip; those of a hit only grow older."""
+        if answer.outcome is not Outcome.HIT:
+            return _headers(self.plan, answer)
+        of = (answer.tier, entry.created, len(entry.body))
+        if of != self._of:
+            self._of, self._fixed = of, _headers(self.plan, answer)
+        return [*self._fixed, _age(answer, now)]
 
 
 async def _send_stream(send: Send, headers: Headers, chunks: AsyncIterator[bytes]) -> Sent:
@@ -227,8 +250,13 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode(data)
 
 
-def _headers(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None) -> Headers:
-    """Everything but ``Content-Length``."""
+def _stream_headers(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None) -> Headers:
+    headers = _headers(plan, answer, media_type)
+    return [*headers, _age(answer, now)] if answer.outcome is Outcome.HIT else headers
+
+
+def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None) -> Headers:
+    """Everything but ``Content-Length`` and ``Age``."""
     entry = answer.known_entry
     headers: Headers = [
         (b"content-type", media_type or answer.media_type.encode()),
@@ -238,9 +266,11 @@ def _headers(plan: Plan, answer: Answer, now: float, media_type: bytes | None = 
     ]
     if entry is not None:
         headers.append((b"x-sayonce-compute-ms", b"%.1f" % (1000 * saved_seconds(entry))))
-    if answer.outcome is Outcome.HIT:
-        headers.append((b"age", b"%d" % max(0, now - answer.created)))
     return headers
+
+
+def _age(answer: Answer, now: float) -> tuple[bytes, bytes]:
+    return b"age", b"%d" % max(0, now - answer.created)
 
 
 def _etag(plan: Plan, created: float, *, whole: bool) -> bytes:

@@ -19,9 +19,10 @@ from redis import exceptions
 from sayonce._version import __version__
 from sayonce.stores.redis_url import Address
 
-MAX_PIPES: Final = 4
+MAX_PIPES: Final = 2
 """Connections to a server: more than one, so that a small value need not wait behind a large one."""
-_BUFFER_BYTES: Final = 65_536
+_BUFFER_BYTES: Final = 262_144
+"""Several usual clips: what has come is taken from the socket at once."""
 _MAX_VALUE_BYTES: Final = 2**29
 """Redis' own bound (``proto-max-bulk-len``): what announces more is no Redis."""
 _NO_CLIENTS: Final = "ERR max number of clients reached"
@@ -54,6 +55,7 @@ class Pipe(asyncio.BufferedProtocol):
         self._silence_seconds = silence_seconds
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[asyncio.Future[Answer]] = deque()
+        self._unsent: list[bytes] = []
         self._watching = False
         self._heard_at = 0.0
         self._error: exceptions.RedisError | None = None
@@ -92,12 +94,22 @@ class Pipe(asyncio.BufferedProtocol):
             raise self._error
         assert self._transport is not None
         answer: asyncio.Future[Answer] = self._loop.create_future()
-        if not self._waiting:
+        if self._waiting:
+            # The server is at work: what is asked in this round of the event loop goes to it together.
+            if not self._unsent:
+                self._loop.call_soon(self._send)
+            self._unsent.append(command)
+        else:
             self._heard_at = self._loop.time()
             self._watch()
+            self._transport.write(command)
         self._waiting.append(answer)
-        self._transport.write(command)
         return answer
+
+    def _send(self) -> None:
+        if self._transport is not None and self._error is None:
+            self._transport.write(b"".join(self._unsent))
+        self._unsent.clear()
 
     def fail(self, error: exceptions.RedisError) -> None:
         """Close the connection at once; whoever waits gets the error as an answer."""
