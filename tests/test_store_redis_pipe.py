@@ -1,0 +1,196 @@
+"""What the connections for hits promise, whatever pieces a network makes of the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis import exceptions
+
+from sayonce.stores.redis_pipe import _BUFFER_BYTES, _MAX_VALUE_BYTES, Pipe
+
+SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
+SILENCE_SECONDS = 1.0
+
+
+class Far:
+    """A transport that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_extra_info(self, _: str) -> Any:
+        return self
+
+    def setsockopt(self, *_: int) -> None: ...
+
+
+class Time:
+    """An event loop's clock and timers, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self.create_future = asyncio.get_running_loop().create_future
+        self.call_soon = asyncio.get_running_loop().call_soon
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._timers.append((self.now + seconds, callback))
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        due = [callback for when, callback in self._timers if when <= self.now]
+        self._timers = [timer for timer in self._timers if timer[0] > self.now]
+        for callback in due:
+            callback()
+
+
+def connected() -> tuple[Pipe, Far]:
+    pipe, far = Pipe(SILENCE_SECONDS), Far()
+    pipe.connection_made(far)  # type: ignore[arg-type]
+    return pipe, far
+
+
+def receive(pipe: Pipe, data: bytes) -> None:
+    """Hand data over as an event loop does: into the buffers that the protocol gives."""
+    while data and pipe.open:
+        buffer = pipe.get_buffer(-1)
+        taken = min(len(buffer), len(data))
+        buffer[:taken], data = data[:taken], data[taken:]
+        del buffer
+        pipe.buffer_updated(taken)
+
+
+def on_the_wire(value: bytes | None) -> bytes:
+    return b"$-1\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sizes=st.lists(st.none() | SIZES, min_size=1, max_size=8),
+    cuts=st.lists(st.floats(0, 1), max_size=8),
+    data=st.data(),
+)
+def test_answers_of_any_size_in_any_pieces_reach_whoever_asked(
+    sizes: list[int | None], cuts: list[float], data: st.DataObject
+) -> None:
+    values = [None if size is None else bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    stream = b"".join(map(on_the_wire, values))
+    ends = sorted({int(cut * len(stream)) for cut in cuts} | {len(stream)})
+    left = data.draw(st.sets(st.integers(0, len(values) - 1)))
+
+    async def exchange() -> None:
+        pipe, far = connected()
+        asked = [pipe.ask(b"GET %d" % number) for number in range(len(values))]
+        await asyncio.sleep(0)
+        assert far.sent == b"".join(b"GET %d" % number for number in range(len(values)))
+        for number in left:
+            asked[number].cancel()
+        for start, end in zip([0, *ends], ends, strict=False):
+            receive(pipe, stream[start:end])
+        for number, value in enumerate(values):
+            if number not in left:
+                assert asked[number].result() == value
+        assert pipe.open
+        assert not pipe.waiting
+
+    asyncio.run(exchange())
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60) | st.from_regex(rb"[$*+:-][0-9 a-z-]{0,12}\r\n.{0,20}", fullmatch=True))
+def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(garbage: bytes) -> None:
+    async def exchange() -> None:
+        pipe, far = connected()
+        asked = pipe.ask(b"GET x")
+        receive(pipe, garbage)
+        pipe.connection_lost(None)
+        assert asked.done()
+        assert asked.exception() is None
+        assert far.aborted
+
+    asyncio.run(exchange())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"$x\r\n", b":1\r\n", b"*1\r\n$1\r\na\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"$%d\r\n" % (_MAX_VALUE_BYTES + 1)],
+)
+async def test_another_protocol_is_an_error_of_its_own(answer: bytes) -> None:
+    pipe, _ = connected()
+    asked = asyncio.create_task(pipe.get(b"name"))
+    await asyncio.sleep(0)
+    receive(pipe, answer)
+    with pytest.raises(exceptions.InvalidResponse):
+        await asked
+
+
+async def test_a_line_without_end_is_no_redis() -> None:
+    pipe, _ = connected()
+    asked = pipe.ask(b"GET x")
+    receive(pipe, b"$" + b"1" * _BUFFER_BYTES)
+    assert isinstance(asked.result(), exceptions.InvalidResponse)
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b"-MOVED 3999 127.0.0.1:6381", exceptions.MovedError),
+        (b"-ASK 3999 127.0.0.1:6381", exceptions.AskError),
+        (b"-TRYAGAIN Multiple keys request", exceptions.TryAgainError),
+        (b"-CLUSTERDOWN Hash slot not served", exceptions.ClusterDownError),
+        (b"-LOADING Redis is loading the dataset in memory", exceptions.BusyLoadingError),
+        (b"-NOAUTH Authentication required.", exceptions.AuthenticationError),
+        (b"-NOPERM this user has no permissions", exceptions.NoPermissionError),
+        (b"-ERR max number of clients reached", exceptions.ConnectionError),
+        (b"-ERR unknown command", exceptions.ResponseError),
+    ],
+)
+async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception]) -> None:
+    pipe, _ = connected()
+    asked = asyncio.create_task(pipe.get(b"name"))
+    await asyncio.sleep(0)
+    receive(pipe, line + b"\r\n")
+    with pytest.raises(error) as raised:
+        await asked
+    assert type(raised.value) is error
+    assert pipe.open
+
+
+async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
+    pipe, far = connected()
+    time = pipe._loop = Time()  # type: ignore[assignment]
+    first, second = pipe.ask(b"GET 1"), pipe.ask(b"GET 2")
+    time.advance(SILENCE_SECONDS)
+    assert isinstance(first.result(), exceptions.TimeoutError)
+    assert isinstance(second.result(), exceptions.TimeoutError)
+    assert far.aborted
+    with pytest.raises(exceptions.TimeoutError):
+        pipe.ask(b"GET 3")
+
+
+async def test_a_large_value_may_take_its_time_while_it_comes() -> None:
+    pipe, _ = connected()
+    time = pipe._loop = Time()  # type: ignore[assignment]
+    asked = pipe.ask(b"GET 1")
+    receive(pipe, b"$1000000\r\n")
+    for _ in range(10):
+        time.advance(0.9 * SILENCE_SECONDS)
+        receive(pipe, bytes(100_000))
+    assert asked.result() == bytes(1_000_000)
+    time.advance(10 * SILENCE_SECONDS)  # idle, which is no silence
+    assert pipe.open
