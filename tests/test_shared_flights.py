@@ -90,6 +90,20 @@ async def test_a_follower_at_another_instance_hears_the_first_chunk_before_the_e
     assert work.runs == 1
 
 
+async def test_nothing_is_published_while_nobody_elsewhere_follows(instances):
+    one = await instances()
+    published, publish = [], one.store.coordinator.publish
+
+    async def noted(key, owner, records):
+        published.extend(records)
+        await publish(key, owner, records)
+
+    one.store.coordinator.publish = noted
+    await listen(await one.answer(one.key("hello"), Work()))
+    await one.settle()
+    assert published == []
+
+
 async def die(cache):
     """End an instance's computation as SIGKILL would: nothing more is published, renewed or released."""
     cache._guard.call = cache._guard.done = lost

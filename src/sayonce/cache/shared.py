@@ -28,6 +28,8 @@ _RENEWALS: Final = 10
 """How often a lease is renewed in its life, so that one lost renewal does not end it."""
 _LOOK_SECONDS: Final = 0.01
 _LATEST_LOOK_SECONDS: Final = 0.05
+_FOLLOWED_SECONDS: Final = 0.02
+"""How often a leader looks whether it is followed: until it is, nothing is published."""
 
 _HEAD: Final = b"h"
 _CHUNK: Final = b"c"
@@ -104,6 +106,7 @@ class SharedFlights:
         Returns whether they came to their end, or None when the store does not answer.
         """
         self._counters["flights: followed"] += 1
+        await self._guard.done(partial(self._coordinator.follow, key, holder), patience=_PATIENCE)
         flight.credit(Outcome.JOINED, None)
         flight.restart()
         question = Question(key, holder)
@@ -185,6 +188,7 @@ class Lease:
         self._key = key
         self._owner = owner
         self._flight = flight
+        self._followed = False
         self._renewing = asyncio.create_task(self._renew())
         self._publishing = asyncio.create_task(self._publish())
 
@@ -194,7 +198,7 @@ class Lease:
         The end is published only of a body that was published whole, so that nobody takes a part for it.
         """
         self._renewing.cancel()
-        if not self._flight.done:
+        if not (self._flight.done and self._followed):
             self._publishing.cancel()
         _, published = await asyncio.gather(self._renewing, self._publishing, return_exceptions=True)
         if published is True:
@@ -207,11 +211,15 @@ class Lease:
             await self._guard.call(partial(self._coordinator.renew, self._key, self._owner, LEASE_SECONDS))
 
     async def _publish(self) -> bool:
-        """Listen to the flight as everyone does, for those in other processes; False when a record was lost."""
+        """Listen to the flight for those in other processes, once there are any; False when a record was lost."""
         flight = self._flight
         await flight.silence_over()
-        if not flight.has_begun:  # a value that was made in one piece, or none
-            return flight.entry is not None
+        if not flight.has_begun:  # a value that was made in one piece, or none: there is nothing to hear before its end
+            return False
+        followed = partial(self._coordinator.followed, self._key, self._owner)
+        while not await self._guard.call(followed, patience=_PATIENCE):  # noqa: ASYNC110 (another process tells it)
+            await asyncio.sleep(_FOLLOWED_SECONDS)
+        self._followed = True
         if not await self._tell(_HEAD + msgspec.msgpack.encode((flight.created, flight.head))):
             return False
         async for chunk in flight.chunks():

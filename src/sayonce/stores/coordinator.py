@@ -1,7 +1,8 @@
 """How processes share a computation: who is at it, and what has been made so far.
 
-A lease says who computes a key; it ends by itself when its holder does not renew it. The holder publishes records, in
-order, under its own name, so that a holder that was away for too long never mixes its records with its successor's.
+A lease says who computes a key; it ends by itself when its holder does not renew it. Once somebody follows it, the
+holder publishes records, in order, under its own name, so that a holder that was away for too long never mixes its
+records with its successor's.
 A lease is for efficiency: two holders at once cost a computation, and never a wrong value.
 """
 
@@ -53,6 +54,14 @@ class Coordinator(ABC):
         """Give up the lease, if it is still the owner's; the records stay for ``ENDED_SECONDS``."""
 
     @abstractmethod
+    async def follow(self, key: bytes, owner: str) -> None:
+        """Let a holder know that its records are waited for."""
+
+    @abstractmethod
+    async def followed(self, key: bytes, owner: str) -> bool:
+        """Whether a holder's records are waited for."""
+
+    @abstractmethod
     async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
         """Add records to those of a holder."""
 
@@ -68,6 +77,7 @@ class MemoryCoordinator(Coordinator):
         self._clock = clock
         self._leases: dict[bytes, tuple[str, float]] = {}
         self._records: dict[tuple[bytes, str], list[bytes]] = {}
+        self._followed: set[tuple[bytes, str]] = set()
 
     async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
         if not self._holder(key):
@@ -83,6 +93,12 @@ class MemoryCoordinator(Coordinator):
     async def release(self, key: bytes, owner: str) -> None:
         if self._holder(key) == owner:
             del self._leases[key]
+
+    async def follow(self, key: bytes, owner: str) -> None:
+        self._followed.add((key, owner))
+
+    async def followed(self, key: bytes, owner: str) -> bool:
+        return (key, owner) in self._followed
 
     async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
         self._records.setdefault((key, owner), []).extend(records)

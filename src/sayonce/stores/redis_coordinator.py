@@ -9,6 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Question, Sighting
 from sayonce.stores.redis_script import Script
+from sayonce.stores.redis_server import Get
 
 T = TypeVar("T")
 
@@ -48,6 +49,14 @@ class RedisCoordinator(Coordinator):
         lease, records = self._lease(key), self._records(key, owner)
         await self._at(lease, lambda redis: _RELEASE(redis, [lease, records], owner, _ms(ENDED_SECONDS)))
 
+    async def follow(self, key: bytes, owner: str) -> None:
+        name = self._follower(key, owner)
+        await self._at(name, lambda redis: redis.set(name, 1, px=_ms(RECORDS_SECONDS)))
+
+    async def followed(self, key: bytes, owner: str) -> bool:
+        name = self._follower(key, owner)
+        return await self._at(name, Get(name.encode())) is not None
+
     async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
         name = self._records(key, owner)
         await self._at(name, partial(_publish, name=name, records=records))
@@ -66,6 +75,9 @@ class RedisCoordinator(Coordinator):
 
     def _lease(self, key: bytes) -> str:
         return f"{self._name_of(key)}:lease"
+
+    def _follower(self, key: bytes, owner: str) -> str:
+        return f"{self._name_of(key)}:follower:{owner}"
 
     def _records(self, key: bytes, owner: str) -> str:
         return f"{self._name_of(key)}:flight:{owner}"

@@ -48,6 +48,13 @@ class SQLiteCoordinator(Coordinator):
 
         await self._change(work)
 
+    async def follow(self, key: bytes, owner: str) -> None:
+        await self.publish(key, _follower_of(owner), [b""])
+
+    async def followed(self, key: bytes, owner: str) -> bool:
+        sql = "SELECT 1 FROM records WHERE key = ? AND owner = ? LIMIT 1"
+        return await self._read_with(lambda db: db.execute(sql, (key, _follower_of(owner))).fetchone()) is not None
+
     async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
         expires = self._clock() + RECORDS_SECONDS
         rows = [(key, owner, expires, record) for record in records]
@@ -62,6 +69,11 @@ class SQLiteCoordinator(Coordinator):
 
         sightings: list[Sighting] = await self._read_with(work)
         return sightings
+
+
+def _follower_of(owner: str) -> str:
+    """Return the name under which a holder's followers make themselves known."""
+    return f"follower of {owner}"
 
 
 def _sighting(db: sqlite3.Connection, question: Question, now: float) -> Sighting:
