@@ -339,7 +339,7 @@ def test_every_error_of_the_http_client_becomes_ours(kind):
         ({"base_url": "http://me:word@speech.example/v1"}, "engines.far.base_url must have neither credentials"),
         ({"base_url": "http://speech.example/v1?key=word"}, "engines.far.base_url must have neither credentials"),
         ({"base_url": "http://[::1/v1"}, "engines.far.base_url is no address"),
-        ({"base_url": None}, "engines.far.base_url: Expected `str`"),
+        ({"base_url": None}, "engines.far.base_url: Expected `str | array`"),
         ({"api_key_env": "NOT_SET_ANYWHERE"}, "environment variable NOT_SET_ANYWHERE, which holds no key"),
         ({"api_key": "sk-123"}, "engines.far.api_key is not an option .* api_key_env"),
         ({"response_format": "vorbis"}, "engines.far.response_format: Invalid enum value 'vorbis'"),

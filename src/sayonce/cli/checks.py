@@ -215,7 +215,28 @@ async def engines(settings: Settings) -> AsyncIterator[Finding]:
         yield fail("engine", error.message)
         return
     for engine in built:
-        yield await _load(engine)
+        for finding in await _engine(engine):
+            yield finding
+
+
+async def _engine(engine: Engine) -> list[Finding]:
+    """Load an engine, and ask the servers that speak for it."""
+    try:
+        loaded = await _load(engine)
+        return [loaded] if loaded.grade is Grade.FAIL else [loaded, *_servers(engine, await engine.check())]
+    finally:
+        await engine.close()
+
+
+def _servers(engine: Engine, wrong: Mapping[str, str]) -> Iterator[Finding]:
+    """Find the servers that do not answer: a failure only when there is no other."""
+    check, found = f"engine {engine.name}", fail if len(wrong) == len(engine.upstreams) else warn
+    for upstream in engine.upstreams:
+        if upstream.url in wrong:
+            advice = f"start it, or name another address in engines.{engine.name}.base_url"
+            yield found(check, f"{upstream.url}: {wrong[upstream.url]}", advice)
+        else:
+            yield ok(check, f"{upstream.url} answers")
 
 
 async def _load(engine: Engine) -> Finding:
@@ -227,8 +248,6 @@ async def _load(engine: Engine) -> Finding:
         return fail(f"engine {engine.name}", error.message)
     except TimeoutError:
         return fail(f"engine {engine.name}", f"does not load within {_LOADING_SECONDS:g} s")
-    finally:
-        await engine.close()
     voices = len(engine.voices())
     heard = f"{voices} voice{'s' if voices != 1 else ''}" if voices else "voices known to its server alone"
     return ok(f"engine {engine.name}", f"loads in {seconds(time.perf_counter() - started)}, {heard}")

@@ -14,7 +14,7 @@ from sayonce.errors import InvalidRequest
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import as_object, check_json, json_response, read_body
 from sayonce.speech import explain
-from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines.base import State
 from sayonce.speech.explain import Difference
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import parse_json
@@ -50,10 +50,14 @@ class Admin:
         return json_response({"status": "live"})
 
     async def ready(self, _: Request) -> Response:
-        """Ready is being able to answer: an engine that can speak. Store trouble alone changes nothing."""
-        engines = {engine.name: _state(engine) for engine in self._synthesizer.catalogue.engines}
-        states = set(engines.values())
-        status = next(state for state in ("ready", "loading", "failed") if state in states)
+        """Ready is being able to answer: an engine that can speak.
+
+        Trouble alone, of the store or of an engine's servers, changes nothing: who were sent elsewhere for it would
+        miss what is stored here, and come back to find it again.
+        """
+        engines: dict[str, State] = {engine.name: engine.state for engine in self._synthesizer.catalogue.engines}
+        loaded = {"ready" if state == "down" else state for state in engines.values()}
+        status = next(state for state in ("ready", "loading", "failed") if state in loaded)
         body = {"status": status, "engines": engines, "store": self._cache.store_state}
         return json_response(body, 200 if status == "ready" else 503)
 
@@ -135,9 +139,3 @@ def check_tag(value: Any) -> str:
     if type(value) is not str or value.partition("=")[0] not in TAGS or "=" not in value:
         raise InvalidRequest(f"'tag' must be one of {', '.join(f'{name}=…' for name in TAGS)}", param="tag")
     return value
-
-
-def _state(engine: Engine) -> str:
-    if not engine.ready.is_set():
-        return "loading"
-    return "ready" if engine.failed is None else "failed"

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from sayonce._version import __version__
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.gateway import openapi_page
 from sayonce.observe.ledger_export import COLUMNS, LABELS
 from sayonce.speech.audio.formats import FORMATS
+from sayonce.speech.engines.base import State
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import DEFAULT_FORMAT
 
@@ -19,7 +20,6 @@ _INTEGER: Final[JSONObject] = {"type": "integer"}
 _NUMBER: Final[JSONObject] = {"type": "number"}
 _OPEN: Final[JSONObject] = {"type": "object", "additionalProperties": True}
 _HEX: Final[JSONObject] = {"type": "string", "pattern": f"^[0-9a-fA-F]{{{2 * DIGEST_BYTES}}}$"}
-_ENGINE_STATES: Final = ("ready", "loading", "failed")
 
 _ERRORS: Final = {
     400: "A parameter is missing, unknown, of the wrong type or out of range; `param` names it.",
@@ -315,8 +315,8 @@ def _schemas() -> JSONObject:
         "Live": _object("status", status={"const": "live"}),
         "Ready": _object(
             "status engines store",
-            status=_one_of(_ENGINE_STATES),
-            engines={"type": "object", "additionalProperties": _one_of(_ENGINE_STATES)},
+            status=_one_of(("ready", "loading", "failed")),
+            engines={"type": "object", "additionalProperties": _one_of(get_args(State))},
             store=_one_of(("none", "ok", "failing"), "A store in trouble does not make the server unready."),
         ),
         "Tier": _object("name", name=_STRING, entries=_maybe("integer"), used_bytes=_maybe("integer"), max_bytes=_maybe("integer")),

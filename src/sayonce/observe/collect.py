@@ -74,7 +74,12 @@ def of_engines(synthesizer: Synthesizer) -> Samples:
         add(samples, "sayonce_engine_speaking", label, places.taken - places.waiting)
         add(samples, "sayonce_engine_waiting", label, places.waiting)
         add(samples, "sayonce_engine_queue_limit", label, engine.queue)
-        add(samples, "sayonce_engine_ready", label, int(engine.ready.is_set() and engine.failed is None))
+        add(samples, "sayonce_engine_ready", label, int(engine.state == "ready"))
+        for upstream in engine.upstreams:
+            labels = (engine.name, upstream.url)
+            add(samples, "sayonce_upstream_up", labels, int(upstream.up))
+            add(samples, "sayonce_upstream_calls", labels, upstream.calls)
+            add(samples, "sayonce_upstream_failures", labels, upstream.failures)
     return samples
 
 

@@ -52,6 +52,9 @@ METRICS: Final = (
         "gauge", "sayonce_engine_queue_limit", ("engine",), "Requests that may wait; beyond them the answer is 503."
     ),
     Metric("gauge", "sayonce_engine_ready", ("engine",), "Processes in which the engine can speak."),
+    Metric("gauge", "sayonce_upstream_up", ("engine", "upstream"), "Processes for which a server has not failed."),
+    Metric("counter", "sayonce_upstream_calls", ("engine", "upstream"), "Requests that a server was asked for."),
+    Metric("counter", "sayonce_upstream_failures", ("engine", "upstream"), "Requests that failed at a server."),
     Metric("counter", "sayonce_feature_requests", ("function",), "Calls of remembered functions."),
     Metric("counter", "sayonce_feature_computations", ("function",), "Calls of remembered functions that computed."),
     Metric("counter", "sayonce_flights", ("part",), "Computations led, joined, followed from elsewhere, taken over."),

@@ -71,10 +71,7 @@ class Synthesizer:
         self.voices = VoiceBook(cache)
         self._refused: dict[bytes, tuple[float, CallerError]] = {}
         self._timeout_seconds = engine_timeout_seconds
-        self.places = {
-            engine.name: Places(engine.concurrency, engine.queue, patience_seconds=engine.queue_seconds)
-            for engine in catalogue.engines
-        }
+        self.places = {engine.name: _places(engine) for engine in catalogue.engines}
         self.recent: deque[tuple[Digest, dict[str, Any]]] = deque(maxlen=_RECENT_TAKES)
         """Keys and documents of the newest takes, in this process's memory alone, for ``explain``."""
         self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
@@ -261,6 +258,12 @@ def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
     while start < len(pcm):
         yield pcm[start : start + size]
         start, size = start + size, 2 * size
+
+
+def _places(engine: Engine) -> Places:
+    places = Places(engine.capacity, engine.queue, patience_seconds=engine.queue_seconds)
+    engine.resized = places.resize
+    return places
 
 
 async def _ready(engine: Engine) -> None:

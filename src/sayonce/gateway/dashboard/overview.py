@@ -29,6 +29,11 @@ _ENGINE: Final = {
     "queue_limit": "sayonce_engine_queue_limit",
     "ready": "sayonce_engine_ready",
 }
+_UPSTREAM: Final = {
+    "up": "sayonce_upstream_up",
+    "calls": "sayonce_upstream_calls",
+    "failures": "sayonce_upstream_failures",
+}
 _TIER: Final = {
     "entries": "sayonce_tier_entries",
     "used_bytes": "sayonce_tier_bytes",
@@ -93,8 +98,12 @@ def _latency(samples: Samples) -> list[dict[str, Any]]:
 
 def _engine(samples: Samples, engine: Engine) -> dict[str, Any]:
     figures = {field: _one(samples, metric, engine.name) for field, metric in _ENGINE.items()}
-    state = "failed" if engine.failed is not None else "ready" if engine.ready.is_set() else "loading"
-    return {"name": engine.name, "kind": engine.kind, "state": state, **figures}
+    servers = [_upstream(samples, engine, each.url) for each in engine.upstreams]
+    return {"name": engine.name, "kind": engine.kind, "state": engine.state, **figures, "upstreams": servers}
+
+
+def _upstream(samples: Samples, engine: Engine, url: str) -> dict[str, Any]:
+    return {"url": url} | {field: _one(samples, metric, engine.name, url) for field, metric in _UPSTREAM.items()}
 
 
 def _tiers(samples: Samples, cache: Cache) -> list[dict[str, Any]]:
@@ -116,6 +125,6 @@ def _store(samples: Samples, cache: Cache) -> dict[str, Any]:
     }
 
 
-def _one(samples: Samples, metric: str, label: str) -> float | None:
-    found = samples.get(metric, {}).get((label,))
+def _one(samples: Samples, metric: str, *labels: str) -> float | None:
+    found = samples.get(metric, {}).get(labels)
     return found[0] if found is not None else None

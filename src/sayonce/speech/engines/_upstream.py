@@ -60,8 +60,16 @@ def refusal(name: str, response: httpx.Response, body: bytes) -> SayonceError:
     if status == 404 or 300 <= status < 400:  # noqa: PLR2004
         return EngineError(f"{name!r} answered {status}: its speech API is elsewhere; check engines.{name}.base_url")
     if status == 429 or (status == 503 and "retry-after" in response.headers):  # noqa: PLR2004
-        return EngineBusy(told, retry_after_seconds=_retry_after_seconds(response))
+        return EngineBusy(told, retry_after_seconds=retry_after_seconds(response) or _DEFAULT_RETRY_SECONDS)
     return EngineTimeout(told) if status in (408, 504) else EngineError(told)
+
+
+def unfit(name: str, response: httpx.Response) -> EngineError | None:
+    """Return what an answer to anything but speech says against a server: it fails, or would not take our key."""
+    if response.status_code in (401, 403) or response.is_server_error:
+        error = refusal(name, response, b"")
+        return error if isinstance(error, EngineError) else None
+    return None
 
 
 def not_audio(name: str, body: bytes) -> EngineError:
@@ -119,6 +127,7 @@ def _is_about_the_request(message: str) -> bool:
     return message not in ("", "Not Found")  # what frameworks say of a path that they do not have
 
 
-def _retry_after_seconds(response: httpx.Response) -> int:
+def retry_after_seconds(response: httpx.Response) -> int:
+    """Return the pause that a server asks for; 0 when it does not say, or says a date, which is as good."""
     value = response.headers.get("retry-after", "")
-    return max(1, int(value)) if value.isdecimal() else _DEFAULT_RETRY_SECONDS  # a date is as good as not told
+    return int(value) if value.isdecimal() else 0

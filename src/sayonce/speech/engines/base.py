@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
@@ -16,10 +16,13 @@ from sayonce.speech.parameters import Parameter
 
 if TYPE_CHECKING:
     from sayonce.cache import Cache
+    from sayonce.speech.engines.balance import Upstream
 
 _SOME: Final = 12
 
 Count = Annotated[int, msgspec.Meta(ge=1)]
+State = Literal["ready", "loading", "down", "failed"]
+"""What an engine can do: speak; not yet; not now, as each of its servers has failed; never."""
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -98,7 +101,7 @@ class Engine(ABC):
     """Further names of voices, resolved before the key."""
     max_characters: int = 4096
     concurrency: int = 1
-    """How many utterances it speaks at once."""
+    """How many utterances it speaks at once; where others speak for it, how many each of them does."""
     queue: int = 256
     """How many may wait for their turn."""
     queue_seconds: float = 60
@@ -111,6 +114,10 @@ class Engine(ABC):
     """What a call to another server takes along, such as the trace that it belongs to."""
     take_format: str | None = None
     """The format in which its takes arrive and are kept, where that is not PCM."""
+    upstreams: Sequence[Upstream] = ()
+    """The servers that speak for it."""
+    resized: Callable[[int], None] = staticmethod(lambda _: None)
+    """Told of its ``capacity`` when that may have changed."""
 
     def __init__(self) -> None:
         self.ready = asyncio.Event()
@@ -127,6 +134,23 @@ class Engine(ABC):
             EngineError, MissingExtra: it never will.
 
         """
+
+    @property
+    def state(self) -> State:
+        if not self.ready.is_set():
+            return "loading"
+        if self.failed is not None:
+            return "failed"
+        return "ready" if any(each.up for each in self.upstreams) or not self.upstreams else "down"
+
+    @property
+    def capacity(self) -> int:
+        """How many utterances it can speak at once now."""
+        return self.concurrency
+
+    async def check(self) -> Mapping[str, str]:
+        """Return what is wrong with each of its servers that does not answer."""
+        return {}
 
     @abstractmethod
     def identity(self) -> Mapping[str, Any]:

@@ -1,9 +1,11 @@
-"""Any speech server that speaks OpenAI's API, by its ``base_url``."""
+"""Any speech server that speaks OpenAI's API, by its ``base_url``, or several that are equal."""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing
 from functools import cached_property
 from typing import Annotated, Any, ClassVar, Final, Literal
 
@@ -11,14 +13,16 @@ import httpx
 import msgspec
 
 from sayonce._version import __version__
-from sayonce.errors import EngineError
+from sayonce.errors import EngineBusy, EngineError
 from sayonce.speech.audio.wav import WavReader
 from sayonce.speech.engines import _upstream
-from sayonce.speech.engines._address import api_key, base_url, is_loopback
+from sayonce.speech.engines._address import api_key, base_url, base_urls, is_loopback
+from sayonce.speech.engines.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
 
 _CONNECT_SECONDS: Final = 5.0
+_CHECK_SECONDS: Final = 5.0
 _LONGEST_ERROR_BYTES: Final = 65_536
 _MASK: Final = b"[key]"
 
@@ -26,11 +30,14 @@ _MASK: Final = b"[key]"
 class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
     """``[engines.NAME]`` of kind ``openai``.
 
-    ``base_url`` ends like OpenAI's, before ``/audio/speech``. ``revision`` is part of every key: change it when the
-    server's model changes. ``timeout_seconds`` is for the first byte, and between any two.
+    ``base_url`` ends like OpenAI's, before ``/audio/speech``; several are servers of the same model and revision.
+    ``revision`` is part of every key: change it when the server's model changes. So is the first address, unless
+    ``keyed_as`` has another in its place. ``timeout_seconds`` is for the first byte, and between any two.
+    ``concurrency`` is that of each server.
     """
 
-    base_url: str
+    base_url: str | tuple[str, ...]
+    keyed_as: str | None = None
     model: str
     models: tuple[str, ...] = ()
     """Further models of the server, offered under their own names."""
@@ -44,7 +51,7 @@ class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
 
 
 class OpenAIEngine(Engine):
-    """A client of one server. What is undeclared is handed on and keyed whole."""
+    """A client of one server, or of several equal ones. What is undeclared is handed on and keyed whole."""
 
     kind = "openai"
     options: ClassVar = OpenAIOptions
@@ -61,7 +68,10 @@ class OpenAIEngine(Engine):
         self.name = name
         self.models = options.models
         self._options = options
-        self._url = base_url(name, options.base_url)
+        urls = base_urls(name, options.base_url)
+        self._keyed_as = urls[0] if options.keyed_as is None else base_url(name, options.keyed_as, "keyed_as")
+        self._balance = Balance(name, urls, self._check, lambda: self.resized(self.capacity))
+        self.upstreams = self._balance.upstreams
         self._key = api_key(name, options.api_key_env)
         self._client: httpx.AsyncClient | None = None
         self.take_format = None if options.response_format in ("wav", "pcm") else options.response_format
@@ -73,7 +83,12 @@ class OpenAIEngine(Engine):
     def _identity(self) -> Mapping[str, Any]:
         asked = self._options.response_format
         rate = {"sample_rate_hz": self._options.sample_rate_hz} if asked == "pcm" else {}
-        return {"kind": self.kind, "base_url": self._url, "revision": self._options.revision, "format": asked} | rate
+        return {
+            "kind": self.kind,
+            "base_url": self._keyed_as,
+            "revision": self._options.revision,
+            "format": asked,
+        } | rate
 
     def voices(self) -> tuple[Voice, ...]:
         return self._voices
@@ -94,24 +109,70 @@ class OpenAIEngine(Engine):
             timeout=httpx.Timeout(self._options.timeout_seconds, connect=_CONNECT_SECONDS, pool=None),
             limits=httpx.Limits(max_connections=None),  # the engine's places are the bound
             follow_redirects=False,  # a redirect would take the text, and the key, to another server
-            trust_env=not is_loopback(self._url),  # the environment's proxies are for servers elsewhere
+            # The environment's proxies are for servers elsewhere.
+            mounts={_origin(upstream.url): None for upstream in self.upstreams if is_loopback(upstream.url)},
         )
 
+    @property
+    def capacity(self) -> int:
+        return self._balance.capacity(self.concurrency)
+
+    async def check(self) -> Mapping[str, str]:
+        found = await asyncio.gather(*map(self._check, self.upstreams))
+        return {each.url: error.message for each, error in zip(self.upstreams, found, strict=True) if error is not None}
+
+    async def _check(self, upstream: Upstream) -> EngineError | None:
+        """Ask a server for its models: every one that answers is there, also one that lists none."""
+        try:
+            with _upstream.translated(self.name):
+                async with self._loaded.stream("GET", f"{upstream.url}/models", timeout=_CHECK_SECONDS) as response:
+                    return _upstream.unfit(self.name, response)
+        except EngineError as error:
+            return error
+
     async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
-        if self._client is None:
-            raise EngineError(f"{self.name!r} is not loaded")
-        request = self._client.build_request(
-            "POST", f"{self._url}/audio/speech", json=self._body(utterance), headers=self.context_headers()
+        client, failures = self._loaded, Failures()
+        while True:
+            upstream = await self._balance.choose(failures, self.concurrency, self.queue_seconds)
+            heard = False
+            try:
+                with self._balance.asking(upstream):
+                    async with aclosing(_once_audible(self._ask(client, upstream, utterance))) as audio:
+                        async for item in audio:
+                            heard = True
+                            yield item
+            except EngineError as error:
+                if heard:
+                    raise  # two servers' takes are never spliced
+                failures[upstream] = error
+            else:
+                return
+
+    async def _ask(
+        self, client: httpx.AsyncClient, upstream: Upstream, utterance: Utterance
+    ) -> AsyncGenerator[AudioStart | bytes, None]:
+        """Yield what one server says."""
+        request = client.build_request(
+            "POST", f"{upstream.url}/audio/speech", json=self._body(utterance), headers=self.context_headers()
         )
         with _upstream.translated(self.name):
-            response = await self._client.send(request, stream=True)
+            response = await client.send(request, stream=True)
             try:
                 if response.status_code != httpx.codes.OK:
-                    raise _upstream.refusal(self.name, response, await self._read(response.aiter_bytes()))
+                    refusal = _upstream.refusal(self.name, response, await self._read(response.aiter_bytes()))
+                    if isinstance(refusal, EngineBusy):
+                        self._balance.rest(upstream, _upstream.retry_after_seconds(response))
+                    raise refusal
                 async for item in self._audio(response):
                     yield item
             finally:
                 await response.aclose()
+
+    @property
+    def _loaded(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise EngineError(f"{self.name!r} is not loaded")
+        return self._client
 
     async def _audio(self, response: httpx.Response) -> AsyncIterator[AudioStart | bytes]:
         chunks = response.aiter_bytes()
@@ -138,6 +199,7 @@ class OpenAIEngine(Engine):
         return body.replace(self._key.encode(), _MASK) if self._key else body
 
     async def close(self) -> None:
+        await self._balance.close()
         if self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -154,6 +216,11 @@ class OpenAIEngine(Engine):
         return body | _speaker(utterance)
 
 
+def _origin(url: str) -> str:
+    """Return the pattern of everything at a server's host and port, as the HTTP client takes it."""
+    return f"all://{httpx.URL(url).netloc.decode()}"
+
+
 def _speaker(utterance: Utterance) -> dict[str, Any]:
     """Say who speaks: a voice of the server's, or a clip in vLLM-Omni's fields."""
     reference = utterance.reference
@@ -162,6 +229,22 @@ def _speaker(utterance: Utterance) -> dict[str, Any]:
     assert reference.audio is not None
     clip = base64.b64encode(reference.audio).decode()
     return {"ref_audio": f"data:audio/wav;base64,{clip}", "ref_text": reference.text or None}
+
+
+async def _once_audible(
+    items: AsyncGenerator[AudioStart | bytes, None],
+) -> AsyncGenerator[AudioStart | bytes, None]:
+    """Keep the start back until there is something to hear: until then another server may be asked."""
+    start: AudioStart | None = None
+    async with aclosing(items):
+        async for item in items:
+            if isinstance(item, AudioStart):
+                start = item
+            elif item:
+                if start is not None:
+                    yield start
+                    start = None
+                yield item
 
 
 async def _first(chunks: AsyncIterator[bytes]) -> bytes:

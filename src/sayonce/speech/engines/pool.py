@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import time
+from collections import deque
 from types import TracebackType
 from typing import Final
 
@@ -27,37 +28,42 @@ class Places:
     def __init__(
         self, concurrency: int, queue: int, *, patience_seconds: float = 60.0, clock: Clock = time.monotonic
     ) -> None:
-        self._places = asyncio.Semaphore(concurrency)
         self._patience_seconds = patience_seconds
-        self._limit = concurrency + queue
         self._concurrency = concurrency
+        self._queue = queue
+        self._waiters: deque[asyncio.Future[None]] = deque()
         self._clock = clock
         self._busy_since = 0.0
         self._interval_seconds = 1.0
-        self.taken = 0
-        """How many have a place or wait for one."""
+        self.speaking = 0
 
     @property
     def waiting(self) -> int:
-        return max(0, self.taken - self._concurrency)
+        return len(self._waiters)
+
+    @property
+    def taken(self) -> int:
+        """How many have a place or wait for one."""
+        return self.speaking + self.waiting
+
+    def resize(self, concurrency: int) -> None:
+        """Change how many places there are: who has one keeps it, and who waits moves up."""
+        self._concurrency = concurrency
+        self._admit()
 
     async def __aenter__(self) -> None:
-        if self.taken >= self._limit:
+        if self.speaking < self._concurrency:
+            self._speak()
+            return
+        if self.waiting >= self._queue:
             raise EngineBusy(
-                f"the engine is busy: {self._concurrency} speaking and {self.waiting} waiting",
+                f"the engine is busy: {self.speaking} speaking and {self.waiting} waiting",
                 retry_after_seconds=self._retry_after_seconds(),
             )
-        self.taken += 1
-        if self.taken == self._concurrency:
-            self._busy_since = self._clock()
         try:
             async with asyncio.timeout(self._patience_seconds):
-                await self._places.acquire()
-        except asyncio.CancelledError:
-            self.taken -= 1
-            raise
+                await self._wait()
         except TimeoutError:
-            self.taken -= 1
             raise EngineBusy(
                 f"the engine is busy: nothing became free within {self._patience_seconds:g} s",
                 retry_after_seconds=self._retry_after_seconds(),
@@ -66,10 +72,37 @@ class Places:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.taken >= self._concurrency:
+        self._leave()
+
+    async def _wait(self) -> None:
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        try:
+            await waiter
+        except asyncio.CancelledError:
+            if not waiter.cancelled():
+                self._leave()  # it was admitted at the same moment
+            elif waiter in self._waiters:
+                self._waiters.remove(waiter)
+            raise
+
+    def _admit(self) -> None:
+        while self._waiters and self.speaking < self._concurrency:
+            waiter = self._waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                self._speak()
+
+    def _speak(self) -> None:
+        self.speaking += 1
+        if self.speaking == self._concurrency:
+            self._busy_since = self._clock()
+
+    def _leave(self) -> None:
+        if self.speaking >= self._concurrency:
             self._measure()
-        self.taken -= 1
-        self._places.release()
+        self.speaking -= 1
+        self._admit()
 
     def _measure(self) -> None:
         """Learn how often a place gets free while all are taken: that is when one in the queue moves up."""

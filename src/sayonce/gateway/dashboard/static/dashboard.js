@@ -164,13 +164,19 @@ function showStore({ store, tiers }) {
 function showEngines(engines) {
   table("engines", [
     { title: t("engine"), show: ({ name }) => name },
-    { title: t("engineState"), show: ({ state }) => t(state), style: ({ state }) => ({ ready: "good", loading: "warn", failed: "bad" })[state] },
+    { title: t("engineState"), show: engineState, style: (engine) => ({ ready: serversUp(engine) < engine.upstreams.length ? "warn" : "good", loading: "warn" })[engine.state] ?? "bad" },
     { title: t("speaking"), n: true, show: (engine) => count(engine.speaking) },
     { title: t("waiting"), n: true, show: (engine) => `${count(engine.waiting)} / ${count(engine.queue_limit)}`, style: ({ waiting }) => (waiting ? "warn" : "") },
     { title: t("calls"), n: true, show: (engine) => count(engine.calls) },
     { title: t("failures"), n: true, show: (engine) => count(engine.failures), style: ({ failures }) => (failures ? "bad" : "") },
   ], engines);
 }
+
+const serversUp = ({ upstreams }) => upstreams.filter(({ up }) => up > 0).length;
+const engineState = (engine) => {
+  const { state, upstreams } = engine;
+  return upstreams.length > 1 ? `${t(state)} (${t("servers", serversUp(engine), upstreams.length)})` : t(state);
+};
 
 const mood = ({ outcome }) => ({ hit: "good", joined: "good", failed: "bad", refused: "warn" })[outcome];
 
