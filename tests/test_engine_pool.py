@@ -106,3 +106,48 @@ async def test_the_hint_is_bounded_and_time_without_work_does_not_count(clock):
             with pytest.raises(EngineBusy) as busy:
                 await places.__aenter__()
         assert busy.value.retry_after_seconds == min(seconds, 60)
+
+
+async def test_who_waits_moves_up_when_there_are_more_places():
+    callers = Callers(Places(1, 3))
+    tasks = [asyncio.create_task(callers.call()) for _ in range(4)]
+    await settle()
+    callers.places.resize(3)
+    await settle()
+    assert (callers.speaking, callers.places.waiting) == (3, 1)
+    callers.leave.set()
+    await asyncio.gather(*tasks)
+    assert callers.places.taken == 0
+
+
+async def test_with_fewer_places_who_speaks_goes_on_and_nobody_follows_before_there_is_room():
+    callers = Callers(Places(3, 2))
+    tasks = [asyncio.create_task(callers.call()) for _ in range(4)]
+    await settle()
+    callers.places.resize(1)
+    assert (callers.speaking, callers.places.waiting) == (3, 1)
+    for leaving, waiting in ((0, 1), (1, 1), (2, 0)):
+        tasks[leaving].cancel()
+        await settle()
+        assert callers.places.waiting == waiting
+    assert callers.speaking == 1
+    waits = asyncio.create_task(callers.call())
+    await settle()
+    assert (callers.speaking, callers.places.waiting) == (1, 1)
+    callers.leave.set()
+    await asyncio.gather(tasks[3], waits)
+
+
+@pytest.mark.parametrize("order", ["admitted, then cancelled", "cancelled, then admitted"])
+async def test_a_waiter_that_is_admitted_and_cancelled_at_one_moment_takes_no_place_with_it(order):
+    callers = Callers(Places(1, 1))
+    first, second = (asyncio.create_task(callers.call()) for _ in range(2))
+    await settle()
+    steps = [lambda: callers.places.resize(2), second.cancel]
+    for step in steps if order.startswith("admitted") else reversed(steps):
+        step()
+    await settle()
+    assert (callers.places.speaking, callers.places.waiting) == (1, 0)
+    callers.leave.set()
+    await first
+    assert callers.places.taken == 0

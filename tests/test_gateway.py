@@ -10,6 +10,7 @@ import pytest
 import soundfile
 
 from sayonce.errors import EngineError, InvalidRequest
+from sayonce.speech import synthesis
 from sayonce.testing import StubEngine
 from serving import serving, speak
 
@@ -491,3 +492,12 @@ async def test_an_engines_refusal_is_remembered_for_a_moment(client, engine):
         answer = await speak(client)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "input")
     assert len(engine.calls) == 1
+
+
+async def test_an_engines_refusal_is_forgotten_after_seconds(client, engine, monkeypatch):
+    monkeypatch.setattr(synthesis, "_REFUSED_SECONDS", 0.05)
+    engine.failure = InvalidRequest("'input' has nothing to speak", param="input")
+    assert (await speak(client)).status_code == 400
+    engine.failure = None
+    await asyncio.sleep(0.06)
+    assert (await speak(client)).status_code == 200

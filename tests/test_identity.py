@@ -119,6 +119,28 @@ def test_two_engines_of_one_kind_share_only_what_is_the_same_engine():
     assert len(keys) == len(engines)
 
 
+ONE, TWO, THREE = (f"http://gpu-{number}:8000/v1" for number in (1, 2, 3))
+
+
+def key_at(base_url, **options):
+    engine = build_engine("far", {"kind": "openai", "base_url": base_url, "model": "m", "revision": "2", **options})
+    return key_of(synthesizer_of(engine), model="far", voice="v", input="Hi")
+
+
+def test_servers_of_one_engine_are_keyed_by_the_first_address_whatever_comes_behind_it():
+    # What was stored by releases that knew one address alone is found again.
+    assert key_at(ONE).hex() == "4f734f144802edaadbf7bcf4d57aba67ab20db6297682571963e3f0ba389d4dd"
+    assert {key_at(each) for each in ([ONE], [ONE, TWO], [ONE, TWO, THREE], [ONE, THREE, TWO])} == {key_at(ONE)}
+    assert key_at([ONE, TWO], revision="3") != key_at(ONE)
+
+
+def test_another_first_address_is_another_key_unless_it_is_said_to_be_the_same():
+    assert len({key_at(each) for each in ([ONE, TWO], [TWO, ONE], [THREE])}) == 3
+    moved = [key_at(each, keyed_as=f"{ONE}/") for each in ([TWO, ONE], [TWO, THREE], THREE)]
+    assert set(moved) == {key_at(ONE)}
+    assert key_at(THREE, keyed_as=TWO) == key_at(TWO)
+
+
 def test_tenants_namespaces_and_lossy_takes_have_keys_of_their_own():
     engine = StubEngine()
     keys = {
