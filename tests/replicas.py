@@ -8,6 +8,7 @@ from typing import Any
 
 from upstream import samples_of, wav
 
+
 class Replica:
     """One server. It speaks, unless ``does`` says that it hangs, cuts its answer (late or early), or answers a status."""
 

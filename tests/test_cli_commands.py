@@ -11,6 +11,7 @@ from contextlib import closing
 import pytest
 
 from commandline import CommandLine, InProcess
+from upstream import Upstream
 
 TEXT = "Hello, how are you today?"
 COMMANDS = ["say", "serve", "stats", "explain", "lint-key", "purge", "doctor", "new-key", "version"]
@@ -133,6 +134,20 @@ def test_doctor_fails_for_what_does_not_work(quick):
     broken = quick("doctor", SAYONCE_SERVER__PORT="99999")
     assert broken.code == 1
     assert "SAYONCE_SERVER__PORT: server: port must be between 0 and 65535" in broken.out
+
+
+def test_doctor_says_which_server_of_an_engine_does_not_answer(quick):
+    gone = "http://127.0.0.1:1/v1"
+    with Upstream() as upstream:
+        section = {"KIND": "openai", "MODEL": "m", "BASE_URL": f"{upstream.url},{gone}"}
+        variables = {f"SAYONCE_ENGINES__FAR__{name}": value for name, value in section.items()}
+        one_of_two = quick("doctor", **variables)
+        none = quick("doctor", **variables | {"SAYONCE_ENGINES__FAR__BASE_URL": gone})
+    assert one_of_two.code == 0
+    assert f"ok    engine far: {upstream.url} answers" in one_of_two.out
+    assert f"warn  engine far: {gone}: 'far' cannot be reached" in one_of_two.out
+    assert "→ start it, or name another address in engines.far.base_url" in one_of_two.out
+    assert (none.code, f"fail  engine far: {gone}: 'far' cannot be reached" in none.out) == (1, True)
 
 
 def test_a_new_key_is_shown_once_and_its_digest_is_kept_from_others(quick):

@@ -11,10 +11,12 @@ import pytest
 import pytest_asyncio
 
 from browser import chromium, fits, opened, shows
+from replicas import replicas
 from sayonce.core.envelope import Entry
 from sayonce.gateway.access import new_key
 from sayonce.gateway.dashboard import overview, watcher
 from sayonce.observe.metrics import BUCKET_SECONDS, Histogram
+from sayonce.speech.engines import build_engine
 from sayonce.testing import StubEngine
 from serving import serving, speak
 
@@ -137,6 +139,20 @@ async def test_a_stopped_redis_is_shown_and_its_return(browser, valkey):
             os.kill(valkey.pid, signal.SIGCONT)
         await shows(page, "The store answers.", "#store-state")
         assert page.complaints == []
+
+
+async def test_an_engine_with_a_server_that_has_failed_says_so(browser):
+    async with replicas(2) as servers:
+        options = {"kind": "openai", "model": "m", "base_url": [server.url for server in servers]}
+        engine = build_engine("far", options)
+        servers[0].does, servers[0].passes_checks = 500, False
+        async with serving(engine) as client:
+            await speak(client, model="far")
+            async with opened(browser, client) as page:
+                await shows(page, "ready (1 of 2 servers)", "#engines")
+                servers[1].does, servers[1].passes_checks = 500, False
+                await speak(client, "Another.", model="far")
+                await shows(page, "down (0 of 2 servers)", "#engines")
 
 
 async def test_the_page_asks_for_a_key_and_keeps_it_in_the_tab(browser, guarded):

@@ -39,9 +39,7 @@ class Bench:
         self.checked = []
         self.pauses = Pauses()
         self.capacities = []
-        self.balance = Balance(
-            "far", "abcdef"[:number], self._check, self._changed, clock=clock, sleep=self.pauses
-        )  # fmt: skip
+        self.balance = Balance("far", "abc"[:number], self._check, self._changed, clock=clock, sleep=self.pauses)
         self.servers = self.balance.upstreams
 
     async def _check(self, upstream):
@@ -107,7 +105,7 @@ async def test_no_server_has_more_than_its_own_under_way(bench):
     asking = [bench.balance.asking(server) for server in bench.servers for _ in range(EACH)]
     for each in asking:
         each.__enter__()
-    with pytest.raises(EngineBusy, match="no server became free within 0.01 s"):
+    with pytest.raises(EngineBusy, match="no server became free"):
         await bench.choose(patience_seconds=0.01)
     waiting = asyncio.create_task(bench.choose())
     await settle()
@@ -214,7 +212,7 @@ async def test_a_caller_who_waited_in_vain_does_not_wait_for_others_that_have_fa
 
 async def test_when_none_is_left_the_latest_failure_is_told(bench):
     failures = {server: EngineError(server.url) for server in bench.servers}
-    with pytest.raises(EngineError, match="^b$"):
+    with pytest.raises(EngineError, match=r"^b$"):
         await bench.choose(failures)
 
 
