@@ -35,7 +35,7 @@ class Bench:
     """A balance over servers ``a``, ``b``, …, its checks, pauses and clock in the test's hands."""
 
     def __init__(self, clock, number=2):
-        self.wrong = set()
+        self.wrong = {}
         self.checked = []
         self.pauses = Pauses()
         self.capacities = []
@@ -44,7 +44,7 @@ class Bench:
 
     async def _check(self, upstream):
         self.checked.append(upstream.url)
-        return EngineError("still down") if upstream in self.wrong else None
+        return self.wrong.get(upstream)
 
     def _changed(self):
         self.capacities.append(self.balance.capacity(EACH))
@@ -118,10 +118,10 @@ async def test_no_server_has_more_than_its_own_under_way(bench):
 async def test_a_server_that_failed_is_left_out_until_it_passes_a_check(bench, error):
     await bench.fail("a", error)
     assert {await bench.ask() for _ in range(5)} == {"b"}
-    bench.wrong = {bench.servers[0]}
+    bench.wrong = {bench.servers[0]: EngineError("still down")}
     await bench.pauses.end()
     assert {await bench.ask() for _ in range(5)} == {"b"}
-    bench.wrong = set()
+    bench.wrong = {}
     await bench.pauses.end()
     assert {await bench.ask() for _ in range(2)} == {"a", "b"}
 
@@ -142,7 +142,7 @@ async def test_a_good_server_is_never_checked(bench, clock):
 
 
 async def test_the_pauses_between_checks_grow_to_half_a_minute_and_are_jittered(bench):
-    bench.wrong = {bench.servers[0]}
+    bench.wrong = {bench.servers[0]: EngineError("still down")}
     await bench.fail("a")
     for _ in range(1200):  # ten hours
         await bench.pauses.end()
@@ -201,13 +201,26 @@ async def test_when_all_have_failed_they_are_asked_all_the_same_and_a_whole_answ
     assert bench.checked == ["b" if back == "a" else "a"]
 
 
-async def test_a_caller_who_waited_in_vain_does_not_wait_for_others_that_have_failed(bench):
-    await bench.fail("b")
-    timeout = EngineTimeout("'far' did not answer in time")
-    with pytest.raises(EngineTimeout):
-        await bench.choose({bench.servers[0]: timeout})
-    refused = EngineError("'far' cannot be reached")
-    assert (await bench.choose({bench.servers[0]: refused})).url == "b"
+async def test_a_server_that_hangs_is_nobodys_second_choice(bench):
+    refused = {bench.servers[0]: EngineError("'far' cannot be reached")}
+    await bench.fail("b", EngineError("'far' answered 500"))
+    assert (await bench.choose(refused)).url == "b"
+    bench.wrong = {bench.servers[1]: EngineTimeout("'far' did not answer in time")}
+    await bench.pauses.end()
+    with pytest.raises(EngineError, match="cannot be reached"):
+        await bench.choose(refused)
+    bench.wrong = {}
+    await bench.pauses.end()
+    assert (await bench.choose(refused)).url == "b"
+
+
+async def test_when_all_hang_one_is_asked(three):
+    for url in "abc":
+        await three.fail(url, EngineTimeout("'far' did not answer in time"))
+    chosen = await three.choose()
+    timeout = EngineTimeout("'far' did not answer in time again")
+    with pytest.raises(EngineTimeout, match="again"):
+        await three.choose({chosen: timeout})
 
 
 async def test_when_none_is_left_the_latest_failure_is_told(bench):

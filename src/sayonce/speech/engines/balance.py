@@ -2,7 +2,8 @@
 
 What requests meet decides whether a server has failed. While it has, it is checked beside them after pauses that grow;
 once it passes it is on trial, one request at a time, until one of them is whole: a server that fails at once would
-otherwise have the fewest under way, and draw everybody to it. Where no better one is left, it is asked all the same.
+otherwise have the fewest under way, and draw everybody to it. Where no better one is left, it is asked all the same;
+but one that hangs is nobody's second choice, as they have waited already.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class Upstream:
     def __init__(self, url: str) -> None:
         self.url = url
         self.health = Health.GOOD
+        self.hangs = False
+        """Whether it failed by keeping silent, which costs whoever asks it time."""
         self.under_way = 0
         self.calls = 0
         self.failures = 0
@@ -110,15 +113,12 @@ class Balance:
         return free
 
     def _free(self, failures: Failures, each: int) -> Upstream | None:
-        left = [upstream for upstream in self._awake() if upstream not in failures]
-        latest = next(reversed(failures.values()), None)
+        left = [one for one in self._awake() if one not in failures and not (failures and one.hangs)]
         if not left:
-            raise self._none_left(latest)
-        if isinstance(latest, EngineTimeout) and not any(upstream.up for upstream in left):
-            raise latest  # the caller has waited long enough for servers of which nothing good is known
+            raise self._none_left(next(reversed(failures.values()), None))
         room = _room(left, each)
         free = [upstream for upstream in left if upstream.under_way < room[upstream]]
-        return min(free, key=lambda one: (not one.up, one.under_way, one.latest), default=None)
+        return min(free, key=lambda one: (not one.up, one.hangs, one.under_way, one.latest), default=None)
 
     def _none_left(self, latest: EngineError | None) -> EngineError:
         rests = [left for upstream in self.upstreams if (left := upstream.rests_until - self._clock()) > 0]
@@ -168,6 +168,7 @@ class Balance:
         if not upstream.up:
             return
         self._become(upstream, Health.FAILED)
+        upstream.hangs = isinstance(error, EngineTimeout)
         # What follows the colon can be the server's own words, and those can hold the text.
         log.warning("engine %s: %s has failed: %s", self._name, upstream.url, error.message.partition(": ")[0])
         upstream.revival = self._start(self._revive(upstream))
@@ -182,15 +183,16 @@ class Balance:
         self._come_back(upstream, Health.GOOD)
 
     async def _revive(self, upstream: Upstream) -> None:
-        error: EngineError | None = EngineError("")
-        while error is not None:
+        await self._sleep(self._pause_seconds(upstream))
+        while (error := await self._check(upstream)) is not None:
+            upstream.hangs = isinstance(error, EngineTimeout)
             await self._sleep(self._pause_seconds(upstream))
-            error = await self._check(upstream)
         self._come_back(upstream, Health.TRIAL)
         self._notify()
 
     def _come_back(self, upstream: Upstream, health: Health) -> None:
         self._become(upstream, health)
+        upstream.hangs = False
         log.warning("engine %s: %s answers again", self._name, upstream.url)
 
     def _become(self, upstream: Upstream, health: Health) -> None:
