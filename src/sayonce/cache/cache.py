@@ -373,9 +373,12 @@ class Cache:
         """Call back when another instance has raised a tag's epoch, within a second."""
         self._watched[tag] = callback
 
-    async def attempt(self, operation: Callable[[], Awaitable[T]]) -> T | None:
-        """Return what an operation on the store returns, or None if the store fails within the budget."""
-        return await operation() if self._guard is None else await self._guard.call(operation)
+    async def attempt(self, operation: Callable[[], Awaitable[T]], *, read_bytes: int = 0) -> T | None:
+        """Return what an operation on the store returns, or None if the store fails within the budget.
+
+        The budget grows with the bytes that it may read.
+        """
+        return await operation() if self._guard is None else await self._guard.call(operation, read_bytes=read_bytes)
 
     async def clear(self) -> int:
         """Remove every entry, also those being made; returns how many the store held."""

@@ -171,10 +171,11 @@ class Synthesizer:
                 await _ready(engine)
             turn.enter_context(self._counted(engine))
             self.recent.append((plan.take_key, self.document(plan.request, plan.tenant)))
+            utterance = await self._with_clip(plan)
             started = time.perf_counter()
             try:
                 async with asyncio.timeout(self._timeout_seconds):
-                    head, audio = await _collect(engine, await self._with_clip(plan.request.utterance), flight)
+                    head, audio = await _collect(engine, utterance, flight)
             except CallerError as error:
                 self._remember_refusal(plan, error)
                 raise
@@ -202,12 +203,13 @@ class Synthesizer:
             counters[f"engine seconds: {name}"] += time.perf_counter() - started
             counters[f"engine failures: {name}"] += not done
 
-    async def _with_clip(self, utterance: Utterance) -> Utterance:
+    async def _with_clip(self, plan: Plan) -> Utterance:
         """Give the engine the clip of an uploaded voice, which the key needs only the digest of."""
+        utterance = plan.request.utterance
         reference = utterance.reference
         if reference is None or reference.audio is not None:
             return utterance
-        return msgspec.structs.replace(utterance, reference=await self.voices.fetch_clip(reference))
+        return msgspec.structs.replace(utterance, reference=await self.voices.fetch_clip(plan.tenant, reference))
 
     async def _clip(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
         """Derive the format asked for from the take, encoding while the engine still speaks."""

@@ -3,12 +3,16 @@
 A name is an alias of content: uploaded again with another clip it is another voice at once, and the old one's clips
 are no longer reached by it. Names and clips are sealed values in two of the store's books, so that they outlive a
 restart, are shared by instances, and are never evicted. Other instances learn of a change within a second.
+
+A clip belongs to its tenant, although its id is the same for everyone: what a decoder other than ours makes of a file
+is not in the id, so nobody's file may stand in for another's.
 """
 
 from __future__ import annotations
 
 import asyncio
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -16,7 +20,7 @@ import msgspec
 from sayonce.cache import Cache
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.eviction import LRU
-from sayonce.errors import InvalidRequest, NotFound, TooLarge
+from sayonce.errors import EngineError, InvalidRequest, NotFound, TooLarge
 from sayonce.speech.engines.base import Reference
 from sayonce.stores.base import Store
 
@@ -27,9 +31,9 @@ MAX_CLIP_BYTES: Final = 10_000_000
 MAX_VOICES: Final = 1000
 """Of one tenant: with clips of some hundred kB, about a GB at the most."""
 _NAME: Final = re.compile(r"[^\W_][\w .-]{0,63}")
-_NAMES: Final = "names"
-_CLIPS: Final = "clips"
-_EPOCH: Final = "book=names"
+_NAMES: Final = "voices"
+_CLIPS: Final = "voice clips"
+_EPOCH: Final = "book=voices"
 """Rises with every change, so that other instances read the names anew."""
 _CLIPS_IN_MEMORY_BYTES: Final = 100_000_000
 _FOREVER: Final = float(2**62)
@@ -45,6 +49,10 @@ class NamedVoice(msgspec.Struct, frozen=True):
     created: float
 
 
+Names = dict[tuple[str, str], NamedVoice]
+"""Voices by tenant and name, or by tenant and id."""
+
+
 class VoiceBook:
     """The uploaded voices of every tenant."""
 
@@ -52,7 +60,8 @@ class VoiceBook:
         self._cache = cache
         self._store: Store = cache.store or cache.memory
         self._sealer = Sealer(cache.secret)
-        self._names: dict[tuple[str, str], NamedVoice] = {}
+        self._names: Names = {}
+        self._ids: Names = {}
         self.version = 0
         """Rises when a name is added, changed or removed, as far as this instance has heard."""
         self._clips: LRU[bytes] = LRU(_CLIPS_IN_MEMORY_BYTES)
@@ -60,8 +69,8 @@ class VoiceBook:
         cache.watch(_EPOCH, self.refresh)
 
     def known(self, tenant: str, name: str) -> NamedVoice | None:
-        """Return a voice that this instance has heard of, at once."""
-        return self._names.get((tenant, name))
+        """Return a voice that this instance has heard of, by its name or by its id, at once."""
+        return self._names.get((tenant, name)) or self._ids.get((tenant, name))
 
     def of(self, tenant: str) -> list[NamedVoice]:
         return sorted(
@@ -69,33 +78,43 @@ class VoiceBook:
         )
 
     async def refresh(self) -> None:
-        """Take over the names as the store has them now; who asks while that is under way shares its answer.
+        """Take over the names as the store has them now.
 
         Raises:
             StoreError: it did not answer; the names known so far stay.
 
         """
-        if self._refreshing is None:
+        under_way = self._refreshing
+        if under_way is not None and not under_way.done():
+            await asyncio.wait([under_way])  # it may have read before the change that this caller has heard of
+        if self._refreshing is under_way:  # else another has begun the next one, and this caller shares it
             self._refreshing = asyncio.create_task(self._refresh())
-            self._refreshing.add_done_callback(self._refreshed)
+            self._refreshing.add_done_callback(_looked_at)
+        assert self._refreshing is not None
         await asyncio.shield(self._refreshing)
 
-    def _refreshed(self, task: asyncio.Task[None]) -> None:
-        self._refreshing = None
-        if not task.cancelled():
-            task.exception()  # looked at, should everyone who asked have left
-
     async def _refresh(self) -> None:
-        names: dict[tuple[str, str], NamedVoice] = {}
-        for field, sealed in (await self._store.registry(_NAMES)).items():
-            content = self._opened(_NAMES, field, sealed)
-            if content is not None:
-                tenant = msgspec.json.decode(field, type=tuple[str, str])[0]
-                voice = msgspec.msgpack.decode(content, type=NamedVoice)
-                names[tenant, voice.name] = voice
+        version = -1
+        while version != self.version:  # what was read before a change of our own must not undo it
+            version = self.version
+            names = self._read(await self._store.registry(_NAMES))
         if names != self._names:
-            self._names = names
-            self.version += 1
+            self._take_over(names)
+
+    def _read(self, registry: dict[str, bytes]) -> Names:
+        names: Names = {}
+        for field, sealed in registry.items():
+            namespace, tenant, name = msgspec.json.decode(field, type=tuple[str, str, str])
+            content = self._opened(_NAMES, field, sealed) if namespace == self._cache.namespace else None
+            if content is not None:
+                names[tenant, name] = msgspec.msgpack.decode(content, type=NamedVoice)
+        return names
+
+    def _take_over(self, names: Names) -> None:
+        self._names = names
+        # Of several names for one clip, with different transcripts perhaps, its id means the first.
+        self._ids = {(tenant, voice.id): voice for (tenant, _), voice in sorted(names.items(), reverse=True)}
+        self.version += 1
 
     async def add(self, tenant: str, name: str, clip: bytes, ref_text: str) -> NamedVoice:
         """Keep a clip under a name, in place of what was there.
@@ -112,14 +131,18 @@ class VoiceBook:
                 f"the clip is larger than {MAX_CLIP_BYTES} bytes; some seconds are enough", param="audio_sample"
             )
         heard = await asyncio.to_thread(_identified, clip)
-        if len(self.of(tenant)) >= MAX_VOICES and self.known(tenant, name) is None:
+        await self.refresh()
+        old = self._names.get((tenant, name))
+        if len(self.of(tenant)) >= MAX_VOICES and old is None:
             raise TooLarge(f"there are {MAX_VOICES} voices, which is the limit; delete one first", param="name")
         voice = NamedVoice(name, heard.id, ref_text, heard.seconds, self._cache.now())
-        await self._store.register(_CLIPS, heard.id, self._sealed(_CLIPS, heard.id, clip))
-        await self._store.register(_NAMES, _field(tenant, name), self._named(tenant, voice))
-        self._names[tenant, name] = voice
-        self.version += 1
+        place, field = self._field(tenant, heard.id), self._field(tenant, name)
+        await self._store.register(_CLIPS, place, self._sealed(_CLIPS, place, clip))
+        await self._store.register(_NAMES, field, self._sealed(_NAMES, field, msgspec.msgpack.encode(voice)))
+        self._take_over({**self._names, (tenant, name): voice})
         await self._cache.purge(_EPOCH)
+        if old is not None:
+            await self._drop_nameless(tenant, old)
         return voice
 
     async def remove(self, tenant: str, name: str) -> None:
@@ -131,35 +154,46 @@ class VoiceBook:
 
         """
         await self.refresh()
-        voice = self._names.pop((tenant, name), None)
+        voice = self._names.get((tenant, name))
         if voice is None:
             raise NotFound(f"there is no uploaded voice {name!r}", param="voice")
-        self.version += 1
-        await self._store.unregister(_NAMES, _field(tenant, name))
-        if all(other.id != voice.id for other in self._names.values()):
-            self._clips.discard(voice.id.encode())
-            await self._store.unregister(_CLIPS, voice.id)
+        await self._store.unregister(_NAMES, self._field(tenant, name))
+        self._take_over({known: other for known, other in self._names.items() if known != (tenant, name)})
         await self._cache.purge(_EPOCH)
+        await self._drop_nameless(tenant, voice)
 
-    async def fetch_clip(self, reference: Reference) -> Reference:
+    async def _drop_nameless(self, tenant: str, voice: NamedVoice) -> None:
+        """Remove the clip of a voice from the store unless a name has it."""
+        if (tenant, voice.id) not in self._ids:
+            await self._store.unregister(_CLIPS, self._field(tenant, voice.id))
+
+    async def fetch_clip(self, tenant: str, reference: Reference) -> Reference:
         """Return a reference with its clip, for an engine to hear.
 
         Raises:
-            NotFound: the store has lost it.
-            StoreError: the store did not answer.
+            NotFound: there is no such clip any more.
+            EngineError: the store, which has it, does not answer.
 
         """
-        clip = self._clips.get(reference.id.encode())
+        place = self._field(tenant, reference.id)
+        clip = self._clips.get(place.encode())
         if clip is None:
-            sealed = await self._store.registered(_CLIPS, reference.id)
-            clip = None if sealed is None else self._opened(_CLIPS, reference.id, sealed)
+            found = await self._cache.attempt(partial(self._stored_clip, place), read_bytes=MAX_CLIP_BYTES)
+            if found is None:
+                raise EngineError("the store does not answer, and it has the clip of this voice; ask again")
+            [sealed] = found
+            clip = None if sealed is None else self._opened(_CLIPS, place, sealed)
             if clip is None:
                 raise NotFound("the clip of this voice is lost; upload it again", param="voice")
-            self._clips.put(reference.id.encode(), clip, len(clip))
+            self._clips.put(place.encode(), clip, len(clip))
         return msgspec.structs.replace(reference, audio=clip)
 
-    def _named(self, tenant: str, voice: NamedVoice) -> bytes:
-        return self._sealed(_NAMES, _field(tenant, voice.name), msgspec.msgpack.encode(voice))
+    async def _stored_clip(self, place: str) -> list[bytes | None]:
+        return [await self._store.registered(_CLIPS, place)]
+
+    def _field(self, tenant: str, name: str) -> str:
+        """Return where a tenant's name, or the id of a clip, stands in a book."""
+        return msgspec.json.encode((self._cache.namespace, tenant, name)).decode()
 
     def _sealed(self, book: str, field: str, content: bytes) -> bytes:
         key = self._cache.key([book, field])
@@ -172,6 +206,11 @@ class VoiceBook:
         except Refused as refused:
             self._cache.counters[f"refused: {refused.reason.value}"] += 1
             return None
+
+
+def _looked_at(task: asyncio.Task[None]) -> None:
+    if not task.cancelled():
+        task.exception()  # should everyone who asked have left
 
 
 def check_name(name: str) -> None:
@@ -195,7 +234,3 @@ def _identified(clip: bytes) -> Voice:
         return Voice.from_audio(clip)
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param="audio_sample") from None
-
-
-def _field(tenant: str, name: str) -> str:
-    return msgspec.json.encode((tenant, name)).decode()
