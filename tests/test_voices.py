@@ -1,13 +1,20 @@
 """Voices of reference clips: by name or sent along, and always their content."""
 
+import asyncio
 import base64
 import io
 
+import msgspec
 import numpy as np
 import pytest
 import soundfile
 
-from sayonce.testing import StubEngine
+from sayonce.cache import Cache
+from sayonce.errors import EngineError, NotFound
+from sayonce.speech.engines.base import Reference
+from sayonce.speech.voices import VoiceBook
+from sayonce.stores.base import StoreError
+from sayonce.testing import FaultyStore, StubEngine
 from serving import serving, speak
 
 
@@ -165,7 +172,8 @@ async def test_a_tenant_has_voices_of_its_own(tmp_path):
 async def test_a_swapped_clip_in_the_store_is_never_spoken_with(client):
     store = client.service.cache.store
     ids = [(await upload(client, name, clip(seed))).json()["id"] for name, seed in (("alice", 1), ("bob", 2))]
-    await store.register("clips", ids[0], await store.registered("clips", ids[1]))
+    places = [msgspec.json.encode(("", "", each)).decode() for each in ids]
+    await store.register("voice clips", places[0], await store.registered("voice clips", places[1]))
     answer = await speak(client, voice="alice")
     assert (answer.status_code, "upload it again" in answer.text) == (404, True)
 
@@ -174,3 +182,194 @@ async def test_engines_that_do_not_clone_say_so(tmp_path):
     async with serving(StubEngine()) as client:
         answer = await speak(client, ref_audio=base64.b64encode(clip()).decode())
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ref_audio")
+
+
+async def test_a_voice_is_found_by_its_name_or_id_as_a_string_or_an_object(client, engine):
+    made = (await upload(client, ref_text="one two")).json()
+    keys = set()
+    for voice in ("alice", {"id": "alice"}, made["id"], {"id": made["id"]}):
+        answer = await speak(client, voice=voice)
+        assert answer.status_code == 200, answer.text
+        keys.add(answer.headers["x-sayonce-key"])
+    assert len(keys) == len(engine.calls) == 1
+    assert engine.calls[0].reference.text == "one two"
+
+
+async def test_a_clip_that_is_sent_along_speaks_whatever_voice_is_named(client, engine):
+    await upload(client, audio=clip(seed=2))
+    for voice in ("alice", "anna", None):
+        await speak(client, voice=voice, ref_audio=base64.b64encode(clip()).decode())
+    assert [call.reference.audio for call in engine.calls] == [clip()]
+
+
+@pytest.mark.parametrize(("voice", "ref_text"), [("anna", "one"), ("anna", 5), ("alice", ["one"])])
+async def test_a_transcript_without_a_clip_is_refused_and_not_dropped(client, engine, voice, ref_text):
+    await upload(client)
+    answer = await speak(client, voice=voice, ref_text=ref_text)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ref_text")
+    assert engine.calls == []
+
+
+# -- the book -----------------------------------------------------------------------------------------------------------
+
+
+class Late(FaultyStore):
+    """Reads the names just before they change, and answers after that."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = False
+        self.readings = 0
+        self.has_read = asyncio.Event()
+        self.may_answer = asyncio.Event()
+
+    async def registry(self, book):
+        names = await super().registry(book)
+        self.readings += 1
+        if self.held:
+            self.held = False
+            self.has_read.set()
+            await self.may_answer.wait()
+        return names
+
+    async def registered(self, book, name):
+        await self._trouble()
+        return await super().registered(book, name)
+
+    async def _read_first(self):
+        self.held = True
+        self.reading = asyncio.create_task(self.book.refresh())
+        await self.has_read.wait()
+
+    async def answer(self):
+        self.may_answer.set()
+        await self.reading
+
+    @property
+    def bytes_in_books(self):
+        return sum(len(value) for book in self._books.values() for value in book.values())
+
+
+class LateAtUpload(Late):
+    async def register(self, book, name, value):
+        if book == "voices":
+            await self._read_first()
+        await super().register(book, name, value)
+
+
+class LateAtRemoval(Late):
+    async def unregister(self, book, name):
+        if book == "voices":
+            await self._read_first()
+        return await super().unregister(book, name)
+
+
+def book_over(store, **options):
+    store.book = VoiceBook(Cache(store, budget_seconds=60, **options))
+    return store.book
+
+
+async def test_names_that_were_read_before_an_upload_do_not_undo_it():
+    store = LateAtUpload()
+    book = book_over(store)
+    await book.add("", "alice", clip(), "")
+    await store.answer()
+    assert book.known("", "alice") is not None
+
+
+async def test_names_that_were_read_before_a_removal_do_not_undo_it():
+    store = LateAtRemoval()
+    book = book_over(store)
+    await book.add("", "alice", clip(), "")
+    await book.remove("", "alice")
+    await store.answer()
+    assert book.known("", "alice") is None
+
+
+async def test_who_asks_for_the_names_is_not_answered_with_older_ones():
+    store = Late()
+    here, elsewhere = book_over(store), VoiceBook(Cache(store))
+    await store._read_first()
+    store.book = here
+    asked_before = store.reading
+    await elsewhere.add("", "alice", clip(), "")
+    asked_after = asyncio.create_task(here.refresh())
+    await asyncio.sleep(0)
+    store.may_answer.set()
+    await asyncio.gather(asked_before, asked_after)
+    assert here.known("", "alice") is not None
+
+
+async def test_who_asks_while_the_names_are_read_shares_the_next_reading():
+    store = Late()
+    book = book_over(store)
+    await store._read_first()
+    asking = [asyncio.create_task(book.refresh()) for _ in range(50)]
+    await asyncio.sleep(0)
+    await store.answer()
+    await asyncio.gather(*asking)
+    assert store.readings == 2
+
+
+async def test_clips_that_no_name_has_any_more_take_no_space():
+    store = Late()
+    book = book_over(store)
+    for seed in range(5):
+        await book.add("", "alice", clip(seed), "")
+    assert store.bytes_in_books < 2 * len(clip())
+    await book.add("", "bob", clip(4), "")
+    await book.remove("", "alice")
+    assert (await book.fetch_clip("", Reference(book.known("", "bob").id))).audio == clip(4)
+    await book.remove("", "bob")
+    assert store.bytes_in_books == 0
+
+
+async def test_namespaces_have_voices_of_their_own():
+    store = Late()
+    one, other = book_over(store, namespace="one"), book_over(store, namespace="other")
+    await one.add("", "alice", clip(1), "")
+    await other.add("", "alice", clip(2), "")
+    await one.refresh()
+    assert one.known("", "alice").id != other.known("", "alice").id
+    await other.remove("", "alice")
+    await one.refresh()
+    assert one.known("", "alice") is not None
+    assert one._cache.counters == {}  # nothing was refused
+
+
+async def test_nobodys_file_stands_in_for_anothers():
+    """Files of the same samples have the same id; what another decoder makes of them may differ."""
+    store = Late()
+    book = book_over(store)
+    mine, theirs = clip(), clip() + b"LIST\x04\0\0\0evil"
+    voice = await book.add("school", "alice", mine, "")
+    assert (await book.add("bank", "alice", theirs, "")).id == voice.id
+    afresh = book_over(store)
+    assert (await afresh.fetch_clip("school", Reference(voice.id))).audio == mine
+    assert (await afresh.fetch_clip("bank", Reference(voice.id))).audio == theirs
+
+
+@pytest.mark.parametrize("fault", ["hang", StoreError("down")])
+async def test_a_store_that_keeps_a_clip_to_itself_is_an_error_within_the_budget(fault):
+    store = Late()
+    cache = Cache(store, budget_seconds=0.02)
+    voice = await VoiceBook(cache).add("", "alice", clip(), "")
+    store.fault = fault
+    with pytest.raises(EngineError, match="the store does not answer"):
+        await asyncio.wait_for(VoiceBook(cache).fetch_clip("", Reference(voice.id)), 5)
+
+
+async def test_a_clip_that_is_lost_is_told_from_a_store_that_is_down():
+    with pytest.raises(NotFound, match="upload it again"):
+        await VoiceBook(Cache(Late())).fetch_clip("", Reference("0" * 64))
+
+
+async def test_a_lost_clip_that_is_uploaded_again_speaks_at_once(client):
+    await upload(client)
+    client.service.synthesizer.voices._clips.clear()
+    store = client.service.cache.store
+    for place in await store.registry("voice clips"):
+        await store.unregister("voice clips", place)
+    assert (await speak(client, voice="alice")).status_code == 404
+    await upload(client)
+    assert (await speak(client, voice="alice")).status_code == 200

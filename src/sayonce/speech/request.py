@@ -145,20 +145,24 @@ def _format(fields: Mapping[str, Any]) -> Format:
 
 def _who(fields: Mapping[str, Any], engine: Engine, names: Names | None) -> tuple[str, Reference | None]:
     """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a clip that was sent along."""
-    value = fields.get("voice")
+    voice = _voice(fields.get("voice"))
     if not engine.clones:
-        return _voice(value, engine), None
-    audio = _string(fields, "ref_audio")
+        return _own_voice(voice, engine), None
+    audio, text = _string(fields, "ref_audio"), _string(fields, "ref_text")
     if audio is not None:
         from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
 
         clip = decode_clip(audio, "ref_audio")
-        reference = Reference(Voice.from_audio(clip).id, _string(fields, "ref_text") or "", clip)
+        reference = Reference(Voice.from_audio(clip).id, text or "", clip)
         return f"clip:{reference.id[:16]}", reference
-    named = names(value) if names is not None and type(value) is str else None
-    if named is None:
-        return _voice(value, engine), None
-    return named.name, Reference(named.id, _string(fields, "ref_text") or named.ref_text)
+    named = names(voice) if names is not None and voice is not None else None
+    if named is not None:
+        return named.name, Reference(named.id, text or named.ref_text)
+    if text:
+        raise InvalidRequest(
+            "'ref_text' is what is said in a clip: 'ref_audio', or an uploaded voice", param="ref_text"
+        )
+    return _own_voice(voice, engine), None
 
 
 def decode_clip(value: str, field: str) -> bytes:
@@ -179,19 +183,24 @@ def decode_clip(value: str, field: str) -> bytes:
         ) from None
 
 
-def _voice(value: Any, engine: Engine) -> str:
+def _voice(value: Any) -> str | None:
+    """Return the name of a voice, given as a string or in an object."""
     if type(value) is dict:
         value = value.get("id")
         if type(value) is not str:
             raise InvalidRequest("'voice' as an object needs a string 'id'", param="voice")
-    value = engine.default_voice if value is None else value
-    if value is None:
-        raise InvalidRequest(f"'voice' is missing, and {engine.name!r} has no default voice", param="voice")
-    if type(value) is not str:
+    if value is not None and type(value) is not str:
         raise InvalidRequest(
             f"'voice' must be a string or an object with an 'id', not {_json_type(value)}", param="voice"
         )
-    return engine.resolve_voice(value)
+    return value
+
+
+def _own_voice(voice: str | None, engine: Engine) -> str:
+    voice = engine.default_voice if voice is None else voice
+    if voice is None:
+        raise InvalidRequest(f"'voice' is missing, and {engine.name!r} has no default voice", param="voice")
+    return engine.resolve_voice(voice)
 
 
 def _parameters(fields: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
