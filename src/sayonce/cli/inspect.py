@@ -18,7 +18,7 @@ from sayonce.config import Settings
 from sayonce.errors import ConfigError, InvalidRequest, NotFound
 from sayonce.speech.explain import differences, manifest
 from sayonce.speech.lint import Finding, lint_engine
-from sayonce.speech.request import parse_json, parse_request
+from sayonce.speech.request import parse_json
 from sayonce.speech.service import Service, build_cache
 
 _STDIN: Final = "-"
@@ -113,6 +113,7 @@ def _read(path: str) -> tuple[str, bytes]:
 async def _explain(settings: Settings, bodies: list[tuple[str, bytes]]) -> dict[str, Any]:
     service = Service(settings)
     async with service.cache:  # and the engines stay unloaded
+        await service.synthesizer.learn_voices()
         found, *others = [await _explain_one(service, *body) for body in bodies]
     if others:
         found["other"] = others[0]
@@ -122,7 +123,7 @@ async def _explain(settings: Settings, bodies: list[tuple[str, bytes]]) -> dict[
 
 async def _explain_one(service: Service, name: str, body: bytes) -> dict[str, Any]:
     try:
-        plan = service.synthesizer.plan(parse_request(parse_json(body), service.synthesizer.catalogue))
+        plan = service.synthesizer.plan(service.synthesizer.parse(parse_json(body)))
     except (InvalidRequest, NotFound) as error:
         raise ConfigError(f"{name}: {error.message}") from None
     stored = {"take": await _tier(service, plan.take_key), "clip": await _tier(service, plan.clip_key)}

@@ -21,7 +21,6 @@ from sayonce.errors import InvalidRequest
 from sayonce.speech.audio.formats import FORMATS
 from sayonce.speech.engines.base import Engine
 from sayonce.speech.parameters import read_value
-from sayonce.speech.request import parse_request
 from sayonce.speech.service import Service
 from sayonce.speech.synthesis import Plan
 from sayonce.stores.base import StoreError
@@ -95,9 +94,10 @@ def _format(job: Job) -> str:
 async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes, Report]:
     service = Service(settings)
     synthesizer, cache = service.synthesizer, service.cache
-    plan = synthesizer.plan(parse_request(_fields(job, audio_format, service), synthesizer.catalogue))
     async with cache:
         try:
+            await synthesizer.learn_voices()
+            plan = synthesizer.plan(synthesizer.parse(_fields(job, audio_format, service)))
             started = time.perf_counter()
             found = await cache.lookup(plan.clip_key) or await cache.lookup(plan.take_key)
             if found is None:  # loading a model takes longer than everything else here
@@ -158,12 +158,15 @@ def _fields(job: Job, audio_format: str, service: Service) -> dict[str, Any]:
 
 
 def _text(text: str) -> str:
-    if text != "-":
-        return text
     try:
-        return sys.stdin.buffer.read().decode()
+        if text == "-":
+            return sys.stdin.buffer.read().decode()
+        text.encode()  # bytes of an argument that are not UTF-8 come as lone surrogates
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"stdin is not UTF-8 at byte {error.start}", param="input") from None
+    except UnicodeEncodeError as error:
+        raise InvalidRequest(f"TEXT is not UTF-8 behind its first {error.start} characters", param="input") from None
+    return text
 
 
 def _parameters(params: list[str], engine: Engine) -> dict[str, Any]:

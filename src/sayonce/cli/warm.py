@@ -113,7 +113,7 @@ async def _in_store(job: Job, settings: Settings, rows: Sequence[Row]) -> Summar
     service = Service(_patient(settings))
     async with service.cache:
         await _ask_store(service.cache)
-        await service.cache.attempt(service.synthesizer.voices.refresh)
+        await service.synthesizer.learn_voices()
         try:
             return await _warm(job, StoreTarget(service.synthesizer, job.tenant or ""), rows)
         finally:

@@ -133,7 +133,7 @@ class SpeechEndpoint:
 
     async def _plan_afresh(self, body: bytes, tenant: str) -> Plan:
         """Look whether the voice was uploaded at another instance a moment ago, before an engine guesses."""
-        await self._cache.attempt(self._synthesizer.voices.refresh)
+        await self._synthesizer.learn_voices()
         return self.plan(body, tenant)
 
     async def _while_connected(self, answering: Coroutine[Any, Any, Answer], receive: Receive) -> Answer:

@@ -81,6 +81,11 @@ class Synthesizer:
         """Check a request's fields against its engine, the tenant's uploaded voices being known by name."""
         return parse_request(fields, self.catalogue, partial(self.voices.known, tenant))
 
+    async def learn_voices(self) -> None:
+        """Take over the names of uploaded voices as the store has them, where an engine speaks in such voices."""
+        if self.catalogue.clones:
+            await self.cache.attempt(self.voices.refresh)
+
     def plan(self, request: SpeechRequest, tenant: str = "") -> Plan:
         """Return the request with its keys: pure, and the greater part of what a hit costs."""
         take_key = self.cache.key(self.document(request, tenant))
