@@ -380,6 +380,12 @@ async def test_a_document_without_exact_identity_is_refused(cache):
         await cache.fetch({"speed": float("nan")}, lambda: b"x")
 
 
+async def test_what_has_no_exact_identity_is_named_by_the_documents_own_place(cache):
+    with pytest.raises(Unkeyable) as refused:
+        cache.key({"parameters": {"seed": 2**64}})
+    assert refused.value.param == "parameters.seed"
+
+
 @pytest.mark.parametrize("kind", ["plain", "async", "made"])
 async def test_fetch_takes_plain_and_async_functions(cache, kind):
     async def asynchronous():

@@ -23,6 +23,7 @@ def refused(tmp_path, monkeypatch, capsys):
     [
         ([""], "'input' is empty"),
         (["x" * 5000], "at most 4096"),
+        (["caf\udce9"], "TEXT is not UTF-8 behind its first 3 characters"),
         (["你好"], "not English"),
         ([TEXT, "--voice", "nobody"], "heart"),
         ([TEXT, "--engine", "nothing"], "hibari"),

@@ -196,6 +196,18 @@ def test_a_choice_is_one_of_those_declared() -> None:
         style.accept("Glad")
 
 
+@pytest.mark.parametrize(
+    "number", [2**64, -(2**63) - 1, pytest.param(10**400, id="no float"), pytest.param(10**4000, id="long")]
+)
+def test_a_number_that_no_key_can_hold_is_refused(number: int) -> None:
+    vector = Parameter(name="vector", type=list, length=2)
+    with pytest.raises(InvalidRequest, match="'vector' must be a list of 2 numbers"):
+        vector.accept([0.5, number])
+    for parameter in (SPEED, Parameter(name="seed", type=int)):
+        with pytest.raises(InvalidRequest, match=r"at most 64 bits, not a larger one$"):
+            parameter.accept(number)
+
+
 def test_a_long_wrong_value_is_not_repeated() -> None:
     with pytest.raises(InvalidRequest, match=r"not a str$"):
         SPEED.accept("x" * 100_000)

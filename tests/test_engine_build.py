@@ -87,7 +87,7 @@ def test_a_tolerance_does_not_widen_a_range():
         ("hibari", {"tolerance": 0.1}, "engines.hibari.tolerance: Expected `object`"),
         ("espeak", {"default_voice": "alloy"}, "engines.espeak.default_voice: 'espeak' has no voice 'alloy'"),
         ("espeak", {"voice_aliases": {"a": "b"}}, "engines.espeak.voice_aliases.a: 'espeak' has no voice 'b'"),
-        ("openai", {}, "engines.openai: Object missing required field `base_url`"),
+        ("openai", {}, "engines.openai.base_url is missing; an engine of kind 'openai' needs it"),
     ],
 )
 def test_a_wrong_option_is_named_with_what_would_be_right(name, section, told):

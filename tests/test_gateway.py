@@ -209,6 +209,11 @@ BAD = [
     ({"speed": True}, 400, "speed", "number"),
     ({"emotion": "sad"}, 400, "emotion", "calm, happy, angry"),
     ({"sped": 1.5}, 400, "sped", "speed, emotion"),
+    ({"speed": "1"}, 400, "speed", "number, not '1'"),
+    ({"speed": [1]}, 400, "speed", "number"),
+    ({"speed": 2**64}, 400, "speed", "64 bits"),
+    ({"voice": []}, 400, "voice", "a string or an object"),
+    ({"voice": {"id": 7}}, 400, "voice", "a string 'id'"),
 ]
 
 
@@ -225,10 +230,14 @@ async def test_bad_input_names_the_field_and_what_would_be_right(client, engine,
     ("body", "content_type", "status", "told"),
     [
         (b"{", "application/json", 400, "not JSON"),
-        (b"", "application/json", 400, "not JSON"),
+        (b"", "application/json", 400, "empty"),
         (b"[]", "application/json", 400, "object"),
-        (b'{"input": "\\ud800"}', "application/json", 400, "JSON"),
-        (b'{"input": "\xff"}', "application/json", 400, "JSON"),
+        (b'{"input": "\\ud800"}', "application/json", 400, "half a surrogate pair"),
+        (b'{"input": "\xff"}', "application/json", 400, "not UTF-8"),
+        (b'\xef\xbb\xbf{"input": "hi"}', "application/json", 400, "byte order mark"),
+        (b'{"input": "hi", "speed": 1e400}', "application/json", 400, "too large"),
+        (b'{"input": "hi", "speed": %b}' % (b"9" * 5000), "application/json", 400, "too large"),
+        (b'{"input": "hi", "x": %b}' % (b"[" * 100_000), "application/json", 400, "not JSON"),
         (b'{"input": "hi", "speed": NaN}', "application/json", 400, "JSON"),
         (b"input=hi", "application/x-www-form-urlencoded", 415, "application/json"),
         (b'{"input": "%b"}' % (b"x" * 1_000_000), "application/json", 400, "at most 4096"),
@@ -240,6 +249,19 @@ async def test_a_body_that_cannot_be_read_says_why(client, engine, body, content
     assert answer.status_code == status
     assert told in answer.json()["error"]["message"]
     assert engine.calls == []
+
+
+@pytest.mark.parametrize("field", ["model", "voice", "stream_format", "x" * 1_000_000])
+async def test_what_was_sent_is_not_sent_back_by_the_megabyte(client, field):
+    answer = await speak(client, **{field: "y" * 1_000_000})
+    assert answer.status_code in (400, 404)
+    assert len(answer.json()["error"]["message"]) < 400
+
+
+async def test_of_a_field_that_comes_twice_the_last_is_spoken(client, engine):
+    body = b'{"model": "stub", "input": "one", "voice": "anna", "input": "two"}'
+    answer = await client.post("/v1/audio/speech", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, [call.text for call in engine.calls]) == (200, ["two"])
 
 
 async def test_a_chunked_body_is_bounded_too(client):

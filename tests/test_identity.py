@@ -183,6 +183,30 @@ def test_fields_that_are_passed_on_are_keyed_with_their_type(value):
     assert key(value) not in [key(other) for other in others]
 
 
+@pytest.mark.parametrize(
+    "value",
+    [
+        "https://example.org/a.wav", " HTTP://example.org/a.wav", "file:///srv/a.wav", "s3://voices/a.wav",
+        ["https://example.org/a.wav"], {"emo_audio": "https://example.org/a.wav"}, [{"audio": ["gs://a/b"]}],
+    ],
+)  # fmt: skip
+def test_an_address_in_a_field_that_is_passed_on_is_refused_as_what_is_behind_it_may_change(value):
+    catalogue = Catalogue([build_engine("openai", {"base_url": "http://127.0.0.1:1/v1", "model": "m"})])
+    asked = {"model": "openai", "voice": "v", "input": "https://example.org, spoken", "extra_params": value}
+    with pytest.raises(InvalidRequest, match="send the audio itself") as refused:
+        parse_request(asked, catalogue)
+    assert refused.value.param == "extra_params"
+    parse_request({**asked, "extra_params": "no https://example.org"}, catalogue)
+
+
+@pytest.mark.parametrize(("value", "place"), [(2**64, "extra"), ({"a": [1, -(2**63) - 1]}, "extra.a[1]")])
+def test_a_field_that_cannot_be_keyed_is_refused_by_its_own_name(value, place):
+    synthesizer = synthesizer_of(build_engine("openai", {"base_url": "http://127.0.0.1:1/v1", "model": "m"}))
+    with pytest.raises(InvalidRequest, match=r"beyond 64 bits") as refused:
+        key_of(synthesizer, model="openai", extra=value)
+    assert refused.value.param == place
+
+
 def test_an_overlong_text_is_refused_before_it_is_keyed():
     with pytest.raises(InvalidRequest, match="at most 4096"):
         key_of(synthesizer_of(StubEngine()), input="x" * 4097)

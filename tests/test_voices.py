@@ -127,6 +127,10 @@ async def test_a_name_that_cannot_be_used_is_refused(client, name):
 async def test_an_upload_that_is_no_form_says_what_is_wanted(client):
     answer = await client.post("/v1/audio/voices", json={"name": "alice"})
     assert (answer.status_code, answer.json()["error"]["code"]) == (415, "unsupported_media_type")
+    for kind in ("multipart/form-data", "multipart/form-data; boundary=x"):
+        answer = await client.post("/v1/audio/voices", content=b"zzz", headers={"content-type": kind})
+        assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_parameter")
+        assert "the form cannot be read" in answer.text
     answer = await client.post("/v1/audio/voices", files={"name": (None, "alice")})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "audio_sample")
 

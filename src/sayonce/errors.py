@@ -24,7 +24,14 @@ A store's failure is none of these: it never reaches a caller (see ``sayonce.sto
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+_LONGEST_QUOTED: Final = 80
+
+
+def quoted(text: str) -> str:
+    """Return a text as a message quotes it: what a caller sent is not sent back by the megabyte."""
+    return repr(text if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}…")
 
 
 class SayonceError(Exception):

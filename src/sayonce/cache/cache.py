@@ -21,10 +21,10 @@ from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Epochs, Stamp
-from sayonce.core.key import Digest, Secret, digest
+from sayonce.core.key import Digest, Secret, canonical, digest
 from sayonce.core.outcome import Outcome
 from sayonce.core.spans import NoTracer, Tracer
-from sayonce.errors import EngineError, NotCached, SayonceError
+from sayonce.errors import EngineError, NotCached, SayonceError, Unkeyable
 from sayonce.stores.base import Store
 from sayonce.stores.memory import MemoryStore
 
@@ -91,7 +91,11 @@ class Cache:
             Unkeyable: the document holds something that has no exact identity.
 
         """
-        return digest([self.namespace, document], self.secret)
+        try:
+            return digest([self.namespace, document], self.secret)
+        except Unkeyable:
+            canonical(document)  # which says where in it, and not where in the list above
+            raise
 
     @property
     def store_state(self) -> str:

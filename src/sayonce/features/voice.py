@@ -132,10 +132,15 @@ def _identify(data: bytes, max_seconds: float) -> Facts:
                     raise _too_long(max_seconds)
                 digest.update(_numbers(block).data)
     except soundfile.SoundFileError as error:
-        raise _wrong(f"the reference audio cannot be decoded ({error}); {_FORMATS}") from None
+        raise _wrong(f"the reference audio cannot be decoded ({_told(error)}); {_FORMATS}") from None
     if not frames:
         raise _wrong("the reference audio holds no samples; record some seconds of speech")
     return digest.hexdigest(), frames / rate, rate, channels
+
+
+def _told(error: soundfile.SoundFileError) -> str:
+    """Return the library's own words, without the Python object that stands for the file."""
+    return str(getattr(error, "error_string", error)).rstrip(".")
 
 
 def _numbers(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -95,8 +95,8 @@ async def _fields(request: Request) -> tuple[str, bytes, str]:
     try:
         async with Request(request.scope, replay).form(max_files=1, max_fields=8, max_part_size=_FORM_BYTES) as form:
             return await _parts(form)
-    except MultiPartException as error:
-        raise InvalidRequest(f"the form cannot be read: {error.message}") from None
+    except HTTPException as error:  # what Starlette makes of a MultiPartException
+        raise InvalidRequest(f"the form cannot be read: {error.detail}") from None
 
 
 async def _parts(form: FormData) -> tuple[str, bytes, str]:

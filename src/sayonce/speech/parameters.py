@@ -68,7 +68,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         return self._numbers(value) if kind is list else value
 
     def _numbers(self, values: list[Any]) -> list[float]:
-        if len(values) != self.length or not all(type(each) in (int, float) and math.isfinite(each) for each in values):
+        if len(values) != self.length or not all(map(_is_number, values)):
             raise self._invalid(f"a list of {self.length} numbers", values)
         return [float(each) + 0.0 for each in values]
 
@@ -105,13 +105,23 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         return chosen
 
     def _invalid(self, wanted: str, value: Any) -> InvalidRequest:
-        large = type(value) is int and value not in _INTEGERS  # too many digits to print, perhaps
-        shown = repr(value) if not large and len(repr(value)) <= 40 else f"a {type(value).__name__}"  # noqa: PLR2004
-        return InvalidRequest(f"{self.name!r} must be {wanted}, not {shown}", param=self.name)
+        return InvalidRequest(f"{self.name!r} must be {wanted}, not {_shown(value)}", param=self.name)
+
+
+def _is_number(value: Any) -> bool:
+    return (type(value) is int and value in _INTEGERS) or (type(value) is float and math.isfinite(value))
+
+
+def _shown(value: Any) -> str:
+    if type(value) is int and value not in _INTEGERS:
+        return "a larger one"  # of too many digits to print, perhaps
+    shown = str(value).lower() if type(value) is bool else repr(value)
+    return shown if len(shown) <= _LONGEST_SHOWN else f"a {type(value).__name__}"
 
 
 _INTEGERS: Final = range(-(2**63), 2**64)
 """What a key can hold."""
+_LONGEST_SHOWN: Final = 40
 _TYPE_NAMES: Final = {
     float: "a number",
     int: "a whole number",

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import base64
 import importlib.util
+import re
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from codecs import BOM_UTF8
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sayonce.errors import ConfigError, InvalidRequest, MissingExtra, NotFound
+from sayonce.core.key import canonical
+from sayonce.errors import ConfigError, InvalidRequest, MissingExtra, NotFound, quoted
 from sayonce.speech.audio.formats import Format, format_named
 from sayonce.speech.engines.base import Engine, Reference, Utterance
 
@@ -24,6 +27,10 @@ _CLONING_FIELDS: Final = _GATEWAY_FIELDS | {"ref_audio", "ref_text"}
 
 Names = Callable[[str], "NamedVoice | None"]
 """Finds an uploaded voice of the one who asks by its name."""
+
+_ADDRESS: Final = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
+
+_SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
 _decode = msgspec.json.Decoder().decode
 
@@ -66,7 +73,7 @@ class Catalogue:
         engine = self._by_model.get(model)
         if engine is None:
             known = ", ".join(sorted(self._by_model))
-            raise NotFound(f"there is no model {model!r}; there is: {known}", param="model")
+            raise NotFound(f"there is no model {quoted(model)}; there is: {known}", param="model")
         return engine
 
     @property
@@ -89,10 +96,25 @@ def parse_json(body: bytes) -> dict[str, Any]:
     try:
         fields = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InvalidRequest(f"the body is not JSON: {error}") from None
+        raise InvalidRequest(f"the body is not JSON: {_unreadable(body, error)}") from None
     if type(fields) is not dict:
         raise InvalidRequest('the body must be a JSON object such as {"input": "Hello", "voice": "heart"}')
     return fields
+
+
+def _unreadable(body: bytes, error: Exception) -> str:
+    """Say why a body is not JSON, in words that name what to change."""
+    if not body.strip():
+        return "it is empty"
+    if body.startswith(BOM_UTF8):
+        return "it begins with a byte order mark"
+    if isinstance(error, UnicodeDecodeError):
+        return "it is not UTF-8"
+    if isinstance(error, msgspec.ValidationError):
+        return "it has a number that is too large"
+    if _SURROGATE.search(body):
+        return f"{error}, or half a surrogate pair"  # which the decoder takes for a truncation
+    return str(error)
 
 
 def parse_request(fields: Mapping[str, Any], catalogue: Catalogue, names: Names | None = None) -> SpeechRequest:
@@ -111,7 +133,9 @@ def parse_request(fields: Mapping[str, Any], catalogue: Catalogue, names: Names 
     utterance = Utterance(text, voice, model, _parameters(fields, engine), reference)
     stream_format = _string(fields, "stream_format") or "audio"
     if stream_format not in _STREAM_FORMATS:
-        raise InvalidRequest(f"'stream_format' must be audio or sse, not {stream_format!r}", param="stream_format")
+        raise InvalidRequest(
+            f"'stream_format' must be audio or sse, not {quoted(stream_format)}", param="stream_format"
+        )
     return SpeechRequest(engine, utterance, _format(fields), stream_format == "sse")
 
 
@@ -211,11 +235,41 @@ def _parameters(fields: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
         if name in consumed or name in parameters:
             continue
         if engine.passes_unknown:
+            _check_passed_on(name, value)
             parameters[name] = value
         elif value is not None:
             taken = ", ".join(parameters) or "none"
-            raise InvalidRequest(f"{engine.name!r} takes no {name!r}; its parameters are: {taken}", param=name)
+            raise InvalidRequest(f"{engine.name!r} takes no {quoted(name)}; its parameters are: {taken}", param=name)
     return parameters
+
+
+def _check_passed_on(name: str, value: Any) -> None:
+    """Check that a field which is handed on as it is means the same each time, and can be keyed.
+
+    Raises:
+        InvalidRequest: it holds an address: what is behind one is heard and not in the key.
+
+    """
+    canonical({name: value})
+    for text in _texts(value):
+        if _ADDRESS.match(text):
+            raise InvalidRequest(
+                f"{quoted(name)} holds the address {quoted(text)}; what is behind it may change, so send the audio "
+                "itself, as a data URL",
+                param=name,
+            )
+
+
+def _texts(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        each = waiting.pop()
+        if type(each) is str:
+            yield each
+        elif type(each) is list:
+            waiting += each
+        elif type(each) is dict:
+            waiting += each.values()
 
 
 def _json_type(value: Any) -> str:

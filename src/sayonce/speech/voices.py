@@ -20,7 +20,7 @@ import msgspec
 from sayonce.cache import Cache
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.eviction import LRU
-from sayonce.errors import EngineError, InvalidRequest, NotFound, TooLarge
+from sayonce.errors import EngineError, InvalidRequest, NotFound, TooLarge, quoted
 from sayonce.speech.engines.base import Reference
 from sayonce.stores.base import Store
 
@@ -156,7 +156,7 @@ class VoiceBook:
         await self.refresh()
         voice = self._names.get((tenant, name))
         if voice is None:
-            raise NotFound(f"there is no uploaded voice {name!r}", param="voice")
+            raise NotFound(f"there is no uploaded voice {quoted(name)}", param="voice")
         await self._store.unregister(_NAMES, self._field(tenant, name))
         self._take_over({known: other for known, other in self._names.items() if known != (tenant, name)})
         await self._cache.purge(_EPOCH)

@@ -102,7 +102,7 @@ def _decode_sndfile(body: bytes, dtype: str) -> Pcm:
             samples = sound if dtype == "int16" else to_pcm16(sound)
             return _pcm(samples.tobytes(), file.samplerate, file.channels)
     except soundfile.SoundFileError as trouble:
-        raise BadAudio(f"The audio cannot be decoded: {trouble}") from None
+        raise BadAudio(f"The audio cannot be decoded: {getattr(trouble, 'error_string', trouble)}") from None
 
 
 def _pcm(samples: bytes, sample_rate_hz: int, channels: int) -> Pcm:

@@ -25,6 +25,7 @@ KINDS: Final[Mapping[str, str]] = {
 """Where each kind lives; imported when it is built, since each needs libraries of its own."""
 
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
+_MISSING_FIELD: Final = re.compile(r"missing required field `([^`]*)`")
 _PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
@@ -56,6 +57,8 @@ def _parse(name: str, options: Mapping[str, Any], into: type[EngineOptions]) -> 
     if unknown := _UNKNOWN_FIELD.search(told):
         valid = ", ".join(sorted(into.__struct_fields__))
         raise ConfigError(f"engines.{name}.{unknown[1]} is not an option of this kind; there are: {valid}")
+    if missing := _MISSING_FIELD.search(told):
+        raise ConfigError(f"engines.{name}.{missing[1]} is missing; an engine of kind {options['kind']!r} needs it")
     place = _PLACE.search(told)
     where = f"engines.{name}.{place[1]}" if place else f"engines.{name}"
     raise ConfigError(f"{where}: {_PLACE.sub('', told)}")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 import msgspec
 
-from sayonce.errors import NotFound
+from sayonce.errors import NotFound, quoted
 from sayonce.speech.parameters import Parameter
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Engine(ABC):
         known = [offered.id for offered in self.voices()]
         some = ", ".join(sorted({*known[:_SOME], *self.voice_aliases}))
         more = f" and {len(known) - _SOME} more" if len(known) > _SOME else ""
-        return NotFound(f"{self.name!r} has no voice {voice!r}; it has {some}{more}", param="voice")
+        return NotFound(f"{self.name!r} has no voice {quoted(voice)}; it has {some}{more}", param="voice")
 
     async def close(self) -> None:  # noqa: B027 (not every engine holds something)
         """Release the model, threads or connections; idempotent."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
-from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound
+from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound, quoted
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.parameters import Parameter
@@ -153,7 +153,7 @@ class IndexTTS2Engine(LocalEngine):
     def resolve_voice(self, voice: str) -> str:
         """Refuse every name: those of uploaded voices are resolved before it is asked."""
         raise NotFound(
-            f"{self.name!r} speaks in the voice of a clip, and there is none named {voice!r}: upload one to "
+            f"{self.name!r} speaks in the voice of a clip, and there is none named {quoted(voice)}: upload one to "
             "/v1/audio/voices, or send it as 'ref_audio'",
             param="voice",
         )
