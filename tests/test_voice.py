@@ -142,6 +142,21 @@ def test_what_is_no_clip_is_refused_with_what_is_right(tmp_path, make, what):
     assert "BytesIO" not in str(refused.value)
 
 
+def test_a_small_file_that_decodes_to_hours_of_samples_is_refused(monkeypatch):
+    monkeypatch.setattr(module, "MAX_SAMPLES", 20_000)
+    silence = np.zeros((15_000, 8), np.int16)
+    assert len(clip(silence, container="FLAC")) < 10_000
+    with pytest.raises(InvalidRequest, match="more than 20,000 samples"):
+        sayonce.Voice.from_audio(clip(silence, container="FLAC"))
+
+
+def test_the_identity_does_not_depend_on_the_blocks_in_which_a_clip_is_read(monkeypatch):
+    data = clip(SAMPLES.reshape(-1, 8))
+    whole = module._identify(data, 600)
+    monkeypatch.setattr(module, "_BLOCK_SAMPLES", 99)
+    assert module._identify(data, 600) == whole
+
+
 def test_too_long_and_too_large_clips_are_refused():
     with pytest.raises(InvalidRequest, match=r"longer than 0.4 s"):
         sayonce.Voice.from_audio(clip(), max_seconds=0.4)

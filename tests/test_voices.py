@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import io
+import threading
 
 import msgspec
 import numpy as np
@@ -11,6 +12,7 @@ import soundfile
 
 from sayonce.cache import Cache
 from sayonce.errors import EngineError, NotFound
+from sayonce.features.voice import Voice
 from sayonce.speech.engines.base import Reference
 from sayonce.speech.voices import VoiceBook
 from sayonce.stores.base import StoreError
@@ -204,6 +206,23 @@ async def test_a_clip_that_is_sent_along_speaks_whatever_voice_is_named(client, 
     for voice in ("alice", "anna", None):
         await speak(client, voice=voice, ref_audio=base64.b64encode(clip()).decode())
     assert [call.reference.audio for call in engine.calls] == [clip()]
+
+
+async def test_a_long_clip_that_is_sent_along_delays_nobody(client, monkeypatch):
+    looking, others_were_answered = threading.Event(), threading.Event()
+
+    def slow(audio):
+        looking.set()
+        assert others_were_answered.wait(10)
+        return identify(audio)
+
+    identify = Voice.from_audio
+    monkeypatch.setattr(Voice, "from_audio", slow)
+    waiting = asyncio.create_task(speak(client, ref_audio=base64.b64encode(clip()).decode()))
+    await asyncio.to_thread(looking.wait, 10)
+    assert (await speak(client, voice="anna")).status_code == 200
+    others_were_answered.set()
+    assert (await waiting).status_code == 200
 
 
 @pytest.mark.parametrize(("voice", "ref_text"), [("anna", "one"), ("anna", 5), ("alice", ["one"])])

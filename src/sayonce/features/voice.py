@@ -19,7 +19,9 @@ from sayonce.errors import InvalidRequest
 
 MAX_SECONDS: Final = 600.0
 MAX_BYTES: Final = 50_000_000
-_BLOCK_FRAMES: Final = 1 << 16
+MAX_SAMPLES: Final = 60_000_000
+"""Ten minutes of 48 kHz in stereo: a file of a few kilobytes may claim, and decode to, hours of silence."""
+_BLOCK_SAMPLES: Final = 1 << 17
 _REMEMBERED: Final = 4096
 _FORMATS: Final = "WAV, FLAC, Ogg (Vorbis, Opus), MP3 and AIFF are understood"
 
@@ -125,11 +127,13 @@ def _identify(data: bytes, max_seconds: float) -> Facts:
         with _Forward(io.BytesIO(data)) as file:
             rate, channels = int(file.samplerate), int(file.channels)
             digest = blake2b(struct.pack("<QQ", rate, channels), digest_size=32, person=b"sayonce voice")
-            frames = 0
-            while len(block := file.read(_BLOCK_FRAMES, "float64", always_2d=True)):
+            frames, block_frames = 0, max(1, _BLOCK_SAMPLES // channels)
+            while len(block := file.read(block_frames, "float64", always_2d=True)):
                 frames += len(block)
                 if frames > max_seconds * rate:
                     raise _too_long(max_seconds)
+                if frames * channels > MAX_SAMPLES:
+                    raise _wrong(f"the reference audio has more than {MAX_SAMPLES:,} samples; some seconds are enough")
                 digest.update(_numbers(block).data)
     except soundfile.SoundFileError as error:
         raise _wrong(f"the reference audio cannot be decoded ({_told(error)}); {_FORMATS}") from None

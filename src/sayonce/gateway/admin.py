@@ -18,7 +18,7 @@ from sayonce.speech.engines.base import State
 from sayonce.speech.explain import Difference
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import parse_json
-from sayonce.speech.synthesis import Plan, Synthesizer
+from sayonce.speech.synthesis import Synthesizer
 
 
 class Admin:
@@ -70,11 +70,11 @@ class Admin:
         caller = self._access.authorise(request.scope["headers"])
         fields = await self._fields(request)
         asked = as_object(fields["request"]) if "request" in fields else fields
-        plan = self._plan(asked, caller.tenant)
+        plan = await self._synthesizer.plan_fields(asked, caller.tenant)
         answer = explain.manifest(self._synthesizer, plan)
         answer["stored"] = {"take": await self._tier(plan.take_key), "clip": await self._tier(plan.clip_key)}
         if "other" in fields:
-            other = self._plan(as_object(fields["other"]), caller.tenant)
+            other = await self._synthesizer.plan_fields(as_object(fields["other"]), caller.tenant)
             found = explain.manifest(self._synthesizer, other)
             answer["differences"] = explain.differences(answer["document"], found["document"])
         else:
@@ -95,9 +95,6 @@ class Admin:
         if what == "all" and value is True:
             return json_response({"removed": await self._cache.clear()})
         raise InvalidRequest('the body must be {"key": …}, {"tag": "voice=alice"} or {"all": true}', param=what)
-
-    def _plan(self, fields: dict[str, Any], tenant: str) -> Plan:
-        return self._synthesizer.plan(self._synthesizer.parse(fields, tenant), tenant)
 
     def _nearest(self, key: bytes, document: dict[str, Any]) -> list[Difference] | None:
         recent = self._synthesizer.recent

@@ -106,11 +106,6 @@ class SpeechEndpoint:
             self._cache.counters[Outcome.FAILED.value] += 1
             self._observer.failed(broken, started, plan)
 
-    def plan(self, body: bytes, tenant: str) -> Plan:
-        """Return the request in a body with its keys."""
-        synthesizer = self._synthesizer
-        return synthesizer.plan(synthesizer.parse(parse_json(body), tenant), tenant)
-
     async def _recall(self, body: bytes, tenant: str) -> _Known:
         """Return the plan of a body; the same bytes from the same tenant are the same plan, until a name changes."""
         asked = (tenant, self._synthesizer.voices.version, body)
@@ -125,7 +120,7 @@ class SpeechEndpoint:
 
     async def _plan_anew(self, body: bytes, tenant: str) -> Plan:
         try:
-            return self.plan(body, tenant)
+            return await self._synthesizer.plan_fields(parse_json(body), tenant)
         except NotFound as error:
             if error.param != "voice" or not self._synthesizer.catalogue.clones:
                 raise
@@ -134,7 +129,7 @@ class SpeechEndpoint:
     async def _plan_afresh(self, body: bytes, tenant: str) -> Plan:
         """Look whether the voice was uploaded at another instance a moment ago, before an engine guesses."""
         await self._synthesizer.learn_voices()
-        return self.plan(body, tenant)
+        return await self._synthesizer.plan_fields(parse_json(body), tenant)
 
     async def _while_connected(self, answering: Coroutine[Any, Any, Answer], receive: Receive) -> Answer:
         """Wait for an answer for as long as there is somebody to have it.

@@ -92,6 +92,12 @@ class Synthesizer:
         own = request.format.name == self._take_format(request.engine)
         return Plan(request, tenant, take_key, take_key if own else identity.derivative(take_key, request.format))
 
+    async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "") -> Plan:
+        """Return the plan of a request's fields; a clip that was sent along is decoded beside the event loop."""
+        if "ref_audio" in fields and self.catalogue.clones:
+            return self.plan(await asyncio.to_thread(self.parse, fields, tenant), tenant)
+        return self.plan(self.parse(fields, tenant), tenant)
+
     def document(self, request: SpeechRequest, tenant: str = "") -> dict[str, Any]:
         """Return the canonical document that a request's take is keyed by."""
         return identity.document(request, tenant, self.take, self._identities[request.engine.name])
