@@ -1,6 +1,7 @@
 import asyncio
 import hashlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -178,6 +179,36 @@ def test_identity_and_voices_are_known_without_loading():
     assert engine.identity()["kind"] == "espeak"
     assert len(engine.voices()) > 100
     assert engine._speaker is None
+
+
+async def test_a_dictionary_of_ones_own_is_another_sound_and_another_identity(espeak, tmp_path, monkeypatch):
+    """The same package, of the same version: ``espeak-ng --compile`` writes into its data."""
+    import espeakng_loader
+
+    data = tmp_path / "espeak-ng-data"
+    shutil.copytree(espeakng_loader.get_data_path(), data)
+    monkeypatch.setattr(espeakng_loader, "get_data_path", lambda: str(data))
+    same = build_engine("espeak", {})
+    shutil.copyfile(data / "de_dict", data / "en_dict")
+    other = build_engine("espeak", {})
+    assert await pcm(other, TEXT) != await pcm(espeak, TEXT)
+    assert other.identity() != espeak.identity()
+    shutil.copyfile(Path(espeak._data, "en_dict"), data / "en_dict")
+    assert same.identity() == espeak.identity()
+    await other.close()
+
+
+async def test_the_environment_is_not_heard(espeak, monkeypatch, tmp_path):
+    """What is not in the key may not be heard: neither another directory of data nor the locale."""
+    shutil.copytree(espeak._data, tmp_path / "espeak-ng-data")
+    shutil.copyfile(espeak._data / "de_dict", tmp_path / "espeak-ng-data" / "en_dict")
+    monkeypatch.setenv("ESPEAK_DATA_PATH", str(tmp_path))
+    monkeypatch.setenv("LC_ALL", "C")
+    other = build_engine("espeak", {})
+    assert other.identity() == espeak.identity()
+    for voice, text in (("en-us", TEXT), ("de", "Über die Brücke"), ("cmn", "你好")):
+        assert await pcm(other, text, voice) == await pcm(espeak, text, voice)
+    await other.close()
 
 
 def _children(parent: int) -> list[int]:

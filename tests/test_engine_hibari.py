@@ -1,8 +1,10 @@
 import asyncio
 import hashlib
 import json
+import shutil
 import socket
 import wave
+from importlib.metadata import version
 from importlib.resources import files
 from io import BytesIO
 
@@ -11,7 +13,7 @@ from hibari import Hibari, write_wav
 
 from hearing import digests_in_another_process, hear, pcm, unkeyed, utterance
 from sayonce.errors import EngineError, InvalidRequest, NotFound
-from sayonce.speech.engines import build_engine
+from sayonce.speech.engines import _fingerprint, build_engine
 
 TEXT = "Welcome back. It is 7:30, and Mr. Quokkazzle has 3 new messages, hasn't he?"
 
@@ -151,5 +153,24 @@ async def test_nothing_goes_out_to_the_network(monkeypatch):
 def test_identity_is_known_without_loading_and_names_the_weights(loaded):
     identity = build_engine("hibari", {}).identity()
     assert identity == loaded.identity()
-    assert {"kind", "version", "weights", "scipy"} == set(identity)
+    assert {"kind", "hibari-tts", "numpy", "onnxruntime", "scipy", "assets"} == set(identity)
     assert json.dumps(identity)
+
+
+@pytest.mark.parametrize("package", ["hibari-tts", "numpy", "onnxruntime", "scipy"])
+def test_another_version_of_a_library_that_makes_the_sound_is_another_identity(loaded, monkeypatch, package):
+    monkeypatch.setattr(_fingerprint, "version", lambda name: "0.0.1" if name == package else version(name))
+    assert build_engine("hibari", {}).identity() != loaded.identity()
+
+
+@pytest.mark.parametrize("asset", ["voices.json", "lexicon_us_gold.json.gz", "oov.onnx", "vocab.json"])
+def test_another_lexicon_or_network_is_another_identity(loaded, monkeypatch, tmp_path, asset):
+    from hibari import voices
+
+    assets = tmp_path / "assets"
+    shutil.copytree(voices.ASSETS, assets)
+    monkeypatch.setattr(voices, "ASSETS", str(assets))
+    same, other = build_engine("hibari", {}), build_engine("hibari", {})
+    assert same.identity() == loaded.identity()
+    (assets / asset).write_bytes((assets / asset).read_bytes() + b"\n")
+    assert other.identity() != loaded.identity()

@@ -1,6 +1,7 @@
 """The key of a request: everything that is heard, and nothing else."""
 
 import json
+import sys
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from sayonce.cache import Cache
 from sayonce.errors import InvalidRequest
-from sayonce.speech.engines import KINDS, build_engine
+from sayonce.speech.engines import KINDS, _fingerprint, build_engine
 from sayonce.speech.explain import differences
 from sayonce.speech.lint import lint_engine
 from sayonce.speech.request import Catalogue, parse_json, parse_request
@@ -46,6 +47,27 @@ def test_no_engine_has_an_unkeyed_parameter(kind, tmp_path, monkeypatch):
         finding.field for finding in findings
     }
     assert [finding for finding in findings if not finding.ok] == []
+
+
+def test_other_weights_code_libraries_or_options_of_indextts2_are_another_engine(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "indextts", raising=False)  # of another test's folder
+    built("indextts2", tmp_path)
+    weights, code = tmp_path / "gpt.pth", tmp_path / "indextts" / "front.py"
+    weights.write_bytes(b"one"), code.write_bytes(b"1")
+
+    def identity(**options):
+        return json.dumps(build_engine("indextts2", {"model_dir": str(tmp_path), **options}).identity())
+
+    found = [identity(), identity(options={"use_fp16": True}), identity(revision="1"), identity(revision="2")]
+    assert identity() == found[0]
+    code.write_bytes(b"2")
+    found += [identity(), identity(revision="1")]
+    weights.write_bytes(b"two")
+    found.append(identity())
+    monkeypatch.setattr(_fingerprint, "version", lambda _: "0.0.1")
+    found.append(identity())
+    assert len(set(found)) == len(found)
 
 
 class Forgetful(StubEngine):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import json
 import re
 import socket
@@ -11,13 +10,13 @@ import subprocess
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from functools import cached_property
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines import _espeak_worker as worker
 from sayonce.speech.engines._espeak_voices import EspeakVoices
+from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines.base import AudioStart, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
 
@@ -64,8 +63,13 @@ class EspeakEngine(Engine):
 
     @cached_property
     def _identity(self) -> Mapping[str, Any]:
-        library = hashlib.blake2b(self._library.read_bytes(), digest_size=16).hexdigest()
-        return {"kind": self.kind, "version": version("espeakng-loader"), "library": library}
+        # Dictionaries are data, and operators compile their own.
+        return {
+            "kind": self.kind,
+            **versions("espeakng-loader"),
+            "library": digest_of(self._library.parent, [self._library]),
+            "data": digest_of(self._data, below(self._data)),
+        }
 
     @cached_property
     def _voices(self) -> EspeakVoices:

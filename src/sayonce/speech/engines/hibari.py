@@ -7,12 +7,11 @@ import os
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cached_property
-from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
+from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.parameters import Parameter
@@ -54,8 +53,8 @@ class HibariEngine(LocalEngine):
         except ModuleNotFoundError:
             raise MissingExtra("the hibari engine", "voice") from None
         self._registry: dict[str, dict[str, Any]] = voices.VOICES
-        self._registry_file = Path(voices.ASSETS, "voices.json")
-        self._files = dict(_at_hand(self._registry, Path(voices.ASSETS), Path(voices.cache_dir())))
+        self._assets = Path(voices.ASSETS)
+        self._files = dict(_at_hand(self._registry, self._assets, Path(voices.cache_dir())))
         self._models: dict[str, Hibari] = {}
 
     def identity(self) -> Mapping[str, Any]:
@@ -63,11 +62,13 @@ class HibariEngine(LocalEngine):
 
     @cached_property
     def _identity(self) -> Mapping[str, Any]:
-        # The registry holds the digest of every voice's weights, and no others are offered.
-        registry = hashlib.blake2b(self._registry_file.read_bytes(), digest_size=16).hexdigest()
-        # With scipy at hand the package filters with it, and the last bits come out otherwise.
-        scipy = version("scipy") if find_spec("scipy") else None
-        return {"kind": self.kind, "version": version("hibari-tts"), "weights": registry, "scipy": scipy}
+        # The registry among these files holds the digest of every voice's weights, and no others are offered; the rest
+        # are lexicons and the small networks that tell how words are pronounced.
+        voices = {file.name for file in self._files.values()}
+        files = [file for file in below(self._assets) if file.name not in voices]
+        # The noise is numpy's, and with scipy at hand the package filters with that: other bits, if not another sound.
+        libraries = versions("hibari-tts", "numpy", "onnxruntime", "scipy")
+        return {"kind": self.kind, **libraries, "assets": digest_of(self._assets, files)}
 
     def voices(self) -> tuple[Voice, ...]:
         return self._voices

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import random
 import tempfile
 from collections.abc import Mapping
@@ -17,6 +16,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound, quoted
+from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.parameters import Parameter
@@ -31,7 +31,8 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = {
     "2.5": ("indextts.infer_v2_5", "indextts25.infer_v2_5"),
 }
 """Where the engine's class may be, by the distributions that there are."""
-_READ_BYTES: Final = 1 << 24
+_LIBRARIES: Final = ("torch", "torchaudio", "transformers", "librosa", "numpy")
+"""What generates, decodes and draws the random numbers below the package."""
 
 _COMMON: Final = (
     Parameter(name="emo_audio", type=str, description="a clip of the emotion, as a data URL or in base64"),
@@ -109,6 +110,7 @@ class IndexTTS2Engine(LocalEngine):
             "version": self._options.version,
             "weights": self._revision,
             "code": self._code,
+            "libraries": versions(*_LIBRARIES),
             "options": dict(self._options.options),
             "stream": self._streams,
         }
@@ -117,14 +119,7 @@ class IndexTTS2Engine(LocalEngine):
     def _revision(self) -> str:
         if self._options.revision is not None:
             return self._options.revision
-        digest = hashlib.blake2b(digest_size=16)
-        for file in sorted(path for path in self._model_dir.rglob("*") if path.is_file()):
-            name = str(file.relative_to(self._model_dir)).encode()
-            digest.update(len(name).to_bytes(4) + name + file.stat().st_size.to_bytes(8))
-            with file.open("rb") as content:
-                while block := content.read(_READ_BYTES):
-                    digest.update(block)
-        return digest.hexdigest()
+        return digest_of(self._model_dir, below(self._model_dir))
 
     @cached_property
     def _module(self) -> ModuleSpec:
@@ -141,11 +136,9 @@ class IndexTTS2Engine(LocalEngine):
     @cached_property
     def _code(self) -> str:
         """Digest of the package's code, known without importing it: an upgrade may speak otherwise."""
-        digest = hashlib.blake2b(digest_size=16)
         assert self._module.origin is not None
-        for file in sorted(Path(self._module.origin).parent.rglob("*.py")):
-            digest.update(hashlib.blake2b(file.read_bytes(), digest_size=16).digest())
-        return digest.hexdigest()
+        package = Path(self._module.origin).parent
+        return digest_of(package, package.rglob("*.py"))
 
     def voices(self) -> tuple[Voice, ...]:
         return ()
