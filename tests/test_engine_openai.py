@@ -1,9 +1,12 @@
 import asyncio
 import json
 import logging
+from io import BytesIO
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 
 from hearing import hear, pcm, unkeyed, utterance
 from sayonce.errors import (
@@ -18,6 +21,8 @@ from sayonce.errors import (
     TooLarge,
 )
 from sayonce.speech.engines import _upstream, build_engine
+from serving import serving as gateway
+from serving import speak
 from upstream import SAMPLE_RATE_HZ, Upstream, head, raw_upstream, samples_of, wav
 
 KEY = "sk-a-secret-that-nobody-may-see"
@@ -171,6 +176,19 @@ async def test_audio_is_what_it_is_whatever_was_asked_and_stated(upstream, conne
     assert audio == (b"\x01\x02" * 100 if media_type == "audio/pcm" else body)
 
 
+async def test_a_server_that_says_opus_and_means_vorbis_does_not_give_its_clients_vorbis(upstream):
+    file = BytesIO()
+    soundfile.write(file, np.zeros(8000), 16_000, format="OGG", subtype="VORBIS")
+    upstream.answer(200, file.getvalue(), "audio/ogg")
+    section = {"kind": "openai", "base_url": upstream.url, "model": "m", "response_format": "opus"}
+    async with gateway(build_engine("stub", section)) as client:
+        for _ in range(2):
+            answer = await speak(client, response_format="opus")
+            assert (answer.status_code, answer.headers["content-type"]) == (200, "audio/ogg")
+            assert answer.content[28:36] == b"OpusHead"
+    assert len(upstream.heard) == 1
+
+
 async def test_audio_is_heard_while_the_server_still_speaks(connect):
     samples = bytes(range(200))
     chunk = wav(samples * 10)[:244]
@@ -228,10 +246,16 @@ async def test_failures_are_told_apart_by_who_can_act(upstream, connect, status,
 
 
 @pytest.mark.parametrize("asked", ["wav", "pcm", "mp3"])
-@pytest.mark.parametrize("stated", ["application/json", "application/json; charset=utf-8"])
-async def test_an_error_with_a_good_status_is_never_audio(upstream, connect, asked, stated):
-    upstream.answer(200, error("Not loaded."), stated)
-    with pytest.raises(EngineError, match="Not loaded"):
+@pytest.mark.parametrize(
+    "stated", ["application/json", "application/json; charset=utf-8", "audio/pcm", "audio/wav", ""]
+)
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [(error("Not loaded."), "Not loaded"), (b' {\n  "detail": "gone"}', "gone"), (b"<html>Log in", "a web page")],
+)
+async def test_an_error_with_a_good_status_is_never_audio(upstream, connect, asked, stated, body, told):
+    upstream.answer(200, body, stated)
+    with pytest.raises(EngineError, match=told):
         await pcm(await connect(upstream.url, response_format=asked), "Hello.")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final
@@ -22,10 +23,13 @@ from sayonce.errors import (
 
 WAV: Final = "audio/wav"
 PCM: Final = "audio/pcm"
-SNIFF_BYTES: Final = 12
+SNIFF_BYTES: Final = 35
+"""Up to the name of the codec in an Ogg stream."""
 _LONGEST_MESSAGE: Final = 300
 _DEFAULT_RETRY_SECONDS: Final = 1
 
+_VORBIS: Final = b"\x01vorbis"
+_TEXT: Final = re.compile(rb'\s*(?:\{\s*"[A-Za-z]|<!?[A-Za-z]{2})')
 _MAGIC: Final = ((b"fLaC", "audio/flac"), (b"OggS", "audio/ogg"), (b"ID3", "audio/mpeg"))
 
 
@@ -84,18 +88,20 @@ def not_audio(name: str, body: bytes) -> EngineError:
 def sniff(head: bytes, content_type: str, asked: str) -> str | None:
     """Return the media type of audio by its first bytes, or None when it is none.
 
-    Raw PCM has no mark, and a sample can look like an MPEG frame: there the server's word counts.
+    Raw PCM has no mark, and a sample can look like an MPEG frame: there the server's word counts, unless the bytes
+    begin as an error or a page does, and no speech.
     """
     if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
         return WAV
     for magic, media_type in _MAGIC:
         if head.startswith(magic):
-            return media_type
+            return f"{media_type};codecs=vorbis" if head[28:35] == _VORBIS else media_type
     stated = content_type.partition(";")[0].strip().lower()
     if head[4:8] == b"ftyp" and stated != PCM:
         return "audio/mp4"
     if asked == "pcm" and stated not in ("audio/mpeg", "audio/mp3", "audio/aac"):
-        return PCM if head and not stated.startswith("text/") and stated != "application/json" else None
+        is_text = stated.startswith("text/") or stated == "application/json" or _TEXT.match(head)
+        return PCM if head and not is_text else None
     return _frame(head)
 
 
