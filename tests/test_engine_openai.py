@@ -299,6 +299,29 @@ async def test_an_answer_that_breaks_off_is_never_a_whole_utterance(connect, ans
             await pcm(await connect(url), "Hello.")
 
 
+@pytest.mark.parametrize(
+    ("asked", "answer", "kept"),
+    [
+        ("pcm", head() + bytes(range(200)) * 40, False),
+        ("wav", head() + wav(b"")[:-4] + b"\xff" * 4 + bytes(range(200)) * 40, False),
+        ("wav", head() + wav(bytes(range(200)) * 40), True),
+        ("pcm", head("Content-Length: 8000") + bytes(range(200)) * 40, True),
+        ("pcm", head("Transfer-Encoding: chunked") + b"1f40\r\n" + bytes(range(200)) * 40 + b"\r\n0\r\n\r\n", True),
+    ],
+)
+async def test_what_may_be_half_an_utterance_is_heard_and_not_kept(asked, answer, kept):
+    """The end of the connection is the end of the body, and would be so too if the server had died."""
+    async with raw_upstream(answer) as url:
+        section = {"kind": "openai", "base_url": url, "model": "m", "response_format": asked}
+        async with gateway(build_engine("stub", section)) as client:
+            for audio_format in ("pcm", "mp3", "pcm", "mp3"):
+                said = await speak(client, response_format=audio_format)
+                await client.service.cache.settle()
+            assert said.headers["cache-status"].startswith("sayonce; hit" if kept else "sayonce; fwd=miss")
+            assert (await speak(client, response_format="pcm")).content == bytes(range(200)) * 40
+            assert client.service.cache.counters["engine calls"] == (1 if kept else 5)
+
+
 @pytest.mark.parametrize("answer", [b"", head(f"Content-Length: {len(AUDIO)}"), head() + AUDIO[:500]])
 async def test_a_server_that_hangs_is_given_up(connect, answer):
     async with raw_upstream(answer, hang=True) as url:

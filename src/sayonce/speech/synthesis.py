@@ -69,6 +69,7 @@ class Synthesizer:
         self.catalogue = catalogue
         self.take: TakeForm = take
         self.voices = VoiceBook(cache)
+        self._unproven: set[str] = set()
         self._refused: dict[bytes, tuple[float, CallerError]] = {}
         self._timeout_seconds = engine_timeout_seconds
         self.places = {engine.name: _places(engine) for engine in catalogue.engines}
@@ -198,7 +199,16 @@ class Synthesizer:
         if policy.no_cache:
             await self._drop_derivatives(plan)
         facts |= {"engine": engine.name, "model": plan.request.utterance.model, "voice": plan.request.utterance.voice}
-        return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds)
+        keep = Keep.EVERYWHERE
+        if not head.proves_end:
+            keep, facts = Keep.NOWHERE, facts | {"unproven": True}
+            self._tell_of_ends(engine)
+        return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds, keep=keep)
+
+    def _tell_of_ends(self, engine: Engine) -> None:
+        if engine.name not in self._unproven:
+            self._unproven.add(engine.name)
+            log.warning("%r ends its answers by closing the connection: they are heard and not kept", engine.name)
 
     @contextmanager
     def _counted(self, engine: Engine) -> Iterator[None]:
@@ -347,7 +357,7 @@ async def _derive(plan: Plan, take: Entry) -> Made:
 
 def _made(plan: Plan, take: Entry, body: bytes) -> Made:
     """A clip of the take. Uncompressed forms are made from it in a millisecond, so they do not fill a shared store."""
-    if plan.clip_key is plan.take_key and plan.fits(take):
+    if take.about.get("unproven") or (plan.clip_key is plan.take_key and plan.fits(take)):
         keep = Keep.NOWHERE
     elif plan.request.format.lossless or take.media_type == plan.request.format.media_type:
         keep = Keep.MEMORY

@@ -94,6 +94,11 @@ class WavReader:
         self._promised: int | None = None
         self._came = 0
 
+    @property
+    def says_length(self) -> bool:
+        """Whether the header promised a number of bytes, so that a missing end is noticed."""
+        return self._promised is not None
+
     def feed(self, raw: bytes) -> bytes:
         """Return the samples that are whole by now, as PCM16, possibly none.
 

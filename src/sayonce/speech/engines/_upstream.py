@@ -23,6 +23,8 @@ from sayonce.errors import (
 
 WAV: Final = "audio/wav"
 PCM: Final = "audio/pcm"
+SELF_CONTAINED: Final = ("audio/flac", "audio/ogg")
+"""What shows by itself whether it is whole; MPEG audio and raw PCM do not."""
 SNIFF_BYTES: Final = 35
 """Up to the name of the codec in an Ogg stream."""
 _LONGEST_MESSAGE: Final = 300
@@ -103,6 +105,11 @@ def sniff(head: bytes, content_type: str, asked: str) -> str | None:
         is_text = stated.startswith("text/") or stated == "application/json" or _TEXT.match(head)
         return PCM if head and not is_text else None
     return _frame(head)
+
+
+def is_framed(response: httpx.Response) -> bool:
+    """Whether the end of a body is told from a connection that broke: by a length or chunks (RFC 9112 section 6.3)."""
+    return "content-length" in response.headers or "transfer-encoding" in response.headers
 
 
 def _frame(head: bytes) -> str | None:

@@ -76,11 +76,14 @@ class AudioStart(msgspec.Struct, frozen=True):
     ``media_type`` is ``audio/pcm`` for little-endian signed 16-bit interleaved samples, the form of every engine that
     can give it; anything else is audio "as it came", such as ``audio/mpeg``, whose container says the rate and the
     channels: here they are 0.
+
+    ``proves_end`` False says that a normal end may be a connection that broke: such audio is heard and not kept.
     """
 
     sample_rate_hz: int
     channels: int = 1
     media_type: str = "audio/pcm"
+    proves_end: bool = True
 
 
 class Engine(ABC):

@@ -180,12 +180,13 @@ class OpenAIEngine(Engine):
         media_type = _upstream.sniff(head, response.headers.get("content-type", ""), self._options.response_format)
         if media_type is None:
             raise _upstream.not_audio(self.name, await self._read(chunks, head))
+        framed = _upstream.is_framed(response)
         if media_type == _upstream.WAV:
-            async for item in _wav(head, chunks):
+            async for item in _wav(head, chunks, framed=framed):
                 yield item
             return
-        raw = media_type == _upstream.PCM
-        yield AudioStart(self._options.sample_rate_hz, 1, media_type) if raw else AudioStart(0, 0, media_type)
+        rate, channels = (self._options.sample_rate_hz, 1) if media_type == _upstream.PCM else (0, 0)
+        yield AudioStart(rate, channels, media_type, framed or media_type.startswith(_upstream.SELF_CONTAINED))
         yield head
         async for chunk in chunks:
             yield chunk
@@ -257,14 +258,14 @@ async def _first(chunks: AsyncIterator[bytes]) -> bytes:
     return head
 
 
-async def _wav(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[AudioStart | bytes]:
+async def _wav(head: bytes, chunks: AsyncIterator[bytes], *, framed: bool) -> AsyncIterator[AudioStart | bytes]:
     reader = WavReader()
     started = False
     async for chunk in _chain(head, chunks):
         pcm = reader.feed(chunk)
         if not started and reader.sample_rate_hz and reader.channels:
             started = True
-            yield AudioStart(reader.sample_rate_hz, reader.channels)
+            yield AudioStart(reader.sample_rate_hz, reader.channels, proves_end=framed or reader.says_length)
         if pcm:
             yield pcm
     reader.finish()
