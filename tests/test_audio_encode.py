@@ -2,7 +2,9 @@
 
 import contextlib
 import importlib
+import json
 import sys
+from pathlib import Path
 
 import av
 import numpy as np
@@ -12,7 +14,8 @@ from hypothesis import strategies as st
 
 from audio_samples import by_ffmpeg, murmur, pieces, stream
 from sayonce.errors import BadAudio, InvalidRequest, MissingExtra
-from sayonce.speech.audio import FORMATS, Pcm, decode, encode, open_encoder, transcode
+from sayonce.speech import identity
+from sayonce.speech.audio import FORMATS, Pcm, aac, decode, encode, open_encoder, sndfile, transcode
 
 CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
 RATES = (8_000, 16_000, 22_050, 24_000, 30_000, 48_000)
@@ -84,6 +87,22 @@ def test_wav_flac_and_pcm_are_exact_however_the_sound_is_cut_into_chunks(take, s
 def test_the_stream_equals_the_file_exactly_where_it_is_said_to(name):
     heard, file = stream(open_encoder(name, 24_000, 1), murmur())
     assert (heard == file) is FORMATS[name].stable_stream
+
+
+def encoder_settings():
+    """What a listener may hear of how a take becomes a format, as far as tables say it."""
+    told = {"aac": {"bits_a_channel": aac._BITS_A_CHANNEL, "rates": list(aac._RATES)}}
+    for name, codec in sndfile._CODECS.items():
+        rates = codec.rates or (24_000,)
+        options = {f"{rate}/{channels}": codec.options(rate, channels) for rate in rates for channels in (1, 2)}
+        told[name] = {"subtype": codec.subtype, "rates": list(codec.rates), "mono": codec.mono, "options": options}
+    return told
+
+
+def test_encoders_do_not_change_without_the_keys_of_what_they_made():
+    """When this fails: raise ``identity.DERIVATION``, and add the new settings under its number."""
+    recorded = json.loads((Path(__file__).parent / "golden" / "derivations.json").read_text())
+    assert json.loads(json.dumps(encoder_settings())) == recorded[str(identity.DERIVATION)]
 
 
 @pytest.mark.parametrize("name", [name for name in FORMATS if name != "opus"])

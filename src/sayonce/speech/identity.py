@@ -13,7 +13,7 @@ SCHEMA: Final = 1
 """Raised when the document's own form changes."""
 
 DERIVATION: Final = 1
-"""Raised when an encoder's settings change, so that older derivatives are made anew."""
+"""Raised when an encoder's settings change, so that older derivatives, and lossy takes, are made anew."""
 
 _VARIANTS: Final = {name: canonical({"derivation": DERIVATION, "format": name}) for name in FORMATS}
 
@@ -38,7 +38,7 @@ def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Ma
         "voice": utterance.voice if reference is None else {"clip": reference.id, "text": reference.text},
         "text": engine.canonical_text(utterance.text, utterance.voice, utterance.parameters),
         "parameters": parameters,
-        "take": take,
+        "take": take if take != "opus" else [take, DERIVATION],
     }
 
 
