@@ -82,6 +82,25 @@ async def test_name_revision_and_namespace_are_part_of_the_key():
     assert len(keys) == 8
 
 
+def function_of(module):
+    """A function ``encode`` as another module would define it."""
+    scope = {"__name__": module}
+    exec("def encode(image: bytes) -> bytes: return __name__.encode()", scope)
+    return scope["encode"]
+
+
+async def test_two_functions_never_answer_under_one_name(cache):
+    with sayonce.open_sync("memory://") as plain:
+        for each in (cache, plain):
+            each.remember("encoder", revision="1")(function_of("one"))
+            with pytest.raises(
+                sayonce.Unkeyable, match=r"what one\.encode computes; give other\.encode a name of its own"
+            ):
+                each.remember("encoder", revision="1")(function_of("other"))
+            each.remember("encoder", revision="1")(function_of("one"))  # its module was loaded again
+            each.remember("encoder", revision="2")(function_of("other"))
+
+
 async def test_a_secret_makes_keys_that_cannot_be_guessed():
     open_key = Cache().remember("a", revision="1")(Encoder()).key(b"x")
     assert Cache(secret=Secret(b"s")).remember("a", revision="1")(Encoder()).key(b"x") != open_key

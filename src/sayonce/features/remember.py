@@ -6,10 +6,12 @@ import functools
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, Protocol, TypedDict, TypeVar, overload
+from weakref import WeakKeyDictionary
 
 from sayonce.cache import Cache
 from sayonce.cache.portal import SyncCache
 from sayonce.core.key import Digest
+from sayonce.errors import Unkeyable
 from sayonce.features.keys import Arguments
 from sayonce.features.spec import Spec
 from sayonce.features.task import Task
@@ -73,6 +75,27 @@ def make_task(function: Callable[..., Any], name: str, revision: str, options: O
     )
 
 
+_claims: WeakKeyDictionary[Any, dict[tuple[str, ...], str]] = WeakKeyDictionary()
+
+
+def _claim(cache: Any, task: Task) -> None:
+    """Keep a name for one function of a cache: another one's values would be taken for its own.
+
+    Raises:
+        Unkeyable: another function has the name.
+
+    """
+    function = task.function
+    place = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
+    holder = _claims.setdefault(cache, {}).setdefault(tuple(task.identity), place)
+    if holder != place:
+        raise Unkeyable(
+            f"{task.name!r} with this revision is what {holder} computes; give {place} a name of its own, or their values "
+            "are taken for one another's",
+            param="name",
+        )
+
+
 def _some(options: Options, *names: str) -> dict[str, Any]:
     return {name: value for name, value in options.items() if name in names}
 
@@ -101,6 +124,7 @@ class Remembered(Generic[P, T]):
     __wrapped__: Callable[..., Any]
 
     def __init__(self, cache: Cache, task: Task, bound: tuple[Any, ...] = ()) -> None:
+        _claim(cache, task)
         functools.update_wrapper(self, task.function)
         self._cache = cache
         self._task = task
@@ -154,6 +178,7 @@ class SyncRemembered(Generic[P, T]):
     __wrapped__: Callable[..., Any]
 
     def __init__(self, cache: SyncCache[Any], task: Task, bound: tuple[Any, ...] = ()) -> None:
+        _claim(cache, task)
         functools.update_wrapper(self, task.function)
         self._cache = cache
         self._task = task
