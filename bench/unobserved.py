@@ -1,4 +1,4 @@
-"""The gateway without metrics, ledger and request logs, served just as ``sayonce serve`` is.
+"""The gateway without metrics, counters of answers, ledger and request logs, served just as ``sayonce serve`` is.
 
 ``python bench/unobserved.py PORT``
 """
@@ -18,6 +18,8 @@ class Nobody:
     """Watches nothing."""
 
     def answered(self, *_: object) -> None: ...
+
+    def hit(self, *_: object) -> None: ...
 
     def failed(self, *_: object) -> None: ...
 

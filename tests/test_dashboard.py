@@ -14,7 +14,8 @@ from browser import chromium, fits, opened, shows
 from replicas import replicas
 from sayonce.core.envelope import Entry
 from sayonce.gateway.access import new_key
-from sayonce.gateway.dashboard import overview, watcher
+from sayonce.gateway.dashboard import overview
+from sayonce.observe import recent
 from sayonce.observe.metrics import BUCKET_SECONDS, Histogram
 from sayonce.speech.engines import build_engine
 from sayonce.testing import StubEngine
@@ -344,7 +345,7 @@ async def test_the_page_may_load_only_its_own_files(client):
 
 
 async def test_what_a_process_remembers_is_bounded(client, monkeypatch):
-    monkeypatch.setattr(watcher, "_CLIPS", 4)
+    monkeypatch.setattr(recent, "_CLIPS", 4)
     for number in range(9):
         for _ in range(4 if number == 0 else 2):
             await speak(client, f"Text {number}")

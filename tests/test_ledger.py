@@ -2,6 +2,8 @@
 
 import csv
 import io
+import time
+from collections import defaultdict, deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
@@ -17,6 +19,7 @@ from sayonce.observe.hits import Hits
 from sayonce.observe.ledger import OTHER, Figures, Ledger
 from sayonce.observe.ledger_export import as_csv, lines, period
 from sayonce.observe.metrics import Histogram
+from sayonce.observe.recent import Clip
 from sayonce.speech.request import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores import open_store
@@ -153,11 +156,18 @@ async def test_hits_of_a_clip_that_was_made_anew_are_charged_with_what_it_took(m
     synthesizer = Synthesizer(Cache(), Catalogue([StubEngine()]))
     plan = synthesizer.plan(synthesizer.parse({"input": "Hello."}))
     charged = []
-    hits = Hits(lambda _, entry, times: charged.append((entry.compute_seconds, times)), lambda _: Histogram())
+    hits = Hits(
+        lambda _, entry, times: charged.append((entry.compute_seconds, times)),
+        lambda _: Histogram(),
+        lambda *_: Clip(),
+        latest=deque(),
+        counters=defaultdict(float),
+        tier="memory",
+    )
     for seconds, times in ((1.0, 3), (2.0, 2)):
         entry = make_entry(compute_seconds=seconds)
         for _ in range(times):
-            hits.note(plan, entry, 0.001)
+            hits.note(plan, entry, time.perf_counter())
     hits.charge()
     hits.charge()
     assert charged == [(1.0, 3), (2.0, 2)]

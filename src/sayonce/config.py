@@ -121,6 +121,10 @@ class LogSettings(_Section, frozen=True):
     hits: bool = False
 
 
+class DashboardSettings(_Section, frozen=True):
+    texts: bool = False
+
+
 class TracingSettings(_Section, frozen=True):
     endpoint: str | None = None
     service_name: str = "sayonce"
@@ -138,6 +142,7 @@ class Settings(_Section, frozen=True):
     security: SecuritySettings = SecuritySettings()
     log: LogSettings = LogSettings()
     tracing: TracingSettings = TracingSettings()
+    dashboard: DashboardSettings = DashboardSettings()
     engines: dict[str, dict[str, Any]] = {}
 
     @property

@@ -77,6 +77,7 @@ class Cache:
         self._clock = clock
         self._epochs = Epochs()
         self._watched: dict[str, Callable[[], Awaitable[None]]] = {_MEMORIES: self._empty_memory}
+        self._purged: list[Callable[[], None]] = []
         self._flights: dict[bytes, Flight] = {}
         self._tasks: set[asyncio.Task[Any]] = set()
         self._housekeeper: asyncio.Task[None] | None = None
@@ -347,6 +348,7 @@ class Cache:
 
         """
         there = self._drop(key)
+        self._tell_purged()
         if self.store is not None:
             there = await self.store.delete(key) or there
             await self._empty_others()
@@ -369,6 +371,8 @@ class Cache:
             StoreError: the store did not do it.
 
         """
+        if tag not in self._watched:
+            self._tell_purged()
         epoch = await (self.store or self.memory).bump(tag)
         self._epochs.learn({tag: epoch})
         return epoch
@@ -376,6 +380,14 @@ class Cache:
     def watch(self, tag: str, callback: Callable[[], Awaitable[None]]) -> None:
         """Call back when another instance has raised a tag's epoch, within a second."""
         self._watched[tag] = callback
+
+    def on_purge(self, forget: Callable[[], None]) -> None:
+        """Call back when anything is purged, here at once, or at another instance within a second."""
+        self._purged.append(forget)
+
+    def _tell_purged(self) -> None:
+        for forget in self._purged:
+            forget()
 
     async def attempt(self, operation: Callable[[], Awaitable[T]], *, read_bytes: int = 0) -> T | None:
         """Return what an operation on the store returns, or None if the store fails within the budget.
@@ -387,6 +399,7 @@ class Cache:
     async def clear(self) -> int:
         """Remove every entry, also those being made; returns how many the store held."""
         self._discard_flights(list(self._flights))
+        self._tell_purged()
         entries = await self.memory.clear()
         if self.store is not None:
             entries = await self.store.clear()
@@ -400,6 +413,7 @@ class Cache:
 
     async def _empty_memory(self) -> None:
         self._discard_flights(list(self._flights))
+        self._tell_purged()
         await self.memory.clear()
 
     def _discard_flights(self, keys: Iterable[bytes]) -> None:
@@ -456,6 +470,8 @@ class Cache:
         for tag in self._epochs.learn(learned or {}):
             if tag in self._watched:
                 await self._guard.done(self._watched[tag])
+            else:
+                self._tell_purged()
 
     async def _flush_counters(self) -> None:
         """Add what was counted since the last time to the store's lasting totals."""

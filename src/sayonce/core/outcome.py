@@ -17,7 +17,10 @@ class Outcome(StrEnum):
     @property
     def computed(self) -> bool:
         """Whether this request itself made the engine work."""
-        return self in (Outcome.LED, Outcome.BYPASS)
+        return self in _COMPUTED
+
+
+_COMPUTED = frozenset((Outcome.LED, Outcome.BYPASS))
 
 
 class Refusal(StrEnum):

@@ -18,11 +18,12 @@ from sayonce.errors import EngineError, SayonceError
 from sayonce.gateway import openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
-from sayonce.gateway.dashboard import Dashboard, Watcher
+from sayonce.gateway.dashboard import Dashboard
 from sayonce.gateway.http import ASGI, Receive, Scope, Send, error_body, send_error
 from sayonce.gateway.metrics import Metrics
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
+from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.observe.workers import Workers, directory
 from sayonce.speech.service import Service
@@ -38,10 +39,12 @@ class Gateway:
     """The ASGI application of a service."""
 
     def __init__(self, service: Service, access: Access) -> None:
-        server = service.settings.server
+        settings, server = service.settings, service.settings.server
         self._service = service
         self._trace = _recorder(service)
-        self.observer = Watcher(service.synthesizer, Workers(directory()), log_hits=service.settings.log.hits)
+        self.observer = Observer(
+            service.synthesizer, Workers(directory()), log_hits=settings.log.hits, texts=settings.dashboard.texts
+        )
         self._speech: ASGI = SpeechEndpoint(
             service.synthesizer,
             access,

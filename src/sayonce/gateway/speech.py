@@ -98,8 +98,10 @@ class SpeechEndpoint:
             return
         broken, begun = await self._send(scope, send, known, answer)
         if broken is None:
-            self._cache.record(answer.outcome, answer.known_entry)
-            self._observer.answered(plan, answer, started, begun)
+            if entry is not None:
+                self._observer.hit(plan, entry, started)
+            else:
+                self._observer.answered(plan, answer, started, begun)
             if self._trace is not None and answer.known_entry is not None:
                 self._trace.note(plan, answer.outcome, answer.known_entry)
         else:

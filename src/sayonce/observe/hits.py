@@ -2,57 +2,98 @@
 
 from __future__ import annotations
 
+import time
 from bisect import bisect_left
+from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Final
 
+from sayonce.cache import saved_seconds
 from sayonce.core.envelope import Entry
+from sayonce.core.outcome import Outcome
 from sayonce.observe.metrics import BUCKET_SECONDS, Histogram
+from sayonce.observe.recent import Clip, Noted
 from sayonce.speech.synthesis import Plan
 
-_MAX_CLIPS: Final = 1000
+_MAX_LOTS: Final = 1000
 """Clips that are counted apart: each is held until it is charged."""
+_HIT: Final = Outcome.HIT.value
 
 Charge = Callable[[Plan, Entry, int], None]
 """Charges a clip's hits."""
 
 
-class _Clip:
-    __slots__ = ("entry", "histogram", "hits", "plan")
+class Lot:
+    """A clip's hits since they were last charged, and whatever else noting one more needs, looked up once."""
 
-    def __init__(self, plan: Plan, entry: Entry, histogram: Histogram) -> None:
+    __slots__ = ("clip", "entry", "hits", "plan", "saved_seconds", "times")
+
+    def __init__(self, plan: Plan, entry: Entry, times: Histogram, clip: Clip) -> None:
         self.plan = plan
         self.entry = entry
-        self.histogram = histogram
+        self.times = times
+        self.clip = clip
+        self.saved_seconds = saved_seconds(entry)
         self.hits = 0
 
 
 class Hits:
-    """Counts of hits by clip, until they are charged."""
+    """Counts of hits by clip, until they are charged.
 
-    def __init__(self, charge: Charge, histogram_of: Callable[[str], Histogram]) -> None:
+    Args:
+        charge: charges a clip's hits to its account.
+        times_of: the histogram of an engine's hits.
+        clip_of: the dashboard's line of a clip.
+        latest: the dashboard's latest requests.
+        counters: the cache's.
+        tier: the name of the tier in memory.
+
+    """
+
+    def __init__(
+        self,
+        charge: Charge,
+        times_of: Callable[[str], Histogram],
+        clip_of: Callable[[Plan, Entry], Clip],
+        *,
+        latest: deque[Noted],
+        counters: defaultdict[str, float],
+        tier: str,
+    ) -> None:
         self._charge = charge
-        self._histogram_of = histogram_of
-        self._clips: dict[bytes, _Clip] = {}
+        self._times_of = times_of
+        self._clip_of = clip_of
+        self._latest = latest
+        self._counters = counters
+        self._tier = tier
+        self._lots: dict[bytes, Lot] = {}
 
-    def note(self, plan: Plan, entry: Entry, seconds: float) -> None:
-        """Note a hit; this is all that a hit in memory costs."""
-        clip = self._clips.get(plan.clip_key)
-        if clip is None or clip.entry is not entry:
-            clip = self._begin(plan, entry)
-        clip.hits += 1
-        histogram = clip.histogram
-        histogram.counts[bisect_left(BUCKET_SECONDS, seconds)] += 1
-        histogram.sum += seconds
+    def note(self, plan: Plan, entry: Entry, started: float) -> None:
+        """Note a hit that was sent; this is all that watching a hit in memory costs."""
+        lot = self._lots.get(plan.clip_key)
+        if lot is None or lot.entry is not entry:
+            lot = self._begin(plan, entry)
+        ended = time.perf_counter()
+        seconds = ended - started
+        lot.hits += 1
+        times = lot.times
+        times.counts[bisect_left(BUCKET_SECONDS, seconds)] += 1
+        times.sum += seconds
+        counters = self._counters
+        counters[_HIT] += 1
+        counters["saved_seconds"] += lot.saved_seconds
+        self._latest.append((ended, lot.clip, _HIT, self._tier, seconds))
 
     def charge(self) -> None:
         """Charge what was noted since the last time."""
-        clips, self._clips = self._clips, {}
-        for clip in clips.values():
-            self._charge(clip.plan, clip.entry, clip.hits)
+        lots, self._lots = self._lots, {}
+        for lot in lots.values():
+            lot.clip.hits += lot.hits
+            self._charge(lot.plan, lot.entry, lot.hits)
 
-    def _begin(self, plan: Plan, entry: Entry) -> _Clip:
-        if len(self._clips) >= _MAX_CLIPS or plan.clip_key in self._clips:
+    def _begin(self, plan: Plan, entry: Entry) -> Lot:
+        if len(self._lots) >= _MAX_LOTS or plan.clip_key in self._lots:
             self.charge()
-        clip = self._clips[plan.clip_key] = _Clip(plan, entry, self._histogram_of(plan.request.engine.name))
-        return clip
+        times = self._times_of(plan.request.engine.name)
+        lot = self._lots[plan.clip_key] = Lot(plan, entry, times, self._clip_of(plan, entry))
+        return lot

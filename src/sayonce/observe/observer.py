@@ -6,74 +6,94 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any, Final, Self
 
 from sayonce.cache import Answer
+from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.errors import SayonceError
 from sayonce.observe.collect import of_cache, of_engines, of_store
 from sayonce.observe.hits import Hits
 from sayonce.observe.ledger import Ledger
+from sayonce.observe.ledger_writer import LedgerWriter
 from sayonce.observe.metrics import Histogram, Samples, add, total
+from sayonce.observe.recent import UNKNOWN, Recent, named
 from sayonce.observe.workers import WRITE_SECONDS, Workers
 from sayonce.speech.synthesis import Plan, Synthesizer
-from sayonce.stores.base import StoreError
 
 log = logging.getLogger("sayonce.request")
 _own_log = logging.getLogger("sayonce.observe")
 
-_LEDGER_SECONDS: Final = 5.0
-_LAST_WRITE_SECONDS: Final = 2.0
 _SERVER_ERROR: Final = 500
 REFUSED: Final = "refused"
 """A request that was the caller's mistake."""
 
 
 class Observer:
-    """Watches the requests of one process; an async context manager, between whose ends figures are passed on."""
+    """Watches the requests of one process; an async context manager, between whose ends figures are passed on.
 
-    def __init__(self, synthesizer: Synthesizer, workers: Workers, *, log_hits: bool = False) -> None:
+    ``texts`` lets the dashboard say what its most reused clips say.
+    """
+
+    def __init__(
+        self, synthesizer: Synthesizer, workers: Workers, *, log_hits: bool = False, texts: bool = False
+    ) -> None:
         self._synthesizer = synthesizer
         self._cache = synthesizer.cache
         self._workers = workers
         self._log_hits = log_hits
         self._memory = self._cache.memory.name
         self._ledger = Ledger(self._cache.now)
-        self._hits = Hits(
-            lambda plan, entry, times: self._ledger.charge(plan, Outcome.HIT, entry, times),
-            lambda engine: self._answered[engine, Outcome.HIT, self._memory],
-        )
+        self._writer = LedgerWriter(self._cache, lambda: self.ledger)
+        self._recent = Recent(texts=texts)
+        self._cache.on_purge(self._recent.forget_texts)
         self._answered: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)
         self._begun: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)
         self._errors: Counter[tuple[str, str]] = Counter()
+        self._hits = Hits(
+            self._charge_hits,
+            lambda engine: self._answered[engine, Outcome.HIT, self._memory],
+            self._recent.clip,
+            latest=self._recent.noted,
+            counters=self._cache.counters,
+            tier=self._memory,
+        )
+        self.hit: Callable[[Plan, Entry, float], None] = self._hits.note if not log_hits else self._logged_hit
+        """Notes a hit in memory that was sent, and when its request came: as ``answered``, for what comes most often."""
         self._task: asyncio.Task[None] | None = None
 
     # -- what the gateway tells -------------------------------------------------------------------------------------
 
     def answered(self, plan: Plan, answer: Answer, started: float, begun: float) -> None:
         """Note an answer that was sent whole; times are ``time.perf_counter``'s, ``begun`` 0 when it did not stream."""
-        if answer.tier == self._memory and answer.entry is not None and not self._log_hits:
-            self._hits.note(plan, answer.entry, time.perf_counter() - started)
-            return
         outcome, tier, entry = answer.outcome, answer.tier, answer.known_entry
         assert entry is not None
-        seconds = time.perf_counter() - started
+        ended = time.perf_counter()
+        seconds = ended - started
         series = (plan.request.engine.name, outcome, tier)
         self._answered[series].observe(seconds)
         if outcome is not Outcome.HIT:  # a hit is sent in one piece: its first byte is its last
             self._begun[series].observe(begun - started if begun else seconds)
+        self._cache.record(outcome, entry)
         self._ledger.charge(plan, outcome, entry)
+        clip = self._recent.clip(plan, entry)
+        clip.hits += outcome is Outcome.HIT or outcome is Outcome.JOINED
+        self._recent.noted.append((ended, clip, outcome.value, tier, seconds))
         if outcome is not Outcome.HIT or self._log_hits:  # the line would cost more than the hit
             self._tell(logging.INFO, outcome.value, plan, seconds, tier=tier, bytes=len(entry.body))
+
+    def _logged_hit(self, plan: Plan, entry: Entry, started: float) -> None:
+        self.answered(plan, Answer(Outcome.HIT, entry, tier=self._memory), started, 0.0)
 
     def failed(self, error: SayonceError, started: float, plan: Plan | None = None) -> None:
         """Note a request that got an error, or half a clip."""
         ours = error.status >= _SERVER_ERROR
         outcome, reason = Outcome.FAILED.value if ours else REFUSED, error.code or error.kind
         self._errors[outcome, reason] += 1
-        seconds = time.perf_counter() - started
+        ended = time.perf_counter()
+        seconds = ended - started
+        self._recent.noted.append((ended, named(plan) if plan else UNKNOWN, outcome, reason, seconds))
         self._tell(logging.WARNING if ours else logging.INFO, outcome, plan, seconds, reason=reason)
 
     def left(self) -> None:
@@ -90,6 +110,9 @@ class Observer:
             fields |= {"format": plan.request.format.name, "characters": len(utterance.text)}
         log.log(level, "speech", extra={"outcome": outcome, **fields, "ms": round(1000 * seconds, 2)})
 
+    def _charge_hits(self, plan: Plan, entry: Entry, times: int) -> None:
+        self._ledger.charge(plan, Outcome.HIT, entry, times)
+
     # -- what is read -----------------------------------------------------------------------------------------------
 
     @property
@@ -97,6 +120,12 @@ class Observer:
         """The ledger, with all that was charged until now."""
         self._hits.charge()
         return self._ledger
+
+    @property
+    def recent(self) -> Recent:
+        """What a dashboard shows beside the numbers, with all that was answered until now."""
+        self._hits.charge()
+        return self._recent
 
     async def samples(self) -> Samples:
         """Return the samples of all processes of this server, with the store's figures."""
@@ -120,6 +149,7 @@ class Observer:
     # -- between processes ------------------------------------------------------------------------------------------
 
     async def __aenter__(self) -> Self:
+        self._writer.start()
         self._task = asyncio.create_task(self._pass_on())
         return self
 
@@ -127,42 +157,16 @@ class Observer:
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
-        await self._write_ledger(self._at_last)
+        await self._writer.stop()
         self._leave(ended=True)
 
     async def _pass_on(self) -> None:
-        write_at = 0.0
         while True:
             self._leave()
             await asyncio.sleep(WRITE_SECONDS)
-            if time.monotonic() >= write_at:
-                await self._write_ledger(self._within_budget)
-                write_at = time.monotonic() + _LEDGER_SECONDS
 
     def _leave(self, *, ended: bool = False) -> None:
         try:
             self._workers.leave(self._own(), ended=ended)
         except OSError as error:
             _own_log.warning("the metrics of this process cannot be left for the others: %s", error.strerror)
-
-    async def _write_ledger(self, do: Callable[[Callable[[], Awaitable[None]]], Awaitable[bool]]) -> None:
-        if self._cache.store is not None:
-            await self.ledger.write(self._cache.store, do)
-
-    async def _within_budget(self, operation: Callable[[], Awaitable[None]]) -> bool:
-        async def done() -> bool:
-            await operation()
-            return True
-
-        return bool(await self._cache.attempt(done))
-
-    async def _at_last(self, operation: Callable[[], Awaitable[None]]) -> bool:
-        """Give the last write more time than the budget, as there is no other."""
-        if await self._within_budget(operation):
-            return True
-        with suppress(StoreError, TimeoutError):
-            async with asyncio.timeout(_LAST_WRITE_SECONDS):
-                await operation()
-                return True
-        _own_log.warning("the last figures of the ledger were not written: the store does not answer")
-        return False

@@ -74,7 +74,8 @@ class Synthesizer:
         self._timeout_seconds = engine_timeout_seconds
         self.places = {engine.name: _places(engine) for engine in catalogue.engines}
         self.recent: deque[tuple[Digest, dict[str, Any]]] = deque(maxlen=_RECENT_TAKES)
-        """Keys and documents of the newest takes, in this process's memory alone, for ``explain``."""
+        """Keys and documents of the newest takes, in this process's memory alone and until a purge, for ``explain``."""
+        cache.on_purge(self.recent.clear)
         self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
         self._loading: set[asyncio.Task[None]] = set()
 

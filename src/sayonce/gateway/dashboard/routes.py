@@ -14,8 +14,8 @@ from sayonce.errors import InvalidRequest, NotFound
 from sayonce.gateway.access import Access
 from sayonce.gateway.admin import parse_digest
 from sayonce.gateway.dashboard.overview import overview
-from sayonce.gateway.dashboard.watcher import Watcher
 from sayonce.gateway.http import json_response
+from sayonce.observe.observer import Observer
 from sayonce.speech.audio import transcode
 from sayonce.speech.synthesis import Synthesizer
 
@@ -33,9 +33,9 @@ _SECURITY: Final = {
 class Dashboard:
     """The page, which tells nothing by itself, and its routes, which need the right ``admin``."""
 
-    def __init__(self, synthesizer: Synthesizer, watcher: Watcher, access: Access) -> None:
+    def __init__(self, synthesizer: Synthesizer, observer: Observer, access: Access) -> None:
         self._synthesizer = synthesizer
-        self._watcher = watcher
+        self._observer = observer
         self._access = access
         folder = files(__package__) / "static"
         self._static = {file.name: file.read_text(encoding="utf-8") for file in folder.iterdir()}
@@ -61,9 +61,10 @@ class Dashboard:
 
     async def overview(self, request: Request) -> Response:
         self._access.authorise_admin(request.scope["headers"])
-        figures = overview(await self._watcher.samples(), self._synthesizer)
-        clips, latest = self._watcher.most_reused(), self._watcher.latest()
-        return json_response(figures | {"clips": clips, "latest": latest})
+        figures = overview(await self._observer.samples(), self._synthesizer)
+        recent = self._observer.recent
+        shown = {"texts": recent.texts, "clips": recent.most_reused(), "latest": recent.latest()}
+        return json_response(figures | shown)
 
     async def clip(self, request: Request) -> Response:
         """Return the audio under a key as it is kept, or as ``format=wav``, which every browser plays."""

@@ -1,0 +1,65 @@
+"""Pass a process's charges on to the store: now and then, and when it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final
+
+from sayonce.cache import Cache
+from sayonce.observe.ledger import Ledger
+from sayonce.stores.base import StoreError
+
+log = logging.getLogger("sayonce.observe")
+
+_EVERY_SECONDS: Final = 5.0
+_LAST_SECONDS: Final = 2.0
+
+Operation = Callable[[], Awaitable[None]]
+
+
+class LedgerWriter:
+    """Writes a ledger into a cache's store, as long as the cache is open."""
+
+    def __init__(self, cache: Cache, ledger_of: Callable[[], Ledger]) -> None:
+        self._cache = cache
+        self._ledger_of = ledger_of
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._keep_writing())
+
+    async def stop(self) -> None:
+        """Write what has not been written, with more time than the budget, as there is no other."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        await self._write(self._at_last)
+
+    async def _keep_writing(self) -> None:
+        while True:
+            await asyncio.sleep(_EVERY_SECONDS)
+            await self._write(self._within_budget)
+
+    async def _write(self, do: Callable[[Operation], Awaitable[bool]]) -> None:
+        if self._cache.store is not None:
+            await self._ledger_of().write(self._cache.store, do)
+
+    async def _within_budget(self, operation: Operation) -> bool:
+        async def done() -> bool:
+            await operation()
+            return True
+
+        return bool(await self._cache.attempt(done))
+
+    async def _at_last(self, operation: Operation) -> bool:
+        if await self._within_budget(operation):
+            return True
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_LAST_SECONDS):
+                await operation()
+                return True
+        log.warning("the last figures of the ledger were not written: the store does not answer")
+        return False
