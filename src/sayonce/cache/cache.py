@@ -105,6 +105,11 @@ class Cache:
             return "none"
         return "failing" if self._guard.breaker.open else "ok"
 
+    @property
+    def failing(self) -> dict[str, bool]:
+        """Whether each part of the store is not asked for now, as it failed."""
+        return {} if self._stored is None else self._stored.failing()
+
     def trace(self, tracer: Tracer) -> None:
         """Tell a tracer of look-ups, flights and the store's calls."""
         self.tracer = tracer

@@ -26,6 +26,11 @@ class GuardedStore:
         if isinstance(store, SealedStore) and store.bodies is not None:
             self._outside = _Outside(store, store.bodies, self.index, counters)
 
+    def failing(self) -> dict[str, bool]:
+        """Return, for each backend, whether it is not asked for now, as it failed."""
+        guards = {"store": self.index} | ({"bodies": self._outside.guard} if self._outside is not None else {})
+        return {part: guard.breaker.open for part, guard in guards.items()}
+
     def trace(self, tracer: Tracer) -> None:
         """Tell a tracer of every call."""
         self.index.tracer = tracer

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sayonce.cache import Cache
 from sayonce.core.outcome import Refusal
 from sayonce.observe.metrics import Samples, add
 from sayonce.speech.synthesis import Synthesizer
-from sayonce.stores.base import Failure, Store, StoreStats
+from sayonce.stores.base import Failure, SealedStore, Store, StoreStats
+
+if TYPE_CHECKING:
+    from sayonce.stores.bodies import Bodies, Sweeps
 
 _COUNTED: Final = {
     "engine calls": "sayonce_engine_calls",
@@ -40,16 +43,31 @@ def of_cache(cache: Cache) -> Samples:
             add(samples, _COUNTED[what], labels, number)
         elif part in _PARTS and did in _OF_PARTS:
             add(samples, _OF_PARTS[did], (part, *labels), number)
-    add(samples, "sayonce_store_breaker_open", (), int(cache.store_state == "failing"))
+    for part, failing in cache.failing.items():
+        add(samples, "sayonce_store_breaker_open", (part,), int(failing))
+    if (bodies := _bodies(cache)) is not None:
+        _add_sweeps(samples, bodies.sweeps)
     _add_tier(samples, cache.memory, cache.memory.figures())
     return samples
+
+
+def _bodies(cache: Cache) -> Bodies | None:
+    return cache.store.bodies if isinstance(cache.store, SealedStore) else None
+
+
+def _add_sweeps(samples: Samples, sweeps: Sweeps) -> None:
+    for outcome in ("done", "failed", "withheld"):
+        add(samples, "sayonce_bodies_sweeps", (outcome,), getattr(sweeps, outcome))
+    add(samples, "sayonce_bodies_swept", (), sweeps.removed)
+    add(samples, "sayonce_bodies_swept_bytes", (), sweeps.removed_bytes)
+    if sweeps.last is not None:
+        add(samples, "sayonce_bodies_last_sweep_timestamp_seconds", (), sweeps.last)
 
 
 def _zeros(cache: Cache) -> Samples:
     """Begin at 0 with what alerts look at: a counter that appears with its first event has not risen."""
     samples: Samples = {"sayonce_refused_values": {(reason.value,): [0] for reason in Refusal}}
-    if cache.store is not None:
-        samples["sayonce_store_errors"] = {("store", kind.value): [0] for kind in Failure}
+    samples["sayonce_store_errors"] = {(part, kind.value): [0] for part in cache.failing for kind in Failure}
     return samples
 
 

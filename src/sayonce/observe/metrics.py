@@ -25,6 +25,8 @@ class Metric(msgspec.Struct, frozen=True):
     name: str
     labels: Labels
     help: str
+    latest: bool = False
+    """Of several processes the highest number counts, also that of one that has ended; others are added up."""
 
 
 BUCKET_SECONDS: Final = (
@@ -61,7 +63,13 @@ METRICS: Final = (
     Metric("counter", "sayonce_store_operations", ("part", "operation"), "Calls of the store, or of its bodies."),
     Metric("counter", "sayonce_store_errors", ("part", "kind"), "Calls of the store, or of its bodies, that failed."),
     Metric("counter", "sayonce_store_skipped", ("part",), "Calls that were not made, as the breaker was open."),
-    Metric("gauge", "sayonce_store_breaker_open", (), "Processes that do not ask the store, as it failed."),
+    Metric(
+        "gauge", "sayonce_store_breaker_open", ("part",), "Processes that do not ask the store, or its bodies, now."
+    ),
+    Metric("counter", "sayonce_bodies_sweeps", ("outcome",), "Sweeps of the bodies outside the store."),
+    Metric("counter", "sayonce_bodies_swept", (), "Bodies that sweeps removed, as nothing pointed to them."),
+    Metric("counter", "sayonce_bodies_swept_bytes", (), "Bytes of the bodies that sweeps removed."),
+    Metric("gauge", "sayonce_bodies_last_sweep_timestamp_seconds", (), "When the last sweep was done.", latest=True),
     Metric("counter", "sayonce_refused_values", ("reason",), "Stored values that were not accepted."),
     Metric("gauge", "sayonce_tier_entries", ("tier",), "Entries of a tier; of Redis, keys of the whole database."),
     Metric("gauge", "sayonce_tier_bytes", ("tier",), "Bytes of a tier; of Redis, the memory of the whole server."),
@@ -98,17 +106,22 @@ def add(samples: Samples, name: str, labels: Labels, *numbers: float) -> None:
     series[labels] = list(numbers) if known is None else [sum(pair) for pair in zip(known, numbers, strict=True)]
 
 
+_LATEST: Final = frozenset(metric.name for metric in METRICS if metric.latest)
+_GAUGES: Final = frozenset(metric.name for metric in METRICS if metric.kind == "gauge") - _LATEST
+
+
 def total(parts: Iterable[Samples]) -> Samples:
     """Add up the samples of several processes."""
     samples: Samples = {}
     for part in parts:
         for name, series in part.items():
             for labels, numbers in series.items():
-                add(samples, name, labels, *numbers)
+                if name in _LATEST:
+                    found = samples.setdefault(name, {})
+                    found[labels] = max(found.get(labels, numbers), numbers)
+                else:
+                    add(samples, name, labels, *numbers)
     return samples
-
-
-_GAUGES: Final = frozenset(metric.name for metric in METRICS if metric.kind == "gauge")
 
 
 def lasting(samples: Samples) -> Samples:

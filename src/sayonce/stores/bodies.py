@@ -60,6 +60,19 @@ class Body(msgspec.Struct, frozen=True):
         return hour_of(self.place)
 
 
+class Sweeps(msgspec.Struct):
+    """What the sweeps of this process have done."""
+
+    done: int = 0
+    failed: int = 0
+    withheld: int = 0
+    """Those that found something to remove and nothing that points here, as when the index is the wrong one."""
+    removed: int = 0
+    removed_bytes: int = 0
+    last: float | None = None
+    """When the last one that was done ended, in seconds since the Unix epoch."""
+
+
 class Bodies:
     """A body store; methods raise ``StoreError`` when it does not answer.
 
@@ -82,6 +95,7 @@ class Bodies:
         self.shown = shown
         self.budget_seconds = budget_seconds
         self.clock = clock
+        self.sweeps = Sweeps()
         self._store = store
         self._key = secret.body_key
         self._inline_max_bytes = inline_max_bytes

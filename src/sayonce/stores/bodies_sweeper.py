@@ -10,7 +10,7 @@ from typing import Final
 
 from sayonce.stores.base import SealedStore, StoreError
 from sayonce.stores.bodies import Bodies
-from sayonce.stores.bodies_sweep import sweep
+from sayonce.stores.bodies_sweep import Swept, sweep
 
 log = logging.getLogger("sayonce.bodies")
 
@@ -50,6 +50,7 @@ class Sweeper:
             try:
                 await self.turn()
             except StoreError as error:
+                self._bodies.sweeps.failed += 1
                 log.warning("bodies were not swept: %s", error)
 
     async def turn(self) -> bool:
@@ -64,7 +65,18 @@ class Sweeper:
         if await self._index.coordinator.acquire(LEASE, turn, EVERY_SECONDS) != turn:
             return False
         swept = await sweep(self._index, self._bodies, max_bytes=self._max_bytes, limit=MAX_REMOVED)
+        self._count(swept)
         if swept.removed:
             what = "bodies would go, but nothing points to any here: see sayonce gc" if swept.dry else "bodies removed"
             log.info("%d %s (%d bytes)", swept.removed, what, swept.removed_bytes)
         return True
+
+    def _count(self, swept: Swept) -> None:
+        sweeps = self._bodies.sweeps
+        if swept.dry and swept.removed:
+            sweeps.withheld += 1
+            return
+        sweeps.done += 1
+        sweeps.removed += swept.removed
+        sweeps.removed_bytes += swept.removed_bytes
+        sweeps.last = self._bodies.clock()
