@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from sayonce.cli.options import BodiesOption, ConfigOption, EngineOption, JSONOption, StoreOption
+from sayonce.cli.output import disabled
 
 app = typer.Typer(
     help="Compute speech once, reuse it many times.",
@@ -17,6 +18,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+_TELL_OF_STORE = ("serve", "warm")
+"""Commands that are at it for long, and so the ones that log which of the store's settings do not suit a cache."""
+
+
+@app.callback()
+def begin(context: typer.Context) -> None:
+    """Leave what is wrong with the store's settings to the commands above, and to ``doctor``, whose findings they are."""
+    if context.invoked_subcommand not in _TELL_OF_STORE:
+        context.with_resource(disabled("sayonce.store.settings"))
 
 
 @app.command()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
@@ -25,6 +27,17 @@ def data_json(value: Any) -> None:
     import msgspec
 
     data(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+@contextmanager
+def disabled(logger: str) -> Iterator[None]:
+    """Have a logger say nothing for a while."""
+    found = logging.getLogger(logger)
+    found.disabled = True
+    try:
+        yield
+    finally:
+        found.disabled = False
 
 
 def table(rows: Iterable[tuple[str, str]]) -> None:

@@ -18,6 +18,8 @@ from sayonce.config import Settings
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.outcome import Outcome
 from sayonce.errors import InvalidRequest
+from sayonce.observe.ledger import Ledger
+from sayonce.observe.ledger_writer import write_once
 from sayonce.speech.audio.formats import FORMATS
 from sayonce.speech.engines.base import Engine
 from sayonce.speech.parameters import read_value
@@ -107,6 +109,9 @@ async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes
             elapsed_seconds = time.perf_counter() - started
             cache.record(answer.outcome, entry)
             await cache.settle()
+            ledger = Ledger(cache.now)
+            ledger.charge(plan, answer.outcome, entry)
+            await write_once(cache, ledger)
             stored = await _stored_in(service, plan)
         finally:
             await synthesizer.close()

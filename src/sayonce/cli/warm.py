@@ -22,6 +22,8 @@ from sayonce.cli.output import data_json, seconds, table, talk
 from sayonce.cli.progress import progress
 from sayonce.config import ByteSize, Settings
 from sayonce.errors import ConfigError
+from sayonce.observe.ledger import Ledger
+from sayonce.observe.ledger_writer import LedgerWriter
 from sayonce.speech.rows import Kind, Row, expand, kind_of, read_rows
 from sayonce.speech.service import Service
 from sayonce.speech.warm import Summary, Target, Warmer
@@ -114,10 +116,15 @@ async def _in_store(job: Job, settings: Settings, rows: Sequence[Row]) -> Summar
     async with service.cache:
         await _ask_store(service.cache)
         await service.synthesizer.learn_voices()
+        ledger = Ledger(service.cache.now)
+        writer = LedgerWriter(service.cache, lambda: ledger)
+        target = StoreTarget(service.synthesizer, job.tenant or "", computed=ledger.charge_computing)
+        writer.start()
         try:
-            return await _warm(job, StoreTarget(service.synthesizer, job.tenant or ""), rows)
+            return await _warm(job, target, rows)
         finally:
             await service.synthesizer.close()
+            await writer.stop()
 
 
 async def _in_gateway(job: Job, remote: Remote, rows: Sequence[Row]) -> Summary:

@@ -77,6 +77,13 @@ class _Part:
         self.accounts: Accounts = {}
         self.written = encode({})
 
+    def go_on_with(self, name: str, accounts: Accounts) -> None:
+        """Take another part's place, with what it has besides this one's."""
+        self.name, self.written = name, encode(accounts)
+        for owner, figures in self.accounts.items():
+            accounts.setdefault(owner, Figures()).add(figures)
+        self.accounts = accounts
+
 
 class Ledger:
     """What this process charges to accounts. Days are UTC's."""
@@ -90,14 +97,8 @@ class Ledger:
 
     def charge(self, plan: Plan, outcome: Outcome, entry: Entry, times: int = 1) -> None:
         """Charge an answer to its account, or equal ones."""
-        day = self._clock() // _DAY_SECONDS
-        if day != self._part.day:
-            self._turn_to(int(day))
-        engine, utterance = plan.request.engine, plan.request.utterance
-        owner = (plan.tenant, engine.name, utterance.model, utterance.voice)
-        figures = self._part.accounts.get(owner) or self._open(owner)
-        seconds, size = times * saved_seconds(entry), times * len(entry.body)
-        cost = times * engine.cost(saved_seconds(entry), utterance.text)
+        figures, seconds, cost, size = self._account(plan), saved_seconds(entry), _cost(plan, entry), len(entry.body)
+        seconds, cost, size = times * seconds, times * cost, times * size
         figures.requests += times
         figures.sent_bytes += size
         if outcome.computed:
@@ -111,6 +112,12 @@ class Ledger:
         figures.saved_seconds += seconds
         figures.saved_cost += cost
         figures.saved_bytes += size
+
+    def charge_computing(self, plan: Plan, entry: Entry) -> None:
+        """Charge what was computed before anybody asked for it: it costs, and answers no request."""
+        figures = self._account(plan)
+        figures.compute_seconds += saved_seconds(entry)
+        figures.cost += _cost(plan, entry)
 
     def samples(self) -> Samples:
         """Return this process's figures by engine."""
@@ -132,6 +139,16 @@ class Ledger:
         self._past = [part for part in self._past if encode(part.accounts) != part.written]
         return True
 
+    async def go_on_with(self, store: Store, name: str) -> None:
+        """Write to an ended process's part of today from now on, on top of what it has; only one may do so at a time.
+
+        Raises:
+            StoreError: the store did not answer; this process keeps the part of its own.
+
+        """
+        written = await store.registered(book(self._part.day), name)
+        self._part.go_on_with(name, {} if written is None else dict(_decode(written)))
+
     async def read(self, store: Store | None, day: int) -> list[Accounts]:
         """Return what every process charged in a day, this one's newest figures among it.
 
@@ -143,6 +160,15 @@ class Ledger:
         parts = {name: dict(_decode(part)) for name, part in written.items()}
         parts |= {part.name: part.accounts for part in (*self._past, self._part) if part.day == day}
         return list(parts.values())
+
+    def _account(self, plan: Plan) -> Figures:
+        """Return the account of today that a request is charged to."""
+        day = self._clock() // _DAY_SECONDS
+        if day != self._part.day:
+            self._turn_to(int(day))
+        utterance = plan.request.utterance
+        owner = (plan.tenant, plan.request.engine.name, utterance.model, utterance.voice)
+        return self._part.accounts.get(owner) or self._open(owner)
 
     def _open(self, owner: Owner) -> Figures:
         if len(self._part.accounts) >= self._max_accounts:
@@ -164,6 +190,10 @@ def book(day: int) -> str:
 def number_of(day: date) -> int:
     """Return a day as its number since the Unix epoch."""
     return day.toordinal() - _EPOCH
+
+
+def _cost(plan: Plan, entry: Entry) -> float:
+    return plan.request.engine.cost(saved_seconds(entry), plan.request.utterance.text)
 
 
 def encode(accounts: Accounts) -> bytes:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final
 
 from sayonce.cache import Cache
@@ -16,8 +18,31 @@ log = logging.getLogger("sayonce.observe")
 
 _EVERY_SECONDS: Final = 5.0
 _LAST_SECONDS: Final = 2.0
+_SHARED_PART: Final = "say"
+_LEASE: Final = b"ledger".ljust(32, b"\0")
+"""The key of the lease on the shared part: no digest, which is random in every byte."""
+_LEASE_SECONDS: Final = 10.0
+"""Longer than reading and writing the part may take."""
 
 Operation = Callable[[], Awaitable[None]]
+
+
+async def write_once(cache: Cache, ledger: Ledger) -> None:
+    """Write the ledger of a process that ends at once, where possible into the one part that all such processes share.
+
+    Parts are kept for good, and a script may start a process for each sentence.
+    """
+    store, owner = cache.store, secrets.token_hex(8)
+    if store is None or cache.store_state == "failing":
+        return
+    leases, holder = store.coordinator, None
+    if leases is not None:
+        holder = await cache.attempt(partial(leases.acquire, _LEASE, owner, _LEASE_SECONDS))
+    if holder == owner:
+        await cache.attempt(partial(ledger.go_on_with, store, _SHARED_PART))
+    await LedgerWriter(cache, lambda: ledger).stop()
+    if leases is not None and holder == owner:
+        await cache.attempt(partial(leases.release, _LEASE, owner))
 
 
 class LedgerWriter:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 
+from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
 from sayonce.speech.parameters import read_value
 from sayonce.speech.rows import Row
@@ -12,12 +14,15 @@ from sayonce.speech.warm import DEFAULT_FORMAT, Make, check_answering
 
 
 class StoreTarget:
-    """Clips made by this process's engines, and kept in the store."""
+    """Clips made by this process's engines, and kept in the store; ``computed`` is told of each."""
 
-    def __init__(self, synthesizer: Synthesizer, tenant: str = "") -> None:
+    def __init__(
+        self, synthesizer: Synthesizer, tenant: str = "", *, computed: Callable[[Plan, Entry], None] = lambda *_: None
+    ) -> None:
         self._synthesizer = synthesizer
         self._cache = synthesizer.cache
         self._tenant = tenant
+        self._computed = computed
         self._loaded = False
         self._made: list[tuple[Row, Digest]] = []
 
@@ -43,8 +48,9 @@ class StoreTarget:
             self._loaded = True
             self._synthesizer.load()
         answer = await self._synthesizer.speak(plan)
-        await answer.result()
+        entry = await answer.result()
         if answer.outcome.computed:
+            self._computed(plan, entry)
             self._made.append((row, plan.take_key))
         return answer.outcome.computed
 

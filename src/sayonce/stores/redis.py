@@ -30,7 +30,7 @@ from sayonce.stores.redis_servers import SentinelServers, Servers, SingleServer
 from sayonce.stores.redis_url import Topology, shown_address
 from sayonce.stores.url import RedisURL
 
-log = logging.getLogger("sayonce.store")
+log = logging.getLogger("sayonce.store.settings")
 T = TypeVar("T")
 
 PREFIX: Final = "sayonce:"
