@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import shlex
 import signal
 from contextlib import asynccontextmanager
 from importlib.resources import files
@@ -13,6 +14,7 @@ import pytest_asyncio
 from browser import chromium, fits, opened, shows
 from replicas import replicas
 from sayonce.core.envelope import Entry
+from sayonce.errors import EngineError
 from sayonce.gateway.access import new_key
 from sayonce.gateway.dashboard import overview
 from sayonce.observe import recent
@@ -100,6 +102,45 @@ async def test_load_is_shown_as_it_comes(browser, client, width):
         assert await page.locator("#chart-per-second tbody tr").count() >= 2
         assert await fits(page)
         assert (page.complaints, page.elsewhere) == ([], [])
+
+
+async def test_texts_are_shown_where_the_operator_allows_it_and_stay_texts(browser):
+    async with serving(StubEngine(), dashboard__texts=True) as client, opened(browser, client, width=375) as page:
+        await shows(page, "since its start.", "#clips-note")
+        for _ in range(2):
+            await speak(client, "<b>Welcome</b> to the course.")
+        await shows(page, "<b>Welcome</b> to the course.", "#clips")
+        assert await fits(page)
+        assert page.complaints == []
+
+
+async def test_a_clips_key_leads_to_the_form_that_purges_it(browser, client):
+    for _ in range(2):
+        key = (await speak(client)).headers["x-sayonce-key"]
+    async with opened(browser, client) as page:
+        await shows(page, "dashboard.texts", "#clips-note")
+        await page.locator("button.key").click()
+        assert await page.locator("#purge-value").input_value() == key
+        await page.keyboard.press("Enter")
+        await shows(page, key, "#confirm-text")
+
+
+async def test_who_has_just_begun_is_told_what_to_send(browser, client):
+    async with opened(browser, client) as page:
+        _, url, _, header, _, body, *_ = shlex.split(await page.locator("#first-command").inner_text())
+        sent = await client.post(url, content=body, headers=dict([header.split(": ")]))
+        assert sent.headers["content-type"] == "audio/mpeg"
+        await page.locator("#first").wait_for(state="hidden")
+        assert page.complaints == []
+
+
+async def test_an_engine_that_cannot_speak_is_told_at_the_top(browser):
+    async with serving(StubEngine(), StubEngine("ill")) as client, opened(browser, client) as page:
+        await page.locator("#well").wait_for()
+        client.service.synthesizer.catalogue.find("ill").failed = EngineError("no weights")
+        await shows(page, "Cannot speak: ill", "#state")
+        assert not await page.locator("#well").is_visible()
+        assert "Cannot speak: ill" in await page.title()
 
 
 async def test_a_clip_can_be_heard(browser, client):

@@ -34,6 +34,11 @@ _UPSTREAM: Final = {
     "calls": "sayonce_upstream_calls",
     "failures": "sayonce_upstream_failures",
 }
+_SWEEPS: Final = {
+    "removed": "sayonce_bodies_swept",
+    "removed_bytes": "sayonce_bodies_swept_bytes",
+    "last": "sayonce_bodies_last_sweep_timestamp_seconds",
+}
 _TIER: Final = {
     "entries": "sayonce_tier_entries",
     "used_bytes": "sayonce_tier_bytes",
@@ -121,6 +126,7 @@ def _store(samples: Samples, cache: Cache) -> dict[str, Any]:
         "operations": total(samples, "sayonce_store_operations"),
         "skipped": total(samples, "sayonce_store_skipped"),
         "errors": [{"part": part, "kind": kind, "calls": n} for (part, kind), [n] in errors.items() if n],
+        "sweeps": {field: total(samples, metric) for field, metric in _SWEEPS.items()},
         "refused": [{"reason": reason, "values": n} for (reason,), [n] in refused.items() if n],
     }
 

@@ -2,7 +2,7 @@
 
 import { get, key } from "./api.js";
 import * as draw from "./draw.js";
-import { playButton, showExplained, showHint } from "./tools.js";
+import { keyButton, playButton, showExplained, showHint } from "./tools.js";
 
 const { bytes, clock, count, element, id, money, numbers, percent, rate, seconds, t, table } = draw;
 
@@ -102,13 +102,36 @@ function show() {
   id("figures").hidden = false;
   id("version").textContent = latest.version;
   id("counts").textContent = t("live", count(latest.workers), count(latest.requests.requests));
-  say(paused ? t("stopped") : "");
+  showTrouble(latest);
+  showFirst(latest);
   showCharts(latest);
   showSavings(latest.savings);
   showStore(latest);
   showEngines(latest.engines);
   showRequests(latest);
   showVoices();
+}
+
+function showTrouble({ store, engines }) {
+  const named = (...states) => engines.filter(({ state }) => states.includes(state)).map(({ name }) => name).join(", ");
+  const troubles = [
+    [store.state === "failing", t("storeTrouble"), "bad"],
+    [named("failed", "down"), t("engineFailed", named("failed", "down")), "bad"],
+    [named("loading"), t("engineLoading", named("loading")), "warn"],
+  ].filter(([there]) => there);
+  id("well").hidden = paused || troubles.length > 0;
+  document.title = troubles.length ? `⚠ ${troubles[0][1]} · Sayonce` : "Sayonce";
+  if (paused) say(t("stopped"), "note");
+  else say(troubles.map(([, text]) => text).join(" · "), troubles[0]?.[2]);
+}
+
+// Somebody who has just begun sees what to do next.
+function showFirst({ requests, errors }) {
+  id("first").hidden = requests.requests > 0 || errors.length > 0;
+  const address = new URL("v1/audio/speech", location.href).href;
+  const bearer = key.needed ? ' -H "Authorization: Bearer $API_KEY"' : "";
+  id("first-command").textContent =
+    `curl ${address}${bearer} -H "Content-Type: application/json" -d '{"input": "Hello, how are you?"}' -o hello.mp3`;
 }
 
 // What was counted between a sample and the last one that is a window older, or the first.
@@ -143,6 +166,10 @@ function showSavings(savings) {
   if (priced) pairs.push(["savedCost", savings.saved_cost, money], ["cost", savings.cost, money]);
   pairs.push(["savedBytes", savings.saved_bytes, bytes], ["sentBytes", savings.sent_bytes, bytes]);
   numbers("savings", pairs.map(([name, value, format]) => [t(name), format(value)]));
+  const all = savings.saved_seconds + savings.compute_seconds;
+  const part = all > 0 ? savings.saved_seconds / all : 0;
+  draw.share("share", part, t("share", percent(part)));
+  id("share").hidden = all === 0;
 }
 
 function showStore({ store, tiers }) {
@@ -158,6 +185,7 @@ function showStore({ store, tiers }) {
   const facts = store.name ? [t("operations", count(store.operations), count(store.skipped))] : [];
   if (store.errors.length) facts.push(t("storeErrors", store.errors.map(({ part, kind, calls }) => `${part} ${kind} ${count(calls)}`).join(", ")));
   if (store.refused.length) facts.push(t("refusedValues", store.refused.map(({ reason, values }) => `${reason} ${count(values)}`).join(", ")));
+  if (store.sweeps?.last) facts.push(t("sweeps", count(store.sweeps.removed), bytes(store.sweeps.removed_bytes), clock(store.sweeps.last)));
   id("store-facts").replaceChildren(...facts.map((fact) => element("li", {}, fact)));
 }
 
@@ -165,7 +193,7 @@ function showEngines(engines) {
   table("engines", [
     { title: t("engine"), show: ({ name }) => name },
     { title: t("engineState"), show: engineState, style: (engine) => ({ ready: serversUp(engine) < engine.upstreams.length ? "warn" : "good", loading: "warn" })[engine.state] ?? "bad" },
-    { title: t("speaking"), n: true, show: (engine) => count(engine.speaking) },
+    { title: t("speaking"), n: true, minor: true, show: (engine) => count(engine.speaking) },
     { title: t("waiting"), n: true, show: (engine) => `${count(engine.waiting)} / ${count(engine.queue_limit)}`, style: ({ waiting }) => (waiting ? "warn" : "") },
     { title: t("calls"), n: true, show: (engine) => count(engine.calls) },
     { title: t("failures"), n: true, show: (engine) => count(engine.failures), style: ({ failures }) => (failures ? "bad" : "") },
@@ -180,19 +208,21 @@ const engineState = (engine) => {
 
 const mood = ({ outcome }) => ({ hit: "good", joined: "good", failed: "bad", refused: "warn" })[outcome];
 
-function showRequests({ latency, clips, latest: requests, errors }) {
+function showRequests({ latency, texts, clips, latest: requests, errors }) {
   table("latency", [
     { title: t("outcome"), show: ({ outcome, tier }) => (tier ? `${outcome} · ${tier}` : outcome) },
     { title: t("requests"), n: true, show: (row) => count(row.requests) },
     { title: t("p50"), n: true, show: (row) => seconds(row.p50_seconds) },
     { title: t("p99"), n: true, show: (row) => seconds(row.p99_seconds) },
   ], latency);
+  id("clips-note").textContent = t(texts ? "ofProcess" : "textsOff");
+  const said = ({ text }) => (texts ? [element("span", { class: "said", dir: "auto" }, text ?? "…")] : []);
   table("clips", [
-    { title: t("keyColumn"), show: ({ key: digest }) => element("code", { title: digest }, digest.slice(0, 12)) },
+    { title: t(texts ? "text" : "keyColumn"), show: (clip) => element("div", {}, ...said(clip), keyButton(clip)) },
     { title: t("listen"), show: playButton },
-    { title: t("engine"), show: ({ engine }) => engine },
-    { title: t("voice"), show: ({ voice }) => voice },
-    { title: t("length"), n: true, show: (clip) => seconds(clip.seconds) },
+    ...(texts ? [] : [{ title: t("engine"), minor: true, show: ({ engine }) => engine }]),
+    { title: t("voice"), minor: texts, show: ({ voice }) => voice },
+    { title: t("length"), n: true, minor: true, show: (clip) => seconds(clip.seconds) },
     { title: t("hits"), n: true, show: ({ hits }) => count(hits) },
     { title: t("saved"), n: true, show: (clip) => seconds(clip.hits * clip.saved_seconds) },
   ], clips);
@@ -200,7 +230,7 @@ function showRequests({ latency, clips, latest: requests, errors }) {
     { title: t("time"), show: ({ at }) => clock(at) },
     { title: t("outcome"), show: ({ outcome }) => outcome, style: mood },
     { title: t("reason"), show: ({ reason }) => reason ?? "" },
-    { title: t("engine"), show: ({ engine }) => engine },
+    { title: t("engine"), minor: true, show: ({ engine }) => engine },
     { title: t("voice"), show: ({ voice }) => voice },
     { title: t("took"), n: true, show: (row) => seconds(row.seconds) },
   ], requests);

@@ -29,13 +29,15 @@ export function speak(chosen, remember = false) {
 
 // -- figures ------------------------------------------------------------------------------------------------------------
 
-const number = (value, digits) => value.toLocaleString(locale(), { maximumFractionDigits: digits });
+// As many digits for every value of a unit, so that figures stand under one another, and stand still.
+const number = (value, digits, least = digits) =>
+  value.toLocaleString(locale(), { minimumFractionDigits: least, maximumFractionDigits: digits });
 const known = (format) => (value) => (value === null || value === undefined ? "–" : format(value));
 
 export const count = known((value) => number(value, 0));
-export const rate = known((value) => number(value, value < 10 ? 1 : 0));
-export const money = known((value) => number(value, value < 1 ? 4 : 2));
-export const percent = known((value) => `${number(100 * value, 1)} %`);
+export const rate = known((value) => number(value, value > 0 && value < 10 ? 1 : 0));
+export const money = known((value) => number(value, value < 1 ? 4 : 2, 2));
+export const percent = known((value) => `${number(100 * value, 1, value > 0 && value < 1 ? 1 : 0)} %`);
 
 export const bytes = known((value) => {
   const units = ["B", "kB", "MB", "GB", "TB"];
@@ -47,7 +49,7 @@ export const bytes = known((value) => {
 export const seconds = known((value) => {
   if (value >= 7200) return `${number(value / 3600, 1)} h`;
   if (value >= 120) return `${number(value / 60, 1)} min`;
-  if (value >= 1 || value === 0) return `${number(value, 1)} s`;
+  if (value >= 1 || value === 0) return `${number(value, value ? 1 : 0)} s`;
   return `${number(1000 * value, value < 0.01 ? 2 : 0)} ms`;
 });
 
@@ -62,26 +64,40 @@ export function element(tag, attributes = {}, ...children) {
   return made;
 }
 
+// Numbers stand at the right (`n`), and where there is little room the `minor` columns are left out.
 // A table is drawn only when what it shows has changed, and not under the hands of who has the focus in it.
 export function table(name, columns, rows, empty = t("none")) {
   const target = id(name);
   const shown = JSON.stringify([language, columns.map(({ title }) => title), rows, empty]);
   if (target.shown === shown || target.querySelector("tbody :focus")) return;
   target.shown = shown;
-  const head = columns.map(({ title, n }) => element("th", { scope: "col", class: n ? "n" : "" }, title));
+  const head = columns.map((column) => element("th", { scope: "col", class: kind(column).join(" ").trim() }, column.title));
   const body = rows.map((row) => element("tr", {}, ...columns.map((column, place) => cell(column, row, place === 0))));
   if (!rows.length) body.push(element("tr", {}, element("td", { class: "note", colspan: columns.length }, empty)));
   const parts = rows.length ? [element("thead", {}, element("tr", {}, ...head))] : [];
   target.replaceChildren(...parts, element("tbody", {}, ...body));
 }
 
-function cell({ show, n, style }, row, first) {
-  const attributes = { class: [n ? "n" : "", style?.(row) ?? ""].join(" ").trim(), ...(first ? { scope: "row" } : {}) };
+const kind = ({ n, minor }) => [n ? "n" : "", minor ? "minor" : ""];
+
+function cell(column, row, first) {
+  const { show, style } = column;
+  const attributes = { class: [...kind(column), style?.(row) ?? ""].join(" ").trim(), ...(first ? { scope: "row" } : {}) };
   return element(first ? "th" : "td", attributes, show(row));
 }
 
 export function numbers(name, pairs) {
   id(name).replaceChildren(...pairs.map(([label, value]) => element("div", {}, element("dt", {}, label), element("dd", {}, value))));
+}
+
+// A part of a whole, as a bar with its words.
+export function share(name, part, words) {
+  const target = id(name);
+  if (target.shown === words) return;
+  target.shown = words;
+  const bar = shape("svg", { class: "share", viewBox: "0 0 100 4", preserveAspectRatio: "none", "aria-hidden": "true" });
+  bar.append(shape("rect", { class: "whole", width: 100, height: 4 }), shape("rect", { class: "part", width: 100 * part, height: 4 }));
+  target.replaceChildren(bar, element("p", { class: "note" }, words));
 }
 
 // -- charts -------------------------------------------------------------------------------------------------------------

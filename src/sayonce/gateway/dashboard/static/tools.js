@@ -18,7 +18,7 @@ export function playButton({ key }) {
 function label(button) {
   const { key } = button.dataset;
   const active = playing === key;
-  button.textContent = active ? `■ ${t("stop")}` : `▶ ${t("play")}`;
+  button.replaceChildren(active ? "■" : "▶", element("span", {}, ` ${t(active ? "stop" : "play")}`));
   button.setAttribute("aria-label", t(active ? "stopClip" : "playClip", key.slice(0, 12)));
 }
 
@@ -101,6 +101,19 @@ export function showExplained() {
 }
 
 // -- purge --------------------------------------------------------------------------------------------------------------
+
+// A clip's key, and the way from it to the form below.
+export function keyButton({ key }) {
+  const button = element("button", { type: "button", class: "key", title: key }, key.slice(0, 12));
+  button.setAttribute("aria-label", t("purgeThis", key.slice(0, 12)));
+  button.addEventListener("click", () => {
+    id("purge-what").value = "key";
+    showHint();
+    id("purge-value").value = key;
+    id("purge-value").focus();
+  });
+  return button;
+}
 
 const HINTS = { key: "hintKey", tag: "hintTag", all: "hintAll" };
 const QUESTIONS = { key: "confirmKey", tag: "confirmTag", all: "confirmAll" };
