@@ -283,6 +283,9 @@ async def test_of_many_instances_one_sweeps_and_not_again_for_two_hours(
         turns.append(sum(await asyncio.gather(*(sweeper.turn() for sweeper in sweepers))))
     assert turns == [1, 0, 0, 1]
     assert len(await names(bodies)) == 1
+    sweeps = bodies.sweeps
+    assert (sweeps.done, sweeps.failed, sweeps.withheld, sweeps.removed, sweeps.removed_bytes) == (2, 0, 0, 1, 6)
+    assert sweeps.last == clock()
     for store in stores:
         await store.close()
 
@@ -306,3 +309,19 @@ async def test_a_sweeper_sweeps_by_itself_and_outlives_trouble(
     await sweeper.stop()
     await store.close()
     assert MAX_REMOVED < 10**6
+    assert store.bodies.sweeps.failed >= 1
+    assert (store.bodies.sweeps.removed, store.bodies.sweeps.withheld) == (1, 0)
+
+
+async def test_a_sweep_that_withholds_itself_is_counted_as_such(
+    tmp_path: Path, sealer: Sealer, clock: FakeClock
+) -> None:
+    store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
+    store.bodies = open_bodies(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
+    await store.open()
+    await store.bodies.put(b"another's")
+    clock.move(OVER)
+    assert await Sweeper(store, store.bodies, max_bytes=10**12).turn()
+    await store.close()
+    assert (store.bodies.sweeps.withheld, store.bodies.sweeps.done, store.bodies.sweeps.removed) == (1, 0, 0)
+    assert store.bodies.sweeps.last is None

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from contextlib import closing
 
+import httpx
 import pytest
 
-from commandline import CommandLine, InProcess
+from commandline import CommandLine, InProcess, stop
 from upstream import Upstream
 
 TEXT = "Hello, how are you today?"
@@ -115,6 +116,29 @@ def test_doctor_warns_of_a_redis_without_a_bound(quick, valkey):
     assert result.code == 0
     assert re.search(r"^warn +store: Redis has no memory bound\n +→ set its maxmemory", result.out, re.MULTILINE)
     assert re.search(r"^ok +clock:", result.out, re.MULTILINE)
+
+
+def test_doctor_warns_of_a_secret_that_others_may_read(quick):
+    (quick.directory / "secret").write_text("a secret")
+    for mode, grade in ((0o644, "warn"), (0o600, "ok")):
+        (quick.directory / "secret").chmod(mode)
+        result = quick("doctor", "--engine", "espeak", SAYONCE_SECURITY__KEY_SECRET_FILE="secret")
+        assert re.search(rf"^{grade} +secret:", result.out, re.MULTILINE)
+        assert ("chmod 600 secret" in result.out) == (grade == "warn")
+
+
+def test_what_does_not_suit_a_cache_is_told_by_who_stays_and_by_doctor_once(sayonce, valkey):
+    (sayonce.directory / "a.txt").write_text("Good bye.")
+    store = ("--store", valkey.url)
+    for arguments in (("say", "Hello.", "-o", "a.wav", "--engine", "espeak"), ("stats",), ("ledger",)):
+        assert "memory bound" not in sayonce(*arguments, *store).err
+    assert sayonce("warm", "a.txt", "--engine", "espeak", *store).err.count("Redis has no memory bound") == 1
+    told = sayonce("doctor", "--engine", "espeak", *store)
+    assert (told.out + told.err).count("Redis has no memory bound") == 1
+    with sayonce.serving("--engine", "espeak", *store) as server:
+        fields = {"input": "Hello.", "response_format": "wav"}
+        assert httpx.post(f"{server.url}/v1/audio/speech", json=fields, timeout=60).status_code == 200
+        assert "Redis has no memory bound" in stop(server)[1]
 
 
 def test_doctor_finds_a_store_that_cannot_be_written(quick):

@@ -159,6 +159,15 @@ def test_options_say_what_rows_do_not(quick):
     assert (answer["computed"], answer["already_there"]) == (0, 1)
 
 
+def test_of_a_log_of_requests_the_top_ones_are_made(quick):
+    asked = [{"input": text} for text in ("Rare.", "Common.", "Common.", "Frequent.", "Common.", "Frequent.")]
+    (quick.directory / "log.jsonl").write_text("\n".join(map(json.dumps, asked)))
+    report = quick("warm", "log.jsonl", *ESPEAK, "--top", "2", "--json").json
+    assert (report["rows"], report["computed"]) == (2, 2)
+    assert quick("say", "Common.", *ESPEAK, "--json").json["outcome"] == "hit"
+    assert quick("say", "Rare.", *ESPEAK, "--json").json["outcome"] == "led"
+
+
 def test_stdin_is_read_as_texts(quick):
     assert quick("warm", "-", *ESPEAK, "--json", stdin="Grüß Gott.\n你好\n".encode()).json["computed"] == 2
 

@@ -8,7 +8,7 @@ import pytest
 from sayonce.config import load_settings
 from sayonce.errors import ConfigError, EngineBusy, EngineError
 from sayonce.features.warm import VoiceTarget, clips_in
-from sayonce.speech.rows import Row, expand, read_rows
+from sayonce.speech.rows import Row, expand, most_common, read_rows
 from sayonce.speech.service import Service
 from sayonce.speech.warm import NOT_KEPT, Pace, Warmer
 from sayonce.speech.warm_gateway import GatewayTarget
@@ -125,6 +125,19 @@ def test_each_voice_says_what_names_none_and_a_row_knows_best():
         ("3", None, {"speed": "2", "seed": "3"}),
     ]
     assert found[3].error == "bad"
+
+
+def test_of_logged_requests_the_most_common_are_taken_once_each_and_errors_stay():
+    asked = ["a", "b", "c", "b", "a", "b", "d"]
+    rows = [*rows_of(*asked), Row("x:1", {"input": "a"}, {"speed": "2"}), Row("x:2", error="bad")]
+    assert [row.place for row in most_common(rows, 2)] == ["phrases.txt:2", "phrases.txt:1", "x:2"]
+    assert len(most_common(rows, 100)) == 6
+    mixed = [
+        Row("1", {"input": "a", "speed": 1}),
+        Row("2", {"speed": 1, "input": "a"}),
+        Row("3", {"input": "a", "speed": 1.0}),
+    ]
+    assert [row.place for row in most_common(mixed, 5)] == ["1", "3"]
 
 
 # -- what is made in a store --------------------------------------------------------------------------------------------

@@ -187,6 +187,10 @@ def warm(
     rate: Annotated[
         float | None, typer.Option("--rate", metavar="N", help="Begin at most N clips a second.", min=0.001)
     ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option("--top", metavar="N", min=1, help="Of files that log requests, only the N that come most often."),
+    ] = None,
     url: Annotated[
         str | None, typer.Option("--url", metavar="URL", help="Have this gateway make them: http://HOST:PORT.")
     ] = None,
@@ -215,7 +219,7 @@ def warm(
 
     if (voices is None) == (not files) or (voices and url):
         raise wrong("give either files, or --voices with a directory")
-    job = Job(files or [], kind, voice or [], audio_format, param or [], tenant, concurrency, rate, as_json)
+    job = Job(files or [], kind, voice or [], audio_format, param or [], tenant, concurrency, rate, top, as_json)
     if url is not None:
         run_remote(job, Remote(url, api_key_env, engine))
     elif voices is not None:

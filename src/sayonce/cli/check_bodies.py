@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import shutil
 import stat
 import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
 from sayonce.cli.checks import Finding, fail, ok, warn
-from sayonce.cli.output import seconds
+from sayonce.cli.output import seconds, size
 from sayonce.config import BodiesSettings, Settings
 from sayonce.core.key import Secret
 from sayonce.errors import SayonceError
 from sayonce.speech.service import build_bodies
 from sayonce.stores.base import StoreError
 from sayonce.stores.url import SQLiteURL, parse_url
+
+_LITTLE_ROOM: Final = 0.05
+"""Of the disk."""
 
 
 def without_bodies(settings: Settings) -> Settings:
@@ -52,5 +57,10 @@ def _neighbours(settings: Settings, shown: str) -> Iterator[Finding]:
             yield warn(
                 "bodies", message, "name a prefix that no other store uses: sweeping removes what is not its own"
             )
-    elif directory.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        return
+    free, whole = shutil.disk_usage(directory).free, shutil.disk_usage(directory).total
+    room = f"the disk has {size(free)} free"
+    advice = "free some space, or lower bodies.max_bytes"
+    yield ok("bodies", room) if free > _LITTLE_ROOM * whole else warn("bodies", room, advice)
+    if directory.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
         yield warn("bodies", "other users have rights to the directory", f"chmod 700 {directory}")

@@ -11,6 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from enum import StrEnum
 from importlib.metadata import version
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -84,7 +85,10 @@ def secrets(settings: Settings) -> Iterator[Finding]:
     except SayonceError as error:
         yield fail("secret", error.message)
         return
-    if configured:
+    file = settings.security.key_secret_file
+    if configured and file is not None and _others_have_rights(Path(file)):
+        yield warn("secret", f"other users have rights to {file}", f"chmod 600 {file}")
+    elif configured:
         yield ok("secret", "keys and seals are made with your secret")
     else:
         yield warn(
@@ -92,6 +96,10 @@ def secrets(settings: Settings) -> Iterator[Finding]:
             "none is configured: who can write to the store can forge clips, and who can read it can guess texts",
             "set security.key_secret_file to a file of random bytes, the same for every server that shares the store",
         )
+
+
+def _others_have_rights(path: Path) -> bool:
+    return bool(path.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO))
 
 
 def access(settings: Settings) -> Iterator[Finding]:
@@ -160,7 +168,7 @@ def _sqlite(where: SQLiteURL, settings: Settings) -> list[Finding]:
     holds = f"the file has {size(used)} of {size(bound)}; the disk has {size(free)} free"
     roomy = free > bound - used
     found = [ok("store", holds) if roomy else warn("store", holds, "free some space, or lower store.max_bytes")]
-    if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+    if _others_have_rights(where.path):
         found.append(warn("store", "other users have rights to the file", f"chmod 600 {where.path}"))
     return found
 

@@ -24,7 +24,7 @@ from sayonce.config import ByteSize, Settings
 from sayonce.errors import ConfigError
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import LedgerWriter
-from sayonce.speech.rows import Kind, Row, expand, kind_of, read_rows
+from sayonce.speech.rows import Kind, Row, expand, kind_of, most_common, read_rows
 from sayonce.speech.service import Service
 from sayonce.speech.warm import Summary, Target, Warmer
 from sayonce.speech.warm_gateway import GatewayTarget
@@ -55,6 +55,7 @@ class Job(msgspec.Struct, frozen=True):
     tenant: str | None
     concurrency: int
     rate: float | None
+    top: int | None
     json: bool
 
 
@@ -197,6 +198,8 @@ def _rows(job: Job, fields: dict[str, Any]) -> list[Row]:
     if job.files.count(_STDIN) > 1:
         raise wrong("stdin can be read once")
     read = [row for name in job.files for row in _read(name, job)]
+    if job.top is not None:
+        read = most_common(read, job.top)
     cells = pairs(job.params, _OWN_OPTIONS)
     given = {name: value for name, value in {**fields, "response_format": job.format}.items() if value is not None}
     rows = list(expand(read, job.voices, given, cells))

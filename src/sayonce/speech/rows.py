@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import csv
 import io
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
@@ -20,6 +21,7 @@ _STRINGS: Final = frozenset(("model", "input", "voice", "response_format", "ref_
 """Fields that are strings whatever the engine; the other cells of a table are read as their parameters declare."""
 _NAMES: Final = {"text": "input"}
 _DELIMITERS: Final = ",;\t"
+_encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 _UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
@@ -74,6 +76,18 @@ def expand(
         for voice in [None] if own_voice or not voices else voices:
             chosen = {} if voice is None else {"voice": voice}
             yield Row(row.place, {**fields, **chosen, **row.fields}, {**others, **row.cells}, row.error)
+
+
+def most_common(rows: Sequence[Row], count: int) -> list[Row]:
+    """Return the rows that come most often, each once, where requests were logged as they came; and those in error."""
+    first: dict[bytes, Row] = {}
+    times: Counter[bytes] = Counter()
+    for row in rows:
+        if row.error is None:
+            said = _encode((row.fields, row.cells))
+            first.setdefault(said, row)
+            times[said] += 1
+    return [*(first[said] for said, _ in times.most_common(count)), *(row for row in rows if row.error is not None)]
 
 
 def _read_txt(text: str, name: str) -> Iterator[Row]:
