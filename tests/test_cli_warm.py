@@ -86,6 +86,32 @@ def await_entries(process, sayonce, count):
 
 
 @pytest.mark.parametrize("phrases", [prompts, own_phrases])
+def test_interrupted_again_and_again_each_phrase_is_synthesized_exactly_once(sayonce, phrases):
+    texts = phrases()
+    distinct = len(set(texts))
+    (sayonce.directory / "phrases.txt").write_text("\n".join(texts))
+    arguments = ("phrases.txt", *ESPEAK, "--json")
+    computed, kept = 0, {}
+    for part in (8, 3, 2):
+        with begin(sayonce, *arguments) as process:
+            await_entries(process, sayonce, distinct // part)
+            process.send_signal(signal.SIGINT)
+            out, _ = process.communicate(timeout=60)
+        assert process.returncode == 130
+        computed += json.loads(out)["computed"]
+        now = entries(sayonce.directory)
+        assert kept.items() <= now.items()  # nothing is made anew
+        assert len(now) == computed == engine_calls(sayonce) < distinct
+        kept = now
+    last = sayonce("warm", *arguments).json
+    assert computed + last["computed"] == distinct == engine_calls(sayonce)
+    assert last["computed"] + last["already_there"] == len(texts)
+    assert kept.items() <= entries(sayonce.directory).items()
+    charged = sum(line["compute_seconds"] for line in sayonce("ledger", "--json").json)
+    assert charged == pytest.approx(sayonce("stats", "--json").json["lifetime"]["engine seconds"])
+
+
+@pytest.mark.parametrize("phrases", [prompts, own_phrases])
 def test_phrases_are_synthesized_once_each_though_the_run_is_interrupted_and_killed(sayonce, phrases):
     texts = phrases()
     distinct = len(set(texts))

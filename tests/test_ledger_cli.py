@@ -104,19 +104,6 @@ def test_what_was_warmed_costs_and_answers_nobody(quick):
     assert (line["requests"], line["hits"], line["saved_cost"]) == (1, 1, pytest.approx(0.6))
 
 
-def test_an_interrupted_warm_has_charged_what_it_computed(tmp_path):
-    sayonce = CommandLine(tmp_path)
-    (tmp_path / "a.txt").write_text("\n".join(f"Phrase number {number}." for number in range(400)))
-    with sayonce_begins(sayonce, "warm", "a.txt", *ESPEAK, "--rate", "50", "--json") as process:
-        while not list((tmp_path / "cache").rglob("clips.db")):
-            assert process.poll() is None
-        process.send_signal(2)
-        process.communicate(timeout=60)
-    found = sayonce("ledger", "--json").json
-    lifetime = sayonce("stats", "--json").json["lifetime"]
-    assert sum(line["compute_seconds"] for line in found) == pytest.approx(lifetime.get("engine seconds", 0))
-
-
 # -- one part for all who end at once -----------------------------------------------------------------------------------
 
 
