@@ -1,6 +1,7 @@
 """A real browser: Debian's Chromium, driven through Playwright."""
 
 import os
+import re
 import shutil
 from contextlib import asynccontextmanager
 
@@ -29,7 +30,10 @@ async def chromium():
 
 @asynccontextmanager
 async def opened(browser, client, *, width=1440, **options):
-    """Yield a page of a gateway's dashboard, with what its console complained of in ``page.complaints``."""
+    """Yield a page of a gateway's dashboard, with what its console complained of in ``page.complaints``.
+
+    ``SAYONCE_SCREENSHOTS`` names a directory where each test leaves a picture of the page at its end.
+    """
     url = f"http://127.0.0.1:{client.port}/"
     context = await browser.new_context(viewport={"width": width, "height": 900}, **{"locale": "en-GB", **options})
     page = await context.new_page()
@@ -41,6 +45,9 @@ async def opened(browser, client, *, width=1440, **options):
     await page.goto(url)
     try:
         yield page
+        if directory := os.environ.get("SAYONCE_SCREENSHOTS"):
+            test = re.sub(r"\W+", "-", os.environ["PYTEST_CURRENT_TEST"].partition("::")[2].partition(" ")[0])
+            await page.screenshot(path=f"{directory}/{test}-{width}.png", full_page=True)
     finally:
         await context.close()
 

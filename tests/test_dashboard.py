@@ -76,13 +76,15 @@ async def figures(client, **headers):
 # -- in the browser -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("width", "scheme"), [(375, "dark"), (1440, "light")])
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+@pytest.mark.parametrize("width", [375, 1440])
 async def test_an_empty_store_is_shown(browser, client, width, scheme):
     async with opened(browser, client, width=width, color_scheme=scheme) as page:
         await shows(page, "idle", "#chart-hit-rate .value")
         await shows(page, "None yet.", "#clips")
         await shows(page, "ready", "#engines")
         await shows(page, "anna", "#voices")
+        await shows(page, "All is well", "#well")
         assert await fits(page)
         assert (page.complaints, page.elsewhere) == ([], [])
         dark = await page.evaluate("getComputedStyle(document.body).backgroundColor")
@@ -169,17 +171,26 @@ async def test_a_clip_that_is_gone_says_so(browser, client):
         await shows(page, "no clip is stored under this key", "#clip-error")
 
 
-async def test_a_stopped_redis_is_shown_and_its_return(browser, valkey):
-    async with serving(StubEngine(), store=valkey.url) as client, opened(browser, client) as page, load(client):
+@pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (1440, "dark")])
+async def test_a_stopped_redis_is_shown_and_its_return(browser, valkey, width, scheme):
+    options = {"width": width, "color_scheme": scheme}
+    async with (
+        serving(StubEngine(), store=valkey.url) as client,
+        opened(browser, client, **options) as page,
+        load(client),
+    ):
         await shows(page, "The store answers.", "#store-state")
         os.kill(valkey.pid, signal.SIGSTOP)
         try:
             await shows(page, "The store does not answer.", "#store-state")
             await shows(page, "does not answer", "#chart-store .note")
+            await shows(page, "The store does not answer", "#state")
+            assert await fits(page)
             assert (await speak(client, "Said without a store.")).status_code == 200
         finally:
             os.kill(valkey.pid, signal.SIGCONT)
         await shows(page, "The store answers.", "#store-state")
+        await page.locator("#well").wait_for()
         assert page.complaints == []
 
 
@@ -218,8 +229,9 @@ async def test_the_page_asks_for_a_key_and_keeps_it_in_the_tab(browser, guarded)
         assert await page.evaluate("sessionStorage.length") == 0
 
 
-async def test_the_browsers_language_is_spoken_and_can_be_changed(browser, client):
-    async with opened(browser, client, width=375, locale="zh-CN") as page:
+@pytest.mark.parametrize("width", [375, 1440])
+async def test_the_browsers_language_is_spoken_and_can_be_changed(browser, client, width):
+    async with opened(browser, client, width=width, locale="zh-CN") as page:
         await shows(page, "命中率", "#chart-hit-rate h3")
         assert await page.evaluate("document.documentElement.lang") == "zh-Hans"
         assert await fits(page)

@@ -133,6 +133,33 @@ async def test_the_store_s_calls_errors_and_breaker_are_told():
     assert ill("sayonce_tier_entries", tier="memory") == 31
 
 
+async def test_sweeps_of_bodies_and_their_breaker_are_told(engine, tmp_path):
+    options = {"bodies__url": f"file://{tmp_path}/bodies", "bodies__inline_max_bytes": 0}
+    async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db", **options) as client:
+        before = await scrape(client)
+        await speak(client)
+        await client.service.cache.settle()
+        leave_orphan(tmp_path / "bodies", 2000)
+        started = time.time()
+        assert await client.service._sweeper.turn()
+        after = await scrape(client)
+    for outcome in ("done", "failed", "withheld"):
+        assert before("sayonce_bodies_sweeps_total", outcome=outcome) == 0
+        assert after("sayonce_bodies_sweeps_total", outcome=outcome) == (outcome == "done")
+    assert "sayonce_bodies_last_sweep" not in before.text
+    assert started <= after("sayonce_bodies_last_sweep_timestamp_seconds") <= time.time()
+    assert (before("sayonce_bodies_swept_total"), after("sayonce_bodies_swept_total")) == (0, 1)
+    assert after("sayonce_bodies_swept_bytes_total") == 2000
+    assert after("sayonce_store_breaker_open", part="bodies") == 0
+    assert after("sayonce_store_errors_total", part="bodies", kind="lost") == 0
+
+
+def leave_orphan(directory, size):
+    path = directory / f"2001-01-01T00/{'0' * 64}"
+    path.parent.mkdir()
+    path.write_bytes(bytes(size))
+
+
 async def test_refused_values_are_told_by_reason():
     store = FaultyStore()
     async with Cache(store) as cache:
@@ -257,6 +284,18 @@ def test_what_a_process_counted_outlives_it_and_what_it_held_does_not(tmp_path, 
     later = one.sum(held(1, 5))
     assert later["sayonce_engine_calls"]["stub",] == [35]
     assert (later["sayonce_engine_waiting"]["stub",], later["sayonce_workers"][()]) == ([1], [1])
+
+
+def test_of_the_moments_of_several_processes_the_latest_counts_also_of_one_that_has_ended(tmp_path, clock):
+    def swept(moment):
+        return {"sayonce_bodies_last_sweep_timestamp_seconds": {(): [moment]}}
+
+    one, other, ended = (Workers(tmp_path, clock=clock) for _ in range(3))
+    other.leave(swept(100.0))
+    assert one.sum(swept(50.0))["sayonce_bodies_last_sweep_timestamp_seconds"] == {(): [100.0]}
+    ended.leave(swept(200.0), ended=True)
+    clock.move(60)
+    assert one.sum({})["sayonce_bodies_last_sweep_timestamp_seconds"] == {(): [200.0]}
 
 
 def test_the_newest_samples_of_a_process_take_the_place_of_the_older(tmp_path, clock):

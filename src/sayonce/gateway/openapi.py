@@ -323,7 +323,7 @@ def _schemas() -> JSONObject:
         "Counters": _OPEN | {"properties": {"requests": _NUMBER, "hit_rate": _maybe("number"), "saved_seconds": _NUMBER}},
         "Stats": _object("memory process state", memory=_ref("Tier"), store=_ref("Tier"), process=_ref("Counters"),
                          lifetime=_ref("Counters"), state=_STRING),
-        "Overview": _OPEN | {"properties": {"requests": _ref("Counters"), "clips": _list(_OPEN), "latest": _list(_OPEN)}},
+        "Overview": _OPEN | {"properties": {"requests": _ref("Counters"), "texts": {"type": "boolean"}, "clips": _list(_OPEN), "latest": _list(_OPEN)}},
         "Ledger": _object("from to lines", **{"from": _STRING, "to": _STRING}, lines=_list(_ref("LedgerLine"))),
         "LedgerLine": _object(" ".join(COLUMNS), **{name: _STRING if name in LABELS else _NUMBER for name in COLUMNS}),
         "Explain": {"anyOf": [_ref("SpeechRequest"), _object("request", request=_ref("SpeechRequest"), other=_ref("SpeechRequest"))]},
