@@ -224,8 +224,10 @@ async def test_the_page_asks_for_a_key_and_keeps_it_in_the_tab(browser, guarded)
         await shows(page, "ready", "#engines")
         assert await page.evaluate("[...Object.values(localStorage)].join()") == ""
         assert ADMIN not in page.url
+        await page.locator("#well").wait_for()
         await page.locator("#forget").click()
         await page.locator("#key").wait_for()
+        assert not await page.locator("#well").is_visible()
         assert await page.evaluate("sessionStorage.length") == 0
 
 

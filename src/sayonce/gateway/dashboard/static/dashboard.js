@@ -42,7 +42,10 @@ async function refresh(given) {
   } catch (error) {
     if (given !== key.get()) return;
     if (error.refused) lock(given ? t("refusedKey", error.message) : "");
-    else say(t("lost", error.message), "bad");
+    else {
+      id("well").hidden = true;
+      say(t("lost", error.message), "bad");
+    }
   }
 }
 
@@ -70,6 +73,8 @@ function lock(why = "") {
   [history, latest] = [[], null];
   id("counts").textContent = "";
   say("");
+  document.title = "Sayonce";
+  id("well").hidden = true;
   id("figures").hidden = true;
   id("door").hidden = false;
   id("forget").hidden = true;
@@ -242,11 +247,12 @@ function showRequests({ latency, texts, clips, latest: requests, errors }) {
 }
 
 function showVoices() {
+  const optional = (field, title) => (voices.some((voice) => voice[field]) ? [{ title, show: (voice) => voice[field] ?? "" }] : []);
   table("voices", [
     { title: t("voice"), show: ({ id: voice, model, name }) => (model ? voice : name) },
     { title: t("model"), show: ({ model }) => model ?? t("ownVoice") },
-    { title: t("spoken"), show: ({ language }) => language ?? "" },
-    { title: t("name"), show: ({ name }) => name },
+    ...optional("language", t("spoken")),
+    ...optional("name", t("name")),
   ], voices);
 }
 
