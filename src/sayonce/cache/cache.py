@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import random
 import time
@@ -14,7 +13,7 @@ from functools import partial
 from typing import Any, Final, Self, TypeVar
 
 from sayonce.cache.answer import Answer, saved_seconds
-from sayonce.cache.flight import Flight, Keep, Made
+from sayonce.cache.flight import Compute, Flight, Keep, Made, computed
 from sayonce.cache.guarded import GuardedStore
 from sayonce.cache.shared import Look, SharedFlights
 from sayonce.core.clock import Clock
@@ -43,7 +42,6 @@ _FLUSH_SECONDS: Final = 5.0
 
 Lead = Callable[[Flight], Awaitable[Made]]
 """A computation: sends chunks to the flight as it makes them, if it streams, and returns the whole."""
-Compute = Callable[[], bytes | Made | Awaitable[bytes | Made]]
 
 
 class Cache:
@@ -216,7 +214,7 @@ class Cache:
 
         """
         found = key if isinstance(key, Digest) else self.key(key)
-        answer = await self.answer(found, partial(_compute, compute), ttl=ttl, tags=tags)
+        answer = await self.answer(found, partial(computed, compute), ttl=ttl, tags=tags)
         entry = await answer.result()
         self.record(answer.outcome, entry)
         return entry
@@ -494,14 +492,3 @@ class Cache:
         assert self.store is not None
         await self.store.count(deltas)
         return True
-
-
-async def _compute(compute: Compute, _: Flight) -> Made:
-    value: Any = await compute() if inspect.iscoroutinefunction(compute) else await asyncio.to_thread(compute)
-    if inspect.isawaitable(value):
-        value = await value
-    if isinstance(value, Made):
-        return value
-    if not isinstance(value, bytes):
-        raise TypeError(f"compute returned a {type(value).__name__}; bytes or Made are needed")
-    return Made(body=value)

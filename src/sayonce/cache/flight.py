@@ -7,7 +7,8 @@ one starts at the first byte, and one that leaves takes nothing with it.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, Final
@@ -42,6 +43,8 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     parent: Entry | None = None
     keep: Keep = Keep.EVERYWHERE
 
+
+Compute = Callable[[], bytes | Made | Awaitable[bytes | Made]]
 
 _ANOTHER_TAKE: Final = "the synthesis broke off, and the engine does not speak it the same way again; ask once more"
 
@@ -175,3 +178,15 @@ class Flight:
         """Wake all who wait now; each then looks at the state itself, so no wake-up is lost."""
         self._changed.set()
         self._changed.clear()
+
+
+async def computed(compute: Compute, _: Flight) -> Made:
+    """Return what a plain or an async function computes, for whoever waits for the whole."""
+    value: Any = await compute() if inspect.iscoroutinefunction(compute) else await asyncio.to_thread(compute)
+    if inspect.isawaitable(value):
+        value = await value
+    if isinstance(value, Made):
+        return value
+    if not isinstance(value, bytes):
+        raise TypeError(f"compute returned a {type(value).__name__}; bytes or Made are needed")
+    return Made(body=value)

@@ -14,7 +14,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any, Final, Generic, Self, TypeVar
 
-from sayonce.cache.cache import Cache, Compute
+from sayonce.cache.cache import Cache
+from sayonce.cache.flight import Compute
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
 
