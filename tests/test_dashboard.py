@@ -129,6 +129,7 @@ async def test_a_clips_key_leads_to_the_form_that_purges_it(browser, client):
 
 async def test_who_has_just_begun_is_told_what_to_send(browser, client):
     async with opened(browser, client) as page:
+        await page.locator("#first").wait_for()
         _, url, _, header, _, body, *_ = shlex.split(await page.locator("#first-command").inner_text())
         sent = await client.post(url, content=body, headers=dict([header.split(": ")]))
         assert sent.headers["content-type"] == "audio/mpeg"
