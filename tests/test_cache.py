@@ -368,6 +368,17 @@ async def test_a_busy_event_loop_is_not_a_slow_store():
         assert "store errors: timeout" not in cache.counters
 
 
+async def test_time_in_which_the_event_loop_is_busy_is_no_part_of_the_budget():
+    class Late(FaultyStore):
+        async def get(self, key):
+            time.sleep(0.3)  # other work, beyond the budget
+            await asyncio.sleep(0.1)
+
+    async with Cache(Late(), budget_seconds=0.2) as cache:
+        assert await cache.lookup(cache.key("x")) is None
+        assert "store errors: timeout" not in cache.counters
+
+
 async def test_memory_still_hits_while_the_store_fails(cache, store):
     key = cache.key("hello")
     await listen(await cache.answer(key, Work()))

@@ -12,11 +12,11 @@ from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import Any, Final, TypeVar
 
-from sayonce.cache.limit import Limits
 from sayonce.core.breaker import Breaker
 from sayonce.core.envelope import Refused
 from sayonce.core.spans import NoTracer, Tracer
 from sayonce.stores.base import Failure, Store, StoreError
+from sayonce.stores.limit import Limits
 
 log = logging.getLogger("sayonce.store")
 T = TypeVar("T")

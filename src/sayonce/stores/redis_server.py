@@ -17,6 +17,7 @@ from redis.backoff import NoBackoff
 
 from sayonce._version import __version__
 from sayonce.stores.base import Failure
+from sayonce.stores.limit import Limits
 from sayonce.stores.redis_pipe import Login, Pipes, is_wrong_type
 from sayonce.stores.redis_url import Address, RedisURL, shown_address
 
@@ -87,7 +88,7 @@ class Server:
         self._connect = partial(_Connections, address, url, budget_seconds, login, db)
         self._connections = self._connect()
         self._left: dict[_Connections, asyncio.Task[None]] = {}
-        self._running: set[asyncio.Timeout] = set()
+        self._limits = Limits()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -112,22 +113,16 @@ class Server:
             raise
 
     async def _run(self, client: Any, operation: Operation[T]) -> T:
-        limit = asyncio.timeout(self._answer_seconds)
-        self._running.add(limit)
         try:
-            async with limit:
+            with self._limits.limit(self._answer_seconds):
                 return await operation(client)
         except TimeoutError:
             raise exceptions.TimeoutError("no answer in time") from None
-        finally:
-            self._running.discard(limit)
 
     async def close(self) -> None:
         """Close every connection; who waits for an answer gets an error at once."""
         self._closed = True
-        for limit in self._running:
-            if not limit.expired():
-                limit.reschedule(0)
+        self._limits.expire()
         for task in self._left.values():
             task.cancel()
         for connections in (self._connections, *self._left):

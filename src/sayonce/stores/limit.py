@@ -1,0 +1,130 @@
+"""Time limits on awaits, which count only the time in which the event loop could have heard the answer.
+
+Every call of a store has one, so they share a timer: to start and stop one for each call would cost more than to hand a
+hit over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from math import inf
+from types import TracebackType
+from typing import Any, Final, Self
+
+_TICK_SECONDS: Final = 0.01
+"""A look that comes later than this after the one before tells of a busy event loop or machine, not of a slow store."""
+
+
+class Limits:
+    """The time limits of calls under way on one event loop.
+
+    Their clock advances by no more than a tick from one look to the next. ``doubt`` is called while a patient call waits,
+    each time that another ``budget_seconds`` have passed.
+    """
+
+    def __init__(self, budget_seconds: float = inf, doubt: Callable[[], None] = lambda: None) -> None:
+        self._budget_seconds = budget_seconds
+        self._doubt = doubt
+        self._running: set[Limit] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self._clock_seconds = 0.0  # at the last look
+        self._looked_at = 0.0
+        self._next_seconds = inf  # of the clock, at the next look
+
+    def limit(self, seconds: float, *, patient: bool = False) -> Limit:
+        """Return a context that raises TimeoutError within ``seconds`` of the time in which the event loop listens."""
+        return Limit(self, asyncio.get_running_loop(), seconds, patient=patient)
+
+    def expire(self) -> None:
+        """End all that is under way now."""
+        for limit in self._running:
+            limit.expire()
+
+    def begin(self, limit: Limit) -> None:
+        now = self._now(limit.loop)
+        limit.due = now + limit.seconds
+        if limit.patient:
+            limit.doubt_due = now + self._budget_seconds
+        self._running.add(limit)
+        if limit.due < self._next_seconds:
+            self._wake(limit.loop, now, limit.due)
+
+    def end(self, limit: Limit) -> None:
+        self._running.discard(limit)
+
+    def _now(self, loop: asyncio.AbstractEventLoop) -> float:
+        passed_seconds = loop.time() - self._looked_at
+        return self._clock_seconds + min(passed_seconds, _TICK_SECONDS)
+
+    def _wake(self, loop: asyncio.AbstractEventLoop, now: float, due: float) -> None:
+        """Look again when something is due, or after a tick."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._clock_seconds, self._looked_at = now, loop.time()
+        self._next_seconds = min(due, now + _TICK_SECONDS)
+        self._timer = loop.call_at(self._looked_at + self._next_seconds - now, self._look, loop)
+
+    def _look(self, loop: asyncio.AbstractEventLoop) -> None:
+        """End what is over time; where the loop itself is late, what has arrived is looked at first."""
+        now = self._now(loop)
+        late = loop.time() - self._looked_at > 2 * _TICK_SECONDS
+        over = self._clock_seconds if late else now
+        self._timer, self._next_seconds = None, inf
+        in_doubt = False
+        for limit in self._running:
+            if limit.due <= over:
+                limit.expire()
+            elif limit.doubt_due <= now:
+                limit.doubt_due = now + self._budget_seconds
+                in_doubt = True
+        left = [limit.due for limit in self._running if limit.due > over]
+        if left:
+            due = min(left)
+            self._wake(loop, now, due if due > now else now + _TICK_SECONDS)
+        if in_doubt:
+            self._doubt()
+
+
+class Limit:
+    """A time limit on the task that enters it, as ``asyncio.timeout`` is."""
+
+    due: float
+    doubt_due = inf
+
+    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop, seconds: float, *, patient: bool) -> None:
+        self.loop = loop
+        self.seconds = seconds
+        self.patient = patient
+        self._limits = limits
+        self._expired = False
+
+    def __enter__(self) -> Self:
+        task = asyncio.current_task(self.loop)
+        assert task is not None
+        self._task: asyncio.Task[Any] = task
+        self._cancelled_before = task.cancelling()
+        self._limits.begin(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._limits.end(self)
+        if self._expired and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
+            raise TimeoutError from error
+
+    @property
+    def lost_cancellation(self) -> bool:
+        """Whether the task was cancelled within, and nothing of that came out.
+
+        Up to Python 3.11 asyncio.wait_for, which the Redis client uses, loses a cancellation that comes at the same
+        moment as its result (python/cpython#86296).
+        """
+        return self._task.cancelling() > self._cancelled_before
+
+    def expire(self) -> None:
+        """End it now."""
+        if not self._expired:
+            self._expired = True
+            self._task.cancel()
