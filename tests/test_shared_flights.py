@@ -185,6 +185,47 @@ async def test_a_lease_outlives_a_long_computation(instances):
     assert work.runs == 1
 
 
+async def test_a_lease_lasts_until_the_last_chunk_is_published(instances):
+    one, other = await instances(), await instances()
+    work, successor, key = Work(), Work(), one.key("hello")
+    work.gate.clear()
+    await one.answer(key, work)
+    follower = await other.answer(key, successor)
+    heard = follower.flight.chunks()
+    assert [await anext(heard), await anext(heard)] == [b"one", b"two"]
+    coordinator = one.store.coordinator
+    publish = coordinator.publish
+
+    async def publish_late(*record):
+        await asyncio.sleep(1)  # more than two leases long
+        await publish(*record)
+
+    coordinator.publish = publish_late
+    work.gate.set()
+    assert [chunk async for chunk in heard] == [b"three", b"four"]
+    assert successor.runs == 0
+
+
+async def test_chunks_that_come_together_are_published_together(instances):
+    one, other = await instances(), await instances()
+    publish, published = one.store.coordinator.publish, []
+
+    async def counted(key, owner, records):
+        published.append(len(records))
+        await publish(key, owner, records)
+
+    one.store.coordinator.publish = counted
+    work, key = Work(*[b"chunk"] * 100), one.key("hello")
+    work.gate.clear()
+    await one.answer(key, work)
+    follower = await other.answer(key, work)
+    work.gate.set()
+    assert await listen(follower) == 100 * b"chunk"
+    await one.settle()
+    assert sum(published) == 1 + 100 + 1
+    assert len(published) < 10
+
+
 async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
     store = FaultyStore()
     store.coordinator = coordinator = MemoryCoordinator(FakeClock())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum, auto
 from typing import Any, Final
@@ -163,16 +163,23 @@ class Flight:
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """Yield the body from its first byte as it grows; raise the computation's error where it broke off."""
+        async for chunks in self.batches():
+            for chunk in chunks:
+                yield chunk
+
+    async def batches(self) -> AsyncIterator[Sequence[bytes]]:
+        """Yield the same, all chunks that have come since the last time together."""
         position = 0
         while True:
-            while position < len(self._chunks):
-                yield self._chunks[position]
-                position += 1
-            if self.error is not None:
+            if chunks := self._chunks[position:]:
+                position += len(chunks)
+                yield chunks
+            elif self.error is not None:
                 raise self.error
-            if self.done:
+            elif self.done:
                 return
-            await self._changed.wait()
+            else:
+                await self._changed.wait()
 
     def _notify(self) -> None:
         """Wake all who wait now; each then looks at the state itself, so no wake-up is lost."""

@@ -197,12 +197,15 @@ class Lease:
 
         The end is published only of a body that was published whole, so that nobody takes a part for it.
         """
-        self._renewing.cancel()
         if not (self._flight.done and self._followed):
             self._publishing.cancel()
-        _, published = await asyncio.gather(self._renewing, self._publishing, return_exceptions=True)
-        if published is True:
-            await self._tell(_END)
+        try:
+            (published,) = await asyncio.gather(self._publishing, return_exceptions=True)
+            if published is True:
+                await self._tell(_END)
+        finally:  # and not before: a lease that ends by itself would have the others begin again
+            self._renewing.cancel()
+            await asyncio.wait([self._renewing])
         await self._guard.call(partial(self._coordinator.release, self._key, self._owner), patience=_PATIENCE)
 
     async def _renew(self) -> None:
@@ -222,11 +225,11 @@ class Lease:
         self._followed = True
         if not await self._tell(_HEAD + msgspec.msgpack.encode((flight.created, flight.head))):
             return False
-        async for chunk in flight.chunks():
-            if not await self._tell(_CHUNK + chunk):
+        async for chunks in flight.batches():
+            if not await self._tell(*(_CHUNK + chunk for chunk in chunks)):
                 return False
         return True
 
-    async def _tell(self, record: bytes) -> bool:
-        publish = partial(self._coordinator.publish, self._key, self._owner, [record])
-        return await self._guard.done(publish, size_bytes=len(record), patience=_PATIENCE)
+    async def _tell(self, *records: bytes) -> bool:
+        publish = partial(self._coordinator.publish, self._key, self._owner, records)
+        return await self._guard.done(publish, size_bytes=sum(map(len, records)), patience=_PATIENCE)
