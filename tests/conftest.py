@@ -117,7 +117,8 @@ def await_ping(client: redis.Redis, process: subprocess.Popen[bytes], log: Path)
 
 @pytest.fixture(scope="session")
 def valkey_session() -> Iterator[Server]:
-    with ValkeyServer() as server, redis.Redis(port=server.port) as client:
+    # A port by chance: left to itself each process takes the first that is free, and two at once take the same one.
+    with ValkeyServer(port=free_port()) as server, redis.Redis(port=server.port) as client:
         yield Server(server.port, client.info("server")["process_id"])
 
 
