@@ -226,6 +226,22 @@ async def test_chunks_that_come_together_are_published_together(instances):
     assert len(published) < 10
 
 
+async def test_the_winner_of_a_lease_waits_until_it_has_looked():
+    class Slow(FaultyStore):
+        async def get(self, wanted):
+            await asyncio.sleep(0.1 if wanted == key else 0)
+            return await super().get(wanted)
+
+    store = Slow()
+    store.coordinator = MemoryCoordinator(FakeClock())
+    async with Cache(store, budget_seconds=1) as one:
+        key = one.key("hello")
+        await listen(await one.answer(key, Work()))
+    async with Cache(store, budget_seconds=0.02) as other:
+        assert (await other.answer(key, Work())).outcome is Outcome.HIT
+        assert other.counters["store errors: timeout"] == 1  # the first look
+
+
 async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
     store = FaultyStore()
     store.coordinator = coordinator = MemoryCoordinator(FakeClock())

@@ -344,6 +344,24 @@ async def test_nobody_waits_any_longer_once_the_store_is_given_up() -> None:
     assert guard.breaker.open
 
 
+async def test_a_patient_call_is_given_up_with_the_store_though_nobody_else_asks() -> None:
+    store = FaultyStore()
+    store.fault = "hang"
+    guard = Guard(store, 0.1, defaultdict[str, float](float))
+    began = time.monotonic()
+    assert await guard.call(asyncio.Event().wait, patience=1000) is None
+    assert time.monotonic() - began < 5 * 0.1 + SLACK_SECONDS
+    assert guard.breaker.open
+
+
+async def test_a_patient_call_waits_while_the_store_answers_others() -> None:
+    store = FaultyStore()
+    guard = Guard(store, 0.02, defaultdict[str, float](float))
+    assert await guard.call(lambda: asyncio.sleep(0.5, "slow"), patience=1000) == "slow"
+    assert store.asked  # beside it, whether it answers at all
+    assert not guard.breaker.open
+
+
 async def test_one_call_that_fails_is_no_outage_where_the_store_answers_the_next() -> None:
     store = FaultyStore()
     guard = Guard(store, 0.02, defaultdict[str, float](float))

@@ -68,6 +68,13 @@ def test_calls_that_failed_together_are_one_moment_and_no_outage():
     assert breaker.failed(NOW + 1, began=NOW + 0.95)
 
 
+def test_a_wait_that_a_failure_confirms_is_a_failure_of_its_own():
+    breaker = Breaker()
+    breaker.suspected(NOW)
+    assert not breaker.failed(NOW + 0.1, began=NOW)
+    assert breaker.failed(NOW + 0.2, began=NOW + 0.1)
+
+
 def test_an_open_one_allows_one_call_at_a_time_after_an_interval():
     breaker = opened()
     later = NOW + PROBE_AFTER_SECONDS

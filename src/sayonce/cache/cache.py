@@ -128,7 +128,9 @@ class Cache:
             return None
         return entry
 
-    async def lookup(self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True) -> Answer | None:
+    async def lookup(
+        self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True, patience: float = 1.0
+    ) -> Answer | None:
         """Return the stored entry from memory or from the store, if the policy lets it answer."""
         if not policy.reads:
             return None
@@ -136,7 +138,7 @@ class Cache:
         if entry is None and ask_store and self._stored is not None:
             tier = self._stored.name
             with self.tracer.span("lookup", key=key.hex()):
-                entry = await self._stored.get(key, policy.expected_bytes)
+                entry = await self._stored.get(key, policy.expected_bytes, patience=patience)
             if entry is not None and self._epochs.current(entry.tags):
                 self.memory.keep(entry)
             else:
@@ -292,9 +294,9 @@ class Cache:
         entry = self._entry(key, made, flight, ttl, time.perf_counter() - started)
         await self._keep(flight, entry, Keep.NOWHERE if policy.no_store else made.keep)
 
-    async def _found_after_all(self, flight: Flight, key: bytes, policy: Policy) -> bool:
+    async def _found_after_all(self, flight: Flight, key: bytes, policy: Policy, patience: float = 1.0) -> bool:
         """Look again after winning: another flight may have landed between the first look and now."""
-        found = await self.lookup(key, policy)
+        found = await self.lookup(key, policy, patience=patience)
         if found is None:
             return False
         assert found.entry is not None

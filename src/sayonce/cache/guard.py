@@ -58,7 +58,7 @@ class Guard:
         self._counters = counters
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._writing_bytes = 0
-        self._limits = Limits()
+        self._limits = Limits(budget_seconds, self._doubt)
         self._told: defaultdict[str, float] = defaultdict(float)
         self._scout: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -90,7 +90,7 @@ class Guard:
         try:
             seconds = self._budget_seconds * patience + (size_bytes + read_bytes) / _BYTES_PER_SECOND
             with self.tracer.span(self._part, store=self._name, operation=name):
-                result = await self._ask(operation, seconds, self._places)
+                result = await self._ask(operation, seconds, self._places, patient=patience > 1 and not size_bytes)
         except Refused as refused:
             self._refused(refused)
             return None
@@ -109,11 +109,19 @@ class Guard:
         return await self.call(partial(_confirmed, operation), size_bytes=size_bytes, patience=patience) is True
 
     async def _ask(
-        self, operation: Callable[[], Awaitable[T]], seconds: float, places: AbstractAsyncContextManager[Any]
+        self,
+        operation: Callable[[], Awaitable[T]],
+        seconds: float,
+        places: AbstractAsyncContextManager[Any],
+        *,
+        patient: bool = False,
     ) -> T:
-        """Run an operation within a time; whatever it raises but ``Refused`` becomes a ``StoreError``."""
+        """Run an operation within a time; whatever it raises but ``Refused`` becomes a ``StoreError``.
+
+        While a patient one waits, the store is looked at beside it: whether it is busy, or does not answer at all.
+        """
         asked_at = None
-        limit = self._limits.limit(seconds)
+        limit = self._limits.limit(seconds, patient=patient)
         try:
             with limit:
                 async with places:
@@ -155,8 +163,8 @@ class Guard:
         elif self.breaker.failed(time.monotonic(), began):
             log.warning("%s: not asked for now: %s", self._name, error)
             self._limits.expire()  # what others still wait for will not come either
-        elif not self.breaker.open and (self._scout is None or self._scout.done()):
-            self._scout = asyncio.create_task(self._make_sure())
+        elif not self.breaker.open:
+            self._send_scout()
 
     def _untold(self, what: str) -> bool:
         now = time.monotonic()
@@ -167,9 +175,17 @@ class Guard:
 
     # -- in doubt, and while it is not asked --------------------------------------------------------------------------
 
-    async def _make_sure(self) -> None:
-        """After a failure, ask until there is an answer or the breaker opens, so that few have to find out by waiting."""
-        while self.breaker.doubtful and not self.breaker.open:
+    def _doubt(self) -> None:
+        """Look at the store for a call that waits: if it does not answer either, the wait was the first failure."""
+        self._send_scout(doubted_at=time.monotonic())
+
+    def _send_scout(self, doubted_at: float | None = None) -> None:
+        if self._scout is None or self._scout.done():
+            self._scout = asyncio.create_task(self._make_sure(doubted_at))
+
+    async def _make_sure(self, doubted_at: float | None) -> None:
+        """In doubt, ask until there is an answer or the breaker opens, so that few have to find out by waiting."""
+        while doubted_at is not None or (self.breaker.doubtful and not self.breaker.open):
             began = time.monotonic()
             try:
                 await self._ask(self._look, self._budget_seconds * _SCOUT_PATIENCE, nullcontext())
@@ -178,9 +194,12 @@ class Guard:
             except StoreError as error:
                 if error.kind is Failure.BUSY:
                     return
+                if doubted_at is not None:
+                    self.breaker.suspected(doubted_at)
                 self._failed(error, began)
             else:
                 self._answered()
+            doubted_at = None
 
     def _probe_when_due(self) -> None:
         """Find out in the background whether the store is back, so that no request waits for it."""

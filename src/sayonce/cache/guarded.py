@@ -37,11 +37,11 @@ class GuardedStore:
         if self._outside is not None:
             self._outside.guard.tracer = tracer
 
-    async def get(self, key: bytes, expected_bytes: int = 0) -> Entry | None:
+    async def get(self, key: bytes, expected_bytes: int = 0, *, patience: float = 1.0) -> Entry | None:
         """Return the key's entry, if it comes within the budget, which grows with the bytes that are expected."""
         if self._outside is not None:
-            return await self._outside.get(key, expected_bytes)
-        return await self.index.call(partial(self._store.get, key), read_bytes=expected_bytes)
+            return await self._outside.get(key, expected_bytes, patience)
+        return await self.index.call(partial(self._store.get, key), read_bytes=expected_bytes, patience=patience)
 
     async def put(self, entry: Entry, *, patience: float = 1.0) -> bool:
         """Keep an entry and return whether it is kept."""
@@ -61,8 +61,8 @@ class _Outside:
         self._index = index
         self.guard = Guard(store, bodies.budget_seconds, counters, part=bodies.name, look=bodies.look)
 
-    async def get(self, key: bytes, expected_bytes: int) -> Entry | None:
-        found = await self._index.call(partial(self._store.find, key), read_bytes=expected_bytes)
+    async def get(self, key: bytes, expected_bytes: int, patience: float) -> Entry | None:
+        found = await self._index.call(partial(self._store.find, key), read_bytes=expected_bytes, patience=patience)
         if not isinstance(found, Pointer):
             return found
         return await self.guard.call(partial(self._store.fetch, found), read_bytes=found.body_bytes)

@@ -21,9 +21,11 @@ from sayonce.stores.coordinator import Coordinator, Question, Sighting
 
 LEASE_SECONDS: Final = 5.0
 """How long the death of a leader can go unnoticed."""
-_PATIENCE: Final = 10.0
-"""Of the store's budget: a miss takes long anyway, and computing twice takes longer."""
-_ATTEMPTS: Final = 3
+_PATIENCE: Final = 20.0
+"""Of the store's budget: a miss takes long anyway, and computing twice takes longer. So much is only waited while the
+store answers others: one that answers nobody is given up by the guard long before."""
+_ATTEMPTS: Final = 2
+"""The second has a connection of its own, where the first had one that leads nowhere any more."""
 _RENEWALS: Final = 10
 """How often a lease is renewed in its life, so that one lost renewal does not end it."""
 _LOOK_SECONDS: Final = 0.01
@@ -44,8 +46,10 @@ class Ask(Protocol):
     async def __call__(self, operation: Callable[[], Awaitable[T]]) -> T | None: ...
 
 
-Look = Callable[[], Awaitable[bool]]
-"""Looks the key up, finishes the flight with what is found, and returns whether it was."""
+class Look(Protocol):
+    """Looks the key up, finishes the flight with what is found, and returns whether it was."""
+
+    async def __call__(self, *, patience: float = 1.0) -> bool: ...
 
 
 class SharedFlights:
@@ -73,13 +77,13 @@ class SharedFlights:
             if whole is None:
                 break
             # A body that broke off is not finished by an entry: its listeners would take what they have for the whole.
-            if (whole or not flight.has_begun) and await look():
+            if (whole or not flight.has_begun) and await look(patience=_PATIENCE):
                 return None
         self._credit_lead(flight)
         return None
 
     async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
-        """Ask the coordinator, again where it was only busy; None when it is in trouble."""
+        """Ask the coordinator, again where the store answers others; None when it is in trouble."""
         for _ in range(_ATTEMPTS):
             answer = await self._guard.call(operation, patience=_PATIENCE)
             if answer is not None or self._guard.breaker.open:
@@ -88,7 +92,7 @@ class SharedFlights:
 
     async def _lead(self, flight: Flight, key: bytes, owner: str, look: Look) -> Lease | None:
         # The one before may have finished between our look and our lease.
-        if not flight.has_begun and await look():
+        if not flight.has_begun and await look(patience=_PATIENCE):
             await self._guard.call(partial(self._coordinator.release, key, owner), patience=_PATIENCE)
             return None
         self._credit_lead(flight)
@@ -211,7 +215,8 @@ class Lease:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / _RENEWALS)
-            await self._guard.call(partial(self._coordinator.renew, self._key, self._owner, LEASE_SECONDS))
+            renew = partial(self._coordinator.renew, self._key, self._owner, LEASE_SECONDS)
+            await self._guard.call(renew, patience=_PATIENCE)
 
     async def _publish(self) -> bool:
         """Listen to the flight for those in other processes, once there are any; False when a record was lost."""

@@ -91,6 +91,11 @@ class Breaker:
         self._probe_at = now + PROBE_AFTER_SECONDS
         return not probed
 
+    def suspected(self, at: float) -> None:
+        """Count an earlier moment in which a call had waited in vain, as the failure that follows confirms it."""
+        self._moments.append(at)
+        self._silent += 1
+
     def _too_many(self, now: float) -> bool:
         since = now - WINDOW_SECONDS
         recent = [good for moment, good in self._recent if moment > since]
