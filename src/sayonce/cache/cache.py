@@ -16,6 +16,7 @@ from sayonce.cache.answer import Answer, saved_seconds
 from sayonce.cache.flight import Compute, Flight, Keep, Made, computed
 from sayonce.cache.guarded import GuardedStore
 from sayonce.cache.shared import Look, SharedFlights
+from sayonce.cache.threads import Threads
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
@@ -71,6 +72,7 @@ class Cache:
         self._guard = self._stored.index if self._stored is not None else None
         coordinator = store.coordinator if store is not None else None
         self._shared = SharedFlights(self._guard, coordinator, self.counters) if self._guard and coordinator else None
+        self.threads = Threads()
         self.tracer: Tracer = NoTracer()
         self._clock = clock
         self._epochs = Epochs()
@@ -216,7 +218,7 @@ class Cache:
 
         """
         found = key if isinstance(key, Digest) else self.key(key)
-        answer = await self.answer(found, partial(computed, compute), ttl=ttl, tags=tags)
+        answer = await self.answer(found, partial(computed, self.threads, compute), ttl=ttl, tags=tags)
         entry = await answer.result()
         self.record(answer.outcome, entry)
         return entry
@@ -451,6 +453,7 @@ class Cache:
             await asyncio.wait([self._housekeeper])
             self._housekeeper = None
             await self._flush_counters()
+        self.threads.close()
         if self.store is not None:
             await self.store.close()
 

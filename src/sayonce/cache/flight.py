@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
+from sayonce.cache.threads import waiting
+from sayonce.cache.threads import Threads
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Stamp
 from sayonce.core.outcome import Outcome
@@ -140,7 +142,8 @@ class Flight:
         """
         self._waiting += 1
         try:
-            await self.silence_over()
+            with waiting():
+                await self.silence_over()
         finally:
             self._waiting -= 1
             self._abandon_if_deserted()
@@ -154,8 +157,9 @@ class Flight:
 
     async def result(self) -> Entry:
         """Wait for the whole value; raise the computation's error."""
-        while not self.done:
-            await self._changed.wait()
+        with waiting():
+            while not self.done:
+                await self._changed.wait()
         if self.entry is None:
             assert self.error is not None
             raise self.error
@@ -187,9 +191,9 @@ class Flight:
         self._changed.clear()
 
 
-async def computed(compute: Compute, _: Flight) -> Made:
+async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
     """Return what a plain or an async function computes, for whoever waits for the whole."""
-    value: Any = await compute() if inspect.iscoroutinefunction(compute) else await asyncio.to_thread(compute)
+    value: Any = await compute() if inspect.iscoroutinefunction(compute) else await threads.compute(compute)
     if inspect.isawaitable(value):
         value = await value
     if isinstance(value, Made):

@@ -10,20 +10,21 @@ import asyncio
 import os
 import threading
 from collections.abc import Callable, Coroutine, Iterable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from datetime import timedelta
 from typing import Any, Final, Generic, Self, TypeVar
 
 from sayonce.cache.cache import Cache
 from sayonce.cache.flight import Compute
+from sayonce.cache.threads import Threads
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
 
 T = TypeVar("T")
 C = TypeVar("C", bound=Cache)
 
-_MAX_THREADS: Final = 512
-"""Computations at once. Each caller waits for at most one, and one that asks for another holds its thread."""
+_COMPUTATIONS: Final = 512
+"""At once: each has a caller whose thread waits for it, so it is the callers who bound them."""
 _left_by_fork: list[Any] = []
 """Portals of the parent process, kept so that nothing finalizes the sockets and files that they share with it."""
 
@@ -73,7 +74,6 @@ class Portal:
     async def _serve(self) -> None:
         stop = asyncio.Event()
         loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(_MAX_THREADS, thread_name_prefix="sayonce"))
         self._started.set_result((loop, stop))
         try:
             await stop.wait()
@@ -109,6 +109,7 @@ class SyncCache(Generic[C]):
 
     def _start(self) -> tuple[Portal, C]:
         portal, cache = Portal(), self._make()
+        cache.threads = Threads(_COMPUTATIONS)
         try:
             portal.run(cache.open())
         except BaseException:

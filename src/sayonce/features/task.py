@@ -15,6 +15,7 @@ import msgspec
 
 from sayonce.cache import Cache, Flight, Keep, Made
 from sayonce.cache.portal import SyncCache
+from sayonce.cache.threads import Threads
 from sayonce.core.decision import Policy
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.key import Digest
@@ -98,7 +99,7 @@ class Task:
     async def find_key(self, cache: Cache, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Digest:
         """Return the digest of a call, reading files off the event loop."""
         if self.arguments.read_files:
-            return await asyncio.to_thread(self.key, cache, args, kwargs)
+            return await cache.threads.read(self.key, cache, args, kwargs)
         return self.key(cache, args, kwargs)
 
     def reading(self) -> Reading:
@@ -114,7 +115,7 @@ class Task:
     async def _lead(
         self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any], _: Flight
     ) -> Made:
-        made = await self.compute(self.encode, args, kwargs)
+        made = await self.compute(cache.threads, self.encode, args, kwargs)
         if self.arguments.read_files and await self.find_key(cache, args, kwargs) != key:
             return msgspec.structs.replace(made, keep=Keep.NOWHERE)  # the file changed meanwhile: which was it made of?
         return made
@@ -125,11 +126,13 @@ class Task:
         self._expected_bytes = max(self._expected_bytes, len(made.body))
         return made
 
-    async def compute(self, finish: Callable[[Any], S], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> S:
+    async def compute(
+        self, threads: Threads, finish: Callable[[Any], S], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> S:
         """Run the function, a plain one in a thread, and return what ``finish`` makes of its value."""
         if inspect.iscoroutinefunction(self.function):
             return finish(await self.function(*args, **kwargs))
-        value = await asyncio.to_thread(_without_gradients, self.function, finish, args, kwargs)
+        value = await threads.compute(_without_gradients, self.function, finish, args, kwargs)
         return finish(await value) if inspect.isawaitable(value) else value
 
     async def many(
@@ -169,7 +172,7 @@ class Task:
         kwargs: Mapping[str, Any],
     ) -> dict[Digest, Any]:
         """Compute what nobody else computes in one call of the function; a task of its own, as others may join."""
-        together = _Together(self, {key: call[0] for key, call in missing.items()}, args, kwargs)
+        together = _Together(self, cache.threads, {key: call[0] for key, call in missing.items()}, args, kwargs)
         readings = {key: self.reading() for key in missing}
         flights = {
             key: cache.join_or_lead(key, partial(together.lead, key), policy=readings[key], **self.options)
@@ -197,9 +200,15 @@ class _Together:
     """Several flights whose values one call of the function makes, in a task of its own: whoever asked may leave."""
 
     def __init__(
-        self, task: Task, items: Mapping[Digest, Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        task: Task,
+        threads: Threads,
+        items: Mapping[Digest, Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
     ) -> None:
         self._task = task
+        self._threads = threads
         self._items = items
         self._call = args, kwargs
         self._asked = {key: asyncio.Event() for key in items}
@@ -235,7 +244,9 @@ class _Together:
 
     async def _make(self, wanted: list[Digest]) -> dict[Digest, Made]:
         args, kwargs = self._call
-        made = await self._task.compute(self._encoded, ([self._items[key] for key in wanted], *args), kwargs)
+        made = await self._task.compute(
+            self._threads, self._encoded, ([self._items[key] for key in wanted], *args), kwargs
+        )
         if len(made) != len(wanted):
             raise TypeError(f"the function returned {len(made)} values for {len(wanted)} items")
         return dict(zip(wanted, made, strict=True))

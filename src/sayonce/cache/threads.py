@@ -1,0 +1,129 @@
+"""Threads for what blocks: computations, some of which wait for others, and the files that identify a call.
+
+A computation that waits for another's value lends its place meanwhile. In a plain pool all threads may be taken by
+computations that wait for ones which wait for a thread, and nothing would ever end. Whatever else the process does in
+the event loop's own threads, such as calls that wait for values of this cache, keeps none from being computed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar, copy_context
+from functools import partial
+from typing import Any, Final, TypeVar, TypeVarTuple
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+COMPUTATIONS: Final = min(32, (os.cpu_count() or 1) + 4)
+"""At once, for callers that cost no thread: as many as asyncio's own pool would run."""
+_READERS: Final = 8
+_UNBOUNDED: Final = 1 << 20
+"""Places bound the computations, and whoever waits is not to keep the last thread."""
+
+
+class Threads:
+    """The threads of one cache.
+
+    Args:
+        computations: how many run at once, without those that wait for another value.
+
+    """
+
+    def __init__(self, computations: int = COMPUTATIONS) -> None:
+        self._free = computations
+        self._lock = threading.Lock()
+        self._first: deque[Future[None]] = deque()
+        self._rest: deque[Future[None]] = deque()
+        self._computing = ThreadPoolExecutor(_UNBOUNDED, thread_name_prefix="sayonce-compute")
+        self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="sayonce-read")
+
+    async def read(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run what waits for nothing but the disk."""
+        return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
+
+    async def compute(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a computation once there is a place for it; first come those that another one waits for."""
+        await self._turn()
+        context = copy_context()
+        place = _Place(self)
+        context.run(_current.set, place)
+        running = self._computing.submit(partial(context.run, function, *args))
+        running.add_done_callback(place.leave)  # and not when whoever waits for it is cancelled
+        return await asyncio.wrap_future(running)
+
+    async def _turn(self) -> None:
+        turn: Future[None] = Future()
+        waiting = self._rest if _current.get() is None else self._first
+        waiting.append(turn)
+        self.change(0)
+        try:
+            await asyncio.wrap_future(turn)
+        except asyncio.CancelledError:
+            if not turn.cancelled():
+                self.change(1)
+            raise
+
+    def change(self, places: int) -> None:
+        """Count places that became free, or were taken back, and let in whom there is a place for."""
+        with self._lock:
+            self._free += places
+            while self._free > 0 and (waiting := self._first or self._rest):
+                turn = waiting.popleft()
+                if turn.set_running_or_notify_cancel():
+                    self._free -= 1
+                    turn.set_result(None)
+
+    def close(self) -> None:
+        """Let idle threads end; what is under way is finished."""
+        for pool in (self._computing, self._reading):
+            pool.shutdown(wait=False)
+
+
+class _Place:
+    """A computation's place, lent while it waits for anything."""
+
+    def __init__(self, threads: Threads) -> None:
+        self._threads = threads
+        self._lock = threading.Lock()
+        self._waits = 0
+        self._left = False
+
+    def wait(self, change: int) -> None:
+        with self._lock:
+            was_held = self._held
+            self._waits += change
+            self._threads.change(was_held - self._held)
+
+    def leave(self, _: Future[Any]) -> None:
+        with self._lock:
+            was_held, self._left = self._held, True
+            self._threads.change(was_held)
+
+    @property
+    def _held(self) -> bool:
+        return not (self._left or self._waits)
+
+
+_current: ContextVar[_Place | None] = ContextVar("place", default=None)
+"""Of the computation that this code runs for; it follows a call from a thread into an event loop."""
+
+
+@contextmanager
+def waiting() -> Iterator[None]:
+    """Lend the place of the computation that waits here, if it is one."""
+    place = _current.get()
+    if place is None:
+        yield
+        return
+    place.wait(1)
+    try:
+        yield
+    finally:
+        place.wait(-1)
