@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import sayonce
-from deployments import Node
+from deployments import Node, wait_until
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.features.library import Cache, SyncCache
@@ -59,6 +59,33 @@ async def test_a_redis_in_trouble_amid_hot_voices_costs_no_answer_and_no_second_
             before_trouble, all_voices = set(ASKED[:troubled_at]), set(ASKED)
             assert before_trouble < all_voices
             assert encoder.runs == dict.fromkeys((CLIPS[voice] for voice in all_voices), 1)
+
+
+def test_threads_are_answered_while_redis_hangs_and_hit_again_once_it_goes_on(tmp_path):
+    encoder = Encoder()
+    with (
+        Node(tmp_path).running() as node,
+        sayonce.open_sync(node.url, memory_bytes=0) as cache,
+        ThreadPoolExecutor(16) as threads,
+    ):
+        embed = cache.remember("speaker", revision="1", audio=("audio",))(encoder)
+        happens = {len(ASKED) // 4: node.stop, 3 * len(ASKED) // 4: node.cont}
+
+        def ask(number):
+            happens.get(number, int)()
+            audio = CLIPS[ASKED[number]]
+            np.testing.assert_array_equal(embed(audio), embedding(audio))
+
+        list(threads.map(ask, range(len(ASKED))))
+        assert cache.counters["store skipped"]
+        assert cache.counters["hit"] + cache.counters.get("joined", 0) + cache.counters["led"] == len(ASKED)
+        wait_until(lambda: is_hit(cache, embed, CLIPS[0]))
+
+
+def is_hit(cache, embed, audio):
+    before = cache.counters["hit"]
+    embed(audio)
+    return cache.counters["hit"] > before
 
 
 def patient(url):
