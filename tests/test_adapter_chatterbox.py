@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sayonce
-from voice_samples import clip
+from voice_samples import alike, clip
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("librosa")
@@ -152,9 +152,8 @@ def test_another_exaggeration_has_an_entry_of_its_own(kind, cache, voices):
     assert model.counts == once(2)
 
 
+@pytest.mark.parametrize("kind", ["chatterbox.tts_turbo"], indirect=True)
 def test_another_loudness_has_an_entry_of_its_own(kind, cache, voices):
-    if "Turbo" not in kind.__name__:
-        pytest.skip("only turbo has norm_loudness")
     model = sayonce.adapters.chatterbox.wrap(build(kind), cache)
     for norm_loudness in (True, False, True):
         speak(model, voices[0], norm_loudness=norm_loudness)
@@ -188,3 +187,19 @@ def test_the_same_name_with_another_voice_is_another_voice(kind, cache, voices, 
     (tmp_path / "1.wav").write_bytes((tmp_path / "2.wav").read_bytes())
     assert not torch.equal(speak(model, voices[0]), before)
     assert model.counts == once(2)
+
+
+def test_clips_of_the_same_shape_head_and_tail_are_not_confused(kind, cache, voices, tmp_path):
+    model = sayonce.adapters.chatterbox.wrap(build(kind), cache)
+    (tmp_path / "alike.wav").write_bytes(clip(alike(noise(1)), rate=RATE))
+    for voice in (voices[0], str(tmp_path / "alike.wav")) * 2:
+        speak(model, voice)
+    assert model.counts == once(2)
+
+
+def test_a_revision_that_is_given_does_not_stand_for_the_precision(kind, cache, voices):
+    whole, half = build(kind), build(kind)
+    half.s3gen.speaker_encoder.half()
+    for model in (whole, half):
+        speak(sayonce.adapters.chatterbox.wrap(model, cache, revision="1"), voices[0])
+    assert whole.counts == half.counts == once()

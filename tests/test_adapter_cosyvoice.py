@@ -10,7 +10,7 @@ import soundfile
 
 import sayonce
 from sayonce.errors import Unkeyable
-from voice_samples import clip
+from voice_samples import alike, clip
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -76,14 +76,20 @@ def cache():
 
 
 @pytest.fixture
-def prompts(tmp_path, module):
-    """Two clips, as the release takes them."""
-    found = []
-    for seed in (1, 2):
-        path = tmp_path / f"{seed}.wav"
-        path.write_bytes(clip(samples(seed), rate=16_000))
-        found.append(str(path) if module.takes == "path" else load_wav(path, 32_000))
-    return found
+def prompt(tmp_path, module):
+    """Return samples as the release takes them, in a file of a name."""
+
+    def prompt(samples, name):
+        path = tmp_path / f"{name}.wav"
+        path.write_bytes(clip(samples, rate=16_000))
+        return str(path) if module.takes == "path" else load_wav(path, 32_000)
+
+    return prompt
+
+
+@pytest.fixture
+def prompts(prompt):
+    return [prompt(samples(seed), seed) for seed in (1, 2)]
 
 
 def zero_shot(frontend, prompt, text="words", transcript="said", rate=24_000):
@@ -146,3 +152,25 @@ def test_a_model_is_wrapped_at_its_frontend(module, cache, prompts):
     for _ in range(2):
         zero_shot(model.frontend, prompts[0])
     assert model.frontend.counts == {"embedding": 1, "token": 1}
+
+
+def test_the_same_name_with_another_voice_is_another_voice(module, cache, prompt):
+    frontend = wrapped(module, cache)
+    one, other = (zero_shot(frontend, prompt(samples(seed), "alice")) for seed in (1, 2))
+    assert not torch.equal(one["llm_embedding"], other["llm_embedding"])
+
+
+def test_clips_of_the_same_shape_head_and_tail_are_not_confused(module, cache, prompt):
+    frontend = wrapped(module, cache)
+    for each in (samples(1), alike(samples(1))):
+        zero_shot(frontend, prompt(each, "alice"))
+    assert frontend.counts == {"embedding": 2, "token": 2}
+
+
+def test_another_device_or_spectrogram_has_entries_of_its_own(module, cache, prompts):
+    elsewhere, otherwise = build(module), build(module)
+    elsewhere.device = "cpu:0"
+    otherwise.feat_extractor = partial(mel, hop=480)
+    for frontend in (build(module), elsewhere, otherwise):
+        zero_shot(sayonce.adapters.cosyvoice.wrap(frontend, cache, revision="1"), prompts[0])
+        assert frontend.counts == {"embedding": 1, "token": 1}

@@ -9,7 +9,7 @@ import pytest
 import sayonce
 from sayonce.errors import InvalidRequest, Unkeyable
 from sayonce.features.adapters._clip import Clip
-from voice_samples import SAMPLES, clip
+from voice_samples import SAMPLES, alike, clip
 
 
 class Encoder:
@@ -37,6 +37,22 @@ def test_a_method_of_one_object_is_replaced_and_the_object_returned(cache, tmp_p
     encoder.embed(tmp_path / "a.wav")
     other.embed(tmp_path / "a.wav")
     assert (encoder.runs, other.runs) == (2, 1)
+
+
+def test_neither_name_nor_shape_nor_transcript_alone_is_a_voice(cache, tmp_path):
+    runs = []
+
+    def encode(path, transcript):
+        runs.append((path.read_bytes(), transcript))
+        return np.zeros(4)
+
+    remembered = sayonce.adapters.generic.wrap(encode, cache, revision="1", audio=("path",))
+    path = tmp_path / "alice.wav"
+    asked = [(clip(samples), text) for samples in (SAMPLES, alike(SAMPLES), -SAMPLES) for text in ("sead", "said")]
+    for audio, transcript in asked * 2:
+        path.write_bytes(audio)
+        remembered(path, transcript)
+    assert runs == asked
 
 
 def test_a_function_is_wrapped(cache):

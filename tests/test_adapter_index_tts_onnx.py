@@ -8,7 +8,7 @@ import pytest
 
 import sayonce
 from sayonce.errors import Unkeyable
-from voice_samples import clip
+from voice_samples import alike, clip
 
 pytest.importorskip("librosa")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -83,9 +83,12 @@ def cache():
 @pytest.fixture
 def voices(tmp_path):
     for seed in (1, 2):
-        samples = (np.random.default_rng(seed).normal(size=RATE) * 6_000).astype(np.int16)
-        (tmp_path / f"{seed}.wav").write_bytes(clip(samples, rate=RATE))
+        (tmp_path / f"{seed}.wav").write_bytes(clip(noise(seed), rate=RATE))
     return str(tmp_path / "1.wav"), str(tmp_path / "2.wav")
+
+
+def noise(seed):
+    return (np.random.default_rng(seed).normal(size=RATE) * 6_000).astype(np.int16)
 
 
 def speak(tts, voice):
@@ -122,6 +125,22 @@ def test_a_file_overwritten_in_place_is_another_voice(package, cache, folder, vo
     assert not np.array_equal(speak(tts, voices[0]), before)
     np.testing.assert_array_equal(speak(tts, voices[0]), speak(tts, voices[1]))
     assert encodes(tts) == (2, 2)
+
+
+def test_clips_of_the_same_shape_head_and_tail_are_not_confused(package, cache, folder, voices, tmp_path):
+    tts = sayonce.adapters.index_tts_onnx.wrap(build(package, folder), cache)
+    (tmp_path / "alike.wav").write_bytes(clip(alike(noise(1)), rate=RATE))
+    for voice in (voices[0], str(tmp_path / "alike.wav")) * 2:
+        tts.build_speaker(voice)
+    assert encodes(tts) == (2, 2)
+
+
+def test_another_device_has_entries_of_its_own(package, cache, folder, voices):
+    for provider in ("CPUExecutionProvider", "CUDAExecutionProvider"):
+        tts = build(package, folder)
+        tts._pipe.engines.semantic_model._s = SimpleNamespace(get_providers=lambda provider=provider: [provider])
+        sayonce.adapters.index_tts_onnx.wrap(tts, cache).build_speaker(voices[0])
+        assert encodes(tts) == (1, 1)
 
 
 def test_other_weights_have_entries_of_their_own(package, cache, folder, voices):

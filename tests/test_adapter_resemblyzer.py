@@ -67,6 +67,15 @@ def test_one_changed_sample_is_another_utterance(encoder, cache):
     assert encoder.runs == 2
 
 
+def test_another_device_has_entries_of_its_own(encoder, cache, monkeypatch):
+    own = encoder.embed_utterance
+    for runs, device in enumerate((torch.device("cpu"), torch.device("cpu", 0)), 1):
+        monkeypatch.setattr(encoder, "device", device)
+        monkeypatch.setattr(encoder, "embed_utterance", own)
+        sayonce.adapters.resemblyzer.wrap(encoder, cache).embed_utterance(utterance(1))
+        assert encoder.runs == runs
+
+
 def test_a_speaker_is_made_of_remembered_utterances(kind, encoder, cache):
     wavs = [utterance(seed) for seed in (1, 2)]
     alone = kind("cpu", verbose=False).embed_speaker(wavs)

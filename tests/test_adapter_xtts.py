@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 import sayonce
-from voice_samples import clip
+from voice_samples import alike, clip
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -131,6 +131,15 @@ def test_every_argument_and_the_order_of_clips_is_in_the_key(model, cache, voice
         assert model.counts["gpt"] == number
     model.get_conditioning_latents(audio_path=[voices[0]], max_ref_length=30)
     assert model.counts["gpt"] == len(calls)
+
+
+def test_the_same_name_and_clips_of_the_same_shape_head_and_tail_are_not_confused(model, cache, voices, tmp_path):
+    sayonce.adapters.xtts.wrap(model, cache)
+    for number, samples in enumerate((noise(1), noise(2), alike(noise(1))), 1):
+        (tmp_path / "1.wav").write_bytes(clip(samples, rate=RATE))
+        for _ in range(2):
+            model.get_conditioning_latents(voices[0])
+        assert model.counts == {"speaker": number, "gpt": number}
 
 
 def test_latents_are_the_callers_own(model, cache, voices):

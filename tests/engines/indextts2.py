@@ -31,6 +31,7 @@ class Edition(NamedTuple):
     module: str
     cold: tuple[int, int]
     lang: bool = False
+    streams: bool = True
     cls: type = object
 
     def arguments(self, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -39,7 +40,7 @@ class Edition(NamedTuple):
 
 EDITIONS = [
     Edition("indextts2-inference", "indextts.infer_v2", (2, 2)),
-    Edition("tts-webui.index-tts", "indextts.infer_v2", (2, 2)),
+    Edition("tts-webui.index-tts", "indextts.infer_v2", (2, 2), streams=False),
     Edition("indextts25-inference", "indextts25.infer_v2_5", (2, 2), lang=True),
     # Not on PyPI: tested where a checkout of index-tts/index-tts lies in build/engines/index-tts.
     Edition("index-tts", "indextts.infer_v2", (2, 2)),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +16,11 @@ from sayonce.core.key import canonical
 from sayonce.errors import Unkeyable
 from sayonce.features.arrays import from_numpy, from_torch, is_torch
 
-_LIBRARIES: Final = ("librosa", "numpy", "onnxruntime", "soxr", "torch", "torchaudio", "transformers")
+_LIBRARIES: Final = (
+    "kaldi-native-fbank", "librosa", "numpy", "onnxruntime", "onnxruntime-gpu", "openai-whisper", "pyloudnorm",
+    "s3tokenizer", "scipy", "soxr", "torch", "torchaudio", "transformers",
+)  # fmt: skip
+"""Distributions whose code runs between a clip and its features, in one engine or another."""
 _BLOCK_BYTES: Final = 1 << 22
 
 
@@ -26,16 +30,17 @@ def revision_of(engine: Any, weights: Mapping[str, Any], given: str | None, **se
     Args:
         engine: its class says which code it is; every Python file of that package counts.
         weights: what computes the features, by name: torch modules, tensors, arrays, ``Path`` of files or folders.
-        given: stands for the weights, whose digest costs about a second per gigabyte.
+        given: stands for the weights, whose digest costs about a second per gigabyte, but not for their precision.
         settings: what else the features depend on.
 
     Raises:
         Unkeyable: the weights cannot be read, and no revision is given.
 
     """
-    digests = given if given is not None else {name: _weights(name, part) for name, part in weights.items()}
+    digest = _weights if given is None else _precision
+    digests = {name: digest(name, part) for name, part in weights.items()}
     libraries = {name: _version(name) for name in _LIBRARIES}
-    document = [type(engine).__qualname__, _code(type(engine)), libraries, digests, settings]
+    document = [type(engine).__qualname__, code_of(type(engine)), libraries, given, digests, settings]
     return blake2b(canonical(document), digest_size=32).hexdigest()
 
 
@@ -46,9 +51,9 @@ def _version(name: str) -> str | None:
         return None
 
 
-def _code(engine: type) -> str:
-    """Digest the Python files of the package that a class is from, or of its own file."""
-    module = sys.modules[engine.__module__]
+def code_of(thing: type | Callable[..., Any]) -> str:
+    """Digest the Python files of the package that a class or a function is from, or of its own file."""
+    module = sys.modules[thing.__module__]
     package = sys.modules.get(module.__name__.partition(".")[0], module)
     folders = [Path(folder) for folder in getattr(package, "__path__", ())]
     own = Path(module.__file__) if module.__file__ else None
@@ -68,6 +73,12 @@ def _weights(name: str, part: Any) -> str:
     if is_torch(part) or isinstance(part, np.ndarray):
         return _digest([(name, _array(part))])
     raise Unkeyable(f"the weights of {name} cannot be read; pass revision=, which changes whenever they do")
+
+
+def _precision(_: str, part: Any) -> list[str]:
+    """Return the types of the numbers in a network or an array, which tell half precision from full."""
+    arrays = part.state_dict().values() if hasattr(part, "state_dict") else [part]
+    return sorted({str(array.dtype) for array in arrays if hasattr(array, "dtype")})
 
 
 def _array(value: Any) -> bytes:

@@ -66,7 +66,8 @@ class _Conditioner:
         self.signature = inspect.signature(model.prepare_conditionals)
         self._model = model
         self._original = model.prepare_conditionals
-        found = revision_of(model, _weights(model), revision, device=str(model.device), prompt=_prompt_tokens(model))
+        settings = {"device": str(model.device), "prompt": _prompt_tokens(model), "dtype": _dtype(model)}
+        found = revision_of(model, _weights(model), revision, **settings)
         conditionals = sys.modules[type(model).__module__].Conditionals
         self._recall = remembered(
             cache, "chatterbox", found, self._compute, ttl=ttl, ignore=("clip",), returns=conditionals, device=model.device
@@ -91,6 +92,11 @@ class _Conditioner:
 
 def _weights(model: Any) -> dict[str, Any]:
     return {"voice": model.ve, "tokens": model.s3gen.tokenizer, "speaker": model.s3gen.speaker_encoder}
+
+
+def _dtype(model: Any) -> str:
+    """Return the precision of the prompt's spectrogram, which is that of a network that computes no features."""
+    return str(getattr(model.s3gen, "dtype", ""))
 
 
 def _prompt_tokens(model: Any) -> int:

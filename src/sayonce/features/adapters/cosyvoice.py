@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sayonce.features.adapters._clip import Clip
-from sayonce.features.adapters._fingerprint import revision_of
+from sayonce.features.adapters._fingerprint import code_of, revision_of
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.remember import DEFAULT_TTL
 
@@ -38,8 +38,9 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     """
     frontend: Any = getattr(engine, "frontend", engine)
     weights = {name: _model(frontend, name) for name in ("campplus_session", "speech_tokenizer_session")}
-    settings = getattr(frontend.feat_extractor, "keywords", {}) if isinstance(frontend.feat_extractor, partial) else {}
-    found = revision_of(frontend, weights, revision, features=settings)
+    found = revision_of(
+        frontend, weights, revision, device=str(frontend.device), features=_extractor(frontend.feat_extractor)
+    )
     for name in _ENCODERS:
         original = getattr(frontend, name)
         recall = remembered(
@@ -52,6 +53,12 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
 def _model(frontend: Any, session: str) -> Path | None:
     path = getattr(getattr(frontend, session), "_model_path", None)  # onnxruntime's, of the file it was made from
     return Path(path) if path else None
+
+
+def _extractor(extractor: Any) -> list[Any]:
+    """Return what the mel spectrogram is: code of a package beside CosyVoice's, and settings."""
+    function, settings = (extractor.func, extractor.keywords) if isinstance(extractor, partial) else (extractor, {})
+    return [getattr(function, "__qualname__", type(function).__qualname__), code_of(function), settings]
 
 
 def _encoder(original: Callable[[Any], Any]) -> Callable[[Any, Clip | None], Any]:

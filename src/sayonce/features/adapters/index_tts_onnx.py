@@ -48,7 +48,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     folder = Path(getattr(engine, "model_dir", ""))
     weights = {name: folder / name for name in _WEIGHTS}
     projection = {"spk_proj_w": pipeline.spk_proj_w, "spk_proj_b": pipeline.spk_proj_b}
-    found = revision_of(pipeline, weights | projection, revision)
+    found = revision_of(pipeline, weights | projection, revision, providers=_providers(pipeline))
     context = typing.get_type_hints(type(pipeline).build_speaker)["return"]
     recall = remembered(cache, "index-tts-onnx", found, build, ttl=ttl, ignore=("clip",), returns=context, copy=True)
 
@@ -58,3 +58,9 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
 
     pipeline.build_speaker = build_speaker
     return engine
+
+
+def _providers(pipeline: Any) -> list[str]:
+    """Return where the networks run, as ONNX Runtime names it: a GPU's numbers are not the CPU's."""
+    session = getattr(pipeline.engines.semantic_model, "_s", None)
+    return [] if session is None else session.get_providers()

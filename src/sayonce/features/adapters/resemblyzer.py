@@ -30,7 +30,7 @@ def wrap(encoder: E, cache: AnyCache, *, revision: str | None = None, ttl: timed
     def embed(wav: Any, rate: float, min_coverage: float) -> Any:
         return original(wav, False, rate, min_coverage)
 
-    found = revision_of(engine, {"encoder": engine}, revision)
+    found = revision_of(engine, {"encoder": engine}, revision, device=str(engine.device))
     recall = remembered(cache, "resemblyzer", found, embed, ttl=ttl, copy=True)
 
     def embed_utterance(wav: Any, return_partials: bool = False, rate: float = 1.3, min_coverage: float = 0.75) -> Any:
