@@ -352,6 +352,9 @@ def _speech_request() -> JSONObject:
         model=_STRING | {"description": "One of /v1/models; else the first."},
         input=_STRING | {"description": "The text.", "minLength": 1},
         voice=voice,
+        ref_audio=_STRING
+        | {"description": "A clip whose voice is to speak, as a data URL or in base64, for engines that clone."},
+        ref_text=_STRING | {"description": "What is said in that clip, or in an uploaded voice's."},
         response_format=_one_of(list(FORMATS), default=DEFAULT_FORMAT),
         speed=_NUMBER | {"description": "Within the engine's own range; 1 is as it speaks."},
         stream_format=_one_of(("audio", "sse"), "`sse` sends OpenAI's events instead of bare audio.", default="audio"),

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
 DEFAULT_FORMAT: Final = "mp3"
 _STREAM_FORMATS: Final = ("audio", "sse")
 _GATEWAY_FIELDS: Final = frozenset(("model", "input", "voice", "response_format", "stream_format"))
-_CLONING_FIELDS: Final = _GATEWAY_FIELDS | {"ref_audio", "ref_text"}
+CLIP_FIELDS: Final = frozenset(("ref_audio", "references"))
+"""Where a clip may be sent along."""
+_CLONING_FIELDS: Final = _GATEWAY_FIELDS | CLIP_FIELDS | {"ref_text"}
 
 Names = Callable[[str], "NamedVoice | None"]
 """Finds an uploaded voice of the one who asks by its name."""
@@ -172,14 +174,15 @@ def _who(fields: Mapping[str, Any], engine: Engine, names: Names | None) -> tupl
     voice = _voice(fields.get("voice"))
     if not engine.clones:
         return _own_voice(voice, engine), None
-    audio, text = _string(fields, "ref_audio"), _string(fields, "ref_text")
+    field, audio, text = _sent_along(fields)
     if audio is not None:
         from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
 
-        clip = decode_clip(audio, "ref_audio")
+        clip = decode_clip(audio, field)
         reference = Reference(Voice.from_audio(clip).id, text or "", clip)
         return f"clip:{reference.id[:16]}", reference
-    named = names(voice) if names is not None and voice is not None else None
+    asked = engine.default_voice if voice is None else voice
+    named = names(asked) if names is not None and asked is not None else None
     if named is not None:
         return named.name, Reference(named.id, text or named.ref_text)
     if text:
@@ -187,6 +190,32 @@ def _who(fields: Mapping[str, Any], engine: Engine, names: Names | None) -> tupl
             "'ref_text' is what is said in a clip: 'ref_audio', or an uploaded voice", param="ref_text"
         )
     return _own_voice(voice, engine), None
+
+
+def _sent_along(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
+    """Return the field with a clip, the clip, and what is said in it.
+
+    vLLM-Omni knows ``references``, too, as a list of one: its server makes ``ref_audio`` and ``ref_text`` of it.
+    """
+    audio, text = _string(fields, "ref_audio"), _string(fields, "ref_text")
+    references = fields.get("references")
+    if references is None:
+        return "ref_audio", audio, text
+    match references:
+        case [{"audio_path": str(path), **more}] if not more.keys() - {"text"}:
+            said = _string({"text": more.get("text")}, "text")
+        case _:
+            raise InvalidRequest(
+                "'references' must be a list of one object with 'audio_path', the audio itself as a data URL, and, if you "
+                "like, 'text', what is said in it",
+                param="references",
+            )
+    if audio is not None or (text and said and text != said):
+        raise InvalidRequest(
+            "'references' says what 'ref_audio' and 'ref_text' say: give the one or the others, not both",
+            param="references",
+        )
+    return "references", path, said or text
 
 
 def decode_clip(value: str, field: str) -> bytes:

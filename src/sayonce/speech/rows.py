@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from sayonce.errors import ConfigError, InvalidRequest
-from sayonce.speech.request import parse_json
+from sayonce.speech.request import CLIP_FIELDS, parse_json
 
 Kind = Literal["txt", "csv", "jsonl"]
 
@@ -71,7 +71,7 @@ def expand(
 ) -> Iterator[Row]:
     """Yield every row in each of the voices, and with what it does not say itself; what it says itself stays."""
     for row in rows:
-        own_voice = row.error is not None or "voice" in row.fields or "ref_audio" in row.fields
+        own_voice = row.error is not None or "voice" in row.fields or not CLIP_FIELDS.isdisjoint(row.fields)
         others = {name: value for name, value in cells.items() if name not in row.fields}
         for voice in [None] if own_voice or not voices else voices:
             chosen = {} if voice is None else {"voice": voice}

@@ -23,7 +23,7 @@ from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, Pcm, content_type, decode, encode, open_encoder, transcode
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
-from sayonce.speech.request import Catalogue, SpeechRequest, parse_request
+from sayonce.speech.request import CLIP_FIELDS, Catalogue, SpeechRequest, parse_request
 from sayonce.speech.voices import VoiceBook
 
 log = logging.getLogger("sayonce.speech")
@@ -96,7 +96,7 @@ class Synthesizer:
 
     async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "") -> Plan:
         """Return the plan of a request's fields; a clip that was sent along is decoded beside the event loop."""
-        if "ref_audio" in fields and self.catalogue.clones:
+        if self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields):
             return self.plan(await asyncio.to_thread(self.parse, fields, tenant), tenant)
         return self.plan(self.parse(fields, tenant), tenant)
 

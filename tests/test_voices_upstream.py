@@ -1,0 +1,124 @@
+"""Voices of clips at servers elsewhere, in vLLM-Omni's fields: what is sent to them, and what is in the key."""
+
+import base64
+
+import pytest
+
+from sayonce.speech.engines import build_engine
+from serving import serving
+from test_voices import clip, upload
+from upstream import Upstream
+
+HIT = "sayonce; hit; detail=memory"
+MISS = "sayonce; fwd=miss; stored"
+
+
+@pytest.fixture
+def upstream():
+    with Upstream() as upstream:
+        yield upstream
+
+
+def far(upstream, **options):
+    section = {"kind": "openai", "base_url": upstream.url, "model": "tts", "default_voice": "vivian", **options}
+    return build_engine("far", section)
+
+
+@pytest.fixture
+async def client(upstream):
+    async with serving(far(upstream)) as client:
+        yield client
+
+
+async def speak(client, text="Hello.", **fields):
+    answer = await client.post(
+        "/v1/audio/speech", json={"model": "far", "input": text, "response_format": "wav", **fields}
+    )
+    return answer.headers.get("cache-status") or answer.json()["error"]
+
+
+def data_url(seed=1, container="WAV"):
+    return f"data:audio/{container.lower()};base64,{base64.b64encode(clip(seed, container)).decode()}"
+
+
+def sent(said):
+    """Return the clip that a server was given, and what is said in it."""
+    assert "voice" not in said
+    assert said["ref_audio"].startswith("data:audio/")
+    return base64.b64decode(said["ref_audio"].partition(",")[2]), said.get("ref_text")
+
+
+async def test_an_uploaded_voice_is_sent_as_its_clip_and_transcript(client, upstream):
+    await upload(client, ref_text="one two")
+    assert await speak(client, voice="alice") == MISS
+    assert sent(upstream.heard[0]) == (clip(), "one two")
+    await upload(client, audio=clip(2))
+    assert await speak(client, voice="alice") == MISS
+    assert sent(upstream.heard[1]) == (clip(2), None)
+
+
+@pytest.mark.parametrize("voice", [{"voice": {"id": "alice"}}, {"voice": "alice", "ref_text": "one two"}])
+async def test_a_name_is_its_clip_however_it_is_given(client, upstream, voice):
+    await upload(client, ref_text="one two")
+    assert await speak(client, voice="alice") == MISS
+    assert await speak(client, **voice) == HIT
+    assert sent(upstream.heard[0]) == (clip(), "one two")
+
+
+async def test_an_uploaded_voice_may_be_the_default(upstream):
+    async with serving(far(upstream, default_voice="alice")) as client:
+        await upload(client)
+        assert await speak(client) == MISS
+        assert sent(upstream.heard[0]) == (clip(), None)
+
+
+ALONG = [
+    lambda audio: {"ref_audio": audio, "ref_text": "one two"},
+    lambda audio: {"references": [{"audio_path": audio, "text": "one two"}]},
+    lambda audio: {"references": [{"audio_path": audio}], "ref_text": "one two", "voice": "vivian"},
+]
+
+
+@pytest.mark.parametrize("fields", ALONG)
+async def test_a_clip_that_is_sent_along_is_keyed_by_its_samples_and_transcript(client, upstream, fields):
+    assert await speak(client, **fields(data_url())) == MISS
+    assert sent(upstream.heard[0]) == (clip(), "one two")
+    for same in ALONG:
+        assert await speak(client, **same(data_url(container="FLAC"))) == HIT
+    assert await speak(client, **fields(data_url(2))) == MISS
+    assert await speak(client, ref_audio=data_url(), ref_text="one too") == MISS
+    assert "references" not in upstream.heard[0]
+
+
+@pytest.mark.parametrize(
+    ("fields", "param", "told"),
+    [
+        ({"ref_audio": "https://example.org/a.wav"}, "ref_audio", "addresses and paths are not taken"),
+        ({"ref_audio": [data_url(), data_url(2)]}, "ref_audio", "must be a string"),
+        ({"references": "alice"}, "references", "one object with 'audio_path'"),
+        ({"references": []}, "references", "one object with 'audio_path'"),
+        ({"references": [{"text": "one"}]}, "references", "one object with 'audio_path'"),
+        ({"references": [{"audio_path": data_url()}] * 2}, "references", "one object with 'audio_path'"),
+        ({"references": [{"audio_path": "file:///a.wav"}]}, "references", "addresses and paths are not taken"),
+        ({"references": [{"audio_path": data_url(), "text": 1}]}, "text", "must be a string"),
+        ({"references": [{"audio_path": data_url(), "voice": "x"}]}, "references", "one object with 'audio_path'"),
+        ({"references": [{"audio_path": data_url()}], "ref_audio": data_url()}, "references", "not both"),
+        ({"references": [{"audio_path": data_url(), "text": "a"}], "ref_text": "b"}, "references", "not both"),
+        ({"ref_audio_2": "https://example.org/a.wav"}, "ref_audio_2", "holds the address"),
+        ({"extra_params": {"emo_audio": "file:///a.wav"}}, "extra_params", "holds the address"),
+    ],
+)  # fmt: skip
+async def test_what_is_no_clip_is_refused_by_its_field(client, upstream, fields, param, told):
+    error = await speak(client, **fields)
+    assert (error["param"], told in error["message"]) == (param, True), error
+    assert upstream.heard == []
+
+
+@pytest.mark.parametrize(
+    "more", [{"ref_audio_2": data_url(2)}, {"extra_params": {"emo_audio": data_url(2), "emo_alpha": 0.5}}]
+)
+async def test_further_clips_are_handed_on_and_keyed(client, upstream, more):
+    assert await speak(client, ref_audio=data_url()) == MISS
+    assert await speak(client, ref_audio=data_url(), **more) == MISS
+    assert await speak(client, ref_audio=data_url(), **more) == HIT
+    assert more.items() <= upstream.heard[1].items()
