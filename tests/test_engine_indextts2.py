@@ -106,6 +106,19 @@ async def test_an_emotion_vector_has_eight_numbers(made, vector):
         assert "8 numbers" in answer.json()["error"]["message"]
 
 
+@pytest.mark.parametrize(
+    ("clip_of_emotion", "told"),
+    [("https://example.org/a.wav", "the audio itself"), (base64.b64encode(b"no audio").decode(), "cannot be decoded")],
+)
+async def test_an_emotion_that_is_no_clip_is_refused_by_its_field(made, clip_of_emotion, told):
+    _, options, _ = made
+    async with serving(engine_of(options)) as client:
+        await upload(client)
+        answer = await speak(client, voice="alice", emo_audio=clip_of_emotion)
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, "emo_audio")
+        assert told in answer.json()["error"]["message"]
+
+
 def test_a_folder_without_weights_is_a_clear_error(tmp_path):
     with pytest.raises(ConfigError, match=r"config\.yaml"):
         build_engine("indextts2", {"model_dir": str(tmp_path)})

@@ -204,9 +204,15 @@ def _file(folder: str, name: str, audio: bytes) -> str:
 
 
 def _decoded(clip: str) -> bytes:
+    from sayonce.features.voice import Voice  # noqa: PLC0415 (with numpy and soundfile)
+
     try:
-        return base64.b64decode(clip.partition(",")[2] if clip.startswith("data:") else clip, validate=True)
+        audio = base64.b64decode(clip.partition(",")[2] if clip.startswith("data:") else clip, validate=True)
+        Voice.from_audio(audio)
+    except InvalidRequest as error:
+        raise InvalidRequest(f"'emo_audio': {error.message}", param="emo_audio") from None
     except ValueError:
         raise InvalidRequest(
             "'emo_audio' must be the audio itself, as a data URL or in base64", param="emo_audio"
         ) from None
+    return audio
