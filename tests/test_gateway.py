@@ -174,6 +174,40 @@ async def test_a_failing_engine_is_a_502_that_says_why(client, engine):
     assert (await speak(client)).headers["cache-status"] == "sayonce; fwd=miss; stored"
 
 
+async def test_another_engine_never_answers_in_the_place_of_the_one_that_was_asked(tmp_path):
+    failing, sound = StubEngine("stub"), StubEngine("other")
+    failing.failure = EngineError("out of memory")
+    async with serving(failing, sound, store=f"sqlite:///{tmp_path}/clips.db") as client:
+        assert (await speak(client)).status_code == 502
+        assert sound.calls == []
+        other = await speak(client, model="other")
+        failing.failure = None
+        answer = await speak(client)
+        assert answer.headers["cache-status"] == "sayonce; fwd=miss; stored"
+        assert answer.headers["x-sayonce-key"] != other.headers["x-sayonce-key"]
+
+
+async def test_what_a_miss_streams_is_what_a_hit_plays(client):
+    """Whatever an engine puts between and behind its parts is in both, or in neither."""
+    streamed = [await speak(client, "One. Two.", response_format=each) for each in ("pcm", "wav", "flac")]
+    played = [await speak(client, "One. Two.", response_format=each) for each in ("pcm", "wav", "flac")]
+    assert "miss" in streamed[0].headers["cache-status"]
+    samples = {streamed[0].content, played[0].content}
+    for answer in (*streamed[1:], *played[1:]):
+        samples.add(soundfile.read(io.BytesIO(answer.content), dtype="int16")[0].tobytes())
+    assert len(samples) == 1
+
+
+async def test_an_engine_that_never_ends_is_stopped_and_nothing_is_kept(client, engine, monkeypatch):
+    monkeypatch.setattr(synthesis, "_MAX_TAKE_BYTES", 100_000)
+    engine.chunks = 10**9
+    with pytest.raises(httpx.RemoteProtocolError):
+        await speak(client, response_format="pcm")
+    assert engine.finished == 0
+    await client.service.cache.settle()
+    assert (await client.service.cache.store.stats()).entries == 0
+
+
 async def test_empty_audio_is_refused_and_not_kept(client, engine):
     engine.chunks = 0
     answer = await speak(client)

@@ -3,6 +3,7 @@
 import json
 import sys
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from sayonce.cache import Cache
 from sayonce.core.key import canonical, derive
 from sayonce.errors import InvalidRequest
+from sayonce.features.remember import make_task
 from sayonce.speech import identity
 from sayonce.speech.audio.formats import FORMATS
 from sayonce.speech.engines import KINDS, _fingerprint, build_engine
@@ -70,6 +72,8 @@ def test_other_weights_code_libraries_or_options_of_indextts2_are_another_engine
     found.append(identity())
     monkeypatch.setattr(_fingerprint, "version", lambda _: "0.0.1")
     found.append(identity())
+    (tmp_path / "indextts" / "infer_v2.py").write_text("def infer_generator(): ...")
+    assert json.loads(identity())["stream"] is True  # whose end has a silence more than the file's
     assert len(set(found)) == len(found)
 
 
@@ -248,6 +252,68 @@ def test_a_field_that_cannot_be_keyed_is_refused_by_its_own_name(value, place):
     with pytest.raises(InvalidRequest, match=r"beyond 64 bits") as refused:
         key_of(synthesizer, model="openai", extra=value)
     assert refused.value.param == place
+
+
+def test_null_and_leaving_out_are_one_where_a_default_is_declared_and_two_where_none_is():
+    far = synthesizer_of(build_engine("openai", {"base_url": "http://127.0.0.1:1/v1", "model": "m"}))
+    declared = {key_of(far, model="openai", **fields) for fields in ({}, {"speed": None}, {"speed": 1}, {"speed": 1.0})}
+    passed_on = {key_of(far, model="openai", **fields) for fields in ({}, {"extra": None}, {"extra": ""}, {"extra": 0})}
+    assert (len(declared), len(passed_on)) == (1, 4)
+
+
+def test_a_default_that_a_release_changes_is_another_key():
+    engines = [StubEngine(), StubEngine()]
+    engines[1].parameters = (msgspec.structs.replace(engines[1].parameters[0], default=1.1), *engines[1].parameters[1:])
+    keys = [[key_of(synthesizer_of(engine), **fields) for fields in ({}, {"speed": 1.0})] for engine in engines]
+    assert keys[0][0] == keys[0][1] == keys[1][1] != keys[1][0]
+
+
+def test_engines_of_one_name_with_other_settings_share_nothing_in_one_store():
+    options = {"kind": "openai", "base_url": "http://127.0.0.1:1/v1", "model": "m"}
+    sections = [
+        options,
+        options | {"base_url": "http://127.0.0.1:2/v1"},
+        options | {"model": "n"},
+        options | {"revision": "2"},
+        options | {"response_format": "pcm"},
+        options | {"response_format": "pcm", "sample_rate_hz": 16_000},
+        {"kind": "espeak"},
+        {"kind": "hibari"},
+    ]
+    voices = {"espeak": "en-us", "hibari": "heart"}
+    keys = [
+        key_of(synthesizer_of(build_engine("tts", each)), model="tts", voice=voices.get(each["kind"], "v"))
+        for each in sections
+    ]
+    assert len(set(keys)) == len(keys)
+
+
+def test_an_alias_is_the_voice_that_it_stands_for_wherever_it_is_configured():
+    here, there = (
+        build_engine("hibari", {"voice_aliases": aliases}) for aliases in ({"alloy": "heart"}, {"nova": "heart"})
+    )
+    keys = {
+        key_of(synthesizer_of(here), model="hibari", voice="alloy"),
+        key_of(synthesizer_of(there), model="hibari", voice="nova"),
+        key_of(synthesizer_of(there), model="hibari", voice="heart"),
+    }
+    assert len(keys) == 1
+
+
+@pytest.mark.parametrize("other", ["Anna", "ANNA", " anna", "a\u0308nna", "\u00e4nna", "\uff41nna", "anna\u200b"])
+def test_a_voice_that_only_the_far_side_knows_is_its_exact_name(other):
+    far = synthesizer_of(build_engine("openai", {"base_url": "http://127.0.0.1:1/v1", "model": "m"}))
+    assert key_of(far, model="openai", voice=other) != key_of(far, model="openai", voice="anna")
+
+
+def test_clips_features_and_voices_of_one_store_never_share_a_key():
+    """A document of the caller's own is none that a clip or a remembered function has."""
+    cache = Cache()
+    remembered = make_task(len, "encoder", "1", {}).key(cache, (b"x",), {})
+    clip = key_of(Synthesizer(cache, Catalogue([StubEngine()])))
+    documents = ["encoder", ["encoder", "1"], {"remember": "encoder"}, ["voices", "x"], b"x", {}]
+    keys = [remembered, clip, identity.derivative(clip, FORMATS["mp3"]), *map(cache.key, documents)]
+    assert len(set(keys)) == len(keys)
 
 
 def test_an_overlong_text_is_refused_before_it_is_keyed():

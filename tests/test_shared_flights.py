@@ -6,6 +6,7 @@ import contextlib
 import pytest
 
 from sayonce.cache import Cache, Flight, Made, shared
+from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
@@ -240,6 +241,22 @@ async def test_the_winner_of_a_lease_waits_until_it_has_looked():
     async with Cache(store, budget_seconds=0.02) as other:
         assert (await other.answer(key, Work())).outcome is Outcome.HIT
         assert other.counters["store errors: timeout"] == 1  # the first look
+
+
+async def test_who_waits_for_others_work_keeps_no_place_at_the_store(instances):
+    one, other = await instances(), await instances()
+    known = one.key("known")
+    await listen(await one.answer(known, Work()))
+    await one.settle()
+    work = Work()
+    work.gate.clear()
+    keys = [one.key(number) for number in range(CALLS_AT_ONCE + 8)]
+    await asyncio.gather(*(one.answer(key, work) for key in keys))
+    followers = await asyncio.gather(*(other.answer(key, work) for key in keys))
+    hit = await other.answer(known, Work())
+    work.gate.set()
+    assert ({follower.outcome for follower in followers}, hit.outcome) == ({Outcome.JOINED}, Outcome.HIT)
+    assert {await listen(follower) for follower in followers} == {b"onetwothreefour"}
 
 
 async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():

@@ -121,6 +121,16 @@ async def test_an_entry_is_served_until_it_expires_and_not_after(
     assert await store.get(entry.key) is None
 
 
+async def test_looking_does_not_prolong_a_life(store: Store, make_entry: MakeEntry, clock: FakeClock) -> None:
+    entry = make_entry(1, expires=clock() + 60)
+    await store.put(entry)
+    for _ in range(3):
+        clock.move(15)
+        assert await store.get(entry.key) == entry
+    clock.move(15)
+    assert await store.get(entry.key) is None
+
+
 async def test_an_entry_that_has_expired_is_not_kept(store: Store, make_entry: MakeEntry, clock: FakeClock) -> None:
     entry = make_entry(1, expires=clock())
     assert not await store.put(entry)

@@ -58,6 +58,15 @@ async def test_an_entry_lies_under_its_hash_tag_with_its_time_to_live(
         assert 59_000 < client.pttl(name_of(entry.key)) <= 60_000
 
 
+async def test_looking_does_not_prolong_the_servers_own_time_to_live(redis_server, store, make_entry) -> None:
+    entry = make_entry(1)
+    await store.put(entry)
+    with redis_server.client() as server:
+        server.pexpire(name_of(entry.key), 5000)
+        assert await store.get(entry.key) == entry
+        assert server.pttl(name_of(entry.key)) <= 5000
+
+
 async def test_an_entry_of_the_far_future_is_kept(
     store: RedisStore, redis_server: Server, make_entry: MakeEntry
 ) -> None:
