@@ -15,8 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sayonce.cache.threads import waiting
-from sayonce.cache.threads import Threads
+from sayonce.cache.threads import Threads, waiting
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Stamp
 from sayonce.core.outcome import Outcome
