@@ -94,7 +94,7 @@ def await_ready(port: int, path: str = "/health/ready", seconds: float = 60) -> 
             with urllib.request.urlopen(f"http://{ADDRESS}:{port}{path}", timeout=5) as answer:
                 answer.read()
                 return
-        except (urllib.error.URLError, ConnectionError):  # not yet listening, or 503
+        except (urllib.error.URLError, ConnectionError, TimeoutError):  # not yet listening, nobody accepts yet, or 503
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
