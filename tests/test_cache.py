@@ -338,6 +338,32 @@ async def test_a_failing_store_never_fails_a_request(cache, store, fault, counte
     assert cache.store_state == "failing"
 
 
+class Recording(FaultyStore):
+    """Remembers what it was asked to remove, whether it does so or not."""
+
+    def __init__(self):
+        super().__init__()
+        self.removed = []
+
+    async def delete(self, key):
+        self.removed.append(key)
+        return await super().delete(key)
+
+
+@pytest.mark.parametrize("fault", ["hang", StoreError("gone", kind=Failure.LOST)])
+async def test_a_look_up_that_fails_does_not_cost_the_entry(fault):
+    store = Recording()
+    async with Cache(store, memory=MemoryStore(0), budget_seconds=0.02) as cache:
+        key = cache.key("hello")
+        await cache.fetch(key, lambda: b"kept")
+        await cache.settle()
+        store.fault = fault
+        assert await cache.lookup(key) is None
+        await cache.settle()
+        store.fault = None
+        assert ((await store.get(key)).body, store.removed) == (b"kept", [])
+
+
 async def test_a_store_that_keeps_failing_is_not_asked_any_more(cache, store):
     store.fault = "down"
     for number in range(20):
