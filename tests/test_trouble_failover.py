@@ -149,6 +149,17 @@ async def test_what_waits_for_a_primary_that_is_given_up_ends_with_it(in_cluster
                 await patient
 
 
+async def test_calls_that_nobody_waits_for_any_more_tell_nothing_of_a_primary(in_cluster: Cluster) -> None:
+    async with standing(in_cluster.url) as stand:
+        await filled(stand)
+        for _ in range(10):
+            asked = asyncio.create_task(stand.cache.lookup(stand.cache.key(0)))
+            await asyncio.sleep(0)
+            asked.cancel()
+            await asyncio.wait([asked])
+        assert await stand.ask(0) is Outcome.HIT
+
+
 async def test_a_cluster_that_is_gone_as_a_whole_is_found_again(in_cluster: Cluster) -> None:
     async with standing(in_cluster.url) as stand:
         await filled(stand)

@@ -20,7 +20,7 @@ from sayonce.stores.redis_url import Address, RedisURL, shown_address
 T = TypeVar("T")
 
 _REDIRECTIONS: Final = 4
-_SILENCE: Final = (exceptions.ConnectionError, exceptions.TimeoutError, asyncio.CancelledError)
+_SILENCE: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
 
 
 class ClusterServers(LearnedServers):
@@ -61,17 +61,27 @@ class ClusterServers(LearnedServers):
                 self._start(self._try_again(server, breaker))
             kind = Failure.LOST if self._gone else Failure.BUSY
             raise StoreError(f"{shown_address(server.address)}: not asked for now", kind=kind)
+        started = clock()
         try:
             answer = await super()._run(server, operation)
         except _SILENCE:
-            if breaker.failed(clock()) and self._servers.pop(server.address, None) is server:
-                self._retire(server)
+            self._silent(server)
+            raise
+        except asyncio.CancelledError:
+            if clock() - started >= server.late_seconds:  # else whoever asked has left, and that tells nothing
+                self._silent(server)
             raise
         except FAILURES:
             breaker.succeeded(clock())  # it answers, if only with an error
             raise
         breaker.succeeded(clock())
         return answer
+
+    def _silent(self, server: Server) -> None:
+        """Note that a server does not answer; when it is given up, those who still wait for it are not to."""
+        breaker, now = self._breakers[server.address], asyncio.get_running_loop().time()
+        if breaker.failed(now) and self._servers.pop(server.address, None) is server:
+            self._retire(server)
 
     @property
     def _gone(self) -> bool:

@@ -83,7 +83,7 @@ class Server:
 
     def __init__(self, address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int = 0) -> None:
         self.address = address
-        self._late_seconds = 0.8 * budget_seconds
+        self.late_seconds = 0.8 * budget_seconds
         self._answer_seconds = max(budget_seconds, _ANSWER_SECONDS)
         self._connect = partial(_Connections, address, url, budget_seconds, login, db)
         self._connections = self._connect()
@@ -108,7 +108,7 @@ class Server:
             self._leave(connections)
             raise
         except asyncio.CancelledError:
-            if clock() - started >= self._late_seconds:
+            if clock() - started >= self.late_seconds:
                 self._leave(connections)
             raise
 
