@@ -2,6 +2,7 @@
 
 import json
 import sys
+import unicodedata
 
 import msgspec
 import pytest
@@ -20,6 +21,7 @@ from sayonce.speech.lint import lint_engine
 from sayonce.speech.request import Catalogue, parse_json, parse_request
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.testing import StubEngine
+from test_key import PAIRS, everywhere, typed
 
 
 def synthesizer_of(*engines, **options):
@@ -110,6 +112,35 @@ def heard(fields):
 def test_requests_share_a_key_exactly_when_nobody_can_hear_them_apart(one, other):
     synthesizer = synthesizer_of(StubEngine())
     assert (key_of(synthesizer, **one) == key_of(synthesizer, **other)) == (heard(one) == heard(other))
+
+
+FAR = synthesizer_of(build_engine("openai", {"base_url": "http://127.0.0.1:1/v1", "model": "m"}))
+
+
+@pytest.mark.parametrize("pair", [pair for pair in PAIRS if "b'" not in repr(pair)], ids=repr)
+def test_fields_that_are_passed_on_share_a_key_exactly_when_they_are_equal_with_their_types(pair):
+    """As they come over the wire, nested as they are."""
+
+    def key(value):
+        body = json.dumps({"model": "openai", "voice": "v", "input": "Hi", "extra": value}, ensure_ascii=False)
+        return FAR.plan(FAR.parse(parse_json(body.encode()))).take_key
+
+    for one, other in everywhere(pair):
+        assert (key(one) == key(other)) == (typed(one) == typed(other))
+
+
+SPELLINGS = st.text(
+    st.sampled_from("aA \n\u00e9e\u0301\u212b\u00c5\u030a\ufb01fi\u00a0\u3000\u200b\ufeff-1\0"), max_size=5
+)
+
+
+@given(SPELLINGS, SPELLINGS, st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"]))
+def test_texts_share_a_key_exactly_when_they_are_canonically_equivalent(one, other, form):
+    synthesizer = synthesizer_of(StubEngine())
+    for another in (other, unicodedata.normalize(form, one), one.replace("\0", "").replace("\u200b", "")):
+        texts = [f"x{text}x" for text in (one, another)]
+        keys = {key_of(synthesizer, input=text) for text in texts}
+        assert (len(keys) == 1) == (len({unicodedata.normalize("NFC", text) for text in texts}) == 1)
 
 
 @given(REQUESTS, st.randoms())

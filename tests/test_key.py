@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sayonce.core.key import DIGEST_BYTES, Secret, canonical, derive, digest
@@ -62,6 +63,59 @@ def test_documents_have_equal_digests_exactly_when_they_are_equal_with_their_typ
 @given(scalars, scalars)
 def test_so_have_single_values(one: Any, other: Any) -> None:
     assert (canonical(one) == canonical(other)) == (typed(one) == typed(other))
+
+
+CONFUSABLE: list[list[Any]] = [
+    [0, 0.0, -0.0, False, None, "", b"", "0", "null", [], {}],
+    [1, 1.0, True, "1", b"1", "1.0", "true", [1]],
+    ["\u00e9", "e\u0301"],
+    ["\u212b", "\u00c5", "A\u030a"],
+    ["\ufb01", "fi"],
+    ["a", "A", " a", b"a"],
+    [2**53, 2**53 + 1, 2.0**53],
+    [2**63, 2.0**63],
+    [{}, {"c": None}, [], [None], [[]], None],
+    [{"a": 1}, {"a": 1, "c": None}, {"a": [1]}, [{"a": 1}]],
+]
+PAIRS = [pair for group in CONFUSABLE for pair in itertools.combinations_with_replacement(group, 2)]
+
+
+@st.composite
+def twins(draw: st.DrawFn) -> tuple[Any, Any]:
+    """Draw two documents that are equal but for one place, where what stands there is easily taken for the same."""
+    one, other = draw(st.sampled_from(PAIRS))
+    for _ in range(draw(st.integers(0, 3))):
+        beside = draw(st.lists(st.sampled_from([None, 1, "a"]), max_size=2))
+        if draw(st.booleans()):
+            one, other = [*beside, one], [*beside, other]
+        else:
+            fields = dict(zip("bc", beside, strict=False))
+            one, other = {"a": one} | fields, fields | {"a": other}
+    return one, shuffled(other) if draw(st.booleans()) else other
+
+
+@settings(max_examples=600)
+@given(twins())
+def test_so_have_documents_that_differ_in_little(pair: tuple[Any, Any]) -> None:
+    one, other = pair
+    assert (digest(one, SECRET) == digest(other, SECRET)) == (typed(one) == typed(other))
+
+
+def everywhere(pair: tuple[Any, Any]) -> list[tuple[Any, Any]]:
+    """Return two values as they are, and deep within documents that are equal otherwise."""
+    one, other = pair
+    return [
+        (one, other),
+        ([one], [other]),
+        ({"a": one}, {"a": other}),
+        ({"a": [None, {"b": one}]}, {"a": [None, {"b": other}]}),
+    ]
+
+
+@pytest.mark.parametrize("pair", PAIRS, ids=repr)
+def test_what_is_easily_taken_for_the_same_is_told_apart_wherever_it_stands(pair: tuple[Any, Any]) -> None:
+    for one, other in everywhere(pair):
+        assert (canonical(one) == canonical(other)) == (typed(one) == typed(other))
 
 
 @given(documents)
