@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
-from sayonce.stores.redis_pipe import _BUFFER_BYTES, _MAX_VALUE_BYTES, Pipe
+from sayonce.stores.redis_pipe import _BUFFER_BYTES, _MAX_VALUE_BYTES, Pipe, Pipes
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
 SILENCE_SECONDS = 1.0
@@ -194,3 +194,19 @@ async def test_a_large_value_may_take_its_time_while_it_comes() -> None:
     assert asked.result() == bytes(1_000_000)
     time.advance(10 * SILENCE_SECONDS)  # idle, which is no silence
     assert pipe.open
+
+
+async def test_who_waits_for_a_connection_that_is_given_up_gets_an_error_and_is_not_cancelled() -> None:
+    async with await asyncio.start_server(_silent, "127.0.0.1", 0) as server:
+        address = server.sockets[0].getsockname()
+        pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
+        asked = [asyncio.create_task(pipes.get(b"name")) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        await pipes.close()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [exceptions.ConnectionError] * 3
+
+
+async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()

@@ -239,7 +239,11 @@ class Pipes:
         """Return the value of a key; see ``Pipe.get``."""
         pipe = self._free()
         if pipe is None:
-            pipe = await asyncio.shield(self._open())
+            opening = self._open()
+            await asyncio.wait([opening])
+            if opening.cancelled():  # by ``close``: whoever waits here is not cancelled with it
+                raise exceptions.ConnectionError("closed")
+            pipe = opening.result()
         return await pipe.get(name)
 
     async def close(self) -> None:
