@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import os
 import struct
+from functools import lru_cache, partial
 from hashlib import blake2b
 from typing import Any, Final
 
@@ -42,6 +43,8 @@ _SEAL_BYTES: Final = _NONCE_BYTES + 16
 PLACE_BYTES: Final = 36
 HEAD_BYTES: Final = _PREFIX.size + PLACE_BYTES
 """How much of the beginning of an envelope tells whether it is a pointer, and to what."""
+_CIPHERS: Final = 1024
+"""Ciphers kept at hand."""
 OVERHEAD_BYTES: Final = 256
 """What an entry is counted for beyond its body: header, seal and the structures that hold it."""
 
@@ -111,7 +114,8 @@ class Sealer:
     """Seals entries into bytes and opens bytes into entries, under one secret."""
 
     def __init__(self, secret: Secret) -> None:
-        self._seal_key = secret.seal_key
+        # What is read again and again has its cipher at hand: to make one takes as long as to use it on a kilobyte.
+        self._cipher = lru_cache(_CIPHERS)(partial(_cipher, secret.seal_key))
 
     def seal(self, entry: Entry, *, place: bytes = b"", nonce: bytes | None = None) -> bytes:
         """Return the envelope of an entry, or a pointer if its body is at a ``place``.
@@ -169,8 +173,10 @@ class Sealer:
             raise Refused(Refusal.SEAL) from None
         return _unpacked(key, view[_PREFIX.size : end], header_bytes, outside=version == OUTSIDE)
 
-    def _cipher(self, key: bytes) -> AESGCM:
-        return AESGCM(blake2b(key, digest_size=32, key=self._seal_key).digest())
+
+def _cipher(seal_key: bytes, key: bytes) -> AESGCM:
+    """Return what seals the value of one key."""
+    return AESGCM(blake2b(key, digest_size=32, key=seal_key).digest())
 
 
 _decode_header = msgspec.msgpack.Decoder(Header).decode

@@ -182,8 +182,10 @@ class RedisStore(SealedStore):
     # -- the servers --------------------------------------------------------------------------------------------------
 
     async def _at(self, name: str, operation: Operation[T]) -> T:
-        with self._translated():
+        try:
             return await self._servers.at(name, operation)
+        except FAILURES as error:
+            raise self._error(error) from None
 
     async def _on(self, primary: Server, operation: Operation[T]) -> T:
         with self._translated():
@@ -207,7 +209,10 @@ class RedisStore(SealedStore):
         try:
             yield
         except FAILURES as error:
-            raise StoreError(f"{self.url.shown}: {self._message(error)}", kind=kind_of(error)) from None
+            raise self._error(error) from None
+
+    def _error(self, error: Exception) -> StoreError:
+        return StoreError(f"{self.url.shown}: {self._message(error)}", kind=kind_of(error))
 
     def _message(self, error: Exception) -> str:
         # A pipeline's errors repeat the command before them, with what it was to store.
