@@ -86,6 +86,6 @@ def test_a_store_that_is_down_is_told_and_no_obstacle(sayonce):
     with sayonce.serving("--store", "redis://127.0.0.1:1") as server:
         assert "warning: the store does not answer" in server.talk
         deadline = time.monotonic() + 30
-        while httpx.get(f"{server.url}/health/ready").status_code != 200:
+        while httpx.get(f"{server.url}/health/ready", timeout=30).status_code != 200:
             assert time.monotonic() < deadline
-        assert httpx.post(f"{server.url}/v1/audio/speech", json=SHORT).status_code == 200
+        assert httpx.post(f"{server.url}/v1/audio/speech", json=SHORT, timeout=30).status_code == 200
