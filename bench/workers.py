@@ -27,7 +27,7 @@ CONNECTIONS = 16
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, default=3)
+    parser.add_argument("--seconds", type=int, default=3)
     options = parser.parse_args()
     with ExitStack() as stack:
         valkey = stack.enter_context(ValkeyServer())
