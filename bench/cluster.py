@@ -16,10 +16,9 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack, ExitStack
 
-import redis
 import uvloop
 
-from common import ADDRESS, LOAD_CORE, SERVER_CORE, finish, free_port, median, running, stay_on, table
+from common import ADDRESS, LOAD_CORE, SERVER_CORE, await_redis, finish, free_port, median, running, stay_on, table
 from features import rate
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
@@ -76,24 +75,13 @@ def start(stack: ExitStack, primaries: int) -> str:
         command = ["redis-server", "--port", str(port), "--bind", ADDRESS, "--save", "", "--logfile", "log", *cluster]
         stack.enter_context(running(*command, core=LOAD_CORE))
     for port in ports:
-        await_server(port)
+        await_redis(port)
     if primaries == 1:
         return f"redis://{ADDRESS}:{ports[0]}"
     addresses = [f"{ADDRESS}:{port}" for port in ports]
     command = ["redis-cli", "--cluster", "create", *addresses, "--cluster-yes"]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return f"redis+cluster://{','.join(addresses)}"
-
-
-def await_server(port: int) -> None:
-    with redis.Redis(port=port) as client:
-        while True:
-            try:
-                client.ping()
-            except redis.ConnectionError:
-                time.sleep(0.01)
-            else:
-                return
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import redis
+
 HERE = Path(__file__).parent
 CORES = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1]
@@ -98,6 +100,17 @@ def await_ready(port: int, path: str = "/health/ready", seconds: float = 60) -> 
             if time.monotonic() > deadline:
                 raise
             time.sleep(0.005)
+
+
+def await_redis(port: int) -> None:
+    with redis.Redis(port=port) as client:
+        while True:
+            try:
+                client.ping()
+            except redis.ConnectionError:
+                time.sleep(0.01)
+            else:
+                return
 
 
 def ask(port: int, fields: dict[str, Any]) -> tuple[bytes, dict[str, str]]:

@@ -33,6 +33,7 @@ from common import (
     ADDRESS,
     LOAD_CORE,
     SERVER_CORE,
+    await_redis,
     finish,
     free_port,
     median,
@@ -223,14 +224,8 @@ def memory(port: int, entries: int) -> Figures:
 def debian_redis() -> Iterator[int]:
     port = free_port()
     command = ["redis-server", "--port", str(port), "--bind", ADDRESS, "--save", ""]
-    with running(*command, "--logfile", "log", core=LOAD_CORE), redis.Redis(port=port) as client:
-        while True:
-            try:
-                client.ping()
-            except redis.ConnectionError:
-                time.sleep(0.01)
-            else:
-                break
+    with running(*command, "--logfile", "log", core=LOAD_CORE):
+        await_redis(port)
         yield port
 
 
