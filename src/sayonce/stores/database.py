@@ -22,6 +22,9 @@ SCHEMA_VERSION: Final = 1
 BUSY_SECONDS: Final = 5.0
 """How long a statement waits for another process's lock; it waits in its own thread."""
 
+_CACHE_KIB: Final = 32_000
+"""Of pages that a connection may hold. SQLite's own 2 MB are too few for the inner pages of the indexes of a million
+entries."""
 _APPLICATION_ID: Final = int.from_bytes(b"SAYO")
 _MAX_WAITING: Final = 256
 """Calls that may wait for one thread: behind a disk that hangs, memory stays bounded."""
@@ -82,6 +85,7 @@ def connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
     # In WAL mode NORMAL loses the last commits at a power cut, and never consistency.
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return db
 
 
