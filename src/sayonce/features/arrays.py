@@ -31,7 +31,7 @@ DTYPES: Final = {
 _NAMES: Final = {dtype: name for name, dtype in DTYPES.items()}
 _WORDS: Final = {"bool": "BOOL", "uint": "U", "int": "I", "bfloat": "BF", "float": "F", "complex": "C"}
 BFLOAT16: Final = "BF16"
-_ITEM_BYTES: Final = {name: dtype.itemsize for name, dtype in DTYPES.items()} | {BFLOAT16: 2}
+ITEM_BYTES: Final = {name: dtype.itemsize for name, dtype in DTYPES.items()} | {BFLOAT16: 2}
 
 
 class Flat(NamedTuple):
@@ -43,7 +43,7 @@ class Flat(NamedTuple):
 
     @property
     def item_bytes(self) -> int:
-        return _ITEM_BYTES[self.dtype]
+        return ITEM_BYTES[self.dtype]
 
     @property
     def nbytes(self) -> int:
@@ -66,8 +66,8 @@ def dtype_name(dtype: Any) -> str:
     word = dtype.name if isinstance(dtype, np.dtype) else getattr(dtype, "__name__", str(dtype))
     letters = word.removeprefix("torch.").rstrip("0123456789")
     name = _WORDS.get(letters, "?") + word[len(word.rstrip("0123456789")) :]
-    if name not in _ITEM_BYTES:
-        raise TypeError(f"arrays of {word} cannot be kept; {', '.join(sorted(_ITEM_BYTES))} can")
+    if name not in ITEM_BYTES:
+        raise TypeError(f"arrays of {word} cannot be kept; {', '.join(sorted(ITEM_BYTES))} can")
     return name
 
 
@@ -107,7 +107,9 @@ def to_numpy(flat: Flat, *, copy: bool = False) -> np.ndarray[Any, Any]:
 
     """
     dtype = _bfloat16() if flat.dtype == BFLOAT16 else DTYPES[flat.dtype]
-    array = np.frombuffer(flat.data, dtype).reshape(flat.shape)
+    array = np.frombuffer(flat.data, dtype)
+    if array.shape != flat.shape:
+        array = array.reshape(flat.shape)
     return array.copy() if copy else array
 
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sayonce.features.arrays import Flat
+from sayonce.features.arrays import ITEM_BYTES, Flat
 
 COMPACT_MAX_BYTES: Final = 16_384
 """Above it the JSON header is no matter, and squeezing costs more time than it saves."""
@@ -100,8 +100,9 @@ def unpack_one(body: bytes) -> tuple[Flat, str]:
     """
     start = 1 + body[0]
     header = _decode_compact(body[1:start])
-    flat = Flat(header.dtype, header.shape, body[start:])  # a copy, as the array has to be aligned
-    return flat._replace(data=_restored(flat, header.exponent_bytes)) if header.exponent_bytes else flat, header.kind
+    data = body[start:]  # a copy, as the array has to be aligned
+    whole = _restored(data, header) if header.exponent_bytes else data
+    return Flat(header.dtype, header.shape, whole), header.kind
 
 
 def _code(exponents: bytes) -> bytes:
@@ -109,14 +110,14 @@ def _code(exponents: bytes) -> bytes:
     return coder.compress(exponents) + coder.flush()
 
 
-def _restored(flat: Flat, exponent_bytes: int) -> bytearray:
+def _restored(data: bytes, header: Compact) -> memoryview:
     """Put the planes of bytes together again; a plane of the wrong length is a ValueError."""
-    count, size = math.prod(flat.shape), flat.item_bytes
-    if len(flat.data) - exponent_bytes != count * (size - 1):
+    count, size, end = math.prod(header.shape), ITEM_BYTES[header.dtype], header.exponent_bytes
+    if len(data) - end != count * (size - 1):
         raise ValueError("the bytes do not fit the shape")
     whole = bytearray(count * size)
-    whole[size - 1 :: size] = zlib.decompressobj(-zlib.MAX_WBITS).decompress(flat.data[:exponent_bytes], count + 1)
+    whole[size - 1 :: size] = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[:end], count + 1)
     for place in range(size - 1):
-        start = exponent_bytes + place * count
-        whole[place::size] = flat.data[start : start + count]
-    return whole
+        start, end = end, end + count
+        whole[place::size] = data[start:end]
+    return memoryview(whole).toreadonly()

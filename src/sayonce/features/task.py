@@ -34,28 +34,27 @@ _PATIENCE_SECONDS: Final = 0.05
 class Reading(Policy, frozen=True, kw_only=True):
     """Lets a stored value answer only if it can be decoded, and holds it then: one that cannot is a miss."""
 
-    codec: Codec
-    name: str
-    value: list[Any] = msgspec.field(default_factory=list)
-    refused: set[str] = msgspec.field(default_factory=set)
+    task: Task
+    value: list[Any]
+    refused: list[str]
 
     def accepts(self, entry: Entry, now: float) -> bool:  # noqa: ARG002 (its age is no matter)
         try:
-            self.value[:] = [self.codec.decode(entry)]
+            self.value.append(self.task.codec.decode(entry))
         except Refused as refused:
-            self.refused.add(f"refused: {refused.reason.value}")
+            self.refused.append(f"refused: {refused.reason.value}")
             return False
         return True
 
     def result(self, cache: Cache, outcome: Outcome, entry: Entry) -> Any:
         """Count the answer and return its value."""
         cache.record(outcome, entry)
-        cache.counters[f"feature requests: {self.name}"] += 1
+        cache.counters[self.task.requests] += 1
         if outcome.computed:
-            cache.counters[f"feature computations: {self.name}"] += 1
-        for reason in self.refused:
+            cache.counters[self.task.computations] += 1
+        for reason in set(self.refused):
             cache.counters[reason] += 1
-        return self.value[0] if self.value else self.codec.decode(entry)
+        return self.value[-1] if self.value else self.task.codec.decode(entry)
 
 
 class Task:
@@ -76,6 +75,8 @@ class Task:
     ) -> None:
         self.function = function
         self.name = name
+        self.requests, self.computations = f"feature requests: {name}", f"feature computations: {name}"
+        """The names of its counters."""
         self.identity = ["remember", name, revision]
         self.arguments = arguments
         self.codec = codec
@@ -104,13 +105,16 @@ class Task:
 
     def reading(self) -> Reading:
         """Return what lets a stored value of this task answer one call."""
-        return Reading(expected_bytes=self._expected_bytes, codec=self.codec, name=self.name)
+        return Reading(expected_bytes=self._expected_bytes, task=self, value=[], refused=[])
 
     async def answer(self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a call from what is stored, a computation under way, or a new one."""
         reading = self.reading()
-        answer = await cache.answer(key, partial(self._lead, cache, key, args, kwargs), policy=reading, **self.options)
-        return reading.result(cache, answer.outcome, await answer.result())
+        answer = await cache.lookup(key, reading, ask_store=not cache.under_way(key))
+        if answer is None:
+            lead = partial(self._lead, cache, key, args, kwargs)
+            answer = await cache.answer(key, lead, policy=reading, looked=True, **self.options)
+        return reading.result(cache, answer.outcome, answer.entry or await answer.result())
 
     async def _lead(
         self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any], _: Flight

@@ -126,12 +126,11 @@ class Codec:
             return bytes(flat.data)
         if restored is not None:
             wide = to_numpy(flat).astype(DTYPES[restored])
-            flat = Flat(restored, flat.shape, wide.reshape(-1).view(np.uint8))
+            flat = Flat(restored, flat.shape, wide.tobytes())
         if kind == "torch":
             return to_torch(flat, self._device)
         array = to_numpy(flat, copy=self._copy)
         if kind == "numpy":
-            array.flags.writeable = self._copy
             return array
         return {"scalar": array.__getitem__, "float": lambda _: float(array)}[kind](())
 
