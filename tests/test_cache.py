@@ -11,6 +11,7 @@ from sayonce.core.decision import Policy
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError, NotCached, Unkeyable
 from sayonce.stores.base import Failure, StoreError
+from sayonce.stores.coordinator import MemoryCoordinator
 from sayonce.stores.memory import MemoryStore
 from sayonce.testing import FakeClock, FaultyStore
 
@@ -208,14 +209,16 @@ class LateStore(FaultyStore):
         return entry
 
 
-async def test_the_winner_looks_again_before_it_computes():
+@pytest.mark.parametrize("coordinator", [None, MemoryCoordinator(time.monotonic)], ids=["alone", "among others"])
+async def test_the_winner_looks_again_before_it_computes(coordinator):
     store = LateStore()
+    store.coordinator = coordinator
     async with Cache(store, memory=MemoryStore(0), budget_seconds=60) as cache:
         work, key = Work(), cache.key("hello")
-        slow = asyncio.create_task(cache.answer(key, work))
+        slow = asyncio.create_task(cache.answer(key, work, shared=False))
         while not store.looked:
             await asyncio.sleep(0)
-        await listen(await cache.answer(key, work))
+        await listen(await cache.answer(key, work, shared=False))
         await cache.settle()
         store.may_answer.set()
         assert (await slow).outcome is Outcome.HIT

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from functools import partial
@@ -17,6 +17,7 @@ from sayonce.cache.flight import Compute, Flight, Keep, Made, computed
 from sayonce.cache.guarded import GuardedStore
 from sayonce.cache.shared import Look, SharedFlights
 from sayonce.cache.threads import Threads
+from sayonce.cache.totals import Totals
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
@@ -40,6 +41,8 @@ _JITTER: Final = 0.1
 _WRITE_PATIENCE: Final = 20.0
 _HOUSEKEEPING_SECONDS: Final = 0.5
 _FLUSH_SECONDS: Final = 5.0
+_LANDED_LATELY: Final = 256
+"""Flights that may land while a request looks into the store, which then may have found nothing yet."""
 
 Lead = Callable[[Flight], Awaitable[Made]]
 """A computation: sends chunks to the flight as it makes them, if it streams, and returns the whole."""
@@ -70,6 +73,7 @@ class Cache:
         self.counters: defaultdict[str, float] = defaultdict(float)
         self._stored = GuardedStore(store, budget_seconds, self.counters) if store is not None else None
         self._guard = self._stored.index if self._stored is not None else None
+        self._totals = Totals(self._guard, self.counters) if self._guard is not None else None
         coordinator = store.coordinator if store is not None else None
         self._shared = SharedFlights(self._guard, coordinator, self.counters) if self._guard and coordinator else None
         self.threads = Threads()
@@ -79,9 +83,9 @@ class Cache:
         self._watched: dict[str, Callable[[], Awaitable[None]]] = {_MEMORIES: self._empty_memory}
         self._purged: list[Callable[[], None]] = []
         self._flights: dict[bytes, Flight] = {}
+        self._landed_lately: deque[bytes] = deque(maxlen=_LANDED_LATELY)
         self._tasks: set[asyncio.Task[Any]] = set()
         self._housekeeper: asyncio.Task[None] | None = None
-        self._flushed: dict[str, float] = {}
 
     # -- identity ---------------------------------------------------------------------------------------------------
 
@@ -163,7 +167,8 @@ class Cache:
         """Answer from what is stored, from a computation under way, or from a new one that ``lead`` makes.
 
         Returns as soon as there is something to hear. The computation is a task of its own: whoever asked may leave.
-        ``looked`` says that the caller has just looked the key up in the store.
+        ``looked`` says that the caller has just looked the key up in the store, or leaves it to a shared flight, which
+        looks when it has its lease.
 
         Raises:
             NotCached: ``only-if-cached``, and nothing is stored.
@@ -266,7 +271,7 @@ class Cache:
             look = partial(self._found_after_all, flight, key, policy)
             if self._shared is not None and shared and policy.reads:
                 await self._fly_shared(self._shared, flight, key, lead, ttl, policy, look)
-            elif not await look():
+            elif not ((self._shared is None or key in self._landed_lately) and await look()):
                 self.counters["flights: led"] += shared
                 await self._compute(flight, key, lead, ttl, policy)
 
@@ -337,6 +342,7 @@ class Cache:
         self._tasks.discard(task)
         if self._flights.get(key) is flight:
             del self._flights[key]
+            self._landed_lately.append(key)
         error = EngineError("the computation was cancelled") if task.cancelled() else task.exception()
         if error is None:
             return
@@ -452,7 +458,8 @@ class Cache:
             self._housekeeper.cancel()
             await asyncio.wait([self._housekeeper])
             self._housekeeper = None
-            await self._flush_counters()
+            assert self._totals is not None
+            await self._totals.flush()
         self.threads.close()
         if self.store is not None:
             await self.store.close()
@@ -464,12 +471,13 @@ class Cache:
         await self.close()
 
     async def _keep_house(self) -> None:
+        assert self._totals is not None
         flush_at = 0.0
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
             await self._learn_epochs()
             if time.monotonic() >= flush_at:
-                await self._flush_counters()
+                await self._totals.flush()
                 flush_at = time.monotonic() + _FLUSH_SECONDS
 
     async def _learn_epochs(self) -> None:
@@ -480,20 +488,3 @@ class Cache:
                 await self._guard.done(self._watched[tag])
             else:
                 self._tell_purged()
-
-    async def _flush_counters(self) -> None:
-        """Add what was counted since the last time to the store's lasting totals."""
-        assert self._guard is not None
-        counted = dict(self.counters)
-        changes = ((name, value - self._flushed.get(name, 0)) for name, value in counted.items())
-        deltas = {name: change for name, change in changes if change}
-        if not deltas:
-            return
-        written = await self._guard.call(partial(self._written, deltas))
-        if written:
-            self._flushed = counted
-
-    async def _written(self, deltas: dict[str, float]) -> bool:
-        assert self.store is not None
-        await self.store.count(deltas)
-        return True

@@ -225,6 +225,7 @@ class Lease:
         if not flight.has_begun:  # a value that was made in one piece, or none: there is nothing to hear before its end
             return False
         followed = partial(self._coordinator.followed, self._key, self._owner)
+        await asyncio.sleep(_FOLLOWED_SECONDS)  # the first byte is on its way to those who wait here
         while not await self._guard.call(followed, patience=_PATIENCE):  # noqa: ASYNC110 (another process tells it)
             await asyncio.sleep(_FOLLOWED_SECONDS)
         self._followed = True

@@ -33,7 +33,7 @@ PCM: Final = "audio/pcm"
 _REFUSED_SECONDS: Final = 5.0
 _REMEMBERED_REFUSALS: Final = 1000
 _RECENT_TAKES: Final = 256
-_FIRST_PART: Final = 10
+_FIRST_PART: Final = 20
 """What part of a second is encoded first, when a sentence comes at once."""
 _MAX_TAKE_BYTES: Final = 256_000_000
 """About 90 minutes at 24 kHz; an engine that goes on beyond it is taken for broken."""
@@ -237,7 +237,14 @@ class Synthesizer:
         """Derive the format asked for from the take, encoding while the engine still speaks."""
         tags = identity.tags(plan.request, plan.tenant)
         with flight.queued():
-            take = await self.cache.answer(plan.take_key, partial(self._take, plan, policy), tags=tags, policy=policy)
+            # Nearly always there is no take either, and its flight looks anyway.
+            take = await self.cache.answer(
+                plan.take_key,
+                partial(self._take, plan, policy),
+                tags=tags,
+                policy=policy,
+                looked=not policy.only_if_cached,
+            )
         flight.credit(take.outcome, take.tier)
         if take.known_entry is None and take.flight is not None:
             media_type = take.flight.head["media_type"]

@@ -1,0 +1,25 @@
+"""What a process counts, added from time to time to the store's lasting totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+
+from sayonce.cache.guard import Guard
+
+
+class Totals:
+    """Knows what of the counters the store has already; what it does not take now, it is given the next time."""
+
+    def __init__(self, guard: Guard, counters: Mapping[str, float]) -> None:
+        self._guard = guard
+        self._counters = counters
+        self._flushed: dict[str, float] = {}
+
+    async def flush(self) -> None:
+        """Add what was counted since the last time."""
+        counted = dict(self._counters)
+        changes = ((name, value - self._flushed.get(name, 0)) for name, value in counted.items())
+        deltas = {name: change for name, change in changes if change}
+        if deltas and await self._guard.done(partial(self._guard.store.count, deltas)):
+            self._flushed = counted
