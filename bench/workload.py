@@ -1,9 +1,12 @@
 """The reference workload with and without the cache: real speech, 60 % of the requests repeated, Zipf-distributed.
 
-``python bench/workload.py [--requests 10000] [--clients 16] [--format mp3]``
+``python bench/workload.py [--engine hibari|piper] [--requests 10000] [--clients 16] [--format mp3]``
 
 The same requests are sent twice to one server, in blocks in turn: once as they are, once with ``Cache-Control:
 no-store``, which makes the engine speak each of them. Clients ask again as soon as they have their answer.
+
+``hibari`` speaks in the gateway's own process, in a hundredth of the time that its speech lasts, and shares all cores
+with it. ``piper`` is slower and a server of its own on a core of its own, as the engines are that a cache is bought for.
 """
 
 from __future__ import annotations
@@ -15,16 +18,42 @@ import json
 import random
 import time
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import uvloop
 
 from client import Client
-from common import Server, finish, percentile, sayonce, stats, table, verdict
+from common import (
+    ADDRESS,
+    LOAD_CORE,
+    SERVER_CORE,
+    Server,
+    bench_server,
+    finish,
+    percentile,
+    sayonce,
+    stats,
+    stay_on,
+    table,
+    verdict,
+)
 
 REPEATED = 0.6
-BLOCKS = 50
+BLOCKS = 20
 TARGET = 2.4
+WARM_UP = [f"Gate {number} is open." for number in range(32)]
+PIPER = """
+[engines.piper]
+kind = "openai"
+base_url = "http://{address}:{port}/v1"
+model = "joe"
+response_format = "pcm"
+sample_rate_hz = 22050
+concurrency = 1
+"""
 NO_STORE = b"Cache-Control: no-store\r\n"
 PEOPLE = ["Anna", "Ben", "Clara", "David", "Emma", "Frank", "Grace", "Henry", "Iris", "Jack", "Kate", "Liam", "Mary"]
 PEOPLE += ["Noah", "Olive", "Peter", "Quinn", "Rose", "Sam", "Tess"]
@@ -45,14 +74,29 @@ def workload(requests: int, seed: int = 1) -> list[str]:
     return sent
 
 
-async def send(port: int, texts: list[str], clients: int, audio_format: str, headers: bytes) -> list[float]:
+@contextmanager
+def gateway(engine: str) -> Iterator[tuple[Server, dict[str, str]]]:
+    """Run the gateway over an engine, and yield it with the fields that a request to it needs."""
+    if engine == "hibari":
+        with sayonce() as server:
+            yield server, {"model": "hibari", "voice": "heart"}
+        return
+    with bench_server("piper_server.py", core=LOAD_CORE) as piper, NamedTemporaryFile("w", suffix=".toml") as config:
+        config.write(PIPER.format(address=ADDRESS, port=piper.port))
+        config.flush()
+        with sayonce("--config", config.name, "--engine", "piper", core=SERVER_CORE) as server:
+            stay_on(SERVER_CORE)
+            yield server, {"model": "piper", "voice": "joe"}
+
+
+async def send(port: int, texts: list[str], clients: int, asked: dict[str, str], headers: bytes) -> list[float]:
     """Have the clients send a block in its order, and return the seconds that each answer took."""
     waiting, latencies = deque(texts), []
 
     async def one() -> None:
         client = Client(port)
         while waiting:
-            fields = {"model": "hibari", "input": waiting.popleft(), "voice": "heart", "response_format": audio_format}
+            fields = {"input": waiting.popleft(), **asked}
             reply = await client.ask(json.dumps(fields).encode(), headers)
             if reply.status != 200:
                 raise SystemExit(f"{fields['input']!r}: {reply.status} {reply.body[:200]!r}")
@@ -71,9 +115,9 @@ class Side:
         self.latencies: list[float] = []
         self.seconds = self.cpu_seconds = self.engine_calls = self.engine_seconds = 0.0
 
-    def block(self, server: Server, texts: list[str], clients: int, audio_format: str) -> None:
+    def block(self, server: Server, texts: list[str], clients: int, asked: dict[str, str]) -> None:
         before, cpu, started = stats(server.port), server.cpu_seconds(), time.perf_counter()
-        self.latencies += uvloop.run(send(server.port, texts, clients, audio_format, self.headers))
+        self.latencies += uvloop.run(send(server.port, texts, clients, asked, self.headers))
         self.seconds += time.perf_counter() - started
         self.cpu_seconds += server.cpu_seconds() - cpu
         after = stats(server.port)
@@ -93,6 +137,7 @@ class Side:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=("hibari", "piper"), default="hibari")
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--format", default="mp3")
@@ -100,17 +145,20 @@ def main() -> None:
     texts = workload(options.requests)
     size = -(-len(texts) // BLOCKS)
     cached, uncached = Side(), Side(NO_STORE)
-    with sayonce() as server:
+    with gateway(options.engine) as (server, fields):
+        asked = fields | {"response_format": options.format}
+        for side in (cached, uncached):
+            uvloop.run(send(server.port, WARM_UP, options.clients, asked, side.headers))
         for start in range(0, len(texts), size):
             for side in (cached, uncached):
-                side.block(server, texts[start : start + size], options.clients, options.format)
-    _report(cached, uncached, texts)
+                side.block(server, texts[start : start + size], options.clients, asked)
+    _report(options.engine, cached, uncached, texts)
 
 
-def _report(cached: Side, uncached: Side, texts: list[str]) -> None:
+def _report(engine: str, cached: Side, uncached: Side, texts: list[str]) -> None:
     distinct = len(set(texts))
     figures = {"with the cache": cached.figures(), "without (no-store)": uncached.figures()}
-    title = f"{len(texts):,} requests for {distinct:,} texts, hibari, sqlite"
+    title = f"{len(texts):,} requests for {distinct:,} texts, {engine}, sqlite"
     columns = ("", "requests/s", "engine calls", "engine s", "CPU s", "p50 ms", "p90 ms", "p99 ms")
     table(title, columns, [(side, *found.values()) for side, found in figures.items()])
     ratio = uncached.seconds / cached.seconds
@@ -120,7 +168,10 @@ def _report(cached: Side, uncached: Side, texts: list[str]) -> None:
     exact = cached.engine_calls == distinct
     print(f"engine calls {cached.engine_calls:.0f} = distinct requests {distinct}: {'met' if exact else 'MISSED'}")
     verdict("throughput, with the cache over without", ratio, target=TARGET)
-    finish("workload", {"requests": len(texts), "distinct": distinct, "throughput_ratio": ratio, "sides": figures})
+    finish(
+        "workload",
+        {"engine": engine, "requests": len(texts), "distinct": distinct, "throughput_ratio": ratio, "sides": figures},
+    )
 
 
 if __name__ == "__main__":
