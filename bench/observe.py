@@ -1,21 +1,23 @@
 """What metrics, counters, ledger and logs at level info cost a hit in memory: the gateway with them and without.
 
-``python bench/observe.py [--rounds 15] [--seconds 2]``
+``python bench/observe.py [--rounds 40] [--seconds 1]``
 
-The sides take turns, in another order each round, and each round gives a ratio of its own, so that what else the
-machine does falls on all of them. A second server without watching is the control: how far it is from the first tells
-how far to trust the rest.
+One server is watched and not watched in turn, as two processes differ by more than watching costs. Each round has its
+own ratio, and its sides another order, so that what else the machine does falls on all of them. Not watching comes
+twice: how far the second is from the first tells how far to trust the rest.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from common import LOAD_CORE, SERVER_CORE, ask, bench_server, finish, median, sayonce, stay_on, table, verdict
+from common import LOAD_CORE, SERVER_CORE, ask, bench_server, finish, median, stay_on, table, verdict
 from hits_http import FIELDS, Figures, load
 
 CONNECTIONS = 16
@@ -26,25 +28,23 @@ FIGURES = ("per_second", "p50_ms", "cpu_us")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--seconds", type=int, default=1)
     options = parser.parse_args()
     stay_on(LOAD_CORE)
     measured = defaultdict(list)
     with (
         tempfile.NamedTemporaryFile(suffix=".json") as body,
-        sayonce(core=SERVER_CORE, env=STORE) as observed,
-        bench_server("unobserved.py", core=SERVER_CORE, env=STORE) as unobserved,
-        bench_server("unobserved.py", core=SERVER_CORE, env=STORE) as control,
+        bench_server("observe_server.py", core=SERVER_CORE, env=STORE) as server,
     ):
         Path(body.name).write_text(json.dumps(FIELDS))
-        sides = list({"observed": observed, "unobserved": unobserved, "control": control}.items())
-        for _, server in sides:
-            ask(server.port, FIELDS)
-            if "detail=memory" not in ask(server.port, FIELDS)[1]["cache-status"]:
-                raise SystemExit("this should have been a hit in memory")
+        ask(server.port, FIELDS)
+        if "detail=memory" not in ask(server.port, FIELDS)[1]["cache-status"]:
+            raise SystemExit("this should have been a hit in memory")
+        sides = [("observed", signal.SIGUSR1), ("unobserved", signal.SIGUSR2), ("control", signal.SIGUSR2)]
         for number in range(options.rounds + 1):
-            for name, server in sides:
+            for name, watching in sides:
+                os.kill(server.process_id, watching)
                 figures = load(server, CONNECTIONS, options.seconds, Path(body.name))
                 if number:  # the first round warms up
                     measured[name].append(figures)
