@@ -98,14 +98,14 @@ async def test_one_that_is_killed_under_load_fails_nobody_and_overloads_nobody()
 async def test_one_that_hangs_under_load_delays_only_those_that_it_holds():
     async with replicas(2) as (hanging, good):
         good.seconds = 0.01
-        async with serving(far(hanging.url, good.url, concurrency=4, timeout_seconds=0.3)) as client:
+        async with serving(far(hanging.url, good.url, concurrency=4, timeout_seconds=1.0)) as client:
             await speak(client, "Before.")
             hanging.does = "hang"
             started = asyncio.get_running_loop().time()
             answers = await asyncio.gather(*(speak(client, f"Text {number}.") for number in range(60)))
             for number, answer in enumerate(answers):
                 assert_whole(answer, f"Text {number}.")
-            assert asyncio.get_running_loop().time() - started < 10 * 0.3  # four at once, once
+            assert asyncio.get_running_loop().time() - started < 10 * 1.0  # four at once, once
             assert not far_of(client).upstreams[0].up
 
 
