@@ -12,6 +12,7 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError
 from sayonce.stores import open_store
+from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.coordinator import MemoryCoordinator
 from sayonce.testing import FakeClock, FaultyStore
 
@@ -285,3 +286,18 @@ async def test_no_cache_is_computed_for_the_one_who_asked(instances):
     await one.settle()
     new = Work(b"new", b"er", b"", b"")
     assert await listen(await other.answer(key, new, policy=Policy(no_cache=True))) == b"newer"
+
+
+async def test_a_store_that_is_too_full_for_a_lease_still_gives_what_it_has(instances):
+    one, other = await instances(), await instances()
+    key = one.key("hello")
+    await listen(await one.answer(key, Work()))
+    await one.settle()
+
+    async def full(*_):
+        raise StoreError("OOM command not allowed", kind=Failure.FULL)
+
+    other.store.coordinator.acquire = full
+    work = Work()
+    found = await other.answer(key, work, looked=True)
+    assert (found.outcome, await listen(found), work.runs) == (Outcome.HIT, b"onetwothreefour", 0)

@@ -70,6 +70,9 @@ class SharedFlights:
         while True:
             holder = await self._ask(partial(self._coordinator.acquire, key, owner, LEASE_SECONDS))
             if holder is None:
+                # A store that is full gives no lease, and what it has is still to be had.
+                if not flight.has_begun and await look():
+                    return None
                 break
             if holder == owner:
                 return await self._lead(flight, key, owner, look)
