@@ -26,6 +26,7 @@ from sayonce.errors import EngineError
 from sayonce.gateway.access import new_key
 from sayonce.observe.exposition import CacheCollector
 from sayonce.observe.metrics import METRICS, add
+from sayonce.observe.recent import Shown
 from sayonce.observe.workers import Workers
 from sayonce.stores import open_store
 from sayonce.testing import FaultyStore, StubEngine
@@ -275,8 +276,8 @@ def held(number, counted):
 
 def test_what_a_process_counted_outlives_it_and_what_it_held_does_not(tmp_path, clock):
     one, killed, ended = (Workers(tmp_path, clock=clock) for _ in range(3))
-    killed.leave(held(3, 10))
-    ended.leave(held(4, 20), ended=True)
+    killed.leave(held(3, 10), Shown())
+    ended.end(held(4, 20))
     alive = one.sum(held(1, 5))
     assert alive["sayonce_engine_calls"]["stub",] == [35]
     assert (alive["sayonce_engine_waiting"]["stub",], alive["sayonce_workers"][()]) == ([4], [2])
@@ -291,9 +292,9 @@ def test_of_the_moments_of_several_processes_the_latest_counts_also_of_one_that_
         return {"sayonce_bodies_last_sweep_timestamp_seconds": {(): [moment]}}
 
     one, other, ended = (Workers(tmp_path, clock=clock) for _ in range(3))
-    other.leave(swept(100.0))
+    other.leave(swept(100.0), Shown())
     assert one.sum(swept(50.0))["sayonce_bodies_last_sweep_timestamp_seconds"] == {(): [100.0]}
-    ended.leave(swept(200.0), ended=True)
+    ended.end(swept(200.0))
     clock.move(60)
     assert one.sum({})["sayonce_bodies_last_sweep_timestamp_seconds"] == {(): [200.0]}
 
@@ -301,7 +302,7 @@ def test_of_the_moments_of_several_processes_the_latest_counts_also_of_one_that_
 def test_the_newest_samples_of_a_process_take_the_place_of_the_older(tmp_path, clock):
     one, other = (Workers(tmp_path, clock=clock) for _ in range(2))
     for counted in (1, 2, 3):
-        other.leave(held(0, counted))
+        other.leave(held(0, counted), Shown())
     assert one.sum(held(0, 5))["sayonce_engine_calls"]["stub",] == [8]
 
 

@@ -1,4 +1,5 @@
-"""Texts on the dashboard: only where the operator allows them, nowhere else even then, and not after a purge."""
+"""Clips, requests and texts on the dashboard: of all workers; texts only where the operator allows them, nowhere else
+even then, and not after a purge."""
 
 import asyncio
 import logging
@@ -6,6 +7,7 @@ import logging
 import pytest
 
 from sayonce.observe.recent import Recent
+from sayonce.observe.workers import DIRECTORY_VARIABLE
 from sayonce.speech.voices import _EPOCH
 from sayonce.testing import StubEngine
 from serving import serving, speak
@@ -26,7 +28,7 @@ async def test_no_text_is_held_unless_the_operator_allows_it():
         for _ in range(2):
             await speak(client, SECRET)
         found = (await client.get("/v1/cache/overview")).json()
-        recent = client.observer.recent
+        recent = client.observer._recent
         assert (found["texts"], [clip["text"] for clip in found["clips"]]) == (False, [None])
         assert SECRET not in repr([recent._clips, recent.noted])
 
@@ -85,6 +87,30 @@ async def test_an_uploaded_voice_is_no_purge():
             await speak(client, SECRET)
         await client.service.cache.purge(_EPOCH)  # as an upload does
         assert await texts(client) == [SECRET]
+
+
+async def test_any_worker_shows_the_clips_and_requests_of_all_and_leaves_no_text_for_the_others(tmp_path, monkeypatch):
+    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    options = {"dashboard__texts": True}
+    async with serving(StubEngine(), **options) as here, serving(StubEngine(), **options) as there:
+
+        async def shown(client, *expected):
+            async with asyncio.timeout(10):
+                while True:
+                    found = (await client.get("/v1/cache/overview")).json()
+                    clips = [(clip["hits"], clip["text"]) for clip in found["clips"]]
+                    if (clips, [request["outcome"] for request in found["latest"]]) == expected:
+                        return
+                    await asyncio.sleep(0.01)  # the others leave theirs twice a second
+
+        for _ in range(3):
+            await speak(here, SECRET)
+        await shown(there, [(2, None)], ["hit", "hit", "led"])
+        for _ in range(2):
+            await speak(there, SECRET)
+        for client in (here, there):
+            await shown(client, [(3, SECRET)], ["hit", "led", "hit", "hit", "led"])
+        assert [path.name for path in tmp_path.iterdir() if b"4711" in path.read_bytes()] == []
 
 
 def test_nothing_is_allowed_by_itself():

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Self
 
 from sayonce.cache import Answer
@@ -18,7 +19,7 @@ from sayonce.observe.hits import Hits
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import LedgerWriter
 from sayonce.observe.metrics import Histogram, Samples, add, total
-from sayonce.observe.recent import UNKNOWN, Recent, named
+from sayonce.observe.recent import UNKNOWN, Recent, Shown, named
 from sayonce.observe.workers import WRITE_SECONDS, Workers
 from sayonce.speech.synthesis import Plan, Synthesizer
 
@@ -122,10 +123,17 @@ class Observer:
         return self._ledger
 
     @property
-    def recent(self) -> Recent:
-        """What a dashboard shows beside the numbers, with all that was answered until now."""
+    def texts(self) -> bool:
+        """Whether a dashboard may say what clips say."""
+        return self._recent.texts
+
+    def shown(self) -> Shown:
+        """Return what a dashboard shows beside the numbers, of all processes of this server."""
+        return self._workers.show(self._shown())
+
+    def _shown(self) -> Shown:
         self._hits.charge()
-        return self._recent
+        return self._recent.shown()
 
     async def samples(self) -> Samples:
         """Return the samples of all processes of this server, with the store's figures."""
@@ -158,15 +166,20 @@ class Observer:
             self._task.cancel()
             await asyncio.wait([self._task])
         await self._writer.stop()
-        self._leave(ended=True)
+        with _told():
+            self._workers.end(self._own())
 
     async def _pass_on(self) -> None:
         while True:
-            self._leave()
+            with _told():
+                self._workers.leave(self._own(), self._shown())
             await asyncio.sleep(WRITE_SECONDS)
 
-    def _leave(self, *, ended: bool = False) -> None:
-        try:
-            self._workers.leave(self._own(), ended=ended)
-        except OSError as error:
-            _own_log.warning("the metrics of this process cannot be left for the others: %s", error.strerror)
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Only tell of a disk that does not take the figures."""
+    try:
+        yield
+    except OSError as error:
+        _own_log.warning("the metrics of this process cannot be left for the others: %s", error.strerror)

@@ -1,11 +1,12 @@
-"""The latest requests of a process, and the clips that it reused most: what a dashboard shows beside the numbers."""
+"""The latest requests, and the clips that were reused most: what a dashboard shows beside the numbers."""
 
 from __future__ import annotations
 
 import time
 from collections import deque
+from collections.abc import Iterable
 from heapq import nlargest
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
@@ -17,6 +18,8 @@ from sayonce.speech.synthesis import Plan
 _REQUESTS: Final = 50
 _CLIPS: Final = 1000
 _SHOWN_CLIPS: Final = 20
+_PASSED_ON_CLIPS: Final = 200
+"""Of each process, so that what all of them use is found also where it is no process's first choice."""
 _TEXT_CHARACTERS: Final = 200
 
 
@@ -30,6 +33,25 @@ class Clip(msgspec.Struct):
     saved_seconds: float = 0.0
     hits: int = 0
     text: str | None = None
+
+
+class Request(msgspec.Struct):
+    """A request that was answered at a moment, in seconds since the Unix epoch, and how."""
+
+    at: float
+    engine: str
+    voice: str
+    outcome: str
+    reason: str | None
+    """The tier of an answer, or the kind of an error."""
+    seconds: float
+
+
+class Shown(msgspec.Struct, array_like=True):
+    """What a dashboard shows: the clips that were reused most, and the latest requests, the newest first."""
+
+    clips: list[Clip] = []
+    latest: list[Request] = []
 
 
 Noted = tuple[float, Clip, str, str | None, float]
@@ -60,24 +82,14 @@ class Recent:
             clip.text = _shortened(plan.request.utterance.text)
         return clip
 
-    def latest(self) -> list[dict[str, Any]]:
-        """Return the latest requests, the newest first."""
+    def shown(self) -> Shown:
+        """Return more than is shown: others have more of it."""
         now, moment = time.time(), time.perf_counter()
-        return [
-            {
-                "at": now - (moment - ended),
-                "engine": clip.engine,
-                "voice": clip.voice,
-                "outcome": outcome,
-                "reason": reason,
-                "seconds": seconds,
-            }
+        latest = [
+            Request(now - (moment - ended), clip.engine, clip.voice, outcome, reason, seconds)
             for ended, clip, outcome, reason, seconds in reversed(self.noted)
         ]
-
-    def most_reused(self) -> list[Clip]:
-        """Return the takes that were reused most."""
-        return nlargest(_SHOWN_CLIPS, (clip for clip in self._clips.values() if clip.hits), key=lambda clip: clip.hits)
+        return Shown(_most_reused(self._clips.values(), _PASSED_ON_CLIPS), latest)
 
     def forget_texts(self) -> None:
         """Forget every text; it comes back with the next request for its clip."""
@@ -89,6 +101,29 @@ class Recent:
             self._clips = dict(nlargest(_CLIPS // 2, self._clips.items(), key=lambda item: item[1].hits))
         clip = self._clips[plan.take_key] = named(plan)
         return clip
+
+
+def without_texts(shown: Shown) -> Shown:
+    """Return what may be left for other processes."""
+    return Shown([msgspec.structs.replace(clip, text=None) for clip in shown.clips], shown.latest)
+
+
+def together(own: Shown, others: Iterable[Shown]) -> Shown:
+    """Return what is shown of all processes; a clip's text is known where this one has been asked for it."""
+    clips = {clip.key: msgspec.structs.replace(clip) for clip in own.clips}
+    latest = list(own.latest)
+    for other in others:
+        latest += other.latest
+        for clip in other.clips:
+            known = clips.setdefault(clip.key, clip)
+            if known is not clip:
+                known.hits += clip.hits
+    latest.sort(key=lambda request: -request.at)
+    return Shown(_most_reused(clips.values(), _SHOWN_CLIPS), latest[:_REQUESTS])
+
+
+def _most_reused(clips: Iterable[Clip], number: int) -> list[Clip]:
+    return nlargest(number, (clip for clip in clips if clip.hits), key=lambda clip: clip.hits)
 
 
 def named(plan: Plan) -> Clip:

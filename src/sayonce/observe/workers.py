@@ -1,4 +1,4 @@
-"""One answer of several processes: each leaves its samples in a directory, and whoever is scraped adds them up.
+"""One answer of several processes: each leaves its figures in a directory, and whoever is asked adds them up.
 
 What a process counted stays after its end, so that no sum ever falls; what it held does not.
 """
@@ -16,11 +16,12 @@ from typing import Final
 import msgspec
 
 from sayonce.observe.metrics import Samples, lasting, total
+from sayonce.observe.recent import Shown, together, without_texts
 
 DIRECTORY_VARIABLE: Final = "SAYONCE_WORKERS"
 """Names the directory that the workers of one server share."""
 WRITE_SECONDS: Final = 0.5
-"""How often a process leaves its samples, and so how far behind another's answer may be."""
+"""How often a process leaves its figures, and so how far behind another's answer may be."""
 _GONE_SECONDS: Final = 10.0
 """A process that has left none for so long has ended."""
 
@@ -28,6 +29,7 @@ _GONE_SECONDS: Final = 10.0
 class _Left(msgspec.Struct, array_like=True):
     at: float  # time.monotonic(), which all processes of a machine share
     samples: Samples
+    shown: Shown = msgspec.field(default_factory=Shown)
 
 
 _decode = msgspec.msgpack.Decoder(_Left).decode
@@ -42,11 +44,18 @@ class Workers:
         # A process id may come again, and the file of the one before must stay.
         self._name = f"{os.getpid()}-{time.time_ns()}"
 
-    def leave(self, samples: Samples, *, ended: bool = False) -> None:
-        """Leave this process's samples for the others, whole or not at all."""
+    def leave(self, samples: Samples, shown: Shown) -> None:
+        """Leave this process's samples, and what its dashboard shows, for the others."""
+        self._write(_Left(self._clock(), samples, without_texts(shown)))
+
+    def end(self, samples: Samples) -> None:
+        """Leave what stays after this process's end."""
+        self._write(_Left(0.0, lasting(samples)))
+
+    def _write(self, left: _Left) -> None:
+        """Write it whole or not at all."""
         if self._directory is None:
             return
-        left = _Left(0.0, lasting(samples)) if ended else _Left(self._clock(), samples)
         hidden = self._directory / f".{self._name}"
         hidden.write_bytes(msgspec.msgpack.encode(left))
         hidden.replace(self._directory / self._name)
@@ -55,9 +64,14 @@ class Workers:
         """Return this process's samples together with those that the others have left."""
         others = list(self._others())
         living = sum(alive for alive, _ in others)
-        return total([samples, {"sayonce_workers": {(): [1 + living]}}, *(found for _, found in others)])
+        left = (each.samples if alive else lasting(each.samples) for alive, each in others)
+        return total([samples, {"sayonce_workers": {(): [1 + living]}}, *left])
 
-    def _others(self) -> Iterator[tuple[bool, Samples]]:
+    def show(self, shown: Shown) -> Shown:
+        """Return what this process shows together with what the others that live do."""
+        return together(shown, (each.shown for alive, each in self._others() if alive))
+
+    def _others(self) -> Iterator[tuple[bool, _Left]]:
         if self._directory is None:
             return
         for path in self._directory.iterdir():
@@ -65,7 +79,7 @@ class Workers:
                 continue
             left = _decode(path.read_bytes())
             alive = self._clock() - left.at < _GONE_SECONDS and left.at > 0
-            yield alive, left.samples if alive else lasting(left.samples)
+            yield alive, left
 
 
 def directory(environment: Mapping[str, str] = os.environ) -> Path | None:

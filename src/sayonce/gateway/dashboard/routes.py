@@ -62,9 +62,8 @@ class Dashboard:
     async def overview(self, request: Request) -> Response:
         self._access.authorise_admin(request.scope["headers"])
         figures = overview(await self._observer.samples(), self._synthesizer)
-        recent = self._observer.recent
-        shown = {"texts": recent.texts, "clips": recent.most_reused(), "latest": recent.latest()}
-        return json_response(figures | shown)
+        shown = self._observer.shown()
+        return json_response(figures | {"texts": self._observer.texts, "clips": shown.clips, "latest": shown.latest})
 
     async def clip(self, request: Request) -> Response:
         """Return the audio under a key as it is kept, or as ``format=wav``, which every browser plays."""
