@@ -225,6 +225,12 @@ class Cluster:
         living = self.living()
         return all(node.client().cluster("INFO")["cluster_state"] == "ok" for node in living)
 
+    def replaced(self, lost: Node) -> bool:
+        """Whether another serves what a primary did that is lost."""
+        others = [node for node in self.nodes if node is not lost]
+        served = all(node.client().cluster("INFO")["cluster_state"] == "ok" for node in others)
+        return served and sum(node.client().info("replication")["role"] == "master" for node in others) == 3
+
     def living(self) -> list[Node]:
         return [node for node in self.nodes if node.process is not None and node.process.poll() is None]
 
@@ -239,6 +245,45 @@ class Cluster:
                 return next(node for node in self.nodes if node.port == port)
         pytest.fail(f"nobody serves slot {slot}")
 
+    def replica(self, primary: Node) -> Node:
+        replications = {node: node.client().info("replication") for node in self.nodes if node is not primary}
+        return next(node for node, found in replications.items() if found.get("master_port") == primary.port)
+
     def flush(self) -> None:
         for node in self.primaries():
             node.call("FLUSHALL")
+
+    def revive(self) -> None:
+        """Have every node run, and all of them agree again."""
+        for node in self.nodes:
+            if node in self.living():
+                node.cont()
+            else:
+                node.start()
+        wait_until(self.whole)
+
+    @contextmanager
+    def moving(self, name: str) -> Iterator[tuple[Node, Node]]:
+        """Have the slot of a key on its way (ASK) from a node to another, which has it after the block (MOVED)."""
+        primaries = self.primaries()
+        source = self.owner(name)
+        target = next(node for node in primaries if node is not source)
+        slot = source.call("CLUSTER KEYSLOT", name)
+        target.call("CLUSTER SETSLOT", slot, "IMPORTING", source.call("CLUSTER MYID"))
+        source.call("CLUSTER SETSLOT", slot, "MIGRATING", target.call("CLUSTER MYID"))
+        yield source, target
+        for node in primaries:
+            node.call("CLUSTER SETSLOT", slot, "NODE", target.call("CLUSTER MYID"))
+
+    @contextmanager
+    def in_part(self, name: str) -> Iterator[Node]:
+        """Lose the primary of a key, which is yielded, and its replica, while the others serve what is theirs."""
+        for node in self.nodes:
+            node.call("CONFIG SET cluster-require-full-coverage no")
+        lost = self.owner(name)
+        self.replica(lost).kill()  # so that nobody takes over
+        lost.stop()
+        yield lost
+        lost.cont()
+        for node in self.living():
+            node.call("CONFIG SET cluster-require-full-coverage yes")

@@ -17,6 +17,7 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.stores import open_store
 from sayonce.stores.memory import MemoryStore
+from sayonce.stores.redis import name_of
 
 BUDGET_SECONDS = 0.05
 BOUND_SECONDS = 5 * BUDGET_SECONDS
@@ -66,8 +67,12 @@ async def beating() -> AsyncIterator[Pulse]:
         task.cancel()
 
 
+class WrongSound(AssertionError):
+    """An answer that is not what its number sounds like."""
+
+
 class Stand:
-    """A cache without a memory tier; every answer is compared with what its number sounds like."""
+    """A cache, without a memory tier unless it is given one; every answer is compared with what its number sounds like."""
 
     def __init__(self, cache: Cache, pulse: Pulse) -> None:
         self.cache = cache
@@ -86,14 +91,19 @@ class Stand:
         body = (await answer.result()).body
         took_seconds = time.monotonic() - started - (self.pulse.late_seconds - late_seconds)
         self.slowest_seconds = max(self.slowest_seconds, took_seconds)
-        assert body == sound(number)
+        if body != sound(number):
+            raise WrongSound(number)
         return answer.outcome
+
+    def name(self, number: int) -> str:
+        """Return the name of a number's entry in Redis."""
+        return name_of(self.cache.key(number))
 
     async def ask_all(self, numbers: range) -> set[Outcome]:
         return set(await asyncio.gather(*map(self.ask, numbers)))
 
-    async def fill(self) -> None:
-        await self.hits_all_again()
+    async def fill(self, numbers: range = KNOWN) -> None:
+        await self.hits_all_again(numbers)
         self.slowest_seconds = 0.0
 
     async def hits_again(self) -> float:
@@ -104,19 +114,20 @@ class Stand:
             await asyncio.sleep(0.02)
         return time.monotonic() - started
 
-    async def hits_all_again(self) -> None:
-        """Ask until every known one is a hit, which it is at the second time where it was lost."""
+    async def hits_all_again(self, numbers: range = KNOWN) -> None:
+        """Ask until every one is a hit, which it is at the second time where it was lost."""
         started = time.monotonic()
-        while await self.ask_all(KNOWN) != {Outcome.HIT}:
+        while await self.ask_all(numbers) != {Outcome.HIT}:
             assert time.monotonic() - started < RESUMES_SECONDS, self.cache.counters
             await self.cache.settle()
 
 
 @asynccontextmanager
 async def standing(
-    url: str, *, clock: Clock = time.time, budget_seconds: float = BUDGET_SECONDS
+    url: str, *, clock: Clock = time.time, budget_seconds: float = BUDGET_SECONDS, memory_bytes: int = 0
 ) -> AsyncIterator[Stand]:
     store = open_store(url, sealer=Sealer(Secret()), clock=clock, budget_seconds=budget_seconds)
-    cache = Cache(store, memory=MemoryStore(0), ttl=timedelta(hours=1), budget_seconds=budget_seconds, clock=clock)
+    memory = MemoryStore(memory_bytes, clock=clock)
+    cache = Cache(store, memory=memory, ttl=timedelta(hours=1), budget_seconds=budget_seconds, clock=clock)
     async with cache, beating() as pulse:
         yield Stand(cache, pulse)

@@ -13,7 +13,7 @@ import redis
 from deployments import NODE_TIMEOUT_MS, Cluster, Node, SentinelSet, wait_until
 from sayonce.cache.shared import LEASE_SECONDS
 from sayonce.core.outcome import Outcome
-from sayonce.stores.redis import EPOCHS, RedisStore, name_of
+from sayonce.stores.redis import EPOCHS, RedisStore
 from standing import BOUND_SECONDS, KNOWN, RESUMES_SECONDS, SLACK_SECONDS, Stand, standing
 
 pytestmark = pytest.mark.slow
@@ -42,17 +42,7 @@ def sentinels(tmp_path: Path) -> Iterator[SentinelSet]:
 def in_cluster(cluster: Cluster) -> Iterator[Cluster]:
     cluster.flush()
     yield cluster
-    revive(cluster.nodes)
-    wait_until(cluster.whole)
-
-
-def revive(nodes: list[Node]) -> None:
-    for node in nodes:
-        assert node.process is not None
-        if node.process.poll() is None:
-            node.cont()
-        else:
-            node.start()
+    cluster.revive()
 
 
 @pytest.fixture(params=[Node.kill, Node.stop], ids=["killed", "stopped"])
@@ -93,16 +83,9 @@ async def test_a_cluster_that_loses_a_primary_fails_nobody_and_is_whole_again_wi
 ) -> None:
     async with standing(in_cluster.url) as stand:
         await filled(stand)
-        lost = in_cluster.owner(name_of(stand.cache.key(0)))
-        others = [node for node in in_cluster.nodes if node is not lost]
-
-        def replaced() -> bool:
-            states = [node.client().cluster("INFO")["cluster_state"] for node in others]
-            primaries = [node for node in others if node.client().info("replication")["role"] == "master"]
-            return len(primaries) == 3 and set(states) == {"ok"}
-
+        lost = in_cluster.owner(stand.name(0))
         loss(lost)
-        served = asyncio.create_task(soon(replaced))
+        served = asyncio.create_task(soon(lambda: in_cluster.replaced(lost)))
         await asked_all_the_while(stand, served)
         assert stand.slowest_seconds < BOUND_SECONDS + SLACK_SECONDS
         await has_all_again(stand, await served)
@@ -110,37 +93,25 @@ async def test_a_cluster_that_loses_a_primary_fails_nobody_and_is_whole_again_wi
 
 
 async def test_while_one_primary_is_gone_the_keys_of_the_others_are_hits(in_cluster: Cluster) -> None:
-    for node in in_cluster.living():
-        node.call("CONFIG SET cluster-require-full-coverage no")
     async with standing(in_cluster.url) as stand:
         await filled(stand)
-        lost = in_cluster.owner(name_of(stand.cache.key(0)))
-        replica = next(
-            node
-            for node in in_cluster.nodes
-            if node is not lost and node.client().info("replication").get("master_port") == lost.port
-        )
-        theirs = [number for number in MANY if in_cluster.owner(name_of(stand.cache.key(number))) is not lost]
-        replica.kill()  # so that nobody takes over
-        lost.stop()
-        ended = time.monotonic() + 3 * NODE_TIMEOUT_MS / 1000
+        owners = {number: in_cluster.owner(stand.name(number)) for number in MANY}
         outcomes = []
-        while time.monotonic() < ended:
-            await stand.ask_all(MANY)
-            outcomes += [await stand.ask(number) for number in theirs]
+        with in_cluster.in_part(stand.name(0)) as lost:
+            ended = time.monotonic() + 3 * NODE_TIMEOUT_MS / 1000
+            while time.monotonic() < ended:
+                await stand.ask_all(MANY)
+                outcomes += [await stand.ask(number) for number, owner in owners.items() if owner is not lost]
         assert outcomes.count(Outcome.HIT) > 0.9 * len(outcomes)
         assert stand.cache.store_state == "ok"
         assert stand.slowest_seconds < BOUND_SECONDS + SLACK_SECONDS
-    lost.cont()
-    for node in in_cluster.living():
-        node.call("CONFIG SET cluster-require-full-coverage yes")
 
 
 async def test_what_waits_for_a_primary_that_is_given_up_ends_with_it(in_cluster: Cluster) -> None:
     async with standing(in_cluster.url) as stand:
         await filled(stand)
         servers = stand.cache.store._servers  # type: ignore[union-attr]
-        name = name_of(stand.cache.key(0))
+        name = stand.name(0)
         in_cluster.owner(name).stop()
         patient = asyncio.create_task(servers.at(name, lambda redis: redis.get(name)))
         for _ in range(3):
@@ -181,21 +152,15 @@ async def test_a_cluster_that_is_gone_as_a_whole_is_found_again(in_cluster: Clus
 async def test_a_slot_that_moves_keeps_its_hits_before_while_and_after(in_cluster: Cluster) -> None:
     async with standing(in_cluster.url) as stand:
         await filled(stand)
-        name = name_of(stand.cache.key(0))
-        source = in_cluster.owner(name)
-        target = next(node for node in in_cluster.primaries() if node is not source)
-        slot = source.call("CLUSTER KEYSLOT", name)
-        target.call("CLUSTER SETSLOT", slot, "IMPORTING", source.call("CLUSTER MYID"))
-        source.call("CLUSTER SETSLOT", slot, "MIGRATING", target.call("CLUSTER MYID"))
-        assert await stand.ask(0) is Outcome.HIT  # not moved yet
-        source.call("MIGRATE", target.host, target.port, name, 0, 5000)
-        assert await stand.ask(0) is Outcome.HIT  # ASK
-        assert await stand.cache.store.delete(stand.cache.key(0))  # and so for writes
-        await stand.ask(0)
-        await stand.cache.settle()
-        assert await stand.ask(0) is Outcome.HIT
-        for node in in_cluster.primaries():
-            node.call("CLUSTER SETSLOT", slot, "NODE", target.call("CLUSTER MYID"))
+        name = stand.name(0)
+        with in_cluster.moving(name) as (source, target):
+            assert await stand.ask(0) is Outcome.HIT  # not moved yet
+            source.call("MIGRATE", target.host, target.port, name, 0, 5000)
+            assert await stand.ask(0) is Outcome.HIT  # ASK
+            assert await stand.cache.store.delete(stand.cache.key(0))  # and so for writes
+            await stand.ask(0)
+            await stand.cache.settle()
+            assert await stand.ask(0) is Outcome.HIT
         assert await stand.ask(0) is Outcome.HIT  # MOVED
         assert stand.cache.store_state == "ok"
         assert await stand.ask_all(MANY) == {Outcome.HIT}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -13,7 +14,7 @@ from conftest import free_port
 class Wire:
     """Passes bytes on; each fault is an attribute, and holds for the connections there are and for new ones.
 
-    ``delay_seconds`` is added to each answer. ``reset`` ends connections with RST at the first byte, ``cut_at`` in the
+    ``delay_seconds`` is added to each answer, however many are on their way. ``reset`` ends connections with RST at the first byte, ``cut_at`` in the
     middle of an answer. ``reply`` answers everything in the server's place. ``swallow()`` loses what is sent either
     way: a connection that it met stays lost after ``heal()``, as after a firewall has forgotten it.
     """
@@ -51,12 +52,14 @@ class Wire:
         self._writers |= {writer, far_writer}
         if self._swallowing:
             self._lost |= {writer, far_writer}
+        answers: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
         asking = asyncio.create_task(self._ask(reader, writer, far_writer))
-        answering = asyncio.create_task(self._answer(far_reader, writer))
+        taking = asyncio.create_task(self._take(far_reader, answers))
+        answering = asyncio.create_task(self._answer(answers, writer))
         try:
             await asyncio.wait([asking, answering], return_when=asyncio.FIRST_COMPLETED)
         finally:
-            for task in (asking, answering):
+            for task in (asking, taking, answering):
                 task.cancel()
             for end in (writer, far_writer):
                 end.transport.abort()
@@ -72,11 +75,19 @@ class Wire:
                 elif far not in self._lost:
                     far.write(data)
 
-    async def _answer(self, reader: asyncio.StreamReader, near: asyncio.StreamWriter) -> None:
+    async def _take(self, reader: asyncio.StreamReader, answers: asyncio.Queue[tuple[float, bytes]]) -> None:
         with contextlib.suppress(ConnectionError):
             while data := await reader.read(65536):
-                if self.delay_seconds:
-                    await asyncio.sleep(self.delay_seconds)
+                answers.put_nowait((time.monotonic() + self.delay_seconds, data))
+        answers.put_nowait((0.0, b""))
+
+    async def _answer(self, answers: asyncio.Queue[tuple[float, bytes]], near: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while True:
+                due, data = await answers.get()
+                if not data:
+                    return
+                await asyncio.sleep(due - time.monotonic())
                 if self.cut_at is not None and len(data) > self.cut_at:
                     near.write(data[: self.cut_at])
                     await near.drain()
