@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from contextlib import AsyncExitStack, aclosing, closing, contextmanager
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -213,17 +213,20 @@ class Synthesizer:
 
     @contextmanager
     def _counted(self, engine: Engine) -> Iterator[None]:
-        """Count a synthesis, its time, and whether it fails."""
-        counters, name, started, done = self.cache.counters, engine.name, time.perf_counter(), False
+        """Count a synthesis, its time, and whether it fails: one that is abandoned does not."""
+        counters, name, started, failed = self.cache.counters, engine.name, time.perf_counter(), True
         counters["engine calls"] += 1
         counters[f"engine calls: {name}"] += 1
         try:
             with self.cache.tracer.span("engine", engine=name):
                 yield
-            done = True
+            failed = False
+        except asyncio.CancelledError:
+            failed = False
+            raise
         finally:
             counters[f"engine seconds: {name}"] += time.perf_counter() - started
-            counters[f"engine failures: {name}"] += not done
+            counters[f"engine failures: {name}"] += failed
 
     async def _with_clip(self, plan: Plan) -> Utterance:
         """Give the engine the clip of an uploaded voice, which the key needs only the digest of."""
@@ -238,14 +241,15 @@ class Synthesizer:
         tags = identity.tags(plan.request, plan.tenant)
         with flight.queued():
             take = await self.cache.answer(plan.take_key, partial(self._take, plan, policy), tags=tags, policy=policy)
-        flight.credit(take.outcome, take.tier)
-        if take.known_entry is None and take.flight is not None:
-            media_type = take.flight.head["media_type"]
-            if media_type == PCM:
-                return await self._encode_live(plan, take.flight, flight)
-            if media_type == plan.request.format.media_type:
-                return await _pass_on(plan, take.flight, flight)
-        return await _derive(plan, await take.result())
+        with closing(take):
+            flight.credit(take.outcome, take.tier)
+            if take.known_entry is None and take.flight is not None:
+                media_type = take.flight.head["media_type"]
+                if media_type == PCM:
+                    return await self._encode_live(plan, take.flight, flight)
+                if media_type == plan.request.format.media_type:
+                    return await _pass_on(plan, take.flight, flight)
+            return await _derive(plan, await take.result())
 
     async def _encode_live(self, plan: Plan, take: Flight, flight: Flight) -> Made:
         head = AudioStart(**take.head)
