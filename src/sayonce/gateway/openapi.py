@@ -26,7 +26,7 @@ _ERRORS: Final = {
     401: "No API key, or one that is not valid.",
     403: "The key has not the right `admin`.",
     404: "There is no such model, voice or clip; the message names some that exist, where there are few.",
-    413: "The body is larger than `server.max_body_bytes`.",
+    413: "The body is larger than `server.max_body_bytes`, or there is no room for another voice.",
     415: "The body is not JSON.",
     500: "A fault of the server; its log has it.",
     502: "The engine failed, or gave no whole, audible speech. Nothing was stored.",

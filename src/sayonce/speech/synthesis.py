@@ -24,7 +24,7 @@ from sayonce.speech.audio import FORMATS, Pcm, content_type, decode, encode, ope
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
 from sayonce.speech.request import CLIP_FIELDS, Catalogue, SpeechRequest, parse_request
-from sayonce.speech.voices import VoiceBook
+from sayonce.speech.voices import MAX_BYTES, VoiceBook
 
 log = logging.getLogger("sayonce.speech")
 
@@ -63,12 +63,18 @@ class Synthesizer:
     """Answers speech requests from the cache, or from the engines that the catalogue names."""
 
     def __init__(
-        self, cache: Cache, catalogue: Catalogue, *, take: TakeForm = "flac", engine_timeout_seconds: float = 300.0
+        self,
+        cache: Cache,
+        catalogue: Catalogue,
+        *,
+        take: TakeForm = "flac",
+        engine_timeout_seconds: float = 300.0,
+        voices_max_bytes: int = MAX_BYTES,
     ) -> None:
         self.cache = cache
         self.catalogue = catalogue
         self.take: TakeForm = take
-        self.voices = VoiceBook(cache)
+        self.voices = VoiceBook(cache, max_bytes=voices_max_bytes)
         self._unproven: set[str] = set()
         self._refused: dict[bytes, tuple[float, CallerError]] = {}
         self._timeout_seconds = engine_timeout_seconds
