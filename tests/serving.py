@@ -40,3 +40,8 @@ async def serving(*engines, store="memory://", **overrides):
 async def speak(client, text="Hello there.", headers=None, **fields):
     body = {"model": "stub", "input": text, "voice": "anna", "response_format": "wav", **fields}
     return await client.post("/v1/audio/speech", json=body, headers=headers)
+
+
+async def until(condition):
+    while not condition():
+        await asyncio.sleep(0.001)

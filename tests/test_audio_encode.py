@@ -1,6 +1,7 @@
 """Each format is encoded by us and decoded by FFmpeg, which encoded none of them but AAC."""
 
 import contextlib
+import gc
 import importlib
 import json
 import sys
@@ -209,3 +210,15 @@ def test_without_the_private_names_of_soundfile_opus_still_encodes(monkeypatch):
 
     monkeypatch.setattr(sndfile, "soundfile", Renamed)
     assert decode(encode(murmur(0.5), "opus")).frames == 12_000
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_an_encoder_that_is_given_up_ends_in_silence(monkeypatch, name):
+    complaints = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    encoder = open_encoder(name, 24_000, 1)
+    encoder.feed(murmur(0.5).samples)
+    encoder.itself = encoder  # as a traceback that holds it does: so it is collected in no certain order
+    del encoder
+    gc.collect()
+    assert complaints == []

@@ -15,7 +15,7 @@ from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.stores.base import SealedStore, StoreError
-from sayonce.stores.bodies import Bodies, name_of
+from sayonce.stores.bodies import Bodies, Body, name_of
 from sayonce.stores.bodies_sweep import GRACE_SECONDS, sweep
 from sayonce.stores.bodies_sweeper import EVERY_SECONDS, MAX_REMOVED, Sweeper
 from sayonce.stores.bodies_url import open_bodies
@@ -325,3 +325,28 @@ async def test_a_sweep_that_withholds_itself_is_counted_as_such(
     await store.close()
     assert (store.bodies.sweeps.withheld, store.bodies.sweeps.done, store.bodies.sweeps.removed) == (1, 0, 0)
     assert store.bodies.sweeps.last is None
+
+
+async def test_what_a_sweep_that_fails_has_removed_is_counted(
+    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await store.put(lasting(make_entry, clock, 1))
+    for number in range(3):
+        await bodies.put(b"orphan %d" % number)
+    clock.move(OVER)
+    listed = bodies.list
+
+    async def failing() -> AsyncIterator[list[Body]]:
+        async for page in listed():
+            yield page[:2]
+            raise StoreError("gone")
+
+    monkeypatch.setattr(bodies, "list", failing)
+    with pytest.raises(StoreError, match="gone"):
+        await Sweeper(store, bodies, max_bytes=10**12).turn()
+    monkeypatch.undo()
+    left = len(await names(bodies))
+    removed = 4 - left
+    assert removed in (1, 2)  # as the live one was among those that were listed, or not
+    sweeps = bodies.sweeps
+    assert (sweeps.done, sweeps.removed, sweeps.removed_bytes) == (0, removed, removed * len(b"orphan 0"))

@@ -12,7 +12,7 @@ from replicas import replicas
 from sayonce.config import load_settings
 from sayonce.errors import ConfigError, EngineBusy, EngineError, EngineTimeout, InvalidRequest
 from sayonce.speech.engines import balance, build_engine
-from serving import serving
+from serving import serving, until
 from upstream import Upstream, samples_of
 
 WORKING = {"model": "far", "voice": "alloy", "response_format": "pcm"}
@@ -45,11 +45,6 @@ def said(text):
 
 def assert_whole(answer, text):
     assert (answer.status_code, answer.content) == (200, samples_of(said(text))), answer.text
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.005)
 
 
 def far_of(client):

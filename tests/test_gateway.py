@@ -12,7 +12,7 @@ import soundfile
 from sayonce.errors import EngineError, InvalidRequest
 from sayonce.speech import synthesis
 from sayonce.testing import StubEngine
-from serving import serving, speak
+from serving import serving, speak, until
 
 TAKE_SECONDS = 0.4
 
@@ -487,11 +487,6 @@ async def test_a_clip_is_in_the_format_asked_for_whatever_the_engine_gives(tmp_p
                 assert answer.content.startswith(begins)
                 assert seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.15)
     assert len(engine.calls) == 1
-
-
-async def until(condition):
-    while not condition():
-        await asyncio.sleep(0.001)
 
 
 async def test_a_client_that_leaves_the_queue_frees_its_place(engine):

@@ -13,6 +13,7 @@ import soundfile
 from sayonce.cache import Cache
 from sayonce.errors import EngineError, NotFound
 from sayonce.features.voice import Voice
+from sayonce.gateway.access import new_key
 from sayonce.speech.engines.base import Reference
 from sayonce.speech.voices import VoiceBook
 from sayonce.stores.base import StoreError
@@ -162,17 +163,20 @@ async def test_a_voice_uploaded_at_one_instance_speaks_at_the_other_at_once(valk
         assert (await speak(other, voice="alice")).status_code == 200
 
 
-async def test_a_tenant_has_voices_of_its_own(tmp_path):
-    from sayonce.gateway.access import new_key
+@pytest.fixture
+def tenants(tmp_path):
+    """The headers of two tenants; their file of keys is ``keys.txt``."""
+    made = [new_key(name) for name in ("school", "bank")]
+    (tmp_path / "keys.txt").write_text("\n".join(line for _, line in made))
+    return [{"authorization": f"Bearer {key}"} for key, _ in made]
 
-    made = {name: new_key(name) for name in ("school", "bank")}
-    path = tmp_path / "keys.txt"
-    path.write_text("\n".join(line for _, line in made.values()))
-    headers = {name: {"authorization": f"Bearer {key}"} for name, (key, _) in made.items()}
-    async with serving(Cloner(), security__api_keys_file=str(path)) as client:
-        await upload(client, headers=headers["school"])
-        assert (await speak(client, voice="alice", headers=headers["school"])).status_code == 200
-        assert (await speak(client, voice="alice", headers=headers["bank"])).status_code == 404
+
+async def test_a_tenant_has_voices_of_its_own(tmp_path, tenants):
+    school, bank = tenants
+    async with serving(Cloner(), security__api_keys_file=str(tmp_path / "keys.txt")) as client:
+        await upload(client, headers=school)
+        assert (await speak(client, voice="alice", headers=school)).status_code == 200
+        assert (await speak(client, voice="alice", headers=bank)).status_code == 404
 
 
 async def test_a_swapped_clip_in_the_store_is_never_spoken_with(client):
@@ -345,6 +349,25 @@ async def test_clips_that_no_name_has_any_more_take_no_space():
     assert (await book.fetch_clip("", Reference(book.known("", "bob").id))).audio == clip(4)
     await book.remove("", "bob")
     assert store.bytes_in_books == 0
+
+
+async def test_the_voices_of_all_tenants_together_take_so_much_at_most(tmp_path, tenants):
+    school, bank = tenants
+    room = len(clip()) + len(clip(seconds=0.5)) + len("täglich".encode())
+    options = {"store": f"sqlite:///{tmp_path}/clips.db", "security__api_keys_file": str(tmp_path / "keys.txt")}
+    async with serving(Cloner(), **options, voices__max_bytes=room) as client:
+        assert (await upload(client, headers=school)).status_code == 201
+        refused = await upload(client, audio=clip(2), headers=bank)
+        assert (refused.status_code, refused.json()["error"]["param"]) == (413, "audio_sample")
+        assert "voices.max_bytes" in refused.json()["error"]["message"]
+        short = clip(3, seconds=0.5)
+        assert (await upload(client, audio=short, ref_text="alltäglich", headers=bank)).status_code == 413
+        assert (await upload(client, audio=short, ref_text="täglich", headers=bank)).status_code == 201
+        assert (await upload(client, audio=clip(4), headers=school)).status_code == 201  # in place of the first
+    async with serving(Cloner(), **options, voices__max_bytes=room) as client:  # also after a restart
+        assert (await upload(client, "bob", short, headers=bank)).status_code == 413
+        await client.delete("/v1/audio/voices/alice", headers=school)
+        assert (await upload(client, "bob", short, headers=bank)).status_code == 201
 
 
 async def test_namespaces_have_voices_of_their_own():

@@ -101,6 +101,10 @@ class AudioSettings(_Section, frozen=True):
     take: Literal["flac", "opus", "as-is"] = "flac"
 
 
+class VoicesSettings(_Section, frozen=True):
+    max_bytes: ByteSize = ByteSize(1_000_000_000)
+
+
 class TraceSettings(_Section, frozen=True):
     file: str | None = None
     max_bytes: ByteSize = ByteSize(100_000_000)
@@ -138,6 +142,7 @@ class Settings(_Section, frozen=True):
     memory: MemorySettings = MemorySettings()
     bodies: BodiesSettings = BodiesSettings()
     audio: AudioSettings = AudioSettings()
+    voices: VoicesSettings = VoicesSettings()
     trace: TraceSettings = TraceSettings()
     security: SecuritySettings = SecuritySettings()
     log: LogSettings = LogSettings()

@@ -44,6 +44,11 @@ class Answer(msgspec.Struct, frozen=True):
         assert self.flight is not None
         return await self.flight.result()
 
+    def close(self) -> None:
+        """Listen no more: a computation for this request alone is abandoned, any other goes on and is kept."""
+        if self.flight is not None:
+            self.flight.leave()
+
 
 def saved_seconds(entry: Entry) -> float:
     """Return the seconds of computing that a reuse of this entry saves; a derived format saves its take's."""

@@ -167,6 +167,7 @@ class Cache:
         """Answer from what is stored, from a computation under way, or from a new one that ``lead`` makes.
 
         Returns as soon as there is something to hear. The computation is a task of its own: whoever asked may leave.
+        With ``no-store`` it is nobody else's, and ends when this call is cancelled or the answer is closed.
         ``looked`` says that the caller has just looked the key up in the store, or leaves it to a shared flight, which
         looks when it has its lease.
 
@@ -247,7 +248,7 @@ class Cache:
 
     def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy, *, shared: bool) -> Flight:
         """Start a computation; between the look at ``_flights`` and this there is no await, so one wins."""
-        flight = Flight(self._clock(), stamp)
+        flight = Flight(self._clock(), stamp, private=policy.no_store)
         if policy.no_store:
             flight.credit(Outcome.BYPASS, None)
         else:

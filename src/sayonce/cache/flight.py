@@ -1,7 +1,7 @@
 """A flight: one computation under way, its growing body, and any number of listeners.
 
 Every listener reads the same append-only list of chunks with a cursor of its own, so a slow one delays nobody, a late
-one starts at the first byte, and one that leaves takes nothing with it.
+one starts at the first byte, and one that leaves takes nothing with it, unless it was the last of a private flight.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ _ANOTHER_TAKE: Final = "the synthesis broke off, and the engine does not speak i
 class Flight:
     """A body that grows until it is whole or has failed; all of it happens on one event loop."""
 
-    def __init__(self, created: float, stamp: Stamp = ()) -> None:
+    def __init__(self, created: float, stamp: Stamp = (), *, private: bool = False) -> None:
         self.created = created
         self.stamp = stamp
+        self.private = private
+        """Made for one listener, who alone hears it, and kept nowhere: it ends when that one leaves."""
         self.discarded = False
         """Deleted while under way: those who listen hear it to its end, and it is not kept."""
         self.head: Any = None
@@ -68,7 +70,7 @@ class Flight:
         self.abandon: Callable[[], None] = lambda: None
         """Ends the computation when nobody wants it any more."""
         self._queued = False
-        self._waiting = 0
+        self._listeners = 0
         self._chunks: list[bytes] = []
         self._begun = False
         self._repeat = b""
@@ -123,7 +125,8 @@ class Flight:
             self._queued = False
 
     def _abandon_if_deserted(self) -> None:
-        if self._queued and not (self._waiting or self._begun or self.done):
+        costs_nothing_yet = self._queued and not self._begun
+        if (self.private or costs_nothing_yet) and not (self._listeners or self.done):
             self.abandon()
 
     def finish(self, entry: Entry) -> None:
@@ -137,17 +140,22 @@ class Flight:
     async def begun(self) -> None:
         """Wait until there is something to hear; raise the computation's error if it failed before that.
 
-        When the last of those who wait here leaves while the computation is queued, it is abandoned.
+        Who waits here listens, until the wait is cancelled or ``leave`` is called after it.
         """
-        self._waiting += 1
+        self._listeners += 1
         try:
             with waiting():
                 await self.silence_over()
-        finally:
-            self._waiting -= 1
-            self._abandon_if_deserted()
+        except asyncio.CancelledError:
+            self.leave()
+            raise
         if self.error is not None and not self._begun:
             raise self.error
+
+    def leave(self) -> None:
+        """Listen no more. Without a listener a computation is abandoned while it is queued, a private one always."""
+        self._listeners -= 1
+        self._abandon_if_deserted()
 
     async def silence_over(self) -> None:
         """Wait until there is something to hear or there will be nothing, without counting as a listener."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.responses import Response
@@ -19,9 +20,11 @@ Headers = list[tuple[bytes, bytes]]
 
 log = logging.getLogger("sayonce.gateway")
 
+T = TypeVar("T")
+
 
 class Disconnected(Exception):
-    """The client left before it had sent its request."""
+    """The client left before it had sent its request, or before it had its answer."""
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
@@ -63,6 +66,27 @@ async def _read_rest(message: MutableMapping[str, Any], receive: Receive, max_by
         if not message.get("more_body"):
             return b"".join(chunks)
         message = await receive()
+
+
+async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """Do some work for a client that has sent its request; when it leaves before the end, the work is cancelled.
+
+    A server does not fail a ``send`` after the client has left, so what is sent does not tell.
+
+    Raises:
+        Disconnected: the client left.
+
+    """
+    working = asyncio.ensure_future(work)
+    left = asyncio.ensure_future(receive())  # after the body there is nothing to receive but the end
+    try:
+        await asyncio.wait((working, left), return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            return working.result()
+        raise Disconnected
+    finally:
+        for task in (working, left):
+            task.cancel()
 
 
 def check_json(scope: Scope) -> None:

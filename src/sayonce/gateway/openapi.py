@@ -26,7 +26,7 @@ _ERRORS: Final = {
     401: "No API key, or one that is not valid.",
     403: "The key has not the right `admin`.",
     404: "There is no such model, voice or clip; the message names some that exist, where there are few.",
-    413: "The body is larger than `server.max_body_bytes`.",
+    413: "The body is larger than `server.max_body_bytes`, or there is no room for another voice.",
     415: "The body is not JSON.",
     500: "A fault of the server; its log has it.",
     502: "The engine failed, or gave no whole, audible speech. Nothing was stored.",
@@ -34,8 +34,8 @@ _ERRORS: Final = {
     504: "The engine took too long, or `only-if-cached` was asked for and nothing is stored.",
 }
 _CACHE_CONTROL: Final = """What the cache may do for this request (RFC 9111): `no-store` neither reads nor keeps, \
-`no-cache` synthesizes anew and keeps that, `only-if-cached` answers 504 instead of synthesizing, and `max-age=SECONDS` \
-takes nothing older."""
+and stops the synthesis when the client leaves; `no-cache` synthesizes anew and keeps that, `only-if-cached` answers 504 \
+instead of synthesizing, and `max-age=SECONDS` takes nothing older."""
 _CACHE_STATUS: Final = """How it was answered (RFC 9211): `sayonce; hit; detail=memory|sqlite|redis`, or `fwd=miss` with \
 `stored`, or with `collapsed` when it joined a synthesis under way, or `fwd=bypass` after `no-store`."""
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import time
 from collections.abc import AsyncIterator, Coroutine
+from contextlib import closing
 from typing import Any, Final
 
 import msgspec
@@ -29,6 +30,7 @@ from sayonce.gateway.http import (
     read_body,
     send_error,
     send_whole,
+    while_connected,
 )
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
@@ -87,6 +89,8 @@ class SpeechEndpoint:
                     plan = await self._plan_afresh(body, caller.tenant)
                     known = _Known(plan)
                 answer = await self._answer(plan, policy, receive)
+            sending = self._send(scope, send, known, answer)
+            broken, begun = await (_while_heard(sending, answer, receive) if policy.no_store else sending)
         except SayonceError as error:
             self._cache.counters["refused requests" if error.status < 500 else "failed"] += 1  # noqa: PLR2004
             self._observer.failed(error, started, plan)
@@ -96,7 +100,6 @@ class SpeechEndpoint:
             self._cache.counters["left"] += 1
             self._observer.left()
             return
-        broken, begun = await self._send(scope, send, known, answer)
         if broken is None:
             if entry is not None:
                 self._observer.hit(plan, entry, started)
@@ -133,29 +136,16 @@ class SpeechEndpoint:
         await self._synthesizer.learn_voices()
         return await self._synthesizer.plan_fields(parse_json(body), tenant)
 
-    async def _while_connected(self, answering: Coroutine[Any, Any, Answer], receive: Receive) -> Answer:
-        """Wait for an answer for as long as there is somebody to have it.
+    async def _answer(self, plan: Plan, policy: Policy, receive: Receive) -> Answer:
+        """Answer from the store, whose budget is its time limit, or while the client waits for the making.
 
         Raises:
             Disconnected: the client left; its place in an engine's queue is freed, unless others wait with it.
 
         """
-        answer = asyncio.ensure_future(answering)
-        left = asyncio.ensure_future(receive())  # after the body there is nothing to receive but the end
-        try:
-            await asyncio.wait((answer, left), return_when=asyncio.FIRST_COMPLETED)
-            if answer.done():
-                return answer.result()
-            raise Disconnected
-        finally:
-            for task in (answer, left):
-                task.cancel()
-
-    async def _answer(self, plan: Plan, policy: Policy, receive: Receive) -> Answer:
-        """Answer from the store, whose budget is its time limit, or while the client waits for the making."""
         try:
             found = await self._synthesizer.find(plan, policy)
-            return found or await self._while_connected(self._make(plan, policy), receive)
+            return found if found is not None else await while_connected(self._make(plan, policy), receive)
         except (SayonceError, Disconnected):
             raise
         except Exception as error:  # noqa: BLE001 (a bug of ours is an answer too, in the API's form)
@@ -205,6 +195,17 @@ class _Known:
         if of != self._of:
             self._of, self._fixed = of, _headers(self.plan, answer)
         return [*self._fixed, _age(answer, now)]
+
+
+async def _while_heard(sending: Coroutine[Any, Any, Sent], answer: Answer, receive: Receive) -> Sent:
+    """Send an answer that is made for this client alone: when it leaves, the engine stops.
+
+    Raises:
+        Disconnected: it left.
+
+    """
+    with closing(answer):
+        return await while_connected(sending, receive)
 
 
 async def _send_stream(send: Send, headers: Headers, chunks: AsyncIterator[bytes]) -> Sent:

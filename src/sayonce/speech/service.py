@@ -38,7 +38,9 @@ class Service:
         self.settings = settings
         self.cache = build_cache(settings)
         catalogue = Catalogue(build_engines(settings) if engines is None else engines)
-        self.synthesizer = Synthesizer(self.cache, catalogue, take=settings.audio.take)
+        self.synthesizer = Synthesizer(
+            self.cache, catalogue, take=settings.audio.take, voices_max_bytes=settings.voices.max_bytes
+        )
         self._sweeper: Sweeper | None = None
 
     async def __aenter__(self) -> Self:

@@ -7,7 +7,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
-from contextlib import AsyncExitStack, aclosing, contextmanager
+from contextlib import AsyncExitStack, aclosing, closing, contextmanager
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -24,7 +24,7 @@ from sayonce.speech.audio import FORMATS, Pcm, content_type, decode, encode, ope
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
 from sayonce.speech.request import CLIP_FIELDS, Catalogue, SpeechRequest, parse_request
-from sayonce.speech.voices import VoiceBook
+from sayonce.speech.voices import MAX_BYTES, VoiceBook
 
 log = logging.getLogger("sayonce.speech")
 
@@ -63,12 +63,18 @@ class Synthesizer:
     """Answers speech requests from the cache, or from the engines that the catalogue names."""
 
     def __init__(
-        self, cache: Cache, catalogue: Catalogue, *, take: TakeForm = "flac", engine_timeout_seconds: float = 300.0
+        self,
+        cache: Cache,
+        catalogue: Catalogue,
+        *,
+        take: TakeForm = "flac",
+        engine_timeout_seconds: float = 300.0,
+        voices_max_bytes: int = MAX_BYTES,
     ) -> None:
         self.cache = cache
         self.catalogue = catalogue
         self.take: TakeForm = take
-        self.voices = VoiceBook(cache)
+        self.voices = VoiceBook(cache, max_bytes=voices_max_bytes)
         self._unproven: set[str] = set()
         self._refused: dict[bytes, tuple[float, CallerError]] = {}
         self._timeout_seconds = engine_timeout_seconds
@@ -213,17 +219,20 @@ class Synthesizer:
 
     @contextmanager
     def _counted(self, engine: Engine) -> Iterator[None]:
-        """Count a synthesis, its time, and whether it fails."""
-        counters, name, started, done = self.cache.counters, engine.name, time.perf_counter(), False
+        """Count a synthesis, its time, and whether it fails: one that is abandoned does not."""
+        counters, name, started, failed = self.cache.counters, engine.name, time.perf_counter(), True
         counters["engine calls"] += 1
         counters[f"engine calls: {name}"] += 1
         try:
             with self.cache.tracer.span("engine", engine=name):
                 yield
-            done = True
+            failed = False
+        except asyncio.CancelledError:
+            failed = False
+            raise
         finally:
             counters[f"engine seconds: {name}"] += time.perf_counter() - started
-            counters[f"engine failures: {name}"] += not done
+            counters[f"engine failures: {name}"] += failed
 
     async def _with_clip(self, plan: Plan) -> Utterance:
         """Give the engine the clip of an uploaded voice, which the key needs only the digest of."""
@@ -245,14 +254,15 @@ class Synthesizer:
                 policy=policy,
                 looked=not policy.only_if_cached,
             )
-        flight.credit(take.outcome, take.tier)
-        if take.known_entry is None and take.flight is not None:
-            media_type = take.flight.head["media_type"]
-            if media_type == PCM:
-                return await self._encode_live(plan, take.flight, flight)
-            if media_type == plan.request.format.media_type:
-                return await _pass_on(plan, take.flight, flight)
-        return await _derive(plan, await take.result())
+        with closing(take):
+            flight.credit(take.outcome, take.tier)
+            if take.known_entry is None and take.flight is not None:
+                media_type = take.flight.head["media_type"]
+                if media_type == PCM:
+                    return await self._encode_live(plan, take.flight, flight)
+                if media_type == plan.request.format.media_type:
+                    return await _pass_on(plan, take.flight, flight)
+            return await _derive(plan, await take.result())
 
     async def _encode_live(self, plan: Plan, take: Flight, flight: Flight) -> Made:
         head = AudioStart(**take.head)

@@ -29,7 +29,9 @@ if TYPE_CHECKING:
 
 MAX_CLIP_BYTES: Final = 10_000_000
 MAX_VOICES: Final = 1000
-"""Of one tenant: with clips of some hundred kB, about a GB at the most."""
+"""Of one tenant."""
+MAX_BYTES: Final = 1_000_000_000
+"""Of all tenants together."""
 _NAME: Final = re.compile(r"[^\W_][\w .-]{0,63}")
 _NAMES: Final = "voices"
 _CLIPS: Final = "voice clips"
@@ -47,6 +49,8 @@ class NamedVoice(msgspec.Struct, frozen=True):
     ref_text: str
     seconds: float
     created: float
+    size_bytes: int = 0
+    """Of the clip and the transcript."""
 
 
 Names = dict[tuple[str, str], NamedVoice]
@@ -54,10 +58,11 @@ Names = dict[tuple[str, str], NamedVoice]
 
 
 class VoiceBook:
-    """The uploaded voices of every tenant."""
+    """The uploaded voices of every tenant, which take ``max_bytes`` at most; a clip with two names counts twice."""
 
-    def __init__(self, cache: Cache) -> None:
+    def __init__(self, cache: Cache, *, max_bytes: int = MAX_BYTES) -> None:
         self._cache = cache
+        self._max_bytes = max_bytes
         self._store: Store = cache.store or cache.memory
         self._sealer = Sealer(cache.secret)
         self._names: Names = {}
@@ -121,7 +126,7 @@ class VoiceBook:
 
         Raises:
             InvalidRequest: the name or the clip is not acceptable.
-            TooLarge: the clip, or there are too many voices.
+            TooLarge: the clip, or there are too many voices, or no room for another.
             StoreError: it is not kept.
 
         """
@@ -133,9 +138,10 @@ class VoiceBook:
         heard = await asyncio.to_thread(_identified, clip)
         await self.refresh()
         old = self._names.get((tenant, name))
-        if len(self.of(tenant)) >= MAX_VOICES and old is None:
-            raise TooLarge(f"there are {MAX_VOICES} voices, which is the limit; delete one first", param="name")
-        voice = NamedVoice(name, heard.id, ref_text, heard.seconds, self._cache.now())
+        voice = NamedVoice(
+            name, heard.id, ref_text, heard.seconds, self._cache.now(), len(clip) + len(ref_text.encode())
+        )
+        self._check_room(tenant, voice)
         place, field = self._field(tenant, heard.id), self._field(tenant, name)
         await self._store.register(_CLIPS, place, self._sealed(_CLIPS, place, clip))
         await self._store.register(_NAMES, field, self._sealed(_NAMES, field, msgspec.msgpack.encode(voice)))
@@ -144,6 +150,18 @@ class VoiceBook:
         if old is not None:
             await self._drop_nameless(tenant, old)
         return voice
+
+    def _check_room(self, tenant: str, voice: NamedVoice) -> None:
+        """Check that a voice may be added to those that there are, in place of one of its name."""
+        others = {known: other for known, other in self._names.items() if known != (tenant, voice.name)}
+        if sum(owner == tenant for owner, _ in others) >= MAX_VOICES:
+            raise TooLarge(f"there are {MAX_VOICES} voices, which is the limit; delete one first", param="name")
+        if sum(other.size_bytes for other in others.values()) + voice.size_bytes > self._max_bytes:
+            raise TooLarge(
+                f"there is no room for this voice, as all that are uploaded may take {self._max_bytes} bytes "
+                "(voices.max_bytes); delete some first",
+                param="audio_sample",
+            )
 
     async def remove(self, tenant: str, name: str) -> None:
         """Strike a name out, and its clip when no other name has it.

@@ -49,7 +49,8 @@ async def sweep(
     Beyond ``max_bytes`` the bodies of the oldest hours go too; what points to them is removed when it is read.
 
     Raises:
-        StoreError: the index or the body store did not answer; what was removed by then was of no use.
+        StoreError: the index or the body store did not answer; what was removed by then was of no use, and is in
+            ``bodies.sweeps``.
 
     """
     over = int((bodies.clock() - GRACE_SECONDS) // HOUR_SECONDS)
@@ -109,10 +110,13 @@ def _mark(place: bytes) -> int:
 async def _remove(bodies: Bodies, doomed: list[Body], limit: int | None, swept: Swept) -> None:
     if limit is not None:
         doomed = doomed[: limit - swept.removed]
+    size_bytes = sum(body.size_bytes for body in doomed)
     if doomed and not swept.dry:
         await bodies.remove([body.name for body in doomed])
+        bodies.sweeps.removed += len(doomed)  # now: what comes later may fail
+        bodies.sweeps.removed_bytes += size_bytes
     swept.removed += len(doomed)
-    swept.removed_bytes += sum(body.size_bytes for body in doomed)
+    swept.removed_bytes += size_bytes
 
 
 def _first_within(hours: Counter[int], max_bytes: int) -> int:

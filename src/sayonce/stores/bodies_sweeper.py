@@ -77,6 +77,4 @@ class Sweeper:
             sweeps.withheld += 1
             return
         sweeps.done += 1
-        sweeps.removed += swept.removed
-        sweeps.removed_bytes += swept.removed_bytes
         sweeps.last = self._bodies.clock()

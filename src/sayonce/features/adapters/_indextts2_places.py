@@ -9,6 +9,7 @@ from inspect import BoundArguments
 from typing import Any, Final, Protocol
 
 from sayonce.errors import EngineError
+from sayonce.features.adapters._remembering import unwrapped
 
 Features = tuple[str, Any]
 """A voice's id, and what was computed of it."""
@@ -41,7 +42,7 @@ class Slots:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self.method = "infer_generator" if hasattr(engine, "infer_generator") else "infer"
-        self.original = getattr(engine, self.method)
+        self.original = unwrapped(getattr(engine, self.method))
         self.signature = inspect.signature(self.original)
 
     def encode(self, part: str, path: str) -> list[Any]:
@@ -110,7 +111,7 @@ class Tables:
         self._own = {part: getattr(engine, name) for part, name in self._METHODS.items()}
         self._voices: tuple[str, str] | None = None
         self.method = "infer_generator"
-        self.original = engine.infer_generator
+        self.original = unwrapped(engine.infer_generator)
         self.signature = inspect.signature(self.original)
 
     def encode(self, part: str, path: str) -> Any:

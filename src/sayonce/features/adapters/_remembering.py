@@ -7,7 +7,8 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ParamSpec, TypeVar, Unpack
+from typing import Any, Final, ParamSpec, TypeVar, Unpack
+from weakref import WeakValueDictionary
 
 from sayonce.cache import Cache
 from sayonce.features.library import SyncCache
@@ -15,6 +16,10 @@ from sayonce.features.remember import Options, Remembered, make_task
 
 P = ParamSpec("P")
 T = TypeVar("T")
+C = TypeVar("C", bound=Callable[..., Any])
+
+_wrapped: Final[WeakValueDictionary[int, Callable[..., Any]]] = WeakValueDictionary()
+"""What adapters have put in the place of engines' own methods, by its id: not all callables have a hash."""
 
 AnyCache = Cache | SyncCache
 
@@ -33,6 +38,24 @@ def remembered(
         return cache.remember(name, revision=revision, **options)(alone)
     awaitable: Remembered[..., Any] = Remembered(cache, make_task(alone, name, revision, options))
     return _blocking(awaitable, _loop())
+
+
+def unwrapped(function: C) -> C:
+    """Return what an adapter is to put a function of its own in the place of.
+
+    Raises:
+        RuntimeError: it is such a function, and would wait within its computation for the very value.
+
+    """
+    if _wrapped.get(id(function)) is function:
+        raise RuntimeError("this engine remembers its values already: wrap it once")
+    return function
+
+
+def wrapped(function: C) -> C:
+    """Note that a function takes the place of an engine's own."""
+    _wrapped[id(function)] = function
+    return function
 
 
 def _alone(function: Callable[P, T]) -> Callable[P, Any]:

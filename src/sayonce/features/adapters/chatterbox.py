@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from sayonce.features.adapters._clip import Clip
 from sayonce.features.adapters._fingerprint import revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.voice import Voice
 
@@ -33,7 +33,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     """
     model: Any = engine
     conditioner = _Conditioner(model, cache, revision, ttl)
-    generate = model.generate
+    generate = unwrapped(model.generate)
     signature = inspect.signature(generate)
 
     def generate_remembering(*args: Any, **kwargs: Any) -> Any:
@@ -54,7 +54,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
         with conditioner.lock:
             model.conds = conditionals
 
-    model.generate, model.prepare_conditionals = generate_remembering, prepare_conditionals
+    model.generate, model.prepare_conditionals = wrapped(generate_remembering), wrapped(prepare_conditionals)
     return engine
 
 
@@ -63,9 +63,9 @@ class _Conditioner:
 
     def __init__(self, model: Any, cache: AnyCache, revision: str | None, ttl: timedelta) -> None:
         self.lock = threading.Lock()
-        self.signature = inspect.signature(model.prepare_conditionals)
         self._model = model
-        self._original = model.prepare_conditionals
+        self._original = unwrapped(model.prepare_conditionals)
+        self.signature = inspect.signature(self._original)
         settings = {"device": str(model.device), "prompt": _prompt_tokens(model), "dtype": _dtype(model)}
         found = revision_of(model, _weights(model), revision, **settings)
         conditionals = sys.modules[type(model).__module__].Conditionals

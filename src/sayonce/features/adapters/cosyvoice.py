@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from sayonce.features.adapters._clip import Clip
 from sayonce.features.adapters._fingerprint import code_of, revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
 from sayonce.features.remember import DEFAULT_TTL
 
 E = TypeVar("E")
@@ -42,11 +42,11 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
         frontend, weights, revision, device=str(frontend.device), features=_extractor(frontend.feat_extractor)
     )
     for name in _ENCODERS:
-        original = getattr(frontend, name)
+        original = unwrapped(getattr(frontend, name))
         recall = remembered(
             cache, f"cosyvoice{name}", found, _encoder(original), ttl=ttl, ignore=("clip",), device=frontend.device
         )
-        setattr(frontend, name, _by_content(recall))
+        setattr(frontend, name, wrapped(_by_content(recall)))
     return engine
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
-from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
 from sayonce.features.remember import Options
 
 T = TypeVar("T")
@@ -46,11 +46,12 @@ def wrap(
 
     Raises:
         Unkeyable: a declared parameter does not exist.
+        RuntimeError: the function or the method is wrapped already.
 
     """
-    function = target if method is None else getattr(target, method)
+    function = unwrapped(target if method is None else getattr(target, method))
     name = name or f"{function.__module__}.{function.__qualname__}"
-    recall = remembered(cache, name, revision, function, **options)
+    recall = wrapped(remembered(cache, name, revision, function, **options))
     if method is None:
         return recall
     setattr(target, method, recall)

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 from sayonce.features.adapters._clip import Clip, Source
 from sayonce.features.adapters._fingerprint import revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.voice import Voice
 
@@ -36,7 +36,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
 
     """
     pipeline: Any = getattr(engine, "_pipe", engine)
-    original = pipeline.build_speaker
+    original = unwrapped(pipeline.build_speaker)
     lock = threading.Lock()
 
     def build(voice: Voice, clip: Clip) -> Any:  # noqa: ARG001 (the voice is the key)
@@ -56,7 +56,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
         clip = Clip.of(ref_audio_path)
         return recall(clip.voice, clip)
 
-    pipeline.build_speaker = build_speaker
+    pipeline.build_speaker = wrapped(build_speaker)
     return engine
 
 

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar
 from sayonce.features.adapters._clip import Clip
 from sayonce.features.adapters._fingerprint import revision_of
 from sayonce.features.adapters._indextts2_places import Features, Places, Slots, Tables
-from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._remembering import AnyCache, remembered, wrapped
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.voice import Voice
 
@@ -45,7 +45,8 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     """
     places = Tables(engine) if hasattr(engine, "_spk_cache") else Slots(engine)
     voices = _Voices(engine, places, cache, revision, ttl)
-    setattr(engine, places.method, voices.stream if inspect.isgeneratorfunction(places.original) else voices.infer)
+    method = voices.stream if inspect.isgeneratorfunction(places.original) else voices.infer
+    setattr(engine, places.method, wrapped(method))
     return engine
 
 

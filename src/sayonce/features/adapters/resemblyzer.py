@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from sayonce.features.adapters._fingerprint import revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
 from sayonce.features.remember import DEFAULT_TTL
 
 E = TypeVar("E")
@@ -25,7 +25,7 @@ def wrap(encoder: E, cache: AnyCache, *, revision: str | None = None, ttl: timed
 
     """
     engine: Any = encoder
-    original = engine.embed_utterance
+    original = unwrapped(engine.embed_utterance)
 
     def embed(wav: Any, rate: float, min_coverage: float) -> Any:
         return original(wav, False, rate, min_coverage)
@@ -38,5 +38,5 @@ def wrap(encoder: E, cache: AnyCache, *, revision: str | None = None, ttl: timed
             return original(wav, return_partials, rate, min_coverage)
         return recall(wav, float(rate), float(min_coverage))
 
-    engine.embed_utterance = embed_utterance
+    engine.embed_utterance = wrapped(embed_utterance)
     return encoder

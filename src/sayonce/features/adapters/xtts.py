@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from sayonce.features.adapters._clip import Clip
 from sayonce.features.adapters._fingerprint import revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.voice import Voice
 
@@ -30,7 +30,7 @@ def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedel
 
     """
     engine: Any = model
-    original = engine.get_conditioning_latents
+    original = unwrapped(engine.get_conditioning_latents)
     signature = inspect.signature(original)
 
     def encode(voices: list[Voice], settings: dict[str, Any], clips: list[Clip]) -> Any:  # noqa: ARG001 (the key)
@@ -54,7 +54,7 @@ def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedel
         clips = [Clip.of(each) for each in (source if isinstance(source, list) else [source])]
         return recall([clip.voice for clip in clips], settings, clips)
 
-    engine.get_conditioning_latents = get_conditioning_latents
+    engine.get_conditioning_latents = wrapped(get_conditioning_latents)
     return model
 
 

@@ -20,6 +20,9 @@ class Sink(io.BytesIO):
         self._sent += len(fresh)
         return fresh
 
+    def close(self) -> None:
+        """Stay open: a codec that is given up writes its rest here while both are collected as garbage."""
+
 
 class Encoder(ABC):
     """Turns PCM16 (little-endian, interleaved) into one format as it arrives. For one thread at a time."""
