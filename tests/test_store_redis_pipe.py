@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from redis import exceptions
 
 from sayonce.stores.redis_pipe import _BUFFER_BYTES, _MAX_VALUE_BYTES, Pipe, Pipes
+from sayonce.stores.redis_server import Get
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
 SILENCE_SECONDS = 1.0
+GET = Get(b"name").command
 
 
 class Far:
@@ -132,7 +134,7 @@ def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(
 )
 async def test_another_protocol_is_an_error_of_its_own(answer: bytes) -> None:
     pipe, _ = connected()
-    asked = asyncio.create_task(pipe.get(b"name"))
+    asked = asyncio.create_task(pipe.run(GET))
     await asyncio.sleep(0)
     receive(pipe, answer)
     with pytest.raises(exceptions.InvalidResponse):
@@ -162,7 +164,7 @@ async def test_a_line_without_end_is_no_redis() -> None:
 )
 async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception]) -> None:
     pipe, _ = connected()
-    asked = asyncio.create_task(pipe.get(b"name"))
+    asked = asyncio.create_task(pipe.run(GET))
     await asyncio.sleep(0)
     receive(pipe, line + b"\r\n")
     with pytest.raises(error) as raised:
@@ -200,7 +202,7 @@ async def test_who_waits_for_a_connection_that_is_given_up_gets_an_error_and_is_
     async with await asyncio.start_server(_silent, "127.0.0.1", 0) as server:
         address = server.sockets[0].getsockname()
         pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
-        asked = [asyncio.create_task(pipes.get(b"name")) for _ in range(3)]
+        asked = [asyncio.create_task(pipes.run(GET)) for _ in range(3)]
         await asyncio.sleep(0.05)
         await pipes.close()
         answers = await asyncio.gather(*asked, return_exceptions=True)

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Question, Sighting
 from sayonce.stores.redis_script import Script
-from sayonce.stores.redis_server import Get
+from sayonce.stores.redis_server import Claim, Get
 
 T = TypeVar("T")
 
@@ -35,11 +35,11 @@ class RedisCoordinator(Coordinator):
     async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
         lease = self._lease(key)
         while True:
-            if await self._at(lease, lambda redis: redis.set(lease, owner, nx=True, px=_ms(seconds))):
+            if await self._at(lease, Claim(lease, owner, _ms(seconds))):
                 return owner
-            holder = await self._at(lease, lambda redis: redis.get(lease))
+            holder = await self._at(lease, Get(lease.encode()))
             if holder is not None:  # else it ended between the two
-                return str(holder.decode())
+                return holder.decode()
 
     async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
         lease = self._lease(key)

@@ -1,8 +1,9 @@
-"""GETs on connections of their own, one written behind the other, and answered in that order.
+"""Commands on connections of their own, one written behind the other, and answered in that order.
 
 A hit is one GET, and redis-py takes longer for it than the server: it fetches a connection from its pool, wraps each
 step in a timeout, reads through a stream and parses anew. Here a GET is one write and one future, a small answer comes
-out of the connection's buffer, and a large one is received where it stays. Everything that is not a hit goes by redis-py.
+out of the connection's buffer, and a large one is received where it stays. So goes what a request waits for, its hit or
+the lease for its miss; everything else goes by redis-py.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
     "MOVED": exceptions.MovedError,
     "NOAUTH": exceptions.AuthenticationError,
     "NOPERM": exceptions.NoPermissionError,
+    "OOM": exceptions.OutOfMemoryError,
+    "READONLY": exceptions.ReadOnlyError,
     "TRYAGAIN": exceptions.TryAgainError,
     "WRONGPASS": exceptions.AuthenticationError,
 }
@@ -74,14 +77,14 @@ class Pipe(asyncio.BufferedProtocol):
     def open(self) -> bool:
         return self._error is None
 
-    async def get(self, name: bytes) -> Value | None:
-        """Return the value of a key, None if there is none or it is of another type than a string.
+    async def run(self, command: bytes) -> Value | None:
+        """Return what a command gives, None if that is nothing, or of another type than a string.
 
         Raises:
             RedisError: the server's, or a ConnectionError or TimeoutError of the client's.
 
         """
-        answer = await self.ask(b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(name), name))
+        answer = await self.ask(command)
         if isinstance(answer, exceptions.RedisError):
             if is_wrong_type(answer):
                 return None
@@ -235,8 +238,8 @@ class Pipes:
         self._opening: asyncio.Task[Pipe] | None = None
         self._closed = False
 
-    async def get(self, name: bytes) -> Value | None:
-        """Return the value of a key; see ``Pipe.get``."""
+    async def run(self, command: bytes) -> Value | None:
+        """Return what a command gives; see ``Pipe.run``."""
         pipe = self._free()
         if pipe is None:
             opening = self._open()
@@ -244,7 +247,7 @@ class Pipes:
             if opening.cancelled():  # by ``close``: whoever waits here is not cancelled with it
                 raise exceptions.ConnectionError("closed")
             pipe = opening.result()
-        return await pipe.get(name)
+        return await pipe.run(command)
 
     async def close(self) -> None:
         """Close every connection; whoever waits gets an error at once."""
@@ -321,18 +324,19 @@ def _hello(login: Login, db: int) -> list[tuple[bytes, bool]]:
     username, password = login
     commands: list[tuple[bytes, bool]] = []
     if username or password:
-        commands.append((_command("AUTH", *([username] if username else []), password or ""), True))
+        commands.append((command_of("AUTH", *([username] if username else []), password or ""), True))
     if db:
-        commands.append((_command("SELECT", str(db)), True))
+        commands.append((command_of("SELECT", str(db)), True))
     # Servers before 7.2, and users without the right, only refuse it.
     return [
         *commands,
-        (_command("CLIENT", "SETINFO", "LIB-NAME", "sayonce"), False),
-        (_command("CLIENT", "SETINFO", "LIB-VER", __version__), False),
+        (command_of("CLIENT", "SETINFO", "LIB-NAME", "sayonce"), False),
+        (command_of("CLIENT", "SETINFO", "LIB-VER", __version__), False),
     ]
 
 
-def _command(*words: str) -> bytes:
+def command_of(*words: str) -> bytes:
+    """Return a command in the protocol's words."""
     parts = [b"*%d\r\n" % len(words)]
     for word in words:
         encoded = word.encode()

@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from sayonce._version import __version__
 from sayonce.stores.base import Failure
 from sayonce.stores.limit import Limits
-from sayonce.stores.redis_pipe import Login, Pipes, is_wrong_type
+from sayonce.stores.redis_pipe import Login, Pipes, command_of, is_wrong_type
 from sayonce.stores.redis_url import Address, RedisURL, shown_address
 
 T = TypeVar("T")
@@ -32,6 +32,10 @@ class Get:
 
     name: bytes
 
+    @property
+    def command(self) -> bytes:
+        return b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(self.name), self.name)
+
     async def __call__(self, redis: Any) -> bytes | bytearray | None:
         """Return the value by the ordinary client, for where a connection is chosen by hand."""
         try:
@@ -41,6 +45,23 @@ class Get:
                 return None
             raise
         return value
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """The operation of a lease, for which the pipes are too: sets a key that is not there; None when it is."""
+
+    name: str
+    value: str
+    ms: int
+
+    @property
+    def command(self) -> bytes:
+        return command_of("SET", self.name, self.value, "NX", "PX", str(self.ms))
+
+    async def __call__(self, redis: Any) -> object:
+        """Do so by the ordinary client, for where a connection is chosen by hand."""
+        return await redis.set(self.name, self.value, nx=True, px=self.ms)
 
 
 MAX_CONNECTIONS: Final = 40
@@ -101,8 +122,8 @@ class Server:
         connections, clock = self._connections, asyncio.get_running_loop().time
         started = clock()
         try:
-            if isinstance(operation, Get):
-                return cast("T", await connections.pipes.get(operation.name))
+            if isinstance(operation, Get | Claim):
+                return cast("T", await connections.pipes.run(operation.command))
             return await self._run(connections.client, operation)
         except exceptions.TimeoutError:
             self._leave(connections)
