@@ -9,6 +9,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import Final, TypeVar
@@ -54,9 +56,12 @@ class Connection:
         """
         if not self._places.acquire(blocking=False):
             raise StoreError(f"{self._path}: {_MAX_WAITING} calls are waiting for the disk", kind=Failure.BUSY)
-        done = asyncio.get_running_loop().run_in_executor(self._threads, self._do, work)
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[T] = loop.create_future()
+        # Not ``run_in_executor``, which would pass the answer through three futures and cancel work that waits.
+        self._threads.submit(self._do, work, partial(_tell, loop, answer))
         try:
-            return await asyncio.shield(done)
+            return await answer
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}", kind=_kind(error)) from error
 
@@ -65,15 +70,31 @@ class Connection:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._db.close)
         self._threads.shutdown(wait=False)
 
-    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
+    def _do(self, work: Callable[[sqlite3.Connection], T], tell: Callable[[T | Exception], None]) -> None:
+        result: T | Exception
         try:
             result = work(self._db)
             if isinstance(result, sqlite3.Cursor):
                 # It must end here: freed by another thread, it would reset the statement while this one runs it again.
                 result.close()
-            return result
-        finally:
-            self._places.release()
+        except Exception as error:  # noqa: BLE001 (whoever waits gets it)
+            result = error
+        self._places.release()
+        tell(result)
+
+
+def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], result: T | Exception) -> None:
+    with suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        loop.call_soon_threadsafe(_settle, answer, result)
+
+
+def _settle(answer: asyncio.Future[T], result: T | Exception) -> None:
+    if answer.done():  # the caller left
+        return
+    if isinstance(result, Exception):
+        answer.set_exception(result)
+    else:
+        answer.set_result(result)
 
 
 def _kind(error: sqlite3.Error) -> Failure:
