@@ -8,7 +8,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
 from importlib.resources import files
@@ -59,7 +59,7 @@ class Connection:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         # Not ``run_in_executor``, which would pass the answer through three futures and cancel work that waits.
-        self._threads.submit(self._do, work, partial(_tell, loop, answer))
+        self._threads.submit(self._do, work).add_done_callback(partial(_tell, loop, answer))
         try:
             return await answer
         except sqlite3.Error as error:
@@ -70,31 +70,30 @@ class Connection:
         await asyncio.get_running_loop().run_in_executor(self._threads, self._db.close)
         self._threads.shutdown(wait=False)
 
-    def _do(self, work: Callable[[sqlite3.Connection], T], tell: Callable[[T | Exception], None]) -> None:
-        result: T | Exception
+    def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
             result = work(self._db)
             if isinstance(result, sqlite3.Cursor):
                 # It must end here: freed by another thread, it would reset the statement while this one runs it again.
                 result.close()
-        except Exception as error:  # noqa: BLE001 (whoever waits gets it)
-            result = error
-        self._places.release()
-        tell(result)
+            return result
+        finally:
+            self._places.release()
 
 
-def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], result: T | Exception) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], done: Future[T]) -> None:
     with suppress(RuntimeError):  # the loop was closed: nobody waits any more
-        loop.call_soon_threadsafe(_settle, answer, result)
+        loop.call_soon_threadsafe(_settle, answer, done)
 
 
-def _settle(answer: asyncio.Future[T], result: T | Exception) -> None:
+def _settle(answer: asyncio.Future[T], done: Future[T]) -> None:
     if answer.done():  # the caller left
         return
-    if isinstance(result, Exception):
-        answer.set_exception(result)
+    error = done.exception()
+    if error is None:
+        answer.set_result(done.result())
     else:
-        answer.set_result(result)
+        answer.set_exception(error)
 
 
 def _kind(error: sqlite3.Error) -> Failure:
