@@ -228,10 +228,9 @@ class Lease:
         if not flight.has_begun:  # a value that was made in one piece, or none: there is nothing to hear before its end
             return False
         followed = partial(self._coordinator.followed, self._key, self._owner)
-        await asyncio.sleep(_FOLLOWED_SECONDS)  # the first byte is on its way to those who wait here
-        while not await self._guard.call(followed, patience=_PATIENCE):  # noqa: ASYNC110 (another process tells it)
-            await asyncio.sleep(_FOLLOWED_SECONDS)
-        self._followed = True
+        while not self._followed:
+            await asyncio.sleep(_FOLLOWED_SECONDS)  # first of all: the first byte is on its way to those who wait here
+            self._followed = bool(await self._guard.call(followed, patience=_PATIENCE))
         if not await self._tell(_HEAD + msgspec.msgpack.encode((flight.created, flight.head))):
             return False
         async for chunks in flight.batches():

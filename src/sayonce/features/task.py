@@ -111,7 +111,7 @@ class Task:
         """Return the value of a call from what is stored, a computation under way, or a new one."""
         reading = self.reading()
         answer = await cache.lookup(key, reading, ask_store=not cache.under_way(key))
-        if answer is None:
+        if answer is None:  # only now, as a hit needs no computation
             lead = partial(self._lead, cache, key, args, kwargs)
             answer = await cache.answer(key, lead, policy=reading, looked=True, **self.options)
         return reading.result(cache, answer.outcome, answer.entry or await answer.result())

@@ -64,6 +64,7 @@ class Claim:
         return await redis.set(self.name, self.value, nx=True, px=self.ms)
 
 
+_PIPED: Final = (Get, Claim)
 MAX_CONNECTIONS: Final = 40
 """More than the calls that requests make at once, so that an operator's find a place too."""
 _ANSWER_SECONDS: Final = 1.0
@@ -122,7 +123,7 @@ class Server:
         connections, clock = self._connections, asyncio.get_running_loop().time
         started = clock()
         try:
-            if isinstance(operation, Get | Claim):
+            if isinstance(operation, _PIPED):
                 return cast("T", await connections.pipes.run(operation.command))
             return await self._run(connections.client, operation)
         except exceptions.TimeoutError:
