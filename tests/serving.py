@@ -15,11 +15,12 @@ from sayonce.speech.service import Service
 
 @asynccontextmanager
 async def serving(*engines, store="memory://", **overrides):
-    """Yield a client, with ``service``, ``observer`` and ``port`` on it, of a gateway over these engines."""
+    """Yield a client, with ``service``, ``observer``, ``port`` and ``access`` on it, of a gateway over these engines."""
     names = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = load_settings(environment={}, overrides={"store.url": store, **names})
     service = Service(settings, engines or None)
-    gateway = Gateway(service, load_access(settings))
+    access = load_access(settings)
+    gateway = Gateway(service, access)
     config = uvicorn.Config(gateway, log_level="critical", access_log=False, ws="none")
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
@@ -29,7 +30,7 @@ async def serving(*engines, store="memory://", **overrides):
     port = listener.getsockname()[1]
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
-            client.service, client.observer, client.port = service, gateway.observer, port
+            client.service, client.observer, client.port, client.access = service, gateway.observer, port, access
             yield client
     finally:
         server.should_exit = True

@@ -1,9 +1,11 @@
 """Who may ask: authorised before anything is looked up, and tenants share nothing."""
 
+from pathlib import Path
+
 import pytest
 
 from sayonce.config import load_settings
-from sayonce.errors import ConfigError
+from sayonce.errors import ConfigError, Unauthorized
 from sayonce.gateway.access import load_access, new_key
 from sayonce.testing import StubEngine
 from serving import serving, speak
@@ -90,13 +92,72 @@ def test_loopback_needs_no_keys(host):
         ("# fine\nschool:abc", "line 2"),
         ("school:" + "0" * 64 + ":owner", "line 1"),
         (":" + "0" * 64, "line 1"),
+        ("sch\u200bool:" + "0" * 64, "line 1: a tenant's name"),
+        ("school :" + "0" * 64, "line 1: a tenant's name"),
+        (f"school:{'0' * 64}\nshop:{'1' * 64}\nbank:{'0' * 64}", "line 3: the key of line 1 again"),
+        (f"school:{'ab' * 32}\nschool:{'AB' * 32}:admin", "line 2: the key of line 1 again"),
+        (f"school:{'0' * 64}\ncaf\u00e9:{'1' * 64}".encode("latin-1"), "line 2: byte 4 is not UTF-8"),
+        (f"school:{'0' * 64}\n".encode("utf-16"), "line 1: byte 1 is not UTF-8"),
     ],
 )
 def test_a_malformed_key_file_is_named_with_its_line(tmp_path, content, told):
     path = tmp_path / "keys.txt"
-    path.write_text(content)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(ConfigError, match=told):
         load_access(load_settings(environment={}, overrides={"security.api_keys_file": str(path)}))
+
+
+def test_a_byte_order_mark_and_line_ends_of_windows_are_no_part_of_a_tenants_name(tmp_path):
+    path = tmp_path / "keys.txt"
+    key, line = new_key("caf\u00e9")
+    path.write_bytes(f"\ufeff{line}\r\n# more to come\r\n".encode())
+    access = load_access(load_settings(environment={}, overrides={"security.api_keys_file": str(path)}))
+    assert access.authorise([(b"authorization", b"bearer " + key.encode())]).tenant == "caf\u00e9"
+
+
+@pytest.mark.parametrize("scheme", ["Basic", "Token", "Bearer:", "", "Digest Bearer"])
+def test_another_scheme_than_bearer_is_refused_though_the_key_is_right(tmp_path, scheme):
+    path = tmp_path / "keys.txt"
+    key, line = new_key("school")
+    path.write_text(line)
+    access = load_access(load_settings(environment={}, overrides={"security.api_keys_file": str(path)}))
+    for header in (f"{scheme} {key}", key, f"{scheme}{key}"):
+        with pytest.raises(Unauthorized):
+            access.authorise([(b"authorization", header.encode())])
+    with pytest.raises(Unauthorized, match="once"):
+        access.authorise([(b"authorization", f"Bearer {each}".encode()) for each in (key, "another")])
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("POST", "/v1/audio/speech"), ("GET", "/v1/models"), ("GET", "/v1/audio/voices"), ("POST", "/v1/audio/voices"),
+        ("DELETE", "/v1/audio/voices/anna"), ("GET", "/v1/cache/stats"), ("POST", "/v1/cache/purge"), ("GET", "/metrics"),
+        ("POST", "/v1/cache/explain"), ("GET", "/v1/cache/ledger"), ("GET", "/v1/cache/overview"),
+        ("GET", "/v1/cache/clips/" + "0" * 64),
+    ],
+)  # fmt: skip
+async def test_every_401_says_by_which_scheme_to_authenticate(client, method, path):
+    for headers in ({}, {"authorization": "Basic dXNlcjpwYXNz"}, {"authorization": "Bearer wrong"}):
+        answer = await client.request(method, path, headers=headers)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+
+
+async def test_keys_are_read_again_and_a_broken_file_changes_nothing(client, keys, caplog):
+    path = Path(keys["file"])
+    lines = path.read_text()
+    key, line = new_key("late")
+    late = {"authorization": f"Bearer {key}"}
+    path.write_text("not a key\n")
+    client.access.reload()
+    assert "line 1" in caplog.text
+    assert (await speak(client, headers=keys["school"])).status_code == 200
+    path.write_text(line)
+    client.access.reload()
+    assert (await speak(client, headers=keys["school"])).status_code == 401
+    assert (await speak(client, headers=late)).status_code == 200
+    path.write_text(lines)
 
 
 def test_the_file_holds_no_key_that_could_be_used():

@@ -89,3 +89,48 @@ def test_a_store_that_is_down_is_told_and_no_obstacle(sayonce):
         while httpx.get(f"{server.url}/health/ready", timeout=30).status_code != 200:
             assert time.monotonic() < deadline
         assert httpx.post(f"{server.url}/v1/audio/speech", json=SHORT, timeout=30).status_code == 200
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_sighup_has_the_keys_read_again_and_a_broken_file_changes_nothing(sayonce, workers):
+    old = sayonce("new-key", "school", "--file", "keys.txt").out.strip()
+    with sayonce.serving("--workers", workers, SAYONCE_SECURITY__API_KEYS_FILE="keys.txt") as server:
+        server.send_signal(signal.SIGHUP)  # also while it starts
+        until_status(server, old, 200)
+        new = sayonce("new-key", "school", "--file", "keys.txt").out.strip()
+        assert status(server, new) == 401
+        server.send_signal(signal.SIGHUP)
+        until_status(server, new, 200)
+        (sayonce.directory / "keys.txt").write_bytes(b"\xff\xfe")
+        server.send_signal(signal.SIGHUP)
+        time.sleep(1.5)  # the supervisor looks for signals twice a second
+        assert status(server, new) == 200
+        code, talk = stop(server)
+    assert code == 0
+    assert talk.count("the API keys were not read again") == workers
+    assert "line 1: byte 1 is not UTF-8" in talk
+
+
+def test_sighup_without_keys_is_no_end(sayonce):
+    with sayonce.serving() as server:
+        until_status(server, "any", 200)
+        server.send_signal(signal.SIGHUP)
+        time.sleep(0.2)
+        until_status(server, "any", 200)
+        code, _ = stop(server)
+    assert code == 0
+
+
+def status(server, key):
+    answers = {
+        httpx.get(f"{server.url}/v1/models", headers={"Authorization": f"Bearer {key}"}, timeout=30).status_code
+        for _ in range(20)  # so that every worker is asked
+    }
+    return answers.pop() if len(answers) == 1 else answers
+
+
+def until_status(server, key, wanted):
+    deadline = time.monotonic() + 30
+    while status(server, key) != wanted:
+        assert time.monotonic() < deadline
+        time.sleep(0.05)

@@ -22,7 +22,7 @@ def new_key(tenant: str, *, admin: bool, file: Path | None) -> None:
         talk(f"add this line to the file that security.api_keys_file names:\n{line}")
     else:
         _append(file, line)
-        talk(f"{file}: added a key of {tenant!r}; servers read it when they start")
+        talk(f"{file}: added a key of {tenant!r}; servers read it when they start, and at SIGHUP")
     data(key)
 
 

@@ -42,6 +42,8 @@ def run(config: str | None, overrides: dict[str, Any]) -> None:
         SayonceError: the address cannot be listened on.
 
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it is heard, see ``gateway.app.rereading``
+    signal.signal(signal.SIGHUP, lambda *_: None)  # a library's thread, begun before, may get it all the same
     settings = load(config, **overrides)
     service = Service(settings)
     app = Gateway(service, load_access(settings))
@@ -156,10 +158,24 @@ def _serve_here(config: uvicorn.Config, listener: socket.socket) -> None:
 
 
 def _serve_in_workers(config: uvicorn.Config, listener: socket.socket) -> None:
-    supervisor = Multiprocess(config, [listener])
+    supervisor = _Supervisor(config, [listener])
     supervisor.run()
     if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
         raise typer.Exit(1)
+
+
+class _Supervisor(Multiprocess):
+    """Passes SIGHUP on to the workers, which read the API keys again; uvicorn would replace the workers."""
+
+    def handle_signals(self) -> None:
+        if signal.sigtimedwait({signal.SIGHUP}, 0) is not None:
+            self.handle_hup()
+        super().handle_signals()
+
+    def handle_hup(self) -> None:
+        for process in self.processes:
+            if process.pid is not None:
+                os.kill(process.pid, signal.SIGHUP)
 
 
 def _hand_down(config: str | None, overrides: dict[str, Any]) -> None:

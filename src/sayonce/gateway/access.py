@@ -1,14 +1,17 @@
 """Who may ask, and for which tenant: bearer API keys from a file that holds only their digests.
 
 One key a line, ``tenant:digest`` or ``tenant:digest:admin``, the digest being SHA-256 of the key in hexadecimal; empty
-lines and lines that begin with ``#`` are skipped. The keys are random and long, so a plain digest is enough.
+lines and lines that begin with ``#`` are skipped. A tenant may have several keys; a key has one tenant. The keys are
+random and long, so a plain digest is enough.
 """
 
 from __future__ import annotations
 
 import hmac
 import ipaddress
+import logging
 import secrets
+from codecs import BOM_UTF8
 from collections.abc import Iterable
 from hashlib import sha256
 from typing import Final
@@ -20,6 +23,8 @@ from sayonce.errors import ConfigError, Forbidden, Unauthorized
 
 KEY_PREFIX: Final = "so-"
 
+log = logging.getLogger("sayonce.gateway")
+
 
 class Caller(msgspec.Struct, frozen=True):
     """An authorised caller. The tenant is part of every key's document."""
@@ -29,11 +34,32 @@ class Caller(msgspec.Struct, frozen=True):
 
 
 class Access:
-    """Checks credentials; without any configured, everyone who reaches the server is the one tenant ``""``."""
+    """Checks credentials; without any configured, everyone who reaches the server is the one tenant ``""``.
 
-    def __init__(self, callers: dict[bytes, Caller] | None = None) -> None:
-        self._callers = callers
+    Args:
+        path: the file of API keys; None where there are none.
+
+    Raises:
+        ConfigError: the file is unreadable or malformed.
+
+    """
+
+    def __init__(self, path: str | None = None) -> None:
+        self._path = path
+        self._callers = None if path is None else _read(path)
         self._anonymous = Caller(admin=True)
+
+    def reload(self) -> None:
+        """Read the file of API keys again; where that fails, the keys that are known stay valid, and the log says why."""
+        if self._path is None:
+            log.info("no API keys are configured, so there are none to read again")
+            return
+        try:
+            self._callers = _read(self._path)
+        except ConfigError as error:
+            log.error("the API keys were not read again, the old ones stay valid: %s", error)  # noqa: TRY400 (it says all)
+        else:
+            log.info("read %d API keys from %s", len(self._callers), self._path)
 
     @property
     def open(self) -> bool:
@@ -48,10 +74,11 @@ class Access:
         """
         if self._callers is None:
             return self._anonymous
-        for name, value in headers:
-            if name == b"authorization":
-                return self._check(value)
-        raise Unauthorized("an API key is needed: send 'Authorization: Bearer <key>'")
+        presented = [value for name, value in headers if name == b"authorization"]
+        if len(presented) != 1:
+            often = "once, not several times" if presented else "with each request"
+            raise Unauthorized(f"an API key is needed: send 'Authorization: Bearer <key>' {often}")
+        return self._check(presented[0])
 
     def authorise_admin(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         """Return who asks, if they may administer the cache."""
@@ -68,7 +95,9 @@ class Access:
         for digest, candidate in self._callers.items():
             if hmac.compare_digest(digest, presented):
                 caller, known = candidate, digest
-        if scheme.lower() != b"bearer" or caller is None or not hmac.compare_digest(known, presented):
+        if scheme.lower() != b"bearer":
+            raise Unauthorized("the API key must be sent as 'Authorization: Bearer <key>'")
+        if caller is None or not hmac.compare_digest(known, presented):
             raise Unauthorized("this API key is not valid")
         return caller
 
@@ -81,14 +110,12 @@ def load_access(settings: Settings) -> Access:
 
     """
     path = settings.security.api_keys_file
-    if path is not None:
-        return Access(_parse(read_file(path, "security.api_keys_file"), path))
-    if not _is_loopback(settings.server.host):
+    if path is None and not _is_loopback(settings.server.host):
         raise ConfigError(
             f"server.host is {settings.server.host}, which other machines reach, and there are no API keys: make one "
             "with 'sayonce new-key TENANT --file keys.txt' and set security.api_keys_file, or bind to 127.0.0.1"
         )
-    return Access()
+    return Access(path)
 
 
 def new_key(tenant: str, *, admin: bool = False) -> tuple[str, str]:
@@ -98,27 +125,56 @@ def new_key(tenant: str, *, admin: bool = False) -> tuple[str, str]:
         ConfigError: the tenant's name cannot stand in the file.
 
     """
-    if not tenant or not tenant.isprintable() or ":" in tenant or tenant.startswith("#") or tenant != tenant.strip():
-        raise ConfigError("a tenant's name is not empty, has no ':' and no outer spaces, and does not begin with '#'")
+    if not _is_tenant(tenant):
+        raise ConfigError(f"a tenant's name {_TENANT_RULE}")
     key = KEY_PREFIX + secrets.token_urlsafe(32)
     line = f"{tenant}:{sha256(key.encode()).hexdigest()}"
     return key, f"{line}:admin" if admin else line
 
 
-def _parse(content: bytes, path: str) -> dict[bytes, Caller]:
+def _read(path: str) -> dict[bytes, Caller]:
     callers: dict[bytes, Caller] = {}
-    for number, raw in enumerate(content.decode(errors="replace").splitlines(), 1):
-        line = raw.strip()
+    lines: dict[bytes, int] = {}
+    content = read_file(path, "security.api_keys_file").removeprefix(BOM_UTF8)
+    for number, raw in enumerate(content.split(b"\n"), 1):
+        line = _decoded(raw, f"{path}, line {number}").strip()
         if not line or line.startswith("#"):
             continue
-        tenant, _, rest = line.partition(":")
-        digest, _, right = rest.partition(":")
-        if not tenant or not _is_digest(digest) or right not in ("", "admin"):
-            raise ConfigError(f"{path}, line {number}: not 'tenant:SHA-256 of the key in hexadecimal' or '…:admin'")
-        callers[bytes.fromhex(digest)] = Caller(tenant, right == "admin")
+        digest, caller = _key(line, f"{path}, line {number}")
+        if (first := lines.setdefault(digest, number)) != number:
+            raise ConfigError(
+                f"{path}, line {number}: the key of line {first} again; a key has one line, so delete one of them"
+            )
+        callers[digest] = caller
     if not callers:
         raise ConfigError(f"{path}: holds no key; make one with 'sayonce new-key TENANT --file {path}'")
     return callers
+
+
+def _decoded(line: bytes, place: str) -> str:
+    try:
+        return line.decode()
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{place}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
+
+
+def _key(line: str, place: str) -> tuple[bytes, Caller]:
+    tenant, _, rest = line.partition(":")
+    digest, _, right = rest.partition(":")
+    if not tenant or not _is_digest(digest) or right not in ("", "admin"):
+        raise ConfigError(f"{place}: not 'tenant:SHA-256 of the key in hexadecimal' or '…:admin'")
+    if not _is_tenant(tenant):
+        raise ConfigError(f"{place}: a tenant's name {_TENANT_RULE}")
+    return bytes.fromhex(digest), Caller(tenant, right == "admin")
+
+
+_TENANT_RULE: Final = (
+    "is not empty, has no ':', no outer spaces and no invisible characters, and does not begin with '#'"
+)
+
+
+def _is_tenant(name: str) -> bool:
+    return bool(name) and name.isprintable() and name == name.strip() and ":" not in name and not name.startswith("#")
 
 
 def _is_digest(text: str) -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, nullcontext
+import signal
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
@@ -19,7 +21,7 @@ from sayonce.gateway import openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
 from sayonce.gateway.dashboard import Dashboard
-from sayonce.gateway.http import ASGI, Receive, Scope, Send, error_body, send_error
+from sayonce.gateway.http import ASGI, Receive, Scope, Send, error_body, error_response, send_error
 from sayonce.gateway.metrics import Metrics
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
@@ -41,6 +43,7 @@ class Gateway:
     def __init__(self, service: Service, access: Access) -> None:
         settings, server = service.settings, service.settings.server
         self._service = service
+        self._access = access
         self._trace = _recorder(service)
         self.observer = Observer(
             service.synthesizer, Workers(directory()), log_hits=settings.log.hits, texts=settings.dashboard.texts
@@ -79,8 +82,9 @@ class Gateway:
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
-        async with self._service, self.observer, self._trace or nullcontext():
-            yield
+        with rereading(self._access.reload):
+            async with self._service, self.observer, self._trace or nullcontext():
+                yield
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close)
 
@@ -120,6 +124,22 @@ def _recorder(service: Service) -> Recorder | None:
     return None if trace.file is None else Recorder(trace.file, int(trace.max_bytes), service.cache.now)
 
 
+@contextmanager
+def rereading(reread: Callable[[], None]) -> Iterator[None]:
+    """Call a function at each SIGHUP; one that came before the start, while it was blocked, counts too."""
+    if threading.current_thread() is not threading.main_thread():  # only there are signals heard
+        yield
+        return
+    loop = asyncio.get_running_loop()
+    loop.add_signal_handler(signal.SIGHUP, reread)
+    blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        loop.remove_signal_handler(signal.SIGHUP)
+
+
 def _documents() -> list[Route]:
     async def description(_: Request) -> Response:
         return JSONResponse(openapi.description())
@@ -132,7 +152,7 @@ def _documents() -> list[Route]:
 
 async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, SayonceError)
-    return JSONResponse(error_body(error), error.status)
+    return error_response(error)
 
 
 async def _on_store_error(_: Request, error: Exception) -> Response:

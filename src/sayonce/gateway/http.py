@@ -121,12 +121,22 @@ def json_response(value: Any, status: int = 200) -> Response:
 
 async def send_error(send: Send, error: SayonceError) -> None:
     """Answer with an error in OpenAI's form."""
+    await send_json(send, error_body(error), error.status, error_headers(error))
+
+
+def error_response(error: SayonceError) -> Response:
+    """Return the same as a response."""
+    headers = {name.decode(): value.decode() for name, value in error_headers(error)}
+    return Response(msgspec.json.encode(error_body(error)), error.status, headers, media_type="application/json")
+
+
+def error_headers(error: SayonceError) -> Headers:
     headers: Headers = []
     if isinstance(error, EngineBusy):
         headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
     if error.status == 401:  # noqa: PLR2004 (RFC 9110 section 15.5.2)
         headers.append((b"www-authenticate", b"Bearer"))
-    await send_json(send, error_body(error), error.status, headers)
+    return headers
 
 
 def error_body(error: SayonceError) -> dict[str, Any]:
