@@ -3,10 +3,10 @@ import pytest
 
 from audio_samples import by_ffmpeg, made_by_ffmpeg, made_by_sndfile, murmur, stream
 from sayonce.errors import BadAudio
-from sayonce.speech.audio import Pcm, decode, encode, open_encoder
+from sayonce.speech.audio import FORMATS, Pcm, decode, encode, open_encoder
 
 TAKE = murmur(1.2)
-OURS = {name: encode(TAKE, name) for name in ("wav", "flac", "opus", "mp3", "aac")}
+OURS = {name: encode(TAKE, FORMATS[name]) for name in ("wav", "flac", "opus", "mp3", "aac")}
 THEIRS = {
     "wav": made_by_ffmpeg(TAKE, "wav", "pcm_s16le"),
     "flac": made_by_ffmpeg(TAKE, "flac", "flac"),
@@ -44,7 +44,7 @@ def test_a_lossy_file_decodes_as_another_library_decodes_it(name):
 
 @pytest.mark.parametrize("name", ["wav", "flac", "mp3"])
 def test_a_streamed_copy_decodes_in_full_though_its_header_is_blank(name):
-    heard, _ = stream(open_encoder(name, 24_000, 1), TAKE)
+    heard, _ = stream(open_encoder(FORMATS[name], 24_000, 1), TAKE)
     assert 0 <= decode(heard).frames - TAKE.frames <= (3 * 1_152 if name == "mp3" else 0)
 
 
@@ -96,7 +96,7 @@ def test_a_flac_header_that_claims_more_than_memory_holds_is_refused():
 
 def test_aac_that_changes_its_channels_on_the_way_is_refused():
     with pytest.raises(BadAudio, match="channels"):
-        decode(OURS["aac"] + encode(murmur(0.3, 24_000, 2), "aac"))
+        decode(OURS["aac"] + encode(murmur(0.3, 24_000, 2), FORMATS["aac"]))
 
 
 @pytest.mark.parametrize(
@@ -117,7 +117,7 @@ def test_aac_that_changes_its_channels_on_the_way_is_refused():
         b"\xff\xf1" * 1_000,
         made_by_sndfile(Pcm(b"", 24_000, 1, 0), "OGG", "VORBIS"),
         made_by_sndfile(Pcm(b"", 24_000, 1, 0), "WAV", "PCM_16"),
-        encode(TAKE, "mp3")[:192],
+        encode(TAKE, FORMATS["mp3"])[:192],
     ],
 )
 def test_what_is_no_sound_is_refused(body):

@@ -5,7 +5,7 @@ import pytest
 
 import sayonce.speech.audio
 from sayonce.errors import InvalidRequest
-from sayonce.speech.audio import FORMATS, content_type, format_named
+from sayonce.speech.audio import FORMATS, format_named
 
 
 def test_every_format_of_the_interface_is_there_under_its_media_type():
@@ -28,9 +28,10 @@ def test_an_unknown_format_is_refused_with_the_choices():
 
 
 def test_raw_pcm_tells_its_rate_and_channels_and_the_rest_carry_their_own():
-    assert content_type(FORMATS["pcm"], 24_000, 1) == "audio/pcm;rate=24000;channels=1"
-    assert content_type(FORMATS["mulaw"], 24_000, 1) == "audio/basic"
-    assert content_type(FORMATS["wav"], 24_000, 1) == "audio/wav"
+    assert FORMATS["pcm"].content_type == "audio/pcm;rate=24000;channels=1"
+    assert format_named("pcm", 8_000).content_type == "audio/pcm;rate=8000;channels=1"
+    assert FORMATS["mulaw"].content_type == "audio/basic"
+    assert FORMATS["wav"].content_type == format_named("wav", 8_000).content_type == "audio/wav"
 
 
 def test_every_public_name_is_there_and_the_list_is_sorted():

@@ -7,10 +7,10 @@ from hypothesis import strategies as st
 
 from audio_samples import made_by_ffmpeg, made_by_sndfile, murmur, pieces
 from sayonce.errors import BadAudio
-from sayonce.speech.audio import WavReader, encode
+from sayonce.speech.audio import FORMATS, WavReader, encode
 
 TAKE = murmur(0.2, 22_050, 2)
-PLAIN = encode(TAKE, "wav")
+PLAIN = encode(TAKE, FORMATS["wav"])
 
 
 def read(body, size=1_001):

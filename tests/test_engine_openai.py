@@ -318,7 +318,7 @@ async def test_what_may_be_half_an_utterance_is_heard_and_not_kept(asked, answer
                 said = await speak(client, response_format=audio_format)
                 await client.service.cache.settle()
             assert said.headers["cache-status"].startswith("sayonce; hit" if kept else "sayonce; fwd=miss")
-            assert (await speak(client, response_format="pcm")).content == bytes(range(200)) * 40
+            assert (await speak(client, response_format="wav")).content[44:] == bytes(range(200)) * 40
             assert client.service.cache.counters["engine calls"] == (1 if kept else 5)
 
 

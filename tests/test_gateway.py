@@ -473,7 +473,7 @@ class Stubborn(StubEngine):
             yield pcm
         else:
             yield AudioStart(0, 0, FORMATS[self.given].media_type)
-            yield encode(Pcm(pcm, 24000, 1, len(pcm) // 2), self.given)
+            yield encode(Pcm(pcm, 24000, 1, len(pcm) // 2), FORMATS[self.given])
 
 
 @pytest.mark.parametrize(("asked", "given"), [("mp3", None), (None, "mp3"), ("flac", "mp3"), ("mp3", "mp3")])

@@ -14,7 +14,7 @@ from sayonce.core.key import canonical, derive
 from sayonce.errors import InvalidRequest
 from sayonce.features.remember import make_task
 from sayonce.speech import identity
-from sayonce.speech.audio.formats import FORMATS
+from sayonce.speech.audio.formats import FORMATS, RENDERINGS
 from sayonce.speech.engines import KINDS, _fingerprint, build_engine
 from sayonce.speech.explain import differences
 from sayonce.speech.lint import lint_engine
@@ -215,8 +215,10 @@ def test_tenants_namespaces_and_lossy_takes_have_keys_of_their_own():
 def test_other_settings_of_the_encoders_are_another_key(monkeypatch):
     """A later release with another bit rate raises ``DERIVATION``; ``test_audio_encode`` sees that it does."""
     take = key_of(synthesizer_of(StubEngine()))
-    for audio_format in FORMATS.values():
-        variants = [canonical({"derivation": identity.DERIVATION + n, "format": audio_format.name}) for n in (0, 1)]
+    for audio_format in RENDERINGS:
+        rate = audio_format.sample_rate_hz
+        told = {"format": audio_format.name} | ({} if rate is None else {"sample_rate_hz": rate})
+        variants = [canonical(told | {"derivation": identity.DERIVATION + n}) for n in (0, 1)]
         assert identity.derivative(take, audio_format) == derive(take, variants[0]) != derive(take, variants[1])
     before = {form: key_of(synthesizer_of(StubEngine(), take=form)) for form in ("flac", "opus", "as-is")}
     monkeypatch.setattr(identity, "DERIVATION", identity.DERIVATION + 1)
@@ -224,10 +226,10 @@ def test_other_settings_of_the_encoders_are_another_key(monkeypatch):
     assert [form for form in before if before[form] != after[form]] == ["opus"]
 
 
-def test_no_format_is_kept_under_the_key_of_another_or_of_a_take():
+def test_no_format_or_rate_is_kept_under_the_key_of_another_or_of_a_take():
     takes = [key_of(synthesizer_of(StubEngine()), input=text) for text in ("one", "two")]
-    keys = [identity.derivative(take, audio_format) for take in takes for audio_format in FORMATS.values()]
-    assert len({*takes, *keys}) == 2 + 2 * len(FORMATS)
+    keys = [identity.derivative(take, audio_format) for take in takes for audio_format in RENDERINGS]
+    assert len({*takes, *keys}) == 2 + 2 * (len(FORMATS) - 1 + 6 + 6)  # pcm and wav at six rates, pcm at no other
 
 
 @pytest.mark.parametrize("value", [1.0, 1.04, 0.95])

@@ -15,10 +15,10 @@ import uvicorn
 SAMPLE_RATE_HZ = 16_000
 
 
-def wav(samples: bytes, sample_rate_hz: int = SAMPLE_RATE_HZ) -> bytes:
+def wav(samples: bytes, sample_rate_hz: int = SAMPLE_RATE_HZ, channels: int = 1) -> bytes:
     file = BytesIO()
     with wave.open(file, "wb") as writer:
-        writer.setnchannels(1)
+        writer.setnchannels(channels)
         writer.setsampwidth(2)
         writer.setframerate(sample_rate_hz)
         writer.writeframes(samples)

@@ -361,7 +361,7 @@ class Cache:
             StoreError: the store did not do it; this is for an operator who has to know.
 
         """
-        there = self._drop(key)
+        there = self.drop(key)
         self._tell_purged()
         if self.store is not None:
             there = await self.store.delete(key) or there
@@ -370,11 +370,12 @@ class Cache:
 
     async def discard(self, key: bytes) -> None:
         """Remove one entry where it can be removed now; a store that does not answer is left as it is."""
-        self._drop(key)
+        self.drop(key)
         if self._guard is not None:
             await self._guard.call(partial(self._guard.store.delete, key))
 
-    def _drop(self, key: bytes) -> bool:
+    def drop(self, key: bytes) -> bool:
+        """Remove one entry from this process's memory, also one that is being made; returns whether it was there."""
         self._discard_flights([key])
         return self.memory.drop(key)
 

@@ -8,7 +8,7 @@ from sayonce._version import __version__
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.gateway import openapi_page
 from sayonce.observe.ledger_export import COLUMNS, LABELS
-from sayonce.speech.audio.formats import FORMATS
+from sayonce.speech.audio.formats import FORMATS, SAMPLE_RATES
 from sayonce.speech.engines.base import State
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import DEFAULT_FORMAT
@@ -36,6 +36,8 @@ _ERRORS: Final = {
 _CACHE_CONTROL: Final = """What the cache may do for this request (RFC 9111): `no-store` neither reads nor keeps, \
 and stops the synthesis when the client leaves; `no-cache` synthesizes anew and keeps that, `only-if-cached` answers 504 \
 instead of synthesizing, and `max-age=SECONDS` takes nothing older."""
+_SAMPLE_RATE: Final = """For `pcm` and `wav`, in Hz. Without it `pcm` is 24000 Hz and `wav` as the engine speaks. \
+It is never handed to the engine: its speech is resampled."""
 _CACHE_STATUS: Final = """How it was answered (RFC 9211): `sayonce; hit; detail=memory|sqlite|redis`, or `fwd=miss` with \
 `stored`, or with `collapsed` when it joined a synthesis under way, or `fwd=bypass` after `no-store`."""
 
@@ -327,7 +329,7 @@ def _schemas() -> JSONObject:
         "Ledger": _object("from to lines", **{"from": _STRING, "to": _STRING}, lines=_list(_ref("LedgerLine"))),
         "LedgerLine": _object(" ".join(COLUMNS), **{name: _STRING if name in LABELS else _NUMBER for name in COLUMNS}),
         "Explain": {"anyOf": [_ref("SpeechRequest"), _object("request", request=_ref("SpeechRequest"), other=_ref("SpeechRequest"))]},
-        "Manifest": _object("key clip_key format document stored", key=_HEX, clip_key=_HEX, format=_STRING, document=_OPEN,
+        "Manifest": _object("key clip_key format document stored", key=_HEX, clip_key=_HEX, format=_STRING, sample_rate=_maybe("integer"), document=_OPEN,
                             stored=tier, differences=_list(_ref("Difference")),
                             nearest={"anyOf": [_list(_ref("Difference")), {"type": "null"}]}),
         "Difference": _object("field this other", field=_STRING, this={}, other={}),
@@ -356,6 +358,7 @@ def _speech_request() -> JSONObject:
         | {"description": "A clip whose voice is to speak, as a data URL or in base64, for engines that clone."},
         ref_text=_STRING | {"description": "What is said in that clip, or in an uploaded voice's."},
         response_format=_one_of(list(FORMATS), default=DEFAULT_FORMAT),
+        sample_rate={"type": "integer", "enum": list(SAMPLE_RATES), "description": _SAMPLE_RATE},
         speed=_NUMBER | {"description": "Within the engine's own range; 1 is as it speaks."},
         stream_format=_one_of(("audio", "sse"), "`sse` sends OpenAI's events instead of bare audio.", default="audio"),
     ) | {"additionalProperties": True, "description": "Beside these, the engine's own parameters, by their names."}

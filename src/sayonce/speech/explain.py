@@ -26,6 +26,7 @@ def manifest(synthesizer: Synthesizer, plan: Plan) -> dict[str, Any]:
         "key": plan.take_key.hex(),
         "clip_key": plan.clip_key.hex(),
         "format": plan.request.format.name,
+        "sample_rate": plan.request.format.sample_rate_hz,
         "document": synthesizer.document(plan.request, plan.tenant),
     }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sayonce.core.key import Digest, canonical, derive
-from sayonce.speech.audio.formats import FORMATS, Format
+from sayonce.speech.audio.formats import RENDERINGS, Format
 from sayonce.speech.request import SpeechRequest
 
 SCHEMA: Final = 1
@@ -15,7 +15,14 @@ SCHEMA: Final = 1
 DERIVATION: Final = 1
 """Raised when an encoder's settings change, so that older derivatives, and lossy takes, are made anew."""
 
-_VARIANTS: Final = {name: canonical({"derivation": DERIVATION, "format": name}) for name in FORMATS}
+
+def _variant(audio_format: Format) -> bytes:
+    rate = audio_format.sample_rate_hz
+    resampled = {} if rate is None else {"sample_rate_hz": rate}
+    return canonical({"derivation": DERIVATION, "format": audio_format.name} | resampled)
+
+
+_VARIANTS: Final = {(each.name, each.sample_rate_hz): _variant(each) for each in RENDERINGS}
 
 
 def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -43,8 +50,8 @@ def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Ma
 
 
 def derivative(take_key: bytes, audio_format: Format) -> Digest:
-    """Return the key of a take in another format."""
-    return derive(take_key, _VARIANTS[audio_format.name])
+    """Return the key of a take in another format, or at another rate."""
+    return derive(take_key, _VARIANTS[audio_format.name, audio_format.sample_rate_hz])
 
 
 TAGS: Final = ("tenant", "engine", "model", "voice")

@@ -16,16 +16,19 @@ from sayonce.core.key import canonical
 from sayonce.errors import ConfigError, InvalidRequest, MissingExtra, NotFound, quoted
 from sayonce.speech.audio.formats import Format, format_named
 from sayonce.speech.engines.base import Engine, Reference, Utterance
+from sayonce.speech.parameters import Parameter
 
 if TYPE_CHECKING:
     from sayonce.speech.voices import NamedVoice
 
 DEFAULT_FORMAT: Final = "mp3"
 _STREAM_FORMATS: Final = ("audio", "sse")
-_GATEWAY_FIELDS: Final = frozenset(("model", "input", "voice", "response_format", "stream_format"))
+_GATEWAY_FIELDS: Final = frozenset(("model", "input", "voice", "response_format", "sample_rate", "stream_format"))
 CLIP_FIELDS: Final = frozenset(("ref_audio", "references"))
 """Where a clip may be sent along."""
 _CLONING_FIELDS: Final = _GATEWAY_FIELDS | CLIP_FIELDS | {"ref_text"}
+
+_SAMPLE_RATE: Final = Parameter(name="sample_rate", type=int)
 
 Names = Callable[[str], "NamedVoice | None"]
 """Finds an uploaded voice of the one who asks by its name."""
@@ -163,7 +166,8 @@ def _string(fields: Mapping[str, Any], name: str) -> str | None:
 
 
 def _format(fields: Mapping[str, Any]) -> Format:
-    audio_format = format_named(_string(fields, "response_format") or DEFAULT_FORMAT)
+    name = _string(fields, "response_format") or DEFAULT_FORMAT
+    audio_format = format_named(name, _SAMPLE_RATE.accept(fields.get("sample_rate")))
     if audio_format.name == "aac" and importlib.util.find_spec("av") is None:
         raise MissingExtra("the format aac", "aac")  # said before an engine has worked for it
     return audio_format

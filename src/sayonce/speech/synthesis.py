@@ -20,7 +20,8 @@ from sayonce.core.key import Digest
 from sayonce.core.spans import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
-from sayonce.speech.audio import FORMATS, Pcm, content_type, decode, encode, open_encoder, transcode
+from sayonce.speech.audio import FORMATS, Format, Pcm, decode, encode, open_encoder, transcode
+from sayonce.speech.audio.formats import RENDERINGS
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
 from sayonce.speech.request import CLIP_FIELDS, Catalogue, SpeechRequest, parse_request
@@ -29,6 +30,7 @@ from sayonce.speech.voices import MAX_BYTES, VoiceBook
 log = logging.getLogger("sayonce.speech")
 
 TakeForm = Literal["flac", "opus", "as-is"]
+_TAKE_FORMATS: Final[Mapping[TakeForm, str]] = {"flac": "flac", "opus": "opus", "as-is": "wav"}
 PCM: Final = "audio/pcm"
 _REFUSED_SECONDS: Final = 5.0
 _REMEMBERED_REFUSALS: Final = 1000
@@ -97,7 +99,7 @@ class Synthesizer:
     def plan(self, request: SpeechRequest, tenant: str = "") -> Plan:
         """Return the request with its keys: pure, and the greater part of what a hit costs."""
         take_key = self.cache.key(self.document(request, tenant))
-        own = request.format.name == self._take_format(request.engine)
+        own = request.format == self._take_format(request.engine)
         return Plan(request, tenant, take_key, take_key if own else identity.derivative(take_key, request.format))
 
     async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "") -> Plan:
@@ -152,8 +154,9 @@ class Synthesizer:
 
     async def forget(self, take_key: bytes) -> bool:
         """Remove a take and everything derived from it; returns whether any of it was stored."""
-        keys = [take_key, *(identity.derivative(take_key, audio_format) for audio_format in FORMATS.values())]
-        return any([await self.cache.delete(key) for key in keys])
+        lossless = [self.cache.drop(identity.derivative(take_key, each)) for each in RENDERINGS if each.lossless]
+        stored = [identity.derivative(take_key, each) for each in RENDERINGS if not each.lossless]
+        return any([*lossless, *[await self.cache.delete(key) for key in (take_key, *stored)]])
 
     # -- engines ----------------------------------------------------------------------------------------------------
 
@@ -260,20 +263,21 @@ class Synthesizer:
                 media_type = take.flight.head["media_type"]
                 if media_type == PCM:
                     return await self._encode_live(plan, take.flight, flight)
-                if media_type == plan.request.format.media_type:
+                if _is_in(plan.request.format, media_type):
                     return await _pass_on(plan, take.flight, flight)
             return await _derive(plan, await take.result())
 
     async def _encode_live(self, plan: Plan, take: Flight, flight: Flight) -> Made:
         head = AudioStart(**take.head)
         audio_format = plan.request.format
-        encoder = open_encoder(audio_format.name, head.sample_rate_hz, head.channels)
+        encoder = open_encoder(audio_format, head.sample_rate_hz, head.channels)
         flight.created = take.created
-        flight.begin(content_type(audio_format, head.sample_rate_hz, head.channels))
+        flight.begin(audio_format.content_type)
         first_bytes = head.sample_rate_hz // _FIRST_PART * head.channels * 2
+        at_once = audio_format.lossless and audio_format.sample_rate_hz in (None, head.sample_rate_hz)
         async for pcm in take.chunks():
-            for part in (pcm,) if audio_format.lossless else _parts(pcm, first_bytes):
-                encoded = encoder.feed(part) if audio_format.lossless else await asyncio.to_thread(encoder.feed, part)
+            for part in (pcm,) if at_once else _parts(pcm, first_bytes):
+                encoded = encoder.feed(part) if at_once else await asyncio.to_thread(encoder.feed, part)
                 if encoded:
                     flight.send(encoded)
         entry = await take.result()
@@ -284,13 +288,18 @@ class Synthesizer:
 
     async def _drop_derivatives(self, plan: Plan) -> None:
         """Forget what was derived from an earlier take, but for the format that is being made of the new one."""
-        for audio_format in FORMATS.values():
-            if audio_format is not plan.request.format:
-                await self.cache.discard(identity.derivative(plan.take_key, audio_format))
+        for audio_format in RENDERINGS:
+            key = identity.derivative(plan.take_key, audio_format)
+            if audio_format == plan.request.format:
+                continue
+            if audio_format.lossless:
+                self.cache.drop(key)  # no store has it
+            else:
+                await self.cache.discard(key)
 
-    def _take_format(self, engine: Engine) -> str:
+    def _take_format(self, engine: Engine) -> Format:
         """Return the format in which a take of this engine is kept."""
-        return engine.take_format or {"flac": "flac", "opus": "opus", "as-is": "wav"}[self.take]
+        return FORMATS[engine.take_format or _TAKE_FORMATS[self.take]]
 
 
 def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
@@ -348,9 +357,9 @@ def _pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, d
     """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is."""
     if head.media_type != PCM:
         return audio, head.media_type, _facts(decode(audio))
-    audio_format = FORMATS["wav" if take == "as-is" else take]
+    audio_format = FORMATS[_TAKE_FORMATS[take]]
     pcm = Pcm(audio, head.sample_rate_hz, head.channels, len(audio) // (2 * head.channels))
-    return encode(pcm, audio_format.name), audio_format.media_type, _facts(pcm)
+    return encode(pcm, audio_format), audio_format.media_type, _facts(pcm)
 
 
 def _facts(pcm: Pcm) -> dict[str, Any]:
@@ -368,9 +377,14 @@ async def _pass_on(plan: Plan, take: Flight, flight: Flight) -> Made:
 
 
 async def _derive(plan: Plan, take: Entry) -> Made:
-    if take.media_type == plan.request.format.media_type:
+    if _is_in(plan.request.format, take.media_type):
         return _made(plan, take, take.body)
-    return _made(plan, take, await asyncio.to_thread(transcode, take.body, plan.request.format.name))
+    return _made(plan, take, await asyncio.to_thread(transcode, take.body, plan.request.format))
+
+
+def _is_in(audio_format: Format, media_type: str) -> bool:
+    """Whether sound of this media type is in the format asked for as it is."""
+    return media_type == audio_format.media_type and audio_format.sample_rate_hz is None
 
 
 def _made(plan: Plan, take: Entry, body: bytes) -> Made:
@@ -382,7 +396,4 @@ def _made(plan: Plan, take: Entry, body: bytes) -> Made:
     else:
         keep = Keep.EVERYWHERE
     about = {**take.about, "take_seconds": take.compute_seconds, "take_bytes": len(take.body)}
-    rate, channels = about["sample_rate_hz"], about["channels"]
-    return Made(
-        body=body, media_type=content_type(plan.request.format, rate, channels), about=about, parent=take, keep=keep
-    )
+    return Made(body=body, media_type=plan.request.format.content_type, about=about, parent=take, keep=keep)

@@ -16,7 +16,7 @@ from sayonce.gateway.admin import parse_digest
 from sayonce.gateway.dashboard.overview import overview
 from sayonce.gateway.http import json_response
 from sayonce.observe.observer import Observer
-from sayonce.speech.audio import transcode
+from sayonce.speech.audio import FORMATS, transcode
 from sayonce.speech.synthesis import Synthesizer
 
 _MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -77,7 +77,7 @@ class Dashboard:
             raise NotFound("no clip is stored under this key, or the store does not answer", param="key")
         if form is None or entry.media_type == "audio/wav":
             return _audio(entry.body, entry.media_type)
-        return _audio(await asyncio.to_thread(transcode, entry.body, form), "audio/wav")
+        return _audio(await asyncio.to_thread(transcode, entry.body, FORMATS[form]), "audio/wav")
 
 
 def _audio(body: bytes, media_type: str) -> Response:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sayonce.speech.audio.formats import FORMATS, Format, content_type, format_named
+from sayonce.speech.audio.formats import FORMATS, Format, format_named
 
 if TYPE_CHECKING:
     from sayonce.speech.audio.base import Encoder
@@ -23,7 +23,6 @@ __all__ = [
     "Format",
     "Pcm",
     "WavReader",
-    "content_type",
     "decode",
     "encode",
     "format_named",

@@ -10,7 +10,7 @@ import numpy as np
 
 from sayonce.errors import BadAudio, MissingExtra
 from sayonce.speech.audio.base import Encoder
-from sayonce.speech.audio.pcm import Pcm, Samples, samples_of, to_pcm16
+from sayonce.speech.audio.pcm import Pcm, Samples, to_pcm16
 from sayonce.speech.audio.resample import Resampler, nearest_rate
 
 _BITS_A_CHANNEL: Final = 48_000
@@ -30,29 +30,24 @@ class AacEncoder(Encoder):
     """AAC-LC in ADTS frames. The codec's 1024 samples of priming stay at the start: ADTS cannot mark them."""
 
     def __init__(self, sample_rate_hz: int, channels: int) -> None:
-        super().__init__(channels)
         self._av = _pyav()
-        self._channels = channels
+        self._layout = _LAYOUTS[channels]
         self._rate_hz = nearest_rate(sample_rate_hz, _RATES)
-        self._resampler = Resampler(sample_rate_hz, self._rate_hz, channels)
+        super().__init__(Resampler(sample_rate_hz, self._rate_hz, channels))
         self._container = self._av.open(self._sink, "w", format="adts")
-        self._stream = self._container.add_stream("aac", rate=self._rate_hz, layout=_LAYOUTS[channels])
+        self._stream = self._container.add_stream("aac", rate=self._rate_hz, layout=self._layout)
         self._stream.bit_rate = _BITS_A_CHANNEL * channels
 
-    def _write(self, pcm: bytes) -> None:
-        self._encode(self._resampler.convert(samples_of(pcm, self._channels)))
-
-    def _close(self) -> None:
-        self._encode(self._resampler.convert(np.empty((0, self._channels), np.int16), last=True))
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
-
-    def _encode(self, samples: Samples) -> None:
+    def _write(self, samples: Samples) -> None:
         if samples.size:
             packed = np.ascontiguousarray(samples).reshape(1, -1)
-            frame = self._av.AudioFrame.from_ndarray(packed, format="s16", layout=_LAYOUTS[self._channels])
+            frame = self._av.AudioFrame.from_ndarray(packed, format="s16", layout=self._layout)
             frame.sample_rate = self._rate_hz
             self._container.mux(self._stream.encode(frame))
+
+    def _close(self) -> None:
+        self._container.mux(self._stream.encode(None))
+        self._container.close()
 
 
 def decode_aac(body: bytes) -> Pcm:

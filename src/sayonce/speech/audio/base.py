@@ -6,6 +6,8 @@ import io
 from abc import ABC, abstractmethod
 
 from sayonce.errors import BadAudio
+from sayonce.speech.audio.pcm import Samples, samples_of
+from sayonce.speech.audio.resample import Resampler
 
 
 class Sink(io.BytesIO):
@@ -25,10 +27,14 @@ class Sink(io.BytesIO):
 
 
 class Encoder(ABC):
-    """Turns PCM16 (little-endian, interleaved) into one format as it arrives. For one thread at a time."""
+    """Turns PCM16 (little-endian, interleaved) into one format as it arrives. For one thread at a time.
 
-    def __init__(self, channels: int) -> None:
-        self._frame_bytes = 2 * channels
+    One resampler goes through the whole sound, so that nothing is heard where two chunks meet.
+    """
+
+    def __init__(self, resampler: Resampler) -> None:
+        self._resampler = resampler
+        self._frame_bytes = 2 * resampler.source_channels
         self._ragged = b""
         self._heard = False
         self._sink = Sink()
@@ -41,7 +47,7 @@ class Encoder(ABC):
         self._ragged = pcm[whole:]
         if whole:
             self._heard = True
-            self._write(pcm[:whole])
+            self._write(self._resampler.convert(self._samples(pcm[:whole])))
         return self._sink.take()
 
     def finish(self) -> tuple[bytes, bytes]:
@@ -55,12 +61,16 @@ class Encoder(ABC):
             raise BadAudio("The audio ends inside a sample")
         if not self._heard:
             raise BadAudio("The audio is empty")
+        self._write(self._resampler.convert(self._samples(b""), last=True))
         self._close()
         return self._sink.take(), self._sink.getvalue()
 
+    def _samples(self, pcm: bytes) -> Samples:
+        return samples_of(pcm, self._resampler.source_channels)
+
     @abstractmethod
-    def _write(self, pcm: bytes) -> None:
-        """Encode whole frames into the sink."""
+    def _write(self, samples: Samples) -> None:
+        """Encode samples, possibly none, into the sink."""
 
     @abstractmethod
     def _close(self) -> None:

@@ -12,6 +12,7 @@ import soundfile
 from sayonce.errors import BadAudio
 from sayonce.speech.audio.aac import decode_aac
 from sayonce.speech.audio.encoders import encode
+from sayonce.speech.audio.formats import Format
 from sayonce.speech.audio.pcm import Pcm, to_pcm16
 from sayonce.speech.audio.wav import WavReader
 from sayonce.speech.audio.wholeness import check_adts, check_mp3, check_ogg
@@ -44,9 +45,9 @@ def decode(body: bytes) -> Pcm:
     return pcm
 
 
-def transcode(body: bytes, format_name: str) -> bytes:
+def transcode(body: bytes, chosen: Format) -> bytes:
     """Return an audio file in another format; see ``decode`` and ``open_encoder`` for what it raises."""
-    return encode(decode(body), format_name)
+    return encode(decode(body), chosen)
 
 
 def _decoder_for(body: bytes) -> Callable[[bytes], Pcm]:

@@ -5,45 +5,47 @@ from __future__ import annotations
 from sayonce.errors import BadAudio
 from sayonce.speech.audio.aac import AacEncoder
 from sayonce.speech.audio.base import Encoder
-from sayonce.speech.audio.formats import format_named
-from sayonce.speech.audio.pcm import Pcm
+from sayonce.speech.audio.formats import Format
+from sayonce.speech.audio.pcm import Pcm, Samples
+from sayonce.speech.audio.resample import Resampler
 from sayonce.speech.audio.sndfile import SndfileEncoder
 from sayonce.speech.audio.wav import WavEncoder
 
 
 class PcmEncoder(Encoder):
-    """The samples as they are, without a header."""
+    """Samples of one channel without a header."""
 
-    def _write(self, pcm: bytes) -> None:
-        self._sink.write(pcm)
+    def __init__(self, sample_rate_hz: int, channels: int, target_hz: int | None) -> None:
+        super().__init__(Resampler(sample_rate_hz, target_hz or sample_rate_hz, channels, mono=True))
+
+    def _write(self, samples: Samples) -> None:
+        self._sink.write(samples.tobytes())
 
     def _close(self) -> None:
         """Nothing is held back and there is no header."""
 
 
-def open_encoder(format_name: str, sample_rate_hz: int, channels: int) -> Encoder:
+def open_encoder(chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
     """Return an encoder into a response format for PCM16 at this rate.
 
     Raises:
-        InvalidRequest: there is no such format.
         MissingExtra: the format needs a part that is not installed.
         BadAudio: speech of this rate or number of channels cannot be encoded.
 
     """
-    name = format_named(format_name).name
     if channels not in (1, 2) or not 4_000 <= sample_rate_hz <= 192_000:  # noqa: PLR2004 (what every codec can take)
         raise BadAudio(f"Speech of {sample_rate_hz} Hz in {channels} channels cannot be encoded")
-    if name == "pcm":
-        return PcmEncoder(channels)
-    if name == "wav":
-        return WavEncoder(sample_rate_hz, channels)
-    if name == "aac":
+    if chosen.name == "pcm":
+        return PcmEncoder(sample_rate_hz, channels, chosen.sample_rate_hz)
+    if chosen.name == "wav":
+        return WavEncoder(sample_rate_hz, channels, chosen.sample_rate_hz)
+    if chosen.name == "aac":
         return AacEncoder(sample_rate_hz, channels)
-    return SndfileEncoder(name, sample_rate_hz, channels)
+    return SndfileEncoder(chosen.name, sample_rate_hz, channels)
 
 
-def encode(pcm: Pcm, format_name: str) -> bytes:
+def encode(pcm: Pcm, chosen: Format) -> bytes:
     """Return decoded sound as a finished file; see ``open_encoder`` for what it raises."""
-    encoder = open_encoder(format_name, pcm.sample_rate_hz, pcm.channels)
+    encoder = open_encoder(chosen, pcm.sample_rate_hz, pcm.channels)
     encoder.feed(pcm.samples)
     return encoder.finish()[1]

@@ -1,4 +1,4 @@
-"""Sample-rate conversion of speech that arrives in chunks, for codecs that take only certain rates."""
+"""Sample-rate conversion of speech that arrives in chunks, for codecs and clients that take only certain rates."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ class Resampler:
 
     def __init__(self, source_hz: int, target_hz: int, channels: int, *, mono: bool = False) -> None:
         self._folds = mono and channels > 1
+        self.source_channels = channels
         self.channels = 1 if mono else channels
         self._stream: soxr.ResampleStream | None = None
         if source_hz != target_hz:

@@ -7,11 +7,10 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
-import numpy as np
 import soundfile
 
 from sayonce.speech.audio.base import Encoder
-from sayonce.speech.audio.pcm import samples_of
+from sayonce.speech.audio.pcm import Samples
 from sayonce.speech.audio.resample import Resampler, nearest_rate
 
 _OPUS_BITS: Final = {8_000: 12_000, 12_000: 16_000, 16_000: 24_000, 24_000: 28_000, 48_000: 32_000}
@@ -66,11 +65,9 @@ class SndfileEncoder(Encoder):
     """Writes one of libsndfile's formats through a sink, so that only the finished copy has its header patched."""
 
     def __init__(self, format_name: str, sample_rate_hz: int, channels: int) -> None:
-        super().__init__(channels)
         codec = _CODECS[format_name]
         rate_hz = nearest_rate(sample_rate_hz, codec.rates or (sample_rate_hz,))
-        self._channels = channels
-        self._resampler = Resampler(sample_rate_hz, rate_hz, channels, mono=codec.mono)
+        super().__init__(Resampler(sample_rate_hz, rate_hz, channels, mono=codec.mono))
         self._file = soundfile.SoundFile(
             self._sink,
             "w",
@@ -83,12 +80,10 @@ class SndfileEncoder(Encoder):
         if codec.container == "OGG":
             _shorten_pages(self._file)
 
-    def _write(self, pcm: bytes) -> None:
-        self._file.write(self._resampler.convert(samples_of(pcm, self._channels)))
+    def _write(self, samples: Samples) -> None:
+        self._file.write(samples)
 
     def _close(self) -> None:
-        rest = self._resampler.convert(np.empty((0, self._channels), np.int16), last=True)
-        self._file.write(rest)
         self._file.close()
 
 

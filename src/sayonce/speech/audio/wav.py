@@ -10,7 +10,8 @@ import numpy as np
 
 from sayonce.errors import BadAudio
 from sayonce.speech.audio.base import Encoder
-from sayonce.speech.audio.pcm import to_pcm16
+from sayonce.speech.audio.pcm import Samples, to_pcm16
+from sayonce.speech.audio.resample import Resampler
 
 _HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _FMT: Final = struct.Struct("<HHIIHH")
@@ -34,13 +35,14 @@ def wav_header(sample_rate_hz: int, channels: int, data_bytes: int | None) -> by
 class WavEncoder(Encoder):
     """16-bit WAV. A listener gets a header for unknown length, the file the exact one."""
 
-    def __init__(self, sample_rate_hz: int, channels: int) -> None:
-        super().__init__(channels)
-        self._shape = (sample_rate_hz, channels)
+    def __init__(self, sample_rate_hz: int, channels: int, target_hz: int | None = None) -> None:
+        rate_hz = target_hz or sample_rate_hz
+        super().__init__(Resampler(sample_rate_hz, rate_hz, channels))
+        self._shape = (rate_hz, channels)
         self._sink.write(wav_header(*self._shape, None))
 
-    def _write(self, pcm: bytes) -> None:
-        self._sink.write(pcm)
+    def _write(self, samples: Samples) -> None:
+        self._sink.write(samples.tobytes())
 
     def _close(self) -> None:
         data_bytes = self._sink.tell() - _HEADER.size
