@@ -1,8 +1,10 @@
 """Voices of clips at servers elsewhere, in vLLM-Omni's fields: what is sent to them, and what is in the key."""
 
 import base64
+import io
 
 import pytest
+import soundfile
 
 from sayonce.speech.engines import build_engine
 from serving import serving
@@ -63,6 +65,52 @@ async def test_a_name_is_its_clip_however_it_is_given(client, upstream, voice):
     assert await speak(client, voice="alice") == MISS
     assert await speak(client, **voice) == HIT
     assert sent(upstream.heard[0]) == (clip(), "one two")
+
+
+@pytest.mark.parametrize(
+    ("container", "media_type"),
+    [("WAV", "audio/wav"), ("FLAC", "audio/flac"), ("AIFF", "audio/aiff"), ("OGG", "audio/ogg"), ("MP3", "audio/mpeg")],
+)
+async def test_a_clip_is_sent_as_what_it_is_whatever_it_was_called(client, upstream, container, media_type):
+    file = io.BytesIO()
+    soundfile.write(file, soundfile.read(io.BytesIO(clip()))[0], 16_000, format=container)
+    await upload(client, audio=file.getvalue())
+    assert await speak(client, voice="alice") == MISS
+    misnamed = f"data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode()}"
+    assert await speak(client, "Another.", ref_audio=misnamed) == MISS
+    for said in upstream.heard:
+        assert said["ref_audio"].startswith(f"data:{media_type};base64,")
+        assert sent(said)[0] == file.getvalue()
+
+
+WRITTEN = {
+    "lines": lambda audio: "\n".join(audio[start : start + 76] for start in range(0, len(audio), 76)),
+    "CRLF": lambda audio: "\r\n".join(audio[start : start + 64] for start in range(0, len(audio), 64)) + "\r\n",
+    "no padding": lambda audio: audio.rstrip("="),
+    "URL-safe": lambda audio: audio.replace("+", "-").replace("/", "_"),
+    "upper case": lambda audio: "DATA:AUDIO/WAV;BASE64," + audio,
+    "parameters": lambda audio: "data:audio/wav;charset=utf-8;base64," + audio,
+}
+
+
+@pytest.mark.parametrize("way", WRITTEN)
+async def test_a_clip_is_the_same_voice_however_its_base64_is_written(client, upstream, way):
+    audio = clip(seconds=0.5001)
+    assert await speak(client, ref_audio=f"data:audio/wav;base64,{base64.b64encode(audio).decode()}") == MISS
+    text = WRITTEN[way](base64.b64encode(audio).decode())
+    assert await speak(client, ref_audio=text) == HIT
+    assert await speak(client, references=[{"audio_path": text}]) == HIT
+    assert sent(upstream.heard[0]) == (audio, None)
+    form = {"name": (None, "alice"), "audio_sample": (None, text)}  # a field of the form, and no file
+    made = await client.post("/v1/audio/voices", files=form)
+    assert made.status_code == 201, made.text
+    assert await speak(client, voice="alice") == HIT
+
+
+async def test_a_form_whose_clip_is_no_clip_is_told_what_and_where(client):
+    form = {"name": (None, "alice"), "audio_sample": (None, "/home/me/clip.wav")}
+    error = (await client.post("/v1/audio/voices", files=form)).json()["error"]
+    assert (error["param"], "'.' as character 14" in error["message"]) == ("audio_sample", True)
 
 
 async def test_an_uploaded_voice_may_be_the_default(upstream):

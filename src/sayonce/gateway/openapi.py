@@ -120,7 +120,7 @@ def _upload() -> JSONObject:
         "required": ["name", "audio_sample"],
         "properties": {
             "name": _STRING,
-            "audio_sample": {"type": "string", "format": "binary"},
+            "audio_sample": {"type": "string", "format": "binary", "description": "A file, or text as in `ref_audio`."},
             "ref_text": {"type": "string", "description": "What is said in the clip."},
         },
     }

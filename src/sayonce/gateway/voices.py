@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Final
 
 from starlette.datastructures import FormData, UploadFile
@@ -13,11 +14,13 @@ from starlette.routing import Route
 from sayonce.errors import InvalidRequest, UnsupportedMedia
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import json_response, read_body
+from sayonce.speech.clips import decode_clip
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.speech.voices import MAX_CLIP_BYTES, NamedVoice
 
 _FORM_BYTES: Final = 65_536
 """What a form may have beside the clip."""
+_BODY_BYTES: Final = MAX_CLIP_BYTES + _FORM_BYTES
 
 
 class Voices:
@@ -87,13 +90,13 @@ async def _fields(request: Request) -> tuple[str, bytes, str]:
         raise UnsupportedMedia(
             "the body must be multipart/form-data with 'name' and 'audio_sample'", param="Content-Type"
         )
-    body = await read_body(request.scope, request.receive, MAX_CLIP_BYTES + _FORM_BYTES)
+    body = await read_body(request.scope, request.receive, _BODY_BYTES)
 
     async def replay() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
 
     try:
-        async with Request(request.scope, replay).form(max_files=1, max_fields=8, max_part_size=_FORM_BYTES) as form:
+        async with Request(request.scope, replay).form(max_files=1, max_fields=8, max_part_size=_BODY_BYTES) as form:
             return await _parts(form)
     except HTTPException as error:  # what Starlette makes of a MultiPartException
         raise InvalidRequest(f"the form cannot be read: {error.detail}") from None
@@ -103,11 +106,20 @@ async def _parts(form: FormData) -> tuple[str, bytes, str]:
     name, clip, ref_text = form.get("name"), form.get("audio_sample"), form.get("ref_text", "")
     if not isinstance(name, str):
         raise InvalidRequest("'name' is missing: what the voice will be called", param="name")
-    if not isinstance(clip, UploadFile):
+    if clip is None:
         raise InvalidRequest("'audio_sample' is missing: the file with the reference audio", param="audio_sample")
     if not isinstance(ref_text, str):
         raise InvalidRequest("'ref_text' must be text: what is said in the clip", param="ref_text")
-    return name, await clip.read(), ref_text
+    if len(ref_text) > _FORM_BYTES:
+        raise InvalidRequest(f"'ref_text' is longer than {_FORM_BYTES} characters", param="ref_text")
+    return name, await _clip(clip), ref_text
+
+
+async def _clip(part: UploadFile | str) -> bytes:
+    """Return the clip of a form: a file, or a field with the audio as text, as in ``ref_audio``."""
+    if isinstance(part, UploadFile):
+        return await part.read()
+    return await asyncio.to_thread(decode_clip, part, "audio_sample")
 
 
 def _shown(voice: NamedVoice) -> dict[str, Any]:

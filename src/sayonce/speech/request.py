@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import importlib.util
 import re
 import unicodedata
@@ -15,6 +14,7 @@ import msgspec
 from sayonce.core.key import canonical
 from sayonce.errors import ConfigError, InvalidRequest, MissingExtra, NotFound, quoted
 from sayonce.speech.audio.formats import Format, format_named
+from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines.base import Engine, Reference, Utterance
 from sayonce.speech.parameters import Parameter
 
@@ -220,24 +220,6 @@ def _sent_along(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]
             param="references",
         )
     return "references", path, said or text
-
-
-def decode_clip(value: str, field: str) -> bytes:
-    """Return the bytes of an audio file given as a data URL or in base64.
-
-    Raises:
-        InvalidRequest: it is something else. An address is refused too, as what is behind it may change.
-
-    """
-    encoded = value.partition(",")[2] if value.startswith("data:") else value
-    try:
-        return base64.b64decode(encoded, validate=True)
-    except ValueError:
-        raise InvalidRequest(
-            f"{field!r} must be the audio itself, as a data URL or in base64; addresses and paths are not taken, as what "
-            "is behind them may change",
-            param=field,
-        ) from None
 
 
 def _voice(value: Any) -> str | None:

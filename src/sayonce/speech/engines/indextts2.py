@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import random
 import tempfile
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound, quoted
+from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
@@ -206,13 +206,9 @@ def _file(folder: str, name: str, audio: bytes) -> str:
 def _decoded(clip: str) -> bytes:
     from sayonce.features.voice import Voice  # noqa: PLC0415 (with numpy and soundfile)
 
+    audio = decode_clip(clip, "emo_audio")
     try:
-        audio = base64.b64decode(clip.partition(",")[2] if clip.startswith("data:") else clip, validate=True)
         Voice.from_audio(audio)
     except InvalidRequest as error:
         raise InvalidRequest(f"'emo_audio': {error.message}", param="emo_audio") from None
-    except ValueError:
-        raise InvalidRequest(
-            "'emo_audio' must be the audio itself, as a data URL or in base64", param="emo_audio"
-        ) from None
     return audio

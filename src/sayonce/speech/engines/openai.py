@@ -14,6 +14,7 @@ import msgspec
 
 from sayonce._version import __version__
 from sayonce.errors import EngineBusy, EngineError
+from sayonce.speech.audio.kinds import media_type_of
 from sayonce.speech.audio.wav import WavReader
 from sayonce.speech.engines import _upstream
 from sayonce.speech.engines._address import api_key, base_url, base_urls, is_loopback
@@ -229,7 +230,7 @@ def _speaker(utterance: Utterance) -> dict[str, Any]:
         return {"voice": utterance.voice}
     assert reference.audio is not None
     clip = base64.b64encode(reference.audio).decode()
-    return {"ref_audio": f"data:audio/wav;base64,{clip}", "ref_text": reference.text or None}
+    return {"ref_audio": f"data:{media_type_of(reference.audio)};base64,{clip}", "ref_text": reference.text or None}
 
 
 async def _once_audible(

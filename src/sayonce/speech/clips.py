@@ -1,0 +1,67 @@
+"""Clips that a request carries as text: data URLs and base64, as every client writes them."""
+
+from __future__ import annotations
+
+import binascii
+import re
+import string
+from typing import Final
+from urllib.parse import unquote
+
+from sayonce.errors import InvalidRequest
+
+_LONGEST_HEADER: Final = 200
+_SCHEME: Final = re.compile(r"\s*data:", re.IGNORECASE)
+_HEADER: Final = re.compile(
+    rf"\s*data:(?:.{{0,{_LONGEST_HEADER}}}?;\s*base64\s*,|[^,]{{0,{_LONGEST_HEADER}}},)", re.IGNORECASE | re.DOTALL
+)
+"""Of a data URL (RFC 2397): any media type with any parameters, also those that hold a comma in quotes."""
+_WHITE: Final = string.whitespace.encode()
+_ALPHABETS: Final = (string.ascii_letters + string.digits + "+/-_").encode()
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
+
+
+def decode_clip(value: str, field: str) -> bytes:
+    """Return the bytes of an audio file given as a data URL or in base64.
+
+    Line breaks, the URL-safe alphabet (RFC 4648 section 5) and missing padding are taken, as clients' encoders differ.
+
+    Raises:
+        InvalidRequest: it is something else. An address is refused too, as what is behind it may change.
+
+    """
+    header = _HEADER.match(value)
+    start = header.end() if header else 0
+    if header is None and _SCHEME.match(value):
+        raise _wrong(field, f"it begins as a data URL and has no comma in its first {_LONGEST_HEADER} characters")
+    encoded = unquote(value[start:]) if header else value
+    try:
+        digits = encoded.encode("ascii").translate(_STANDARD, _WHITE).rstrip(b"=")
+        return binascii.a2b_base64(digits + b"=" * (-len(digits) % 4), strict_mode=True)
+    except UnicodeEncodeError as error:
+        raise _foreign(field, encoded[error.start], start + error.start) from None
+    except binascii.Error:
+        raise _misplaced(field, encoded.encode(), start) from None
+
+
+def _misplaced(field: str, encoded: bytes, start: int) -> InvalidRequest:
+    """Say what is no base64: a character and its place, or a number of characters."""
+    stripped = encoded.rstrip(_WHITE + b"=")
+    # Not by a regular expression, which would keep the event loop from running for 90 ms where 8 MB are sent.
+    foreign = stripped.translate(None, _ALPHABETS + _WHITE)
+    if foreign:
+        return _foreign(field, chr(foreign[0]), start + stripped.find(foreign[:1]))
+    count = len(stripped.translate(None, _WHITE))
+    return _wrong(field, f"its {count:,} characters are one more than whole bytes have: some are missing")
+
+
+def _foreign(field: str, character: str, index: int) -> InvalidRequest:
+    return _wrong(field, f"it has {character!r} as character {index + 1:,}")
+
+
+def _wrong(field: str, what: str) -> InvalidRequest:
+    return InvalidRequest(
+        f"{field!r} must be the audio itself, as a data URL or in base64, and {what}; addresses and paths are not taken, "
+        "as what is behind them may change",
+        param=field,
+    )
