@@ -229,7 +229,18 @@ def error(message="No.", **more) -> bytes:
         (200, b'{"ok": true}', BadAudio, "no known audio", None),
         (200, b"", BadAudio, "an empty body", None),
         (200, b"<!doctype html><p>Log in", BadAudio, "a web page", None),
-        (200, b"hello", BadAudio, "no known audio", None),
+        (200, b"hello", BadAudio, "text instead of audio: hello$", None),
+        (200, b"\x80\xff hello", BadAudio, "no known audio", None),
+        (200, b"hello\0there", BadAudio, "no known audio", None),
+        (500, b"CUDA out of memory\n", EngineError, "answered 500: CUDA out of memory$", None),
+        (400, b"  voice 'x'\r\n  is\tunknown ", InvalidRequest, "answered 400: voice 'x' is unknown$", None),
+        (500, b"\x1b[31mred\x1b[0m\x07 \xe2\x80\xaeevil", EngineError, "answered 500: red evil$", None),
+        (500, "café ".encode() * 900, EngineError, f"answered 500: {'café ' * 60}…$", None),
+        (500, error("a\nb\x1b[2Jc"), EngineError, "answered 500: a bc$", None),
+        (500, b'{"odd": "form"}', EngineError, "answered 500$", None),
+        (500, b"\x80\xff\x00", EngineError, "answered 500$", None),
+        (404, b"404 page not found\n", EngineError, "engines.far.base_url", None),
+        (400, error("No.", param="p" * 65), InvalidRequest, "No", None),
         (200, wav(b""), BadAudio, "empty", None),
         (200, wav(bytes(100))[:20], BadAudio, "header", None),
         (200, wav(bytes(100))[:-10], BadAudio, "cut off", None),
@@ -261,7 +272,17 @@ async def test_an_error_with_a_good_status_is_never_audio(upstream, connect, ask
 
 @pytest.mark.parametrize(
     ("status", "headers", "seconds"),
-    [(429, {"retry_after": "7"}, 7), (429, {}, 1), (429, {"retry_after": "soon"}, 1), (503, {"retry_after": "3"}, 3)],
+    [
+        (429, {"retry_after": "7"}, 7),
+        (429, {}, 1),
+        (429, {"retry_after": "soon"}, 1),
+        (503, {"retry_after": "3"}, 3),
+        (503, {"retry_after": "2.2"}, 3),
+        (503, {"retry_after_ms": "4500"}, 5),
+        (429, {"retry_after_ms": "250", "retry_after": "9"}, 1),
+        (429, {"retry_after": "Fri, 31 Dec 2100 23:59:59 GMT"}, 3600),
+        (429, {"retry_after": "Fri, 31 Dec 1999 23:59:59 GMT"}, 1),
+    ],
 )
 async def test_a_busy_server_says_when_to_come_back(upstream, connect, status, headers, seconds):
     upstream.answer(status, error("Slow down."), **headers)

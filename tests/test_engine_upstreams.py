@@ -13,9 +13,9 @@ from sayonce.config import load_settings
 from sayonce.errors import ConfigError, EngineBusy, EngineError, EngineTimeout, InvalidRequest
 from sayonce.speech.engines import balance, build_engine
 from serving import serving, until
-from upstream import Upstream, samples_of
+from upstream import SAMPLE_RATE_HZ, Upstream, samples_of
 
-WORKING = {"model": "far", "voice": "alloy", "response_format": "pcm"}
+WORKING = {"model": "far", "voice": "alloy", "response_format": "pcm", "sample_rate": SAMPLE_RATE_HZ}
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import msgspec
 
 from sayonce.errors import BadAudio, EngineBusy, EngineError, InvalidRequest, NotCached
 from sayonce.speech.parameters import read_value
+from sayonce.speech.retry_after import retry_after_seconds
 from sayonce.speech.rows import Row
 from sayonce.speech.warm import DEFAULT_FORMAT, Make
 
@@ -70,8 +71,7 @@ def _check(response: httpx.Response) -> None:
     if response.status_code == NotCached.status and code == NotCached.code:
         raise NotCached(message)
     if response.status_code in _BUSY:
-        wait = response.headers.get("retry-after", "")
-        raise EngineBusy(message, retry_after_seconds=int(wait) if wait.isdecimal() else 1)
+        raise EngineBusy(message, retry_after_seconds=retry_after_seconds(response.headers) or 1)
     raise InvalidRequest(message) if response.is_client_error else EngineError(message)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from sayonce.errors import (
     SayonceError,
     TooLarge,
 )
+from sayonce.speech.retry_after import retry_after_seconds
 
 WAV: Final = "audio/wav"
 PCM: Final = "audio/pcm"
@@ -28,10 +30,16 @@ SELF_CONTAINED: Final = ("audio/flac", "audio/ogg")
 SNIFF_BYTES: Final = 35
 """Up to the name of the codec in an Ogg stream."""
 _LONGEST_MESSAGE: Final = 300
+_LONGEST_PARAM: Final = 64
+_LONGEST_PLAIN_BYTES: Final = 2000
 _DEFAULT_RETRY_SECONDS: Final = 1
 
 _VORBIS: Final = b"\x01vorbis"
 _TEXT: Final = re.compile(rb'\s*(?:\{\s*"[A-Za-z]|<!?[A-Za-z]{2})')
+_ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~])?")
+"""Colours and cursor movements of a terminal (ECMA-48 section 5.4)."""
+_RETRY: Final = frozenset(("retry-after", "retry-after-ms"))
+_utf8: Final = codecs.getincrementaldecoder("utf-8")
 _MAGIC: Final = ((b"fLaC", "audio/flac"), (b"OggS", "audio/ogg"), (b"ID3", "audio/mpeg"))
 
 
@@ -56,7 +64,8 @@ def refusal(name: str, response: httpx.Response, body: bytes) -> SayonceError:
     """Return the error that a server's status and body stand for."""
     status = response.status_code
     message, param = _told(body)
-    told = f"{name!r} answered {status}: {message[:_LONGEST_MESSAGE]}" if message else f"{name!r} answered {status}"
+    reason = _shown(message or _plain(body))
+    told = f"{name!r} answered {status}: {reason}" if reason else f"{name!r} answered {status}"
     if status in (400, 422) or (status == 404 and _is_about_the_request(message)):  # noqa: PLR2004
         return (NotFound if status == 404 else InvalidRequest)(told, param=param)  # noqa: PLR2004
     if status == 413:  # noqa: PLR2004
@@ -65,8 +74,8 @@ def refusal(name: str, response: httpx.Response, body: bytes) -> SayonceError:
         return EngineError(f"{name!r} answered {status}: it wants another key; check engines.{name}.api_key_env")
     if status == 404 or 300 <= status < 400:  # noqa: PLR2004
         return EngineError(f"{name!r} answered {status}: its speech API is elsewhere; check engines.{name}.base_url")
-    if status == 429 or (status == 503 and "retry-after" in response.headers):  # noqa: PLR2004
-        return EngineBusy(told, retry_after_seconds=retry_after_seconds(response) or _DEFAULT_RETRY_SECONDS)
+    if status == 429 or (status == 503 and not _RETRY.isdisjoint(response.headers)):  # noqa: PLR2004
+        return EngineBusy(told, retry_after_seconds=retry_after_seconds(response.headers) or _DEFAULT_RETRY_SECONDS)
     return EngineTimeout(told) if status in (408, 504) else EngineError(told)
 
 
@@ -82,7 +91,9 @@ def not_audio(name: str, body: bytes) -> EngineError:
     """Return the error for a good status with something else than audio."""
     message, _ = _told(body)
     if message:
-        return EngineError(f"{name!r} answered with an error: {message[:_LONGEST_MESSAGE]}")
+        return EngineError(f"{name!r} answered with an error: {_shown(message)}")
+    if text := _shown(_plain(body)):
+        return BadAudio(f"{name!r} answered with text instead of audio: {text}")
     what = "an empty body" if not body else "a web page" if body.lstrip()[:1] == b"<" else "no known audio"
     return BadAudio(f"{name!r} answered with {what} instead of audio")
 
@@ -132,15 +143,26 @@ def _told(body: bytes) -> tuple[str, str | None]:
     if isinstance(told, dict):
         param = told.get("param") or next(iter(reversed(told.get("loc") or [])), None)
         told = told.get("message") or told.get("msg")
-        return (told, param if isinstance(param, str) else None) if isinstance(told, str) else ("", None)
+        named = isinstance(param, str) and len(param) <= _LONGEST_PARAM
+        return (told, param if named else None) if isinstance(told, str) else ("", None)
     return (told, None) if isinstance(told, str) else ("", None)
+
+
+def _plain(body: bytes) -> str:
+    """Return the beginning of an error that is plain text; empty where it is a page, or no text at all."""
+    try:
+        text = _utf8().decode(body[:_LONGEST_PLAIN_BYTES])  # the cut may be within a character
+    except UnicodeDecodeError:
+        return ""
+    return "" if "\0" in text or text.lstrip()[:1] in ("<", "{", "[") else text
+
+
+def _shown(message: str) -> str:
+    """Return a server's words as a message quotes them: short, in one line, and without what would steer a terminal."""
+    text = _ESCAPE.sub("", message[:_LONGEST_PLAIN_BYTES])
+    line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
+    return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}…"
 
 
 def _is_about_the_request(message: str) -> bool:
     return message not in ("", "Not Found")  # what frameworks say of a path that they do not have
-
-
-def retry_after_seconds(response: httpx.Response) -> int:
-    """Return the pause that a server asks for; 0 when it does not say, or says a date, which is as good."""
-    value = response.headers.get("retry-after", "")
-    return int(value) if value.isdecimal() else 0

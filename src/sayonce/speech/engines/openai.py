@@ -21,6 +21,7 @@ from sayonce.speech.engines._address import api_key, base_url, base_urls, is_loo
 from sayonce.speech.engines.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
+from sayonce.speech.retry_after import retry_after_seconds
 
 _CONNECT_SECONDS: Final = 5.0
 _CHECK_SECONDS: Final = 5.0
@@ -162,7 +163,7 @@ class OpenAIEngine(Engine):
                 if response.status_code != httpx.codes.OK:
                     refusal = _upstream.refusal(self.name, response, await self._read(response.aiter_bytes()))
                     if isinstance(refusal, EngineBusy):
-                        self._balance.rest(upstream, _upstream.retry_after_seconds(response))
+                        self._balance.rest(upstream, retry_after_seconds(response.headers))
                     raise refusal
                 async for item in self._audio(response):
                     yield item
