@@ -10,6 +10,7 @@ import uvicorn
 from sayonce.config import load_settings
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway
+from sayonce.gateway.protocol import bounded
 from sayonce.speech.service import Service
 
 
@@ -21,7 +22,8 @@ async def serving(*engines, store="memory://", **overrides):
     service = Service(settings, engines or None)
     access = load_access(settings)
     gateway = Gateway(service, access)
-    config = uvicorn.Config(gateway, log_level="critical", access_log=False, ws="none")
+    http = bounded(settings.server)
+    config = uvicorn.Config(gateway, log_level="critical", access_log=False, ws="none", http=http)
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     running = asyncio.create_task(server.serve([listener]))
@@ -31,6 +33,7 @@ async def serving(*engines, store="memory://", **overrides):
     try:
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
             client.service, client.observer, client.port, client.access = service, gateway.observer, port, access
+            client.door = http.args[0]
             yield client
     finally:
         server.should_exit = True

@@ -58,12 +58,25 @@ class ServerSettings(_Section, frozen=True):
     max_body_bytes: ByteSize = ByteSize(8_000_000)
     request_timeout: Duration = Duration(seconds=120)
     shutdown_timeout: Duration = Duration(seconds=30)
+    connections: int = 1000
+    header_max_bytes: ByteSize = ByteSize(65_536)
+    header_seconds: float = 10.0
+    request_seconds: float = 60.0
+    slowest_bytes_per_second: int = 500
+    buffered_max_bytes: ByteSize = ByteSize(64_000_000)
+    unread_seconds: float = 60.0
+    unread_max_bytes: ByteSize = ByteSize(64_000_000)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:  # noqa: PLR2004 (TCP's range)
             raise ValueError("port must be between 0 and 65535")
         if self.workers < 1:
             raise ValueError("workers must be at least 1")
+        if self.connections < 1:
+            raise ValueError("connections must be at least 1")
+        for name in ("header_seconds", "request_seconds", "unread_seconds"):
+            if not 0 < getattr(self, name) < float("inf"):
+                raise ValueError(f"{name} must be a number of seconds above 0")
 
 
 class StoreSettings(_Section, frozen=True):

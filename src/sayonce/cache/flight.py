@@ -84,6 +84,10 @@ class Flight:
     def has_begun(self) -> bool:
         return self._begun
 
+    def held_bytes(self) -> int:
+        """Return what the body takes in memory while somebody listens: in chunks, and whole once it is."""
+        return sum(map(len, self._chunks)) + (len(self.entry.body) if self.entry is not None else 0)
+
     def begin(self, head: Any = None) -> None:
         """Let listeners in: from here on a failure is one in mid-stream."""
         if self._begun and head != self.head:

@@ -21,6 +21,7 @@ from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Se
 from sayonce.errors import ConfigError, SayonceError
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway
+from sayonce.gateway.protocol import bounded
 from sayonce.observe.logs import logging_config
 from sayonce.observe.trace import KEY_VARIABLE, new_run_key
 from sayonce.observe.workers import shared_directory
@@ -137,6 +138,7 @@ def _uvicorn(app: Gateway | str, settings: Settings) -> uvicorn.Config:
         host=server.host,
         port=server.port,
         workers=server.workers,
+        http=bounded(server),
         lifespan="on",
         ws="none",
         access_log=False,

@@ -21,7 +21,7 @@ from sayonce.gateway import openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
 from sayonce.gateway.dashboard import Dashboard
-from sayonce.gateway.http import ASGI, Receive, Scope, Send, error_body, error_response, send_error
+from sayonce.gateway.http import ASGI, Disconnected, Receive, Scope, Send, error_body, error_response, send_error
 from sayonce.gateway.metrics import Metrics
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
@@ -67,6 +67,7 @@ class Gateway:
             ],
             exception_handlers={
                 SayonceError: _on_error, StoreError: _on_store_error, HTTPException: _on_http_error,
+                Disconnected: _on_disconnect,
             },
             lifespan=self._lifespan,
         )  # fmt: skip
@@ -153,6 +154,10 @@ def _documents() -> list[Route]:
 async def _on_error(_: Request, error: Exception) -> Response:
     assert isinstance(error, SayonceError)
     return error_response(error)
+
+
+async def _on_disconnect(_: Request, error: Exception) -> Response:  # noqa: ARG001 (nobody is there to hear why)
+    return Response(status_code=400)
 
 
 async def _on_store_error(_: Request, error: Exception) -> Response:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import time
-from collections.abc import AsyncIterator, Coroutine
-from contextlib import closing
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import closing, contextmanager
 from typing import Any, Final
 
 import msgspec
@@ -17,6 +17,7 @@ from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError
 from sayonce.gateway.access import Access
+from sayonce.gateway.door import HELD, Held
 from sayonce.gateway.http import (
     Disconnected,
     Headers,
@@ -163,10 +164,14 @@ class SpeechEndpoint:
         """Send the clip and return how that went."""
         plan, now = known.plan, self._cache.now()
         if plan.request.sse:
-            return await _send_stream(send, _stream_headers(plan, answer, now, b"text/event-stream"), _events(answer))
+            with _holding(scope, answer):
+                return await _send_stream(
+                    send, _stream_headers(plan, answer, now, b"text/event-stream"), _events(answer)
+                )
         if answer.known_entry is None and scope.get("http_version") != "1.0":
             assert answer.flight is not None
-            return await _send_stream(send, _stream_headers(plan, answer, now), answer.flight.chunks())
+            with _holding(scope, answer):
+                return await _send_stream(send, _stream_headers(plan, answer, now), answer.flight.chunks())
         # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
         try:
             entry = await answer.result()
@@ -206,6 +211,21 @@ async def _while_heard(sending: Coroutine[Any, Any, Sent], answer: Answer, recei
     """
     with closing(answer):
         return await while_connected(sending, receive)
+
+
+@contextmanager
+def _holding(scope: Scope, answer: Answer) -> Iterator[None]:
+    """Tell the connection what a streamed answer keeps in memory, should its client not read."""
+    held: Held = scope.get(HELD) or Held()
+    flight, entry = answer.flight, answer.entry
+    if flight is not None:
+        held.of, held.count = flight, flight.held_bytes
+    elif entry is not None:
+        held.of, held.count = entry.body, entry.body.__len__
+    try:
+        yield
+    finally:
+        held.of = held.count = None
 
 
 async def _send_stream(send: Send, headers: Headers, chunks: AsyncIterator[bytes]) -> Sent:

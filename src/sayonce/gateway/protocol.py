@@ -1,0 +1,369 @@
+"""uvicorn's HTTP protocol with bounds on what a client may send, hold and leave unread, before anyone is authenticated.
+
+A request that arrives whole, which nearly all do, passes with a few comparisons. Times are looked at twice a second, for
+all connections at once (``door``). What is refused is refused in the API's form, where an answer can still be sent.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from functools import partial
+from typing import Any, Final, cast
+
+import httptools
+import msgspec
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from sayonce.config import ServerSettings
+from sayonce.gateway.door import CROWDED, HELD, LOOK_SECONDS, Door, Held, Refusal
+
+MAX_TARGET_BYTES: Final = 8192
+MAX_FIELDS: Final = 128
+"""Header fields of one request, trailers included."""
+MAX_PIPELINED: Final = 16
+"""Requests of one connection that wait for the answer to an earlier one."""
+_SMALL_BYTES: Final = 4096
+"""A request of so few bytes, arrived whole, is not counted."""
+_FRAME_BYTES: Final = 32
+"""What a chunk of a body may have around it."""
+_LINGER_SECONDS: Final = 2.0
+"""How long a client that was refused may go on sending: closed at once, it might never read why."""
+_RATE_AFTER_SECONDS: Final = 10.0
+
+_MALFORMED: Final = Refusal(400, "this is not a valid HTTP/1.1 request", "invalid_request")
+_LONG_TARGET: Final = Refusal(414, f"the request's target is longer than {MAX_TARGET_BYTES} bytes", "target_too_long")
+_MANY_FIELDS: Final = Refusal(431, f"the request has more than {MAX_FIELDS} header fields", "too_many_headers")
+_TOO_SLOW: Final = Refusal(408, "the request came too slowly", "request_timeout")
+
+
+def bounded(bounds: ServerSettings) -> type[asyncio.Protocol]:
+    """Return what uvicorn's ``http`` setting takes, with a door of its own; it can be pickled, for workers."""
+    return cast("type[asyncio.Protocol]", partial(Protocol, Door(bounds)))
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        door: Door,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self.door = door
+        self.url = b""
+        self.last = self.began = self.read_at = self.loop.time()
+        """When the last byte came, when the request began that is not whole, and when the client last read."""
+        self.held = Held()
+        self._received = 0
+        self._body = 0
+        """Bytes of the request that is not whole yet, and of its body with what may be around its chunks."""
+        self._piece = 0
+        self._charged = 0
+        self._unsent = 0
+        self._earlier: list[RequestResponseCycle] = []
+        self._wrong: Refusal | None = None
+        self._ends_at = 0.0
+        """When a client that was refused is cut off; 0 for others."""
+
+    # -- what the door asks -----------------------------------------------------------------------------------------
+
+    @property
+    def unfinished(self) -> bool:
+        return self._received > 0 and not self._ends_at
+
+    @property
+    def waits(self) -> bool:
+        """Whether nothing is lost but time when this connection ends: it is idle, refused, or its request not whole."""
+        return self.cycle is None or self.cycle.response_complete or self.unfinished
+
+    def holds(self) -> tuple[object, int]:
+        """Return what keeps memory for this client, and how much."""
+        size = self.transport.get_write_buffer_size()
+        if self.held.count is None:
+            return self, size
+        return self.held.of, max(size, self.held.count())
+
+    def give_way(self) -> None:
+        """End for another connection's sake."""
+        self.door.leave(self)
+        if self.unfinished:
+            self.refuse(self.door.refused["slow"])
+        self.transport.close() if not self.transport.get_write_buffer_size() else self.cut()
+
+    def cut(self) -> None:
+        self.door.leave(self)
+        self.transport.abort()
+
+    # -- what uvicorn calls -----------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self.door.enter(self, transport.get_extra_info("socket").fileno()):
+            self.door.heads[self] = None
+        else:
+            self.refuse(CROWDED)
+            transport.close()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.door.leave(self)
+        self._release(self._charged)
+        for cycle in self._earlier:  # uvicorn tells only the last
+            cycle.disconnected = True
+            cycle.message_event.set()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._ends_at:
+            return
+        self._unset_keepalive_if_required()
+        self._piece = len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            if self._should_upgrade():
+                self.door.leave(self)
+                self.handle_websocket_upgrade()
+                return
+        except httptools.HttpParserError:
+            self.refuse(self._wrong or _MALFORMED)
+            return
+        cycle = self.cycle
+        if (
+            self._received
+            or self._piece > _SMALL_BYTES
+            or cycle is None
+            or cycle.scope is not self.scope
+            or cycle.more_body
+            or cycle.response_complete
+        ):
+            self._count()
+
+    def on_headers_complete(self) -> None:
+        if (
+            self._received + self._piece > self.door.bounds.header_max_bytes
+            or len(self.headers) > MAX_FIELDS
+            or len(self.url) > MAX_TARGET_BYTES
+        ):
+            self._check_head(whole=True)
+        if not self.url.startswith(b"/"):
+            self._take_authority()
+        earlier = self.cycle
+        super().on_headers_complete()
+        self.scope[HELD] = self.held  # type: ignore[typeddict-unknown-key]
+        self.door.heads.pop(self, None)
+        self._body = 0
+        if earlier is not None and not earlier.response_complete:
+            self._queue_behind(earlier)
+
+    def on_body(self, body: bytes) -> None:
+        self._body += len(body) + _FRAME_BYTES
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.cycle is not None:
+            self.cycle.more_body = False  # also of a request that was answered before it was whole
+
+    def on_response_complete(self) -> None:
+        if self._charged:  # what came of the next request stays
+            answered = self.cycle.response_complete and self.cycle.scope is self.scope
+            self._release(self._charged if answered else self._charged - self._received)
+        if self._earlier:
+            self._earlier = [cycle for cycle in self._earlier if not cycle.response_complete]
+        super().on_response_complete()
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self.read_at, self._unsent = self.loop.time(), self.transport.get_write_buffer_size()
+        self.door.unread[self] = None
+        self.door.bound_unread()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self.door.unread.pop(self, None)
+        self._unsent = 0
+
+    def timeout_keep_alive_handler(self) -> None:
+        if not self.transport.get_write_buffer_size():  # else the client still reads, or is cut off for not reading
+            super().timeout_keep_alive_handler()
+
+    # -- bounds -----------------------------------------------------------------------------------------------------
+
+    def _count(self) -> None:
+        """Count what came of a request that is not whole, or not small."""
+        self.last = self.loop.time()
+        cycle, piece = self.cycle, self._piece
+        head = cycle is None or cycle.scope is not self.scope
+        if not (head or cycle.more_body):
+            self._received = 0
+            if cycle.response_complete:
+                self._idle()
+            else:
+                self._charge(piece)
+            return
+        if not self._received:
+            self.began = self.last if self not in self.door.heads else self.began
+        self._received += piece
+        if head:
+            self.door.heads.setdefault(self)
+            refusal = self._head_refusal(whole=False)
+        else:
+            refusal = self._framing_refusal()
+            if not isinstance(cycle.transport, _Gentle):
+                cycle.transport = _Gentle(self)  # type: ignore[assignment]
+        if refusal is not None:
+            self.refuse(refusal)
+        elif head or not cycle.response_complete:
+            self._charge(piece)
+
+    def _idle(self) -> None:
+        """Wait for the next request again, after bytes that began none."""
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    def _check_head(self, *, whole: bool) -> None:
+        self._wrong = self._head_refusal(whole=whole)
+        if self._wrong is not None:
+            raise ValueError(self._wrong.message)
+
+    def _head_refusal(self, *, whole: bool) -> Refusal | None:
+        """Say what is wrong with a header; how long it is, is known exactly once it is whole."""
+        if len(self.url) > MAX_TARGET_BYTES:
+            return _LONG_TARGET
+        if len(self.headers or ()) > MAX_FIELDS:
+            return _MANY_FIELDS
+        size = (
+            len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) if whole else self._received
+        )
+        return self.door.refused["headers"] if size > self.door.bounds.header_max_bytes else None
+
+    def _framing_refusal(self) -> Refusal | None:
+        """Bound what is sent beside a body: extensions of chunks, and trailers."""
+        if len(self.headers) > MAX_FIELDS:
+            return _MANY_FIELDS
+        beside = self._received - self._body
+        return self.door.refused["headers"] if beside > 2 * self.door.bounds.header_max_bytes else None
+
+    def _take_authority(self) -> None:
+        """Let the authority of an absolute target stand for ``Host`` (RFC 9112 section 3.2.2)."""
+        parsed = httptools.parse_url(self.url)
+        if parsed.host is None or parsed.path is None:
+            self._wrong = _MALFORMED
+            raise ValueError(_MALFORMED.message)
+        authority = parsed.host if parsed.port is None else b"%b:%d" % (parsed.host, parsed.port)
+        self.headers[:] = [(b"host", authority), *(each for each in self.headers if each[0] != b"host")]
+
+    def _queue_behind(self, earlier: RequestResponseCycle) -> None:
+        self._earlier.append(earlier)
+        if len(self._earlier) > MAX_PIPELINED:
+            raise ValueError("too many pipelined requests")
+
+    def _charge(self, size: int) -> None:
+        self._charged += size
+        self.door.buffered_bytes += size
+        if self.door.buffered_bytes > self.door.bounds.buffered_max_bytes:
+            self.door.make_room(self)
+
+    def _release(self, size: int) -> None:
+        self._charged -= size
+        self.door.buffered_bytes -= size
+
+    def look(self, now: float) -> None:
+        """End what takes too long."""
+        unsent = self.transport.get_write_buffer_size()
+        if self._ends_at:
+            if now > self._ends_at:
+                self.cut()
+        elif unsent:
+            self._look_at_reading(now, unsent)
+        elif self in self.door.heads:
+            if now - self.began > self.door.bounds.header_seconds:
+                self.refuse(self.door.refused["header_seconds"]) if self._received else self.transport.close()
+        elif self._received:
+            self._look_at_body(now)
+
+    def _look_at_reading(self, now: float, unsent: int) -> None:
+        """Cut off a client that has not read what it must within the time that it has for that."""
+        bounds = self.door.bounds
+        must_have_read = bounds.slowest_bytes_per_second * max(1.0, now - self.read_at)
+        if not self._unsent or unsent > self._unsent or self._unsent - unsent >= must_have_read:
+            self._unsent, self.read_at = unsent, now
+        elif now - self.read_at > bounds.unread_seconds:
+            self.door.tell("an answer is not read; its connection is cut")
+            self.cut()
+
+    def _look_at_body(self, now: float) -> None:
+        bounds, age = self.door.bounds, now - self.began
+        if self.cycle.response_complete:
+            if now - self.last > _LINGER_SECONDS or age > bounds.request_seconds:
+                self.cut()
+        elif self.flow.read_paused:  # it is we who are slow
+            self.began += LOOK_SECONDS
+        elif age > bounds.request_seconds:
+            self.refuse(self.door.refused["request_seconds"])
+        elif age > _RATE_AFTER_SECONDS and self._received < bounds.slowest_bytes_per_second * age:
+            self.refuse(_TOO_SLOW)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer in the application's place and end the connection; an answer under way is broken off instead."""
+        unanswered = [*self._earlier, *([self.cycle] if self.cycle is not None else [])]
+        unanswered = [cycle for cycle in unanswered if not cycle.response_complete]
+        self.door.heads.pop(self, None)
+        self._release(self._charged)
+        self._received = 0
+        if self.transport.is_closing():
+            return
+        if len(unanswered) > 1 or any(each.response_started or each.scope is not self.scope for each in unanswered):
+            self.cut()
+            return
+        for cycle in unanswered:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.write(self._answer(refusal))
+        self.end_gently()
+
+    def end_gently(self) -> None:
+        """Send no more, and let the client read what it was told before the connection ends."""
+        self._ends_at = self.loop.time() + _LINGER_SECONDS
+        self.flow.resume_reading()
+        with suppress(OSError):  # the client has left
+            self.transport.write_eof()
+
+    def _answer(self, refusal: Refusal) -> bytes:
+        error = {"message": refusal.message, "type": "invalid_request_error", "param": None, "code": refusal.code}
+        body = msgspec.json.encode({"error": error})
+        headers = [
+            *self.server_state.default_headers,
+            (b"content-type", b"application/json"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ]
+        if refusal.retry_after_seconds is not None:
+            headers.append((b"retry-after", b"%d" % refusal.retry_after_seconds))
+        lines = b"".join(b"%b: %b\r\n" % each for each in headers)
+        return STATUS_LINE[refusal.status] + lines + b"\r\n" + body
+
+
+class _Gentle:
+    """A transport for the answer to a request that is not whole: closed at once, the client might never read it."""
+
+    def __init__(self, connection: Protocol) -> None:
+        self._connection = connection
+        self._transport = connection.transport
+        self.write = self._transport.write
+        self.is_closing = self._transport.is_closing
+
+    def close(self) -> None:
+        if self._connection.unfinished and not self._transport.is_closing():
+            self._connection.end_gently()
+        else:
+            self._transport.close()

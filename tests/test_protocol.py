@@ -1,0 +1,466 @@
+"""What a client may send, hold and leave unread before anyone knows who it is: each bound, and what is told beyond it."""
+
+import asyncio
+import json
+import logging
+import pickle
+import queue
+import re
+import socket
+import threading
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sayonce.config import ServerSettings
+from sayonce.gateway.access import new_key
+from sayonce.gateway.protocol import MAX_FIELDS, MAX_PIPELINED, MAX_TARGET_BYTES, bounded
+from sayonce.testing import StubEngine
+from serving import serving, speak
+
+SPEECH = json.dumps({"model": "stub", "input": "Hello there.", "voice": "anna", "response_format": "wav"}).encode()
+CHUNKS = 4000
+"""Of the stub's, 19 MB: more than the system takes off the server's hands."""
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def post(body=SPEECH, *headers, length=None, path="/v1/audio/speech"):
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+    lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+async def client(caplog):
+    async with serving(StubEngine()) as client:
+        yield client
+    assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.WARNING]
+
+
+@asynccontextmanager
+async def connected(client, sent=b""):
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(sent)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def answer(reader):
+    """Return the status, the headers and the body of the next answer; a status of 0 where there is none."""
+    try:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        return 0, {}, b""
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    if "transfer-encoding" not in headers:
+        return int(status.split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return int(status.split()[1]), headers, body
+
+
+async def ends(reader):
+    """Whether the connection ends, cleanly or not, within some seconds."""
+    try:
+        await asyncio.wait_for(reader.read(), 6)
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+async def refused(client, sent, status, code=None, **headers):
+    """Send bytes that must be refused, in the API's form, and after which the connection must end."""
+    async with connected(client, sent) as (reader, _):
+        got, fields, body = await answer(reader)
+        assert got == status, body
+        error = json.loads(body)["error"]
+        assert error["type"] == "invalid_request_error"
+        assert code in (None, error["code"])
+        assert fields.items() >= headers.items()
+        assert fields["connection"] == "close"
+        assert await ends(reader)
+    return error["message"]
+
+
+async def alive(client):
+    assert (await client.get("/health/live")).status_code == 200
+
+
+# -- the header ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_target_that_is_too_long_is_a_414_before_it_has_come(client):
+    await refused(client, b"GET /" + b"a" * 20_000, 414, "target_too_long")
+    await refused(client, b"GET /" + b"a" * MAX_TARGET_BYTES + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414)
+    await alive(client)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+async def test_a_header_that_is_too_long_is_a_431_whether_it_ends_or_not(client, end):
+    told = await refused(client, LIVE[:-2] + b"X-Long: " + b"a" * 70_000 + end, 431, "headers_too_large")
+    assert "server.header_max_bytes" in told
+    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 1000) for number in range(70))
+    await refused(client, LIVE[:-2] + fields + end, 431, "headers_too_large")
+
+
+async def test_a_header_within_the_bound_is_taken_though_it_comes_with_a_large_body(client):
+    body = SPEECH[:-1] + b" " * 200_000 + b"}"
+    async with connected(client, post(body, "X-Long: " + "a" * 60_000)) as (reader, _):
+        assert (await answer(reader))[0] == 200
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n"])
+async def test_too_many_header_fields_are_a_431(client, end):
+    fields = b"".join(b"a%d: b\r\n" % number for number in range(MAX_FIELDS + 1))
+    await refused(client, LIVE[:-2] + fields + end, 431, "too_many_headers")
+
+
+@pytest.mark.parametrize(
+    "flood", [b"1;" + b"a" * 300_000, b"5\r\nhello\r\n0\r\n" + b"X-Trailer: aaaaaaaaaa\r\n" * 20_000]
+)
+async def test_what_is_sent_beside_a_chunked_body_is_bounded_too(client, flood):
+    head = post(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    async with connected(client) as (reader, writer):
+        writer.write(head)
+        for start in range(0, len(flood), 10_000):
+            writer.write(flood[start : start + 10_000])
+            await asyncio.sleep(0.001)
+        status, _, _ = await answer(reader)
+        assert status in (400, 431)
+        if status == 431:
+            assert await ends(reader)
+    await alive(client)
+
+
+async def test_a_body_in_the_smallest_chunks_is_taken(client):
+    head = post(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    body = SPEECH[:-1] + b" " * 30_000 + b"}"
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    async with connected(client) as (reader, writer):
+        writer.write(head)
+        for start in range(0, len(chunks), 1000):
+            writer.write(chunks[start : start + 1000])
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        assert (await answer(reader))[0] == 200
+
+
+async def test_the_authority_of_an_absolute_target_stands_for_the_host(client):
+    async with connected(client, b"GET http://localhost:1/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n") as (
+        reader,
+        _,
+    ):
+        assert (await answer(reader))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"hello\r\n\r\n",
+        b"GET \xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+)
+async def test_what_is_no_http_is_a_400_in_the_apis_form(client, sent):
+    await refused(client, sent, 400, "invalid_request")
+    await alive(client)
+
+
+# -- time ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def hasty(caplog):
+    bounds = {"server__header_seconds": 0.5, "server__request_seconds": 1, "server__unread_seconds": 1}
+    async with serving(StubEngine(), **bounds) as client:
+        yield client
+    assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.WARNING]
+
+
+async def trickle(writer, data, seconds=0.05):
+    for byte in data:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(seconds)
+
+
+async def test_a_header_that_does_not_end_in_time_is_a_408_however_it_trickles(hasty):
+    async with connected(hasty) as (reader, writer):
+        trickling = asyncio.create_task(trickle(writer, LIVE[:-2] + b"X-Slow: " + b"a" * 1000))
+        status, headers, body = await answer(reader)
+        assert (status, headers["connection"]) == (408, "close")
+        assert b"server.header_seconds" in body
+        assert await ends(reader)
+        trickling.cancel()
+
+
+async def test_a_connection_that_says_nothing_is_closed(hasty):
+    async with connected(hasty) as (reader, _):
+        assert await reader.read() == b""
+
+
+async def test_the_next_header_of_a_connection_has_its_time_too(hasty):
+    async with connected(hasty, LIVE) as (reader, writer):
+        assert (await answer(reader))[0] == 200
+        await asyncio.sleep(1.5)  # idle between requests is no trouble
+        writer.write(LIVE)
+        assert (await answer(reader))[0] == 200
+        writer.write(LIVE[:10])
+        assert (await answer(reader))[0] == 408
+
+
+async def test_a_body_that_does_not_end_in_time_is_a_408(hasty):
+    async with connected(hasty, post(length=1000)) as (reader, writer):
+        trickling = asyncio.create_task(trickle(writer, b" " * 1000))
+        status, _, body = await answer(reader)
+        assert status == 408
+        assert b"server.request_seconds" in body
+        trickling.cancel()
+    await alive(hasty)
+
+
+async def test_an_answer_may_take_its_time(hasty):
+    engine = hasty.service.synthesizer.catalogue.engines[0]
+    engine.gate.clear()
+    async with connected(hasty, post()) as (reader, _):
+        asyncio.get_running_loop().call_later(1.2, engine.gate.set)
+        assert (await answer(reader))[0] == 200
+
+
+# -- memory -------------------------------------------------------------------------------------------------------------
+
+
+async def test_unfinished_bodies_of_all_connections_have_one_bound_and_the_silent_go_first(caplog):
+    async with serving(StubEngine(), server__buffered_max_bytes="1 MB") as client:
+        silent = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(8)]
+        for _, writer in silent:
+            writer.write(post(b"{" + b" " * 300_000, length=400_000))
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        for reader, _ in silent[:4]:
+            status, headers, _ = await answer(reader)
+            assert (status, headers["retry-after"]) == (503, "1")
+        assert (await speak(client)).status_code == 200
+        body = SPEECH[:-1] + b" " * 600_000 + b"}"
+        async with connected(client, post(body)) as (reader, _):
+            assert (await answer(reader))[0] == 200
+        for _, writer in silent:
+            writer.transport.abort()
+        while door(client).buffered_bytes:  # what ended gives back what it had
+            await asyncio.sleep(0.01)
+    assert caplog.text.count("unfinished requests take as much memory") == 1
+
+
+async def test_what_requests_hold_is_given_back(client):
+    for _ in range(3):
+        async with connected(client, post(SPEECH[:-1] + b" " * 100_000 + b"}")) as (reader, _):
+            assert (await answer(reader))[0] == 200
+        async with connected(client, post(b" " * 100_000, length=200_000)):
+            await asyncio.sleep(0.05)
+        async with connected(client, post(b"", length=9_000_000) + b" " * 100_000) as (reader, _):
+            assert (await answer(reader))[0] == 413
+    while door(client).connections.keys() - set(door(client).heads) and door(client).buffered_bytes:
+        await asyncio.sleep(0.01)
+    assert door(client).buffered_bytes == 0
+
+
+async def test_an_early_refusal_is_read_although_the_body_still_comes(tmp_path):
+    key, line = new_key("school")
+    (tmp_path / "keys").write_text(line)
+    async with serving(StubEngine(), security__api_keys_file=str(tmp_path / "keys")) as client:
+        for extra, status in ((), 401), ((f"Authorization: Bearer {key}",), 413):
+            for more in ((), ("Connection: close",)):
+                async with connected(client, post(b"", *extra, *more, length=20_000_000)) as (reader, writer):
+                    writer.write(b" " * 20_000_000)
+                    assert (await answer(reader))[0] == status
+        assert door(client).buffered_bytes == 0
+
+
+async def test_clips_that_nobody_reads_have_one_bound():
+    async with serving(StubEngine(chunks=CHUNKS), server__unread_max_bytes="50 MB") as client:
+        unread = []
+        for number in range(6):
+            body = SPEECH.replace(b"Hello", b"Hello %d" % number)
+            unread.append(await asyncio.open_connection("127.0.0.1", client.port, limit=2**16))
+            unread[-1][1].write(post(body))
+        deadline = asyncio.get_running_loop().time() + 20
+        while len(door(client).connections) > 3:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.05)
+        assert (await speak(client)).status_code == 200
+        for _, writer in unread:
+            writer.transport.abort()
+
+
+async def test_an_answer_that_is_not_read_is_cut_after_a_while_and_one_that_is_read_slowly_is_not(hasty):
+    hasty.service.synthesizer.catalogue.engines[0].chunks = CHUNKS
+    async with connected(hasty, post()) as (slow, _), connected(hasty, post()) as (never, _):
+        await slow.readuntil(b"\r\n\r\n")
+        for _ in range(30):
+            assert await slow.read(50_000)
+            await asyncio.sleep(0.1)
+        received = b""
+        with suppress(ConnectionResetError):
+            while piece := await never.read(1_000_000):
+                received += piece
+        assert not received.endswith(b"0\r\n\r\n")
+        assert await slow.read(50_000)
+
+
+# -- connections --------------------------------------------------------------------------------------------------------
+
+
+async def test_half_requests_give_way_to_whole_ones(caplog):
+    async with serving(StubEngine(), server__connections=5) as client:
+        half = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(20)]
+        for _, writer in half:
+            writer.write(LIVE[:20])
+        for _ in range(10):
+            async with connected(client, LIVE) as (reader, _):
+                assert (await answer(reader))[0] == 200
+        for _, writer in half:
+            writer.transport.abort()
+
+
+async def test_when_all_connections_are_busy_the_next_is_told_to_come_back():
+    engine = StubEngine()
+    async with serving(engine, server__connections=3) as client:
+        engine.gate.clear()
+        busy = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(3)]
+        for number, (reader, writer) in enumerate(busy):
+            writer.write(post(SPEECH.replace(b"Hello", b"Hello %d" % number)))
+            await reader.readuntil(b"\r\n\r\n")
+        async with connected(client, LIVE) as (reader, _):
+            status, headers, _ = await answer(reader)
+            assert (status, headers["retry-after"]) == (503, "1")
+        engine.gate.set()
+        for reader, writer in busy:
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+            writer.transport.abort()
+
+
+async def test_pipelined_requests_are_answered_in_order_and_a_flood_of_them_is_cut(client):
+    async with connected(client, LIVE * 10 + post()) as (reader, _):
+        assert [(await answer(reader))[0] for _ in range(11)] == [200] * 11
+    async with connected(client, LIVE * (MAX_PIPELINED + 3)) as (reader, _):
+        assert await ends(reader)
+    async with connected(client, LIVE * 10_000) as (reader, _):
+        assert await ends(reader)
+    await alive(client)
+
+
+async def test_a_client_that_leaves_at_any_moment_is_no_trouble(client):
+    whole = post(SPEECH, "Expect: 100-continue")
+    upload = post(b"--x", path="/v1/audio/voices", length=100).replace(
+        b"application/json", b"multipart/form-data; boundary=x"
+    )
+    purge = post(b"{", path="/v1/cache/purge", length=100)
+    for request in (whole, upload, purge):
+        for cut in range(0, len(request), 7):
+            async with connected(client, request[:cut]) as (_, writer):
+                await writer.drain()
+                if cut % 2:
+                    writer.close()
+    await alive(client)
+
+
+@pytest.fixture(scope="module")
+def running():
+    """A gateway in a thread of its own, for examples by the hundred; yields its port, its door and what it logged."""
+    problems, ready, stop = [], queue.Queue(), []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = problems.append
+    logging.getLogger().addHandler(handler)
+
+    async def run():
+        stop.append((asyncio.get_running_loop(), asyncio.Event()))
+        async with serving(StubEngine()) as client:
+            ready.put((client.port, client.door, problems))
+            await stop[0][1].wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    yield ready.get(timeout=30)
+    stop[0][0].call_soon_threadsafe(stop[0][1].set)
+    thread.join()
+    logging.getLogger().removeHandler(handler)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_no_bytes_in_any_pieces_bring_the_server_out_of_step(running, data):
+    """Random bytes, and requests with random damage, in random pieces: answered or cut, and the next one is served."""
+    port, its_door, problems = running
+    sent = LIVE + post() + post(b"x" * 50) + LIVE
+    kind = data.draw(st.sampled_from(["noise", "damaged", "whole"]))
+    if kind == "noise":
+        sent = data.draw(st.binary(max_size=300))
+    elif kind == "damaged":
+        at = data.draw(st.integers(0, len(sent)))
+        sent = sent[:at] + data.draw(st.binary(min_size=1, max_size=20)) + sent[at + data.draw(st.integers(0, 20)) :]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=8)))
+    pieces = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+    received = exchange(port, *pieces)
+    if kind == "whole":
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", received)
+        assert statuses == [b"200", b"200", b"400", b"200"][: len(statuses)]
+    assert exchange(port, LIVE).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert its_door.buffered_bytes == 0
+    assert not problems, [record.getMessage() for record in problems]
+
+
+def exchange(port, *pieces):
+    """Send pieces, and return all that comes until the connection ends after an answer, or is silent for a moment."""
+    received = b""
+    with suppress(ConnectionError, TimeoutError), socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+        connection.settimeout(0.1)
+        while piece := connection.recv(65536):
+            received += piece
+            if len(pieces) == 1 and pieces[0] == LIVE:
+                break
+    return received
+
+
+def door(client):
+    return client.door
+
+
+# -- beside -------------------------------------------------------------------------------------------------------------
+
+
+def test_workers_get_the_bounds_with_the_configuration():
+    made = pickle.loads(pickle.dumps(bounded(ServerSettings(connections=7))))
+    assert made.args[0].bounds.connections == 7
+
+
+@pytest.mark.parametrize("name", ["header_seconds", "request_seconds", "unread_seconds"])
+def test_a_time_that_is_none_is_refused(name):
+    with pytest.raises(ValueError, match=name):
+        ServerSettings(**{name: 0})
+
+
+def test_every_bound_is_documented_with_its_default():
+    text = (Path(__file__).parent.parent / "docs/configuration.md").read_text()
+    for name in ("connections", "header_max_bytes", "header_seconds", "request_seconds", "slowest_bytes_per_second",
+                 "buffered_max_bytes", "unread_seconds", "unread_max_bytes"):  # fmt: skip
+        assert re.search(rf"^\| `server\.{name}` \| `", text, re.MULTILINE), name
