@@ -4,14 +4,18 @@ import json
 import re
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 
 from sayonce.config import load_settings
-from sayonce.gateway import openapi, openapi_page
+from sayonce.gateway import answers, openapi, openapi_page
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import SPEECH_PATH, Gateway
 from sayonce.speech.audio.formats import FORMATS
 from sayonce.speech.service import Service
+from sayonce.testing import StubEngine
+from serving import serving, speak
+from voice_samples import clip
 
 API = openapi.description()
 OPERATIONS = [
@@ -70,6 +74,44 @@ def test_every_format_is_offered():
     assert API["components"]["schemas"]["SpeechRequest"]["properties"]["response_format"]["enum"] == list(FORMATS)
     content = API["paths"][SPEECH_PATH]["post"]["responses"]["200"]["content"]
     assert {each.media_type for each in FORMATS.values()} < set(content)
+
+
+async def answered(client):
+    """Return an answer of every route that answers JSON, by method and path, with its status."""
+    voice = {"files": {"audio_sample": ("clip.wav", clip())}, "data": {"name": "alice"}}
+    spoken = await speak(client)
+    request = {"model": "stub", "input": "Hello there.", "voice": "anna"}
+    calls = [
+        ("GET", "/v1/models", {}), ("POST", "/v1/audio/voices", voice), ("GET", "/v1/audio/voices", {}),
+        ("DELETE", "/v1/audio/voices/alice", {}), ("GET", "/health/live", {}), ("GET", "/health/ready", {}),
+        ("GET", "/v1/cache/stats", {}), ("GET", "/v1/cache/overview", {}),
+        ("POST", "/v1/cache/explain", {"json": request}),
+        ("POST", "/v1/cache/explain", {"json": {"request": request, "other": {**request, "speed": 2}}}),
+        ("POST", "/v1/cache/purge", {"json": {"key": spoken.headers["x-sayonce-key"]}}),
+        ("POST", "/v1/cache/purge", {"json": {"tag": "voice=anna"}}), ("POST", "/v1/cache/purge", {"json": {"all": True}}),
+        ("POST", "/v1/audio/speech", {"json": {}}),
+    ]  # fmt: skip
+    for method, path, more in calls:
+        yield method, path, await client.request(method, path, **more)
+
+
+async def test_every_json_answer_is_what_is_described_and_nothing_else(tmp_path):
+    """Each is read as the type that its route's schema is made from; what is left over, or missing, would differ."""
+    types = {each.__name__: each for each in answers.ALL}
+    cloner = StubEngine()
+    cloner.clones = True
+    async with serving(cloner, store=f"sqlite:///{tmp_path}/clips.db") as client:
+        async for method, path, answer in answered(client):
+            described = re.sub("/alice$", "/{name}", path)
+            responses = API["paths"][described][method.lower()]["responses"]
+            if answer.is_success:
+                schema = responses[str(answer.status_code)]["content"]["application/json"]["schema"]
+                name = schema["$ref"].rpartition("/")[2]
+            else:
+                assert str(answer.status_code) in responses
+                name = "Error"
+            read = msgspec.json.decode(answer.content, type=types[name])
+            assert msgspec.to_builtins(read) == answer.json(), (method, path)
 
 
 def test_it_is_json():

@@ -185,6 +185,8 @@ async def test_a_hit_has_a_true_header_at_every_rate_and_the_take_is_made_once(u
             assert int.from_bytes(hit.content[40:44], "little") == len(hit.content) - 44
             etags.add(hit.headers["etag"])
         assert len(etags) == 1 + len(SAMPLE_RATES)
+        flac = [await ask(client, response_format="flac") for _ in range(2)][-1].content
+        assert int.from_bytes(flac[21:26], "big") % 2**36 == 22_050  # the total of RFC 9639 section 8.2
     assert len(upstream.heard) == 1
 
 

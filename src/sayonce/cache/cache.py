@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Literal, Self, TypeVar
 
 from sayonce.cache.answer import Answer, saved_seconds
 from sayonce.cache.flight import Compute, Flight, Keep, Made, computed
@@ -32,6 +32,8 @@ from sayonce.stores.memory import MemoryStore
 log = logging.getLogger("sayonce.cache")
 
 T = TypeVar("T")
+
+StoreState = Literal["none", "ok", "failing"]
 
 DEFAULT_TTL: Final = timedelta(hours=24)
 _MEMORIES: Final = "memories"
@@ -103,7 +105,7 @@ class Cache:
             raise
 
     @property
-    def store_state(self) -> str:
+    def store_state(self) -> StoreState:
         """``none``, ``ok``, or ``failing`` while the breaker keeps the store from being asked."""
         if self._guard is None:
             return "none"

@@ -142,7 +142,8 @@ def _manifest_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     take, clip = found["stored"]["take"], found["stored"]["clip"]
     yield "key", found["key"]
     yield "stored", _place(take)
-    yield f"as {found['format']}", _place(clip)
+    rate = found["sample_rate"]
+    yield f"as {found['format']}" + (f" at {rate} Hz" if rate else ""), _place(clip)
     for difference in differences(found["document"], {}):
         yield from _fields(difference.field, difference.this)
 

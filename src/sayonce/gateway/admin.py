@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,7 +11,9 @@ from starlette.routing import Route
 from sayonce.cache import stats
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import InvalidRequest
+from sayonce.gateway import answers
 from sayonce.gateway.access import Access
+from sayonce.gateway.answers import Status
 from sayonce.gateway.http import as_object, check_json, json_response, read_body
 from sayonce.speech import explain
 from sayonce.speech.engines.base import State
@@ -19,6 +21,8 @@ from sayonce.speech.explain import Difference
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Synthesizer
+
+_STATUSES: Final[tuple[Status, ...]] = ("ready", "loading", "failed")
 
 
 class Admin:
@@ -43,11 +47,11 @@ class Admin:
     async def models(self, request: Request) -> Response:
         self._access.authorise(request.scope["headers"])
         models = self._synthesizer.catalogue.models
-        data = [{"id": m, "object": "model", "created": 0, "owned_by": engine.kind} for m, engine in models.items()]
-        return json_response({"object": "list", "data": data})
+        data = [answers.Model(id=name, created=0, owned_by=engine.kind) for name, engine in models.items()]
+        return json_response(answers.Models(data=data))
 
     async def live(self, _: Request) -> Response:
-        return json_response({"status": "live"})
+        return json_response(answers.Live())
 
     async def ready(self, _: Request) -> Response:
         """Ready is being able to answer: an engine that can speak.
@@ -57,13 +61,13 @@ class Admin:
         """
         engines: dict[str, State] = {engine.name: engine.state for engine in self._synthesizer.catalogue.engines}
         loaded = {"ready" if state == "down" else state for state in engines.values()}
-        status = next(state for state in ("ready", "loading", "failed") if state in loaded)
-        body = {"status": status, "engines": engines, "store": self._cache.store_state}
+        status = next(state for state in _STATUSES if state in loaded)
+        body = answers.Ready(status=status, engines=engines, store=self._cache.store_state)
         return json_response(body, 200 if status == "ready" else 503)
 
     async def stats(self, request: Request) -> Response:
         self._access.authorise_admin(request.scope["headers"])
-        return json_response(await stats.collect(self._cache))
+        return json_response(answers.Stats(**await stats.collect(self._cache)))
 
     async def explain(self, request: Request) -> Response:
         """Explain a request, or ``{"request": …, "other": …}``; without another, against the nearest recent take."""
@@ -71,14 +75,14 @@ class Admin:
         fields = await self._fields(request)
         asked = as_object(fields["request"]) if "request" in fields else fields
         plan = await self._synthesizer.plan_fields(asked, caller.tenant)
-        answer = explain.manifest(self._synthesizer, plan)
-        answer["stored"] = {"take": await self._tier(plan.take_key), "clip": await self._tier(plan.clip_key)}
+        stored = answers.Stored(take=await self._tier(plan.take_key), clip=await self._tier(plan.clip_key))
+        answer = answers.Manifest(**explain.manifest(self._synthesizer, plan), stored=stored)
         if "other" in fields:
             other = await self._synthesizer.plan_fields(as_object(fields["other"]), caller.tenant)
             found = explain.manifest(self._synthesizer, other)
-            answer["differences"] = explain.differences(answer["document"], found["document"])
+            answer.differences = explain.differences(answer.document, found["document"])
         else:
-            answer["nearest"] = self._nearest(plan.take_key, answer["document"])
+            answer.nearest = self._nearest(plan.take_key, answer.document)
         return json_response(answer)
 
     async def purge(self, request: Request) -> Response:
@@ -89,11 +93,11 @@ class Admin:
             raise InvalidRequest('the body must have exactly one of "key", "tag" and "all"')
         [(what, value)] = fields.items()
         if what == "key":
-            return json_response({"removed": await self._synthesizer.forget(parse_digest(value))})
+            return json_response(answers.Purged(removed=await self._synthesizer.forget(parse_digest(value))))
         if what == "tag":
-            return json_response({"epoch": await self._cache.purge(check_tag(value))})
+            return json_response(answers.Purged(epoch=await self._cache.purge(check_tag(value))))
         if what == "all" and value is True:
-            return json_response({"removed": await self._cache.clear()})
+            return json_response(answers.Purged(removed=await self._cache.clear()))
         raise InvalidRequest('the body must be {"key": …}, {"tag": "voice=alice"} or {"all": true}', param=what)
 
     def _nearest(self, key: bytes, document: dict[str, Any]) -> list[Difference] | None:

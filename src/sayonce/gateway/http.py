@@ -11,6 +11,7 @@ import msgspec
 from starlette.responses import Response
 
 from sayonce.errors import EngineBusy, InvalidRequest, SayonceError, TooLarge, UnsupportedMedia
+from sayonce.gateway import answers
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -140,7 +141,9 @@ def error_headers(error: SayonceError) -> Headers:
 
 
 def error_body(error: SayonceError) -> dict[str, Any]:
-    return {"error": {"message": error.message, "type": error.kind, "param": error.param, "code": error.code}}
+    told = answers.Told(message=error.message, type=error.kind, param=error.param, code=error.code)
+    body: dict[str, Any] = msgspec.to_builtins(answers.Error(error=told))
+    return body
 
 
 def as_sayonce_error(error: BaseException) -> SayonceError:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, get_args
+from typing import Any, Final
 
 from sayonce._version import __version__
-from sayonce.core.key import DIGEST_BYTES
-from sayonce.gateway import openapi_page
+from sayonce.gateway import answers, openapi_page
 from sayonce.observe.ledger_export import COLUMNS, LABELS
 from sayonce.speech.audio.formats import FORMATS, SAMPLE_RATES
-from sayonce.speech.engines.base import State
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import DEFAULT_FORMAT
 
@@ -19,7 +17,9 @@ _STRING: Final[JSONObject] = {"type": "string"}
 _INTEGER: Final[JSONObject] = {"type": "integer"}
 _NUMBER: Final[JSONObject] = {"type": "number"}
 _OPEN: Final[JSONObject] = {"type": "object", "additionalProperties": True}
-_HEX: Final[JSONObject] = {"type": "string", "pattern": f"^[0-9a-fA-F]{{{2 * DIGEST_BYTES}}}$"}
+_HEX: Final[JSONObject] = {"type": "string", "pattern": answers.HEX_PATTERN}
+_SCHEMAS: Final = "#/components/schemas/"
+_SPEECH_EVENT: Final = "`speech.audio.delta` events with base64 audio, then `speech.audio.done`."
 
 _ERRORS: Final = {
     400: "A parameter is missing, unknown, of the wrong type or out of range; `param` names it.",
@@ -282,7 +282,7 @@ def _error_response(status: int) -> JSONObject:
 
 
 def _ref(name: str) -> JSONObject:
-    return {"$ref": f"#/components/schemas/{name}"}
+    return {"$ref": f"{_SCHEMAS}{name}"}
 
 
 def _object(required: str, **properties: JSONObject) -> JSONObject:
@@ -294,54 +294,23 @@ def _list(item: JSONObject) -> JSONObject:
     return {"type": "array", "items": item}
 
 
-def _maybe(kind: str, text: str = "") -> JSONObject:
-    return {"type": [kind, "null"]} | ({"description": text} if text else {})
-
-
 def _one_of(choices: tuple[str, ...] | list[str], text: str = "", **more: str) -> JSONObject:
     return {"type": "string", "enum": list(choices), **({"description": text} if text else {}), **more}
 
 
 def _schemas() -> JSONObject:
-    listed = {"object": {"const": "list"}}
-    tier = _object("take clip", take=_maybe("string"), clip=_maybe("string"))
+    tag = {"type": "string", "pattern": f"^({'|'.join(TAGS)})=", "examples": [f"{name}=…" for name in TAGS]}
+    two = _object("request", request=_ref("SpeechRequest"), other=_ref("SpeechRequest"))
+    purges = [_object("key", key=_HEX), _object("tag", tag=tag), _object("all", all={"const": True})]
     return {
         "SpeechRequest": _speech_request(),
-        "SpeechEvent": {"type": "string", "description": "`speech.audio.delta` events with base64 audio, then `speech.audio.done`."},
-        "Models": _object("object data", **listed, data=_list(_object("id object", id=_STRING, object=_STRING, owned_by=_STRING))),
-        "Voices": _object("object data", **listed, data=_list(_ref("Voice"))),
-        "Voice": _object("id object model", id=_STRING, object=_STRING, model=_STRING, language=_maybe("string"), name=_STRING),
-        "UploadedVoice": _object("id object name", id=_HEX, object=_STRING, name=_STRING, ref_text=_STRING,
-                                 seconds=_NUMBER, created=_INTEGER),
-        "DeletedVoice": _object("name object deleted", name=_STRING, object=_STRING, deleted={"const": True}),
-        "Live": _object("status", status={"const": "live"}),
-        "Ready": _object(
-            "status engines store",
-            status=_one_of(("ready", "loading", "failed")),
-            engines={"type": "object", "additionalProperties": _one_of(get_args(State))},
-            store=_one_of(("none", "ok", "failing"), "A store in trouble does not make the server unready."),
-        ),
-        "Tier": _object("name", name=_STRING, entries=_maybe("integer"), used_bytes=_maybe("integer"), max_bytes=_maybe("integer")),
-        "Counters": _OPEN | {"properties": {"requests": _NUMBER, "hit_rate": _maybe("number"), "saved_seconds": _NUMBER}},
-        "Stats": _object("memory process state", memory=_ref("Tier"), store=_ref("Tier"), process=_ref("Counters"),
-                         lifetime=_ref("Counters"), state=_STRING),
-        "Overview": _OPEN | {"properties": {"requests": _ref("Counters"), "texts": {"type": "boolean"}, "clips": _list(_OPEN), "latest": _list(_OPEN)}},
+        "SpeechEvent": _STRING | {"description": _SPEECH_EVENT},
+        "Explain": {"anyOf": [_ref("SpeechRequest"), two]},
+        "Purge": {"oneOf": purges},
         "Ledger": _object("from to lines", **{"from": _STRING, "to": _STRING}, lines=_list(_ref("LedgerLine"))),
         "LedgerLine": _object(" ".join(COLUMNS), **{name: _STRING if name in LABELS else _NUMBER for name in COLUMNS}),
-        "Explain": {"anyOf": [_ref("SpeechRequest"), _object("request", request=_ref("SpeechRequest"), other=_ref("SpeechRequest"))]},
-        "Manifest": _object("key clip_key format document stored", key=_HEX, clip_key=_HEX, format=_STRING, sample_rate=_maybe("integer"), document=_OPEN,
-                            stored=tier, differences=_list(_ref("Difference")),
-                            nearest={"anyOf": [_list(_ref("Difference")), {"type": "null"}]}),
-        "Difference": _object("field this other", field=_STRING, this={}, other={}),
-        "Purge": {"oneOf": [
-            _object("key", key=_HEX),
-            _object("tag", tag={"type": "string", "pattern": f"^({'|'.join(TAGS)})=", "examples": [f"{name}=…" for name in TAGS]}),
-            _object("all", all={"const": True}),
-        ]},
-        "Purged": _OPEN | {"properties": {"removed": {"type": ["integer", "boolean"]}, "epoch": _INTEGER}},
-        "Error": _object("error", error=_object("message type param code", message=_STRING, type=_STRING,
-                                                param=_maybe("string", "What to change."), code=_maybe("string"))),
-    }  # fmt: skip
+        **answers.schemas(_SCHEMAS + "{name}"),
+    }
 
 
 def _speech_request() -> JSONObject:

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sayonce.errors import InvalidRequest, UnsupportedMedia
+from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import json_response, read_body
 from sayonce.speech.clips import decode_clip
@@ -42,18 +43,12 @@ class Voices:
         caller = self._access.authorise(request.scope["headers"])
         engines = self._synthesizer.catalogue.engines
         own = [
-            {
-                "id": voice.id,
-                "object": "voice",
-                "model": engine.name,
-                "language": voice.language,
-                "name": voice.description,
-            }
+            answers.Voice(id=voice.id, model=engine.name, language=voice.language, name=voice.description)
             for engine in engines
             for voice in engine.voices()
         ]
-        uploaded = [_shown(voice) for voice in self._book.of(caller.tenant)]
-        return json_response({"object": "list", "data": [*uploaded, *own]})
+        uploaded = [answers.Voice(**_facts(voice)) for voice in self._book.of(caller.tenant)]
+        return json_response(answers.Voices(data=[*uploaded, *own]))
 
     async def add(self, request: Request) -> Response:
         """Keep a clip under a name; the answer gives the content's id, by which the voice is keyed."""
@@ -61,13 +56,13 @@ class Voices:
         name, clip, ref_text = await _fields(request)
         self._check_free(name)
         voice = await self._book.add(caller.tenant, name, clip, ref_text)
-        return json_response(_shown(voice), 201)
+        return json_response(answers.UploadedVoice(**_facts(voice)), 201)
 
     async def remove(self, request: Request) -> Response:
         caller = self._access.authorise(request.scope["headers"])
         name = request.path_params["name"]
         await self._book.remove(caller.tenant, name)
-        return json_response({"name": name, "object": "voice", "deleted": True})
+        return json_response(answers.DeletedVoice(name=name, deleted=True))
 
     def _check_free(self, name: str) -> None:
         for engine in self._synthesizer.catalogue.engines:
@@ -122,10 +117,9 @@ async def _clip(part: UploadFile | str) -> bytes:
     return await asyncio.to_thread(decode_clip, part, "audio_sample")
 
 
-def _shown(voice: NamedVoice) -> dict[str, Any]:
+def _facts(voice: NamedVoice) -> dict[str, Any]:
     return {
         "id": voice.id,
-        "object": "voice",
         "name": voice.name,
         "ref_text": voice.ref_text,
         "seconds": voice.seconds,

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sayonce.errors import InvalidRequest, NotFound
+from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.admin import parse_digest
 from sayonce.gateway.dashboard.overview import overview
@@ -63,7 +64,9 @@ class Dashboard:
         self._access.authorise_admin(request.scope["headers"])
         figures = overview(await self._observer.samples(), self._synthesizer)
         shown = self._observer.shown()
-        return json_response(figures | {"texts": self._observer.texts, "clips": shown.clips, "latest": shown.latest})
+        return json_response(
+            answers.Overview(**figures, texts=self._observer.texts, clips=shown.clips, latest=shown.latest)
+        )
 
     async def clip(self, request: Request) -> Response:
         """Return the audio under a key as it is kept, or as ``format=wav``, which every browser plays."""

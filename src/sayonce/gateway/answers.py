@@ -1,0 +1,176 @@
+"""What the routes beside speech answer: each is one of these, and the description of the API is made from them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from sayonce.cache.cache import StoreState
+from sayonce.core.key import DIGEST_BYTES
+from sayonce.observe.recent import Clip, Request
+from sayonce.speech.engines.base import State
+from sayonce.speech.explain import Difference
+
+HEX_PATTERN: Final = f"^[0-9a-fA-F]{{{2 * DIGEST_BYTES}}}$"
+Hex = Annotated[str, Meta(pattern=HEX_PATTERN)]
+Counters = Annotated[
+    dict[str, float | None],
+    Meta(description="By name; `requests`, `hit_rate` (null before the first request) and `saved_seconds` among them."),
+]
+Status = Literal["ready", "loading", "failed"]
+ShownState = Annotated[StoreState, Meta(description="A store in trouble does not make the server unready.")]
+
+
+class Model(msgspec.Struct, kw_only=True, tag_field="object", tag="model"):
+    """A name that `model` may have."""
+
+    id: str
+    created: int
+    owned_by: Annotated[str, Meta(description="The kind of the engine.")]
+
+
+class Models(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
+    """OpenAI's list of models."""
+
+    data: list[Model]
+
+
+class Voice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
+    """An engine's voice has a `model`; an uploaded one has `ref_text`, `seconds` and `created`."""
+
+    id: str
+    name: str
+    model: str | UnsetType = UNSET
+    language: Annotated[str | None, Meta(description="A BCP 47 tag.")] | UnsetType = UNSET
+    ref_text: str | UnsetType = UNSET
+    seconds: float | UnsetType = UNSET
+    created: int | UnsetType = UNSET
+
+
+class Voices(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
+    """The uploaded voices, then the engines' own."""
+
+    data: list[Voice]
+
+
+class UploadedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
+    """A voice that was uploaded."""
+
+    id: Annotated[Hex, Meta(description="Of the clip's samples.")]
+    name: str
+    ref_text: str
+    seconds: float
+    created: int
+
+
+class DeletedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
+    """A voice that is no more."""
+
+    name: str
+    deleted: bool
+
+
+class Live(msgspec.Struct, tag_field="status", tag="live"):
+    """The process answers."""
+
+
+class Ready(msgspec.Struct, kw_only=True):
+    """What each engine can do, and the store."""
+
+    status: Status
+    engines: dict[str, State]
+    store: ShownState
+
+
+class Tier(msgspec.Struct, kw_only=True):
+    """What a place where clips are kept holds; null where it cannot tell, or does not answer."""
+
+    name: str
+    entries: float | None
+    used_bytes: float | None
+    max_bytes: float | None
+
+
+class Stats(msgspec.Struct, kw_only=True):
+    """What the cache holds and saves."""
+
+    memory: Tier
+    process: Counters
+    state: ShownState
+    store: Tier | UnsetType = UNSET
+    lifetime: Counters | UnsetType = UNSET
+
+
+class Overview(msgspec.Struct, kw_only=True):
+    """What the dashboard shows."""
+
+    version: str
+    now: float
+    workers: float
+    requests: Counters
+    errors: list[dict[str, Any]]
+    latency: list[dict[str, Any]]
+    savings: dict[str, float]
+    engines: list[dict[str, Any]]
+    tiers: list[Tier]
+    store: dict[str, Any]
+    texts: Annotated[bool, Meta(description="Whether the operator allows texts.")]
+    clips: list[Clip]
+    latest: list[Request]
+
+
+class Stored(msgspec.Struct, kw_only=True):
+    """Where a take and its clip are kept; null where they are not."""
+
+    take: str | None
+    clip: str | None
+
+
+class Manifest(msgspec.Struct, kw_only=True):
+    """A request's keys, and what they are made from."""
+
+    key: Hex
+    clip_key: Hex
+    format: str
+    sample_rate: Annotated[int | None, Meta(description="Null where the format has the rate of the take.")]
+    document: dict[str, Any]
+    stored: Stored
+    differences: Annotated[list[Difference], Meta(description="To `other`.")] | UnsetType = UNSET
+    nearest: (
+        Annotated[list[Difference] | None, Meta(description="To the nearest recent request, where there is one.")]
+        | UnsetType
+    ) = UNSET
+
+
+class Purged(msgspec.Struct, kw_only=True):
+    """What was removed, or the new epoch of a tag."""
+
+    removed: Annotated[int | bool, Meta(description="How many entries, or whether there was one.")] | UnsetType = UNSET
+    epoch: int | UnsetType = UNSET
+
+
+class Told(msgspec.Struct, kw_only=True):
+    """What went wrong, in OpenAI's form."""
+
+    message: str
+    type: str
+    param: Annotated[str | None, Meta(description="What to change.")]
+    code: str | None
+
+
+class Error(msgspec.Struct, kw_only=True):
+    """Every answer that is no success."""
+
+    error: Told
+
+
+ALL: Final = (
+    Models, Voices, UploadedVoice, DeletedVoice, Live, Ready, Stats, Overview, Manifest, Purged, Error,
+)  # fmt: skip
+
+
+def schemas(ref_template: str) -> dict[str, Any]:
+    """Return the JSON schema of each answer and of its parts, by name."""
+    return msgspec.json.schema_components(ALL, ref_template=ref_template)[1]
