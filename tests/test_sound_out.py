@@ -148,6 +148,20 @@ async def test_a_take_of_any_rate_lasts_as_long_and_sounds_as_high_in_pcm_as_in_
             assert beside_the_tone(sound[:, 0], own_rate) < 3e-4
 
 
+@pytest.mark.parametrize("seconds", [0.01, 0.1, 3.0])
+async def test_a_miss_streams_what_is_resampled_of_the_whole_however_long_the_engines_chunks_are(seconds):
+    engine = StubEngine(sample_rate_hz=22_050, chunks=3)
+    chunk = murmur(seconds, 22_050).samples
+    engine.sound = lambda *_: chunk
+    whole = Pcm(chunk * 3, 22_050, 1, len(chunk) * 3 // 2)
+    async with serving(engine) as client:
+        for rate in (8_000, 24_000, 48_000):
+            expected = encode(whole, format_named("pcm", rate))
+            for status in ("sayonce; fwd=miss; stored", "sayonce; hit; detail=memory"):
+                answer = await speak(client, f"At {rate}.", response_format="pcm", sample_rate=rate)
+                assert (answer.headers["cache-status"], answer.content) == (status, expected)
+
+
 @pytest.mark.parametrize("rate", SAMPLE_RATES)
 async def test_sample_rate_is_what_is_heard_on_misses_and_hits_in_every_kind_of_answer(upstream, rate):
     body = wav(tone(1.0, 22_050), 22_050)

@@ -37,6 +37,8 @@ _REMEMBERED_REFUSALS: Final = 1000
 _RECENT_TAKES: Final = 256
 _FIRST_PART: Final = 20
 """What part of a second is encoded first, when a sentence comes at once."""
+_LONG_BYTES: Final = 96_000
+"""So much of a take is resampled in a millisecond, within the event loop: a thread would cost as much for less."""
 _MAX_TAKE_BYTES: Final = 256_000_000
 """About 90 minutes at 24 kHz; an engine that goes on beyond it is taken for broken."""
 
@@ -274,8 +276,9 @@ class Synthesizer:
         flight.created = take.created
         flight.begin(audio_format.content_type)
         first_bytes = head.sample_rate_hz // _FIRST_PART * head.channels * 2
-        at_once = audio_format.lossless and audio_format.sample_rate_hz in (None, head.sample_rate_hz)
+        resamples = audio_format.sample_rate_hz not in (None, head.sample_rate_hz)
         async for pcm in take.chunks():
+            at_once = audio_format.lossless and not (resamples and len(pcm) > _LONG_BYTES)
             for part in (pcm,) if at_once else _parts(pcm, first_bytes):
                 encoded = encoder.feed(part) if at_once else await asyncio.to_thread(encoder.feed, part)
                 if encoded:
