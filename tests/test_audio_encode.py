@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from audio_samples import by_ffmpeg, murmur, pieces, stream
 from sayonce.errors import BadAudio, MissingExtra
 from sayonce.speech import identity
-from sayonce.speech.audio import FORMATS, Pcm, aac, decode, encode, open_encoder, sndfile, transcode
+from sayonce.speech.audio import FORMATS, Pcm, aac, decode, encode, open_encoder, resample, sndfile, transcode
 
 CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
 RATES = (8_000, 16_000, 22_050, 24_000, 30_000, 48_000)
@@ -93,7 +93,7 @@ def test_the_stream_equals_the_file_exactly_where_it_is_said_to(name):
 
 def encoder_settings():
     """What a listener may hear of how a take becomes a format, as far as tables say it."""
-    told = {"aac": {"bits_a_channel": aac._BITS_A_CHANNEL, "rates": list(aac._RATES)}}
+    told = {"resampler": resample.QUALITY, "aac": {"bits_a_channel": aac._BITS_A_CHANNEL, "rates": list(aac._RATES)}}
     for name, codec in sndfile._CODECS.items():
         rates = codec.rates or (24_000,)
         options = {f"{rate}/{channels}": codec.options(rate, channels) for rate in rates for channels in (1, 2)}

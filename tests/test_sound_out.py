@@ -224,6 +224,7 @@ async def test_every_way_in_which_takes_are_kept_gives_the_rate_that_is_asked_fo
             for _ in range(2):
                 answer = await ask(client, response_format="wav", **fields)
                 assert len(answer.content) == pytest.approx(44 + 2 * (rate or 16_000), rel=0.01)
+        assert len((await ask(client, response_format="pcm")).content) == pytest.approx(2 * 24_000, rel=0.01)
     assert len(upstream.heard) == 1
 
 

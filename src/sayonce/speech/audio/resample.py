@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import soxr
 
 from sayonce.speech.audio.pcm import Samples, to_pcm16
+
+QUALITY: Final = "HQ"
 
 
 class Resampler:
@@ -20,7 +23,7 @@ class Resampler:
         self._stream: soxr.ResampleStream | None = None
         if source_hz != target_hz:
             # In floating point, since soxr dithers 16-bit output: equal samples would not give equal bytes.
-            self._stream = soxr.ResampleStream(source_hz, target_hz, self.channels, dtype="float32")
+            self._stream = soxr.ResampleStream(source_hz, target_hz, self.channels, dtype="float32", quality=QUALITY)
 
     def convert(self, samples: Samples, *, last: bool = False) -> Samples:
         """Return what can be converted now: the filter holds some milliseconds back until ``last``."""
