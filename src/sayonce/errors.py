@@ -17,7 +17,8 @@
     └── EngineError            502, the engine failed
         ├── BadAudio           it answered with something that is not whole, audible speech
         ├── EngineTimeout      504
-        └── EngineBusy         503, with the seconds after which to try again
+        ├── EngineBusy         503, with the seconds after which to try again
+        └── VoicesUnavailable  503, the store that has the names of uploaded voices does not answer
 
 A store's failure is none of these: it never reaches a caller (see ``sayonce.stores.base.StoreError``).
 """
@@ -139,3 +140,14 @@ class EngineBusy(EngineError):
     def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class VoicesUnavailable(EngineError):
+    """It cannot be known now which clip the name of a voice stands for, and another voice is never spoken instead."""
+
+    status = 503
+    code = "voices_unavailable"
+    retry_after_seconds = 1
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message, param="voice")

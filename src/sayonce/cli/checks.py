@@ -8,7 +8,7 @@ import platform
 import shutil
 import stat
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from sayonce.errors import SayonceError
 from sayonce.gateway.access import load_access
 from sayonce.speech.engines import Engine
 from sayonce.speech.service import build_cache, build_engines
+from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.stores.base import Store, StoreError
 from sayonce.stores.redis_health import Health
 from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
@@ -180,8 +181,10 @@ async def _redis(where: RedisURL, settings: Settings) -> list[Finding]:
     opened = build_cache(settings).store
     assert isinstance(opened, RedisStore)
     try:
-        for health in await opened.health():
+        servers = await opened.health()
+        for health in servers:
             found += [_memory(health), _clock(health)]
+        found += _lasting(servers, settings, uploaded=len(await opened.registry(VOICES)))
     except StoreError as error:
         message = f"INFO and TIME are refused: {error}"
         found.append(warn("store", message, "allow them to this user, to have memory and clock checked"))
@@ -197,6 +200,21 @@ def _exposure(where: RedisURL) -> Iterator[Finding]:
         yield warn("store", "Redis is reached without a password", "set one, and write it into store.url")
     if not where.tls:
         yield warn("store", "Redis is reached without TLS", "use rediss:// where the network is not yours alone")
+
+
+def _lasting(servers: Sequence[Health], settings: Settings, *, uploaded: int) -> Iterator[Finding]:
+    """Find uploaded voices that a restart of the store would lose, where their names would then be passed on."""
+    passing = [engine.name for engine in build_engines(settings) if engine.passes_unknown_voices]
+    unsure = [health for health in servers if not health.persists]
+    if not (uploaded and passing and unsure):
+        return
+    knows = "does not keep" if any(health.persists is False for health in unsure) else "may not keep"
+    yield warn(
+        "voices",
+        f"Redis {knows} its data over a restart; a server that starts after one passes the names of lost voices on to "
+        f"the engine {passing[0]!r}, which may speak in another voice",
+        f'set appendonly yes in Redis, or unknown_voices = "refuse" in [engines.{passing[0]}]',
+    )
 
 
 def _memory(health: Health) -> Finding:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.responses import Response
 
-from sayonce.errors import EngineBusy, InvalidRequest, SayonceError, TooLarge, UnsupportedMedia
+from sayonce.errors import EngineBusy, InvalidRequest, SayonceError, TooLarge, UnsupportedMedia, VoicesUnavailable
 from sayonce.gateway import answers
 
 Scope = MutableMapping[str, Any]
@@ -133,7 +133,7 @@ def error_response(error: SayonceError) -> Response:
 
 def error_headers(error: SayonceError) -> Headers:
     headers: Headers = []
-    if isinstance(error, EngineBusy):
+    if isinstance(error, EngineBusy | VoicesUnavailable):
         headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
     if error.status == 401:  # noqa: PLR2004 (RFC 9110 section 15.5.2)
         headers.append((b"www-authenticate", b"Bearer"))

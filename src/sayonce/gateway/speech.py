@@ -15,7 +15,7 @@ from sayonce.cache import Answer, Cache, saved_seconds
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
-from sayonce.errors import EngineTimeout, NotFound, SayonceError
+from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
 from sayonce.gateway.access import Access
 from sayonce.gateway.door import HELD, Held
 from sayonce.gateway.http import (
@@ -127,7 +127,7 @@ class SpeechEndpoint:
     async def _plan_anew(self, body: bytes, tenant: str) -> Plan:
         try:
             return await self._synthesizer.plan_fields(parse_json(body), tenant)
-        except NotFound as error:
+        except (NotFound, VoicesUnavailable) as error:
             if error.param != "voice" or not self._synthesizer.catalogue.clones:
                 raise
         return await self._plan_afresh(body, tenant)

@@ -17,7 +17,8 @@ from sayonce.gateway.access import Access
 from sayonce.gateway.http import json_response, read_body
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.synthesis import Synthesizer
-from sayonce.speech.voices import MAX_CLIP_BYTES, NamedVoice
+from sayonce.speech.voice_names import NamedVoice
+from sayonce.speech.voices import MAX_CLIP_BYTES
 
 _FORM_BYTES: Final = 65_536
 """What a form may have beside the clip."""
@@ -47,6 +48,8 @@ class Voices:
             for engine in engines
             for voice in engine.voices()
         ]
+        if not self._book.names.read:
+            await self._synthesizer.learn_voices()
         uploaded = [answers.Voice(**_facts(voice)) for voice in self._book.of(caller.tenant)]
         return json_response(answers.Voices(data=[*uploaded, *own]))
 

@@ -6,8 +6,8 @@ import importlib.util
 import re
 import unicodedata
 from codecs import BOM_UTF8
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import msgspec
 
@@ -19,7 +19,7 @@ from sayonce.speech.engines.base import Engine, Reference, Utterance
 from sayonce.speech.parameters import Parameter
 
 if TYPE_CHECKING:
-    from sayonce.speech.voices import NamedVoice
+    from sayonce.speech.voice_names import NamedVoice
 
 DEFAULT_FORMAT: Final = "mp3"
 _STREAM_FORMATS: Final = ("audio", "sse")
@@ -30,8 +30,12 @@ _CLONING_FIELDS: Final = _GATEWAY_FIELDS | CLIP_FIELDS | {"ref_text"}
 
 _SAMPLE_RATE: Final = Parameter(name="sample_rate", type=int)
 
-Names = Callable[[str], "NamedVoice | None"]
-"""Finds an uploaded voice of the one who asks by its name."""
+
+class Names(Protocol):
+    """Finds an uploaded voice of the one who asks by its name or id; see ``VoiceNames.find``."""
+
+    def __call__(self, asked: str, *, required: bool) -> NamedVoice | None: ...
+
 
 _ADDRESS: Final = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 
@@ -186,7 +190,7 @@ def _who(fields: Mapping[str, Any], engine: Engine, names: Names | None) -> tupl
         reference = Reference(Voice.from_audio(clip).id, text or "", clip)
         return f"clip:{reference.id[:16]}", reference
     asked = engine.default_voice if voice is None else voice
-    named = names(asked) if names is not None and asked is not None else None
+    named = names(asked, required=voice is not None) if names is not None and asked is not None else None
     if named is not None:
         return named.name, Reference(named.id, text or named.ref_text)
     if text:

@@ -91,7 +91,7 @@ class Synthesizer:
 
     def parse(self, fields: Mapping[str, Any], tenant: str = "") -> SpeechRequest:
         """Check a request's fields against its engine, the tenant's uploaded voices being known by name."""
-        return parse_request(fields, self.catalogue, partial(self.voices.known, tenant))
+        return parse_request(fields, self.catalogue, partial(self.voices.names.find, tenant))
 
     async def learn_voices(self) -> None:
         """Take over the names of uploaded voices as the store has them, where an engine speaks in such voices."""

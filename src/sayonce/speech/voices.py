@@ -1,7 +1,7 @@
 """Voices by name: a reference clip that was uploaded once, known by its content ever after.
 
 A name is an alias of content: uploaded again with another clip it is another voice at once, and the old one's clips
-are no longer reached by it. Names and clips are sealed values in two of the store's books, so that they outlive a
+are no longer reached by it. Names and clips are sealed values in two tables of the store, so that they outlive a
 restart, are shared by instances, and are never evicted. Other instances learn of a change within a second.
 
 A clip belongs to its tenant, although its id is the same for everyone: what a decoder other than ours makes of a file
@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sayonce.cache import Cache
-from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.eviction import LRU
 from sayonce.errors import EngineError, InvalidRequest, NotFound, TooLarge, quoted
 from sayonce.speech.engines.base import Reference
+from sayonce.speech.voice_names import NamedVoice, VoiceNames
 from sayonce.stores.base import Store
 
 if TYPE_CHECKING:
@@ -33,28 +33,10 @@ MAX_VOICES: Final = 1000
 MAX_BYTES: Final = 1_000_000_000
 """Of all tenants together."""
 _NAME: Final = re.compile(r"[^\W_][\w .-]{0,63}")
-_NAMES: Final = "voices"
 _CLIPS: Final = "voice clips"
 _EPOCH: Final = "book=voices"
 """Rises with every change, so that other instances read the names anew."""
 _CLIPS_IN_MEMORY_BYTES: Final = 100_000_000
-_FOREVER: Final = float(2**62)
-
-
-class NamedVoice(msgspec.Struct, frozen=True):
-    """A voice that was uploaded. ``id`` is its content's; ``ref_text`` is what is said in the clip."""
-
-    name: str
-    id: str
-    ref_text: str
-    seconds: float
-    created: float
-    size_bytes: int = 0
-    """Of the clip and the transcript."""
-
-
-Names = dict[tuple[str, str], NamedVoice]
-"""Voices by tenant and name, or by tenant and id."""
 
 
 class VoiceBook:
@@ -64,23 +46,25 @@ class VoiceBook:
         self._cache = cache
         self._max_bytes = max_bytes
         self._store: Store = cache.store or cache.memory
-        self._sealer = Sealer(cache.secret)
-        self._names: Names = {}
-        self._ids: Names = {}
-        self.version = 0
-        """Rises when a name is added, changed or removed, as far as this instance has heard."""
+        self.names = VoiceNames(cache, self._store)
         self._clips: LRU[bytes] = LRU(_CLIPS_IN_MEMORY_BYTES)
         self._refreshing: asyncio.Task[None] | None = None
         cache.watch(_EPOCH, self.refresh)
 
-    def known(self, tenant: str, name: str) -> NamedVoice | None:
-        """Return a voice that this instance has heard of, by its name or by its id, at once."""
-        return self._names.get((tenant, name)) or self._ids.get((tenant, name))
+    @property
+    def version(self) -> int:
+        """Rises when a name is added, changed or removed, as far as this instance has heard; -1 while that may be old."""
+        return self.names.version if self.names.current() else -1
 
     def of(self, tenant: str) -> list[NamedVoice]:
-        return sorted(
-            (voice for (owner, _), voice in self._names.items() if owner == tenant), key=lambda each: each.name
-        )
+        """Return the voices of a tenant, in order of their names.
+
+        Raises:
+            VoicesUnavailable: they were not read yet.
+
+        """
+        self.names.check_read()
+        return sorted(self.names.live(tenant).values(), key=lambda each: each.name)
 
     async def refresh(self) -> None:
         """Take over the names as the store has them now.
@@ -93,33 +77,10 @@ class VoiceBook:
         if under_way is not None and not under_way.done():
             await asyncio.wait([under_way])  # it may have read before the change that this caller has heard of
         if self._refreshing is under_way:  # else another has begun the next one, and this caller shares it
-            self._refreshing = asyncio.create_task(self._refresh())
+            self._refreshing = asyncio.create_task(self.names.learn())
             self._refreshing.add_done_callback(_looked_at)
         assert self._refreshing is not None
         await asyncio.shield(self._refreshing)
-
-    async def _refresh(self) -> None:
-        version = -1
-        while version != self.version:  # what was read before a change of our own must not undo it
-            version = self.version
-            names = self._read(await self._store.registry(_NAMES))
-        if names != self._names:
-            self._take_over(names)
-
-    def _read(self, registry: dict[str, bytes]) -> Names:
-        names: Names = {}
-        for field, sealed in registry.items():
-            namespace, tenant, name = msgspec.json.decode(field, type=tuple[str, str, str])
-            content = self._opened(_NAMES, field, sealed) if namespace == self._cache.namespace else None
-            if content is not None:
-                names[tenant, name] = msgspec.msgpack.decode(content, type=NamedVoice)
-        return names
-
-    def _take_over(self, names: Names) -> None:
-        self._names = names
-        # Of several names for one clip, with different transcripts perhaps, its id means the first.
-        self._ids = {(tenant, voice.id): voice for (tenant, _), voice in sorted(names.items(), reverse=True)}
-        self.version += 1
 
     async def add(self, tenant: str, name: str, clip: bytes, ref_text: str) -> NamedVoice:
         """Keep a clip under a name, in place of what was there.
@@ -137,23 +98,24 @@ class VoiceBook:
             )
         heard = await asyncio.to_thread(_identified, clip)
         await self.refresh()
-        old = self._names.get((tenant, name))
-        voice = NamedVoice(
-            name, heard.id, ref_text, heard.seconds, self._cache.now(), len(clip) + len(ref_text.encode())
-        )
+        old = self.names.live(tenant).get((tenant, name))
+        size_bytes, number = len(clip) + len(ref_text.encode()), self.names.next_number(tenant, name)
+        voice = NamedVoice(name, heard.id, ref_text, heard.seconds, self._cache.now(), size_bytes, number)
         self._check_room(tenant, voice)
-        place, field = self._field(tenant, heard.id), self._field(tenant, name)
-        await self._store.register(_CLIPS, place, self._sealed(_CLIPS, place, clip))
-        await self._store.register(_NAMES, field, self._sealed(_NAMES, field, msgspec.msgpack.encode(voice)))
-        self._take_over({**self._names, (tenant, name): voice})
-        await self._cache.purge(_EPOCH)
+        field = self.names.field(tenant, heard.id)
+        await self._store.register(_CLIPS, field, self.names.sealed(_CLIPS, field, clip))
+        await self._write(tenant, voice)
         if old is not None:
             await self._drop_nameless(tenant, old)
         return voice
 
+    async def _write(self, tenant: str, voice: NamedVoice) -> None:
+        await self.names.write(tenant, voice)
+        await self._cache.purge(_EPOCH)
+
     def _check_room(self, tenant: str, voice: NamedVoice) -> None:
         """Check that a voice may be added to those that there are, in place of one of its name."""
-        others = {known: other for known, other in self._names.items() if known != (tenant, voice.name)}
+        others = {known: other for known, other in self.names.live().items() if known != (tenant, voice.name)}
         if sum(owner == tenant for owner, _ in others) >= MAX_VOICES:
             raise TooLarge(f"there are {MAX_VOICES} voices, which is the limit; delete one first", param="name")
         if sum(other.size_bytes for other in others.values()) + voice.size_bytes > self._max_bytes:
@@ -164,7 +126,7 @@ class VoiceBook:
             )
 
     async def remove(self, tenant: str, name: str) -> None:
-        """Strike a name out, and its clip when no other name has it.
+        """Mark a name as removed, and remove its clip when no other name has it.
 
         Raises:
             NotFound: there is no such voice.
@@ -172,18 +134,20 @@ class VoiceBook:
 
         """
         await self.refresh()
-        voice = self._names.get((tenant, name))
-        if voice is None:
+        voice = self.names.live(tenant).get((tenant, name))
+        if voice is None and not self.names.lost(tenant, name):
             raise NotFound(f"there is no uploaded voice {quoted(name)}", param="voice")
-        await self._store.unregister(_NAMES, self._field(tenant, name))
-        self._take_over({known: other for known, other in self._names.items() if known != (tenant, name)})
-        await self._cache.purge(_EPOCH)
-        await self._drop_nameless(tenant, voice)
+        number = self.names.next_number(tenant, name)
+        gone = "" if voice is None else voice.id
+        await self._write(tenant, NamedVoice(name, gone, "", 0.0, self._cache.now(), 0, number, removed=True))
+        await self.names.drop_oldest_marks(tenant, MAX_VOICES)
+        if voice is not None:
+            await self._drop_nameless(tenant, voice)
 
     async def _drop_nameless(self, tenant: str, voice: NamedVoice) -> None:
         """Remove the clip of a voice from the store unless a name has it."""
-        if (tenant, voice.id) not in self._ids:
-            await self._store.unregister(_CLIPS, self._field(tenant, voice.id))
+        if voice.id not in {each.id for each in self.names.live(tenant).values()}:
+            await self._store.unregister(_CLIPS, self.names.field(tenant, voice.id))
 
     async def fetch_clip(self, tenant: str, reference: Reference) -> Reference:
         """Return a reference with its clip, for an engine to hear.
@@ -193,14 +157,14 @@ class VoiceBook:
             EngineError: the store, which has it, does not answer.
 
         """
-        place = self._field(tenant, reference.id)
+        place = self.names.field(tenant, reference.id)
         clip = self._clips.get(place.encode())
         if clip is None:
             found = await self._cache.attempt(partial(self._stored_clip, place), read_bytes=MAX_CLIP_BYTES)
             if found is None:
                 raise EngineError("the store does not answer, and it has the clip of this voice; ask again")
             [sealed] = found
-            clip = None if sealed is None else self._opened(_CLIPS, place, sealed)
+            clip = None if sealed is None else self.names.open(_CLIPS, place, sealed)
             if clip is None:
                 raise NotFound("the clip of this voice is lost; upload it again", param="voice")
             self._clips.put(place.encode(), clip, len(clip))
@@ -208,22 +172,6 @@ class VoiceBook:
 
     async def _stored_clip(self, place: str) -> list[bytes | None]:
         return [await self._store.registered(_CLIPS, place)]
-
-    def _field(self, tenant: str, name: str) -> str:
-        """Return where a tenant's name, or the id of a clip, stands in a book."""
-        return msgspec.json.encode((self._cache.namespace, tenant, name)).decode()
-
-    def _sealed(self, book: str, field: str, content: bytes) -> bytes:
-        key = self._cache.key([book, field])
-        entry = Entry(key=key, body=content, media_type="", created=self._cache.now(), expires=_FOREVER)
-        return self._sealer.seal(entry)
-
-    def _opened(self, book: str, field: str, sealed: bytes) -> bytes | None:
-        try:
-            return self._sealer.open(self._cache.key([book, field]), sealed).body
-        except Refused as refused:
-            self._cache.counters[f"refused: {refused.reason.value}"] += 1
-            return None
 
 
 def _looked_at(task: asyncio.Task[None]) -> None:

@@ -148,9 +148,8 @@ class RedisStore(SealedStore):
 
     async def registry(self, book: str) -> dict[str, bytes]:
         page = book_name(book)
-        return {
-            name.decode(): value for name, value in (await self._at(page, lambda redis: redis.hgetall(page))).items()
-        }
+        fields = await self._at(page, lambda redis: redis.hgetall(page))
+        return {name.decode(errors="replace"): value for name, value in fields.items()}
 
     async def unregister(self, book: str, name: str) -> bool:
         page = book_name(book)

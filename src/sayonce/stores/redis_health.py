@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+from redis.exceptions import ResponseError
 
 
 class Health(msgspec.Struct, frozen=True):
@@ -15,6 +16,8 @@ class Health(msgspec.Struct, frozen=True):
     policy: str
     used_bytes: int
     clock: float
+    persists: bool | None = None
+    """Whether it keeps its data over a restart; None where this user may not ask."""
 
     @property
     def warning(self) -> tuple[str, str] | None:
@@ -32,7 +35,18 @@ class Health(msgspec.Struct, frozen=True):
 
 
 async def health_of(redis: Any, address: str) -> Health:
-    """Ask a server; needs the rights to INFO and TIME."""
+    """Ask a server; needs the rights to INFO and TIME, and to CONFIG GET where nothing but that tells of snapshots."""
     async with redis.pipeline(transaction=False) as pipeline:
-        memory, (seconds, _) = await pipeline.info("memory").time().execute()
-    return Health(address, memory["maxmemory"], memory["maxmemory_policy"], memory["used_memory"], float(seconds))
+        memory, persistence, (seconds, _) = await pipeline.info("memory").info("persistence").time().execute()
+    persists = True if persistence.get("aof_enabled") else await _saves(redis)
+    return Health(
+        address, memory["maxmemory"], memory["maxmemory_policy"], memory["used_memory"], float(seconds), persists
+    )
+
+
+async def _saves(redis: Any) -> bool | None:
+    """Whether a server is set to write snapshots; None when it does not say."""
+    try:
+        return bool((await redis.config_get("save")).get("save"))
+    except ResponseError:  # NOPERM: the shipped rights leave CONFIG out
+        return None

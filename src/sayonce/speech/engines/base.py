@@ -99,6 +99,8 @@ class Engine(ABC):
     """Whether fields that it did not declare are handed on (and keyed whole) instead of refused."""
     clones: bool = False
     """Whether it speaks in the voice of a reference clip."""
+    passes_unknown_voices: bool = False
+    """Whether a voice that nobody here knows is left to the far side, which may speak in another one's place."""
     default_voice: str | None = None
     voice_aliases: Mapping[str, str] = MappingProxyType({})
     """Further names of voices, resolved before the key."""
@@ -216,7 +218,10 @@ class Engine(ABC):
         known = [offered.id for offered in self.voices()]
         some = ", ".join(sorted({*known[:_SOME], *self.voice_aliases}))
         more = f" and {len(known) - _SOME} more" if len(known) > _SOME else ""
-        return NotFound(f"{self.name!r} has no voice {quoted(voice)}; it has {some}{more}", param="voice")
+        return NotFound(
+            f"{self.name!r} has no voice {quoted(voice)}; it has {some or 'none but those that are uploaded'}{more}",
+            param="voice",
+        )
 
     async def close(self) -> None:  # noqa: B027 (not every engine holds something)
         """Release the model, threads or connections; idempotent."""

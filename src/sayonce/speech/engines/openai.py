@@ -46,6 +46,8 @@ class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
     revision: str = ""
     api_key_env: str | None = None
     voices: tuple[str, ...] = ()
+    unknown_voices: Literal["pass", "refuse"] = "pass"
+    """Whether a name that is neither in ``voices`` nor an uploaded one's is left to the server to know."""
     response_format: Literal["wav", "pcm", "flac", "mp3", "opus", "aac"] = "wav"
     sample_rate_hz: Count = 24_000
     """Of raw PCM, which does not say it."""
@@ -69,6 +71,7 @@ class OpenAIEngine(Engine):
         super().__init__()
         self.name = name
         self.models = options.models
+        self.passes_unknown_voices = not options.voices and options.unknown_voices == "pass"
         self._options = options
         urls = base_urls(name, options.base_url)
         self._keyed_as = urls[0] if options.keyed_as is None else base_url(name, options.keyed_as, "keyed_as")
@@ -98,6 +101,11 @@ class OpenAIEngine(Engine):
     @cached_property
     def _voices(self) -> tuple[Voice, ...]:
         return tuple(map(Voice, self._options.voices))
+
+    def resolve_voice(self, voice: str) -> str:
+        if self._options.unknown_voices == "refuse" and voice != self.default_voice and not self.offers(voice):
+            raise self._no_such_voice(voice)
+        return super().resolve_voice(voice)
 
     def resolve_model(self, model: str | None) -> str:
         return model if model in self._options.models else self._options.model

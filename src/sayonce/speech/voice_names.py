@@ -1,0 +1,228 @@
+"""The table of uploaded voices' names, as this instance knows it.
+
+Each name is a sealed record in a table of the store. A record has a number that rises with every change of its name,
+so that an older record which comes back is not believed. A removed name leaves a record that says so, a *mark*.
+What cannot be read is not taken for absent: such a name is refused and never passed on to an engine as a name of its
+own, where it could be another voice.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from sayonce.core.envelope import Entry, Refused, Sealer
+from sayonce.core.outcome import Refusal
+from sayonce.errors import NotFound, VoicesUnavailable, quoted
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from sayonce.cache import Cache
+    from sayonce.stores.base import Store
+
+TABLE: Final = "voices"
+MAX_KNOWN: Final = 100_000
+"""Names that an instance remembers, removed ones included. Beyond it no name is passed on to an engine."""
+_FOREVER: Final = float(2**62)
+
+Known = tuple[str, str]
+"""A tenant and a name, or a tenant and an id."""
+
+
+class NamedVoice(msgspec.Struct, frozen=True):
+    """A voice that was uploaded. ``id`` is its content's; ``ref_text`` is what is said in the clip."""
+
+    name: str
+    id: str
+    ref_text: str
+    seconds: float
+    created: float
+    size_bytes: int = 0
+    """Of the clip and the transcript."""
+    number: int = 0
+    """Rises with every change of the name."""
+    removed: bool = False
+
+
+class VoiceNames:
+    """What this instance has read of the table, and has written to it."""
+
+    def __init__(self, cache: Cache, store: Store) -> None:
+        self._cache = cache
+        self._store = store
+        self._sealer = Sealer(cache.secret)
+        self._records: dict[Known, NamedVoice] = {}
+        self._ids: dict[Known, NamedVoice] = {}
+        self._lost: set[Known] = set()
+        """Names that the table has, or had, and whose records cannot be read."""
+        self.read = False
+        """Whether the table was read once."""
+        self.version = 0
+        """Rises when a name is added, changed, removed or lost, as far as this instance has heard."""
+
+    def find(self, tenant: str, asked: str, *, required: bool = True) -> NamedVoice | None:
+        """Return the voice of a name or an id; None when no upload is known to have had it.
+
+        An engine's default voice is not ``required`` to be known: until the table was read it is taken for the engine's.
+
+        Raises:
+            NotFound: it was removed.
+            VoicesUnavailable: the table, or this name in it, cannot be read now.
+
+        """
+        known = (tenant, asked)
+        voice = self._records.get(known) or self._ids.get(known)
+        if known in self._lost or (voice is not None and (tenant, voice.name) in self._lost):
+            raise VoicesUnavailable(
+                f"the record of the uploaded voice {quoted(asked)} cannot be read; if that lasts, upload it again"
+            )
+        if not self.read and not required:
+            return None
+        self.check_read()
+        if voice is None and len(self._records) + len(self._lost) < MAX_KNOWN:
+            return None
+        if voice is None or voice.removed:
+            raise NotFound(f"there is no uploaded voice {quoted(asked)}", param="voice")
+        if not self.current():
+            raise VoicesUnavailable(f"the store is away, and may have another clip for the voice {quoted(asked)}")
+        return voice
+
+    def check_read(self) -> None:
+        """Check that the table was read once.
+
+        Raises:
+            VoicesUnavailable: it was not, so that nobody can tell which names there are.
+
+        """
+        if not self.read:
+            raise VoicesUnavailable("the names of uploaded voices could not be read from the store yet")
+
+    def current(self) -> bool:
+        """Whether what was read is to be trusted: a name may have been changed while the store was away."""
+        return self._cache.store_state != "failing"
+
+    def live(self, tenant: str | None = None) -> dict[Known, NamedVoice]:
+        """Return the voices that there are, by tenant and name; those of one tenant, or of all."""
+        return {
+            known: voice
+            for known, voice in self._records.items()
+            if not voice.removed and tenant in (None, known[0]) and known not in self._lost
+        }
+
+    def record(self, tenant: str, name: str) -> NamedVoice | None:
+        """Return what is known of a name, also when it was removed."""
+        return self._records.get((tenant, name))
+
+    def lost(self, tenant: str, name: str) -> bool:
+        """Whether the table has, or had, a name whose record cannot be read."""
+        return (tenant, name) in self._lost
+
+    def next_number(self, tenant: str, name: str) -> int:
+        """Return the number of a name's next record: above the last one known, and above those of a lost table."""
+        last = self._records.get((tenant, name))
+        return max(int(1000 * self._cache.now()), 0 if last is None else last.number + 1)
+
+    async def learn(self) -> None:
+        """Read the table.
+
+        Raises:
+            StoreError: the store did not answer; what is known stays.
+
+        """
+        version = -1
+        while version != self.version:  # what was read before a change of our own must not undo it
+            version = self.version
+            table = await self._store.registry(TABLE)
+        self._merge(table)
+
+    def _merge(self, table: Mapping[str, bytes]) -> None:
+        records, lost = dict(self._records), self._lost | self.live().keys()
+        for field, sealed in table.items():
+            known = self._whose(field)
+            if known is None:
+                continue
+            read, had = self._opened(field, sealed), records.get(known)
+            if read is None:
+                if len(lost) < MAX_KNOWN:
+                    lost.add(known)
+                continue
+            lost.discard(known)
+            if had is None or read.number >= had.number:
+                records[known] = read
+        self._take_over(records, lost)
+
+    def _whose(self, field: str) -> Known | None:
+        """Return the tenant and the name of a field; None for other namespaces and for what is no field of ours."""
+        try:
+            namespace, tenant, name = msgspec.json.decode(field, type=tuple[str, str, str])
+        except msgspec.DecodeError:
+            self._count(Refusal.FOREIGN)
+            return None
+        return (tenant, name) if namespace == self._cache.namespace else None
+
+    def _take_over(self, records: dict[Known, NamedVoice], lost: set[Known]) -> None:
+        changed = not self.read or (records, lost) != (self._records, self._lost)
+        self._records, self._lost, self.read = records, lost, True
+        if not changed:
+            return
+        # Of several names for one clip, with different transcripts perhaps, its id means the first that is there.
+        ordered = sorted(records, key=lambda known: (records[known].removed or known in lost, known), reverse=True)
+        self._ids = {(known[0], records[known].id): records[known] for known in ordered}
+        self.version += 1
+
+    async def write(self, tenant: str, voice: NamedVoice) -> None:
+        """Put a record in the place of its name's.
+
+        Raises:
+            StoreError: it may not be kept.
+
+        """
+        known, field = (tenant, voice.name), self.field(tenant, voice.name)
+        await self._store.register(TABLE, field, self.sealed(TABLE, field, msgspec.msgpack.encode(voice)))
+        self._take_over({**self._records, known: voice}, self._lost - {known})
+
+    async def drop_oldest_marks(self, tenant: str, most: int) -> None:
+        """Remove a tenant's oldest marks from the table, so that ``most`` are left; this instance remembers them.
+
+        Raises:
+            StoreError: the store did not do it.
+
+        """
+        marks = [voice for (owner, _), voice in self._records.items() if owner == tenant and voice.removed]
+        for voice in sorted(marks, key=lambda each: each.number, reverse=True)[most:]:
+            await self._store.unregister(TABLE, self.field(tenant, voice.name))
+
+    # -- sealed values ----------------------------------------------------------------------------------------------
+
+    def field(self, tenant: str, name: str) -> str:
+        """Return where a tenant's name, or the id of a clip, stands in a table."""
+        return msgspec.json.encode((self._cache.namespace, tenant, name)).decode()
+
+    def sealed(self, table: str, field: str, content: bytes) -> bytes:
+        """Return content sealed for one field of one table."""
+        key = self._cache.key([table, field])
+        entry = Entry(key=key, body=content, media_type="", created=self._cache.now(), expires=_FOREVER)
+        return self._sealer.seal(entry)
+
+    def open(self, table: str, field: str, sealed: bytes) -> bytes | None:
+        """Return what was sealed for a field; None, counted, when it was not."""
+        try:
+            return self._sealer.open(self._cache.key([table, field]), sealed).body
+        except Refused as refused:
+            self._count(refused.reason)
+            return None
+
+    def _opened(self, field: str, sealed: bytes) -> NamedVoice | None:
+        content = self.open(TABLE, field, sealed)
+        if content is None:
+            return None
+        try:
+            return msgspec.msgpack.decode(content, type=NamedVoice)
+        except msgspec.DecodeError:  # sealed by a release that wrote other records
+            self._count(Refusal.HEADER)
+            return None
+
+    def _count(self, reason: Refusal) -> None:
+        self._cache.counters[f"refused: {reason.value}"] += 1
