@@ -49,7 +49,7 @@ class Client(asyncio.Protocol):
         self._first = 0.0
         self._started = time.perf_counter()
         self._transport.write(
-            b"POST /v1/audio/speech HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\n%b"
+            b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n%b"
             b"Content-Length: %d\r\n\r\n%b" % (headers, len(body), body)
         )
         return await self._done

@@ -40,7 +40,7 @@ async def ask(url: str, **fields: object) -> Heard:
     address = urlsplit(url)
     reader, writer = await asyncio.open_connection(address.hostname, address.port)
     writer.write(
-        b"POST /v1/audio/speech HTTP/1.1\r\nHost: crowd\r\nContent-Type: application/json\r\n"
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
         b"Content-Length: %d\r\n\r\n%b" % (len(body), body)
     )
     heard = Heard()

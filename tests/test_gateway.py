@@ -157,7 +157,10 @@ async def test_a_client_of_http_1_0_gets_an_error_instead_of_half_a_clip(client,
 async def http_1_0(port):
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     body = json.dumps({"model": "stub", "input": "Hi", "voice": "anna", "response_format": "wav"}).encode()
-    writer.write(b"POST /v1/audio/speech HTTP/1.0\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+    writer.write(
+        b"POST /v1/audio/speech HTTP/1.0\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%b"
+        % (len(body), body)
+    )
     answer = await reader.read()
     writer.close()
     return answer

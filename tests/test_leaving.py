@@ -112,7 +112,7 @@ async def test_so_does_one_whose_format_is_made_of_the_whole(client, engine):
 async def test_so_does_a_client_of_http_1_0(client, engine):
     _, writer = await asyncio.open_connection("127.0.0.1", client.port)
     body = json.dumps({"model": "stub", "input": "Hi", "voice": "anna", "response_format": "wav"}).encode()
-    request = "POST /v1/audio/speech HTTP/1.0\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\r\n"
+    request = "POST /v1/audio/speech HTTP/1.0\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\r\n"
     writer.write(request.format(len(body)).encode() + body)
     await until(lambda: engine.calls)
     writer.close()

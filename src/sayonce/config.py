@@ -24,6 +24,7 @@ FILE_VARIABLE: Final = "SAYONCE_CONFIG"
 _OPTIONS: Final = {"trace.file": "--trace", "store.url": "--store", "bodies.url": "--bodies"}
 """Settings whose command-line option is not called by their own name."""
 
+_HOST_NAME: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*|\[[0-9A-Fa-f:.]+\]")
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTE_UNITS: Final = {
     "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
@@ -58,6 +59,7 @@ class ServerSettings(_Section, frozen=True):
     max_body_bytes: ByteSize = ByteSize(8_000_000)
     request_timeout: Duration = Duration(seconds=120)
     shutdown_timeout: Duration = Duration(seconds=30)
+    allowed_hosts: tuple[str, ...] | str = ()
     connections: int = 1000
     header_max_bytes: ByteSize = ByteSize(65_536)
     header_seconds: float = 10.0
@@ -72,11 +74,19 @@ class ServerSettings(_Section, frozen=True):
             raise ValueError("port must be between 0 and 65535")
         if self.workers < 1:
             raise ValueError("workers must be at least 1")
+        if not all(map(_HOST_NAME.fullmatch, self.hosts)):
+            raise ValueError("allowed_hosts must be names such as tts.example.com, without scheme, port or path")
         if self.connections < 1:
             raise ValueError("connections must be at least 1")
         for name in ("header_seconds", "request_seconds", "unread_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a number of seconds above 0")
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The names of ``allowed_hosts``, which in the environment have commas between them."""
+        listed = self.allowed_hosts
+        return tuple(filter(None, map(str.strip, listed.split(",")))) if isinstance(listed, str) else listed
 
 
 class StoreSettings(_Section, frozen=True):

@@ -110,7 +110,7 @@ class Admin:
         return found.tier if found is not None else None
 
     async def _fields(self, request: Request) -> dict[str, Any]:
-        check_json(request.scope)
+        check_json(request.scope, declared=self._access.open)
         return parse_json(await read_body(request.scope, request.receive, self._max_body_bytes))
 
 

@@ -22,6 +22,7 @@ from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
 from sayonce.gateway.dashboard import Dashboard
 from sayonce.gateway.http import ASGI, Disconnected, Receive, Scope, Send, error_body, error_response, send_error
+from sayonce.gateway.local import LocalOnly
 from sayonce.gateway.metrics import Metrics
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
@@ -44,6 +45,7 @@ class Gateway:
         settings, server = service.settings, service.settings.server
         self._service = service
         self._access = access
+        self._local = LocalOnly(server.hosts) if access.open else None
         self._trace = _recorder(service)
         self.observer = Observer(
             service.synthesizer, Workers(directory()), log_hits=settings.log.hits, texts=settings.dashboard.texts
@@ -73,6 +75,13 @@ class Gateway:
         )  # fmt: skip
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if self._local is not None and scope["type"] == "http":
+            try:
+                self._local.check(scope)
+            except SayonceError as error:
+                self._service.cache.counters["refused requests"] += 1
+                await send_error(send, error)
+                return
         if scope["type"] == "http" and scope["path"] == SPEECH_PATH:
             if scope["method"] == "POST":
                 await self._speech(scope, receive, send)

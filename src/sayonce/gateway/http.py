@@ -10,7 +10,15 @@ from typing import Any, TypeVar
 import msgspec
 from starlette.responses import Response
 
-from sayonce.errors import EngineBusy, InvalidRequest, SayonceError, TooLarge, UnsupportedMedia, VoicesUnavailable
+from sayonce.errors import (
+    EngineBusy,
+    InvalidRequest,
+    SayonceError,
+    TooLarge,
+    UnsupportedMedia,
+    VoicesUnavailable,
+    quoted,
+)
 from sayonce.gateway import answers
 
 Scope = MutableMapping[str, Any]
@@ -90,19 +98,24 @@ async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
             task.cancel()
 
 
-def check_json(scope: Scope) -> None:
-    """Check that the body is declared as JSON, or not declared at all.
+def check_json(scope: Scope, *, declared: bool) -> None:
+    """Check that the body is declared as JSON, or, unless it must be ``declared``, as nothing at all.
+
+    A web page from elsewhere may send anything but what it declares as JSON without asking first.
 
     Raises:
-        UnsupportedMedia: it is declared as something else.
+        UnsupportedMedia: it is declared as something else, or not at all.
 
     """
-    declared = header(scope, b"content-type")
-    if declared is None or declared.startswith(b"application/json"):
+    value = header(scope, b"content-type")
+    if value == b"application/json" or (value is None and not declared):
         return
-    kind = declared.split(b";")[0].strip().lower().decode("latin-1")
+    kind = (value or b"").split(b";")[0].strip().lower().decode("latin-1")
     if kind != "application/json" and not kind.endswith("+json"):
-        raise UnsupportedMedia(f"the body must be application/json, not {kind}", param="Content-Type")
+        sent = f"as {quoted(kind)}" if kind else "without a Content-Type"
+        raise UnsupportedMedia(
+            f"the body came {sent}; send it with 'Content-Type: application/json'", param="Content-Type"
+        )
 
 
 async def send_whole(send: Send, status: int, headers: Headers, body: bytes) -> None:

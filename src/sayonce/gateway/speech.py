@@ -76,7 +76,7 @@ class SpeechEndpoint:
         started, plan = time.perf_counter(), None
         try:
             caller = self._access.authorise(scope["headers"])
-            check_json(scope)
+            check_json(scope, declared=self._access.open)
             control = header(scope, b"cache-control")
             policy = DEFAULT if control is None else parse_cache_control(control.decode("latin-1"))
             body = await read_body(scope, receive, self._max_body_bytes)
