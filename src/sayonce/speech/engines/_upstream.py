@@ -149,12 +149,12 @@ def _told(body: bytes) -> tuple[str, str | None]:
 
 
 def _plain(body: bytes) -> str:
-    """Return the beginning of an error that is plain text; empty where it is a page, or no text at all."""
+    """Return the beginning of an error that is text of no known form; empty where it is a page, or no text at all."""
     try:
         text = _utf8().decode(body[:_LONGEST_PLAIN_BYTES])  # the cut may be within a character
     except UnicodeDecodeError:
         return ""
-    return "" if "\0" in text or text.lstrip()[:1] in ("<", "{", "[") else text
+    return "" if "\0" in text or text.lstrip().startswith("<") else text
 
 
 def _shown(message: str) -> str:
