@@ -118,7 +118,8 @@ async def by_http_1_0(client, **fields):
     """Return the body of an answer to a client that cannot take chunks."""
     body = json.dumps({"model": "far", "input": "Hello there.", "voice": "v", **fields}).encode()
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
-    writer.write(b"POST /v1/audio/speech HTTP/1.0\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    head = "POST /v1/audio/speech HTTP/1.0\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n"
+    writer.write(head.format(len(body)).encode() + body)
     answer = await reader.read()
     writer.close()
     return answer.partition(b"\r\n\r\n")[2]
