@@ -20,8 +20,7 @@ from sayonce.core.key import Digest
 from sayonce.core.spans import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
-from sayonce.speech.audio import FORMATS, Format, Pcm, decode, encode, open_encoder, transcode
-from sayonce.speech.audio.formats import RENDERINGS
+from sayonce.speech.audio import FORMATS, RENDERINGS, Format, Pcm, decode, encode, open_encoder, transcode
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
 from sayonce.speech.request import CLIP_FIELDS, Catalogue, SpeechRequest, parse_request
@@ -265,7 +264,7 @@ class Synthesizer:
                 media_type = take.flight.head["media_type"]
                 if media_type == PCM:
                     return await self._encode_live(plan, take.flight, flight)
-                if _is_in(plan.request.format, media_type):
+                if plan.request.format.holds(media_type):
                     return await _pass_on(plan, take.flight, flight)
             return await _derive(plan, await take.result())
 
@@ -380,14 +379,9 @@ async def _pass_on(plan: Plan, take: Flight, flight: Flight) -> Made:
 
 
 async def _derive(plan: Plan, take: Entry) -> Made:
-    if _is_in(plan.request.format, take.media_type):
+    if plan.request.format.holds(take.media_type):
         return _made(plan, take, take.body)
     return _made(plan, take, await asyncio.to_thread(transcode, take.body, plan.request.format))
-
-
-def _is_in(audio_format: Format, media_type: str) -> bool:
-    """Whether sound of this media type is in the format asked for as it is."""
-    return media_type == audio_format.media_type and audio_format.sample_rate_hz is None
 
 
 def _made(plan: Plan, take: Entry, body: bytes) -> Made:

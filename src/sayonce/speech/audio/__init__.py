@@ -8,7 +8,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any, Final
 
-from sayonce.speech.audio.formats import FORMATS, Format, format_named
+from sayonce.speech.audio.formats import FORMATS, RENDERINGS, Format, format_named
 
 if TYPE_CHECKING:
     from sayonce.speech.audio.base import Encoder
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORMATS",
+    "RENDERINGS",
     "Encoder",
     "Format",
     "Pcm",

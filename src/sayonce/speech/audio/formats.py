@@ -23,6 +23,10 @@ class Format(msgspec.Struct, frozen=True):
     stable_stream: bool
     sample_rate_hz: int | None = None
 
+    def holds(self, media_type: str) -> bool:
+        """Whether sound of this media type is in this format as it is."""
+        return media_type == self.media_type and self.sample_rate_hz is None
+
     @property
     def content_type(self) -> str:
         """The Content-Type of a response, with the rate and channels where the bytes themselves do not tell them.
