@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_samples import by_ffmpeg, murmur, pieces, stream
-from sayonce.errors import BadAudio, MissingExtra
+from sayonce.errors import BadAudio
 from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, Pcm, aac, decode, encode, open_encoder, resample, sndfile, transcode
 
@@ -188,14 +188,6 @@ def test_loud_sound_is_clipped_and_never_wraps_around():
     for samples in (sound[:, 0], again):
         jumps = np.abs(np.diff(samples[rate // 10 : -rate // 10].astype(int)))
         assert (jumps > 60_000).sum() == 0
-
-
-def test_without_pyav_aac_names_the_command_that_installs_it(monkeypatch):
-    body = encode(murmur(0.1), FORMATS["aac"])
-    monkeypatch.setitem(sys.modules, "av", None)
-    for attempt in (lambda: open_encoder(FORMATS["aac"], 24_000, 1), lambda: decode(body)):
-        with pytest.raises(MissingExtra, match=r"pip install 'sayonce\[aac\]'"):
-            attempt()
 
 
 def test_without_the_private_names_of_soundfile_opus_still_encodes(monkeypatch):

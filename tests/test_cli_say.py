@@ -114,12 +114,6 @@ def test_a_missing_voice_says_what_to_install(sayonce):
     assert "pip install 'sayonce[voice]'" in sayonce.fails(2, "say", TEXT, "--engine", "hibari")
 
 
-def test_a_missing_codec_says_what_to_install(sayonce):
-    hide(sayonce, "av")
-    assert "pip install 'sayonce[aac]'" in sayonce.fails(2, "say", TEXT, "-o", "a.aac")
-    assert not (sayonce.directory / "a.aac").exists()
-
-
 def hide(sayonce, *modules):
     """Make modules impossible to find, as where they are not installed."""
     (sayonce.directory / "sitecustomize.py").write_text(

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sayonce.audio.kinds import UNKNOWN, media_type_of
 from sayonce.errors import InvalidRequest
-from sayonce.speech.audio.kinds import UNKNOWN, media_type_of
 from sayonce.speech.clips import decode_clip
 from voice_samples import clip
 

@@ -7,6 +7,7 @@ import pytest
 import soundfile
 
 import sayonce
+from sayonce.audio import wav
 from sayonce.errors import InvalidRequest
 from sayonce.features import voice as module
 from voice_samples import SAMPLES, clip
@@ -153,7 +154,7 @@ def test_a_small_file_that_decodes_to_hours_of_samples_is_refused(monkeypatch):
 def test_the_identity_does_not_depend_on_the_blocks_in_which_a_clip_is_read(monkeypatch):
     data = clip(SAMPLES.reshape(-1, 8))
     whole = module._identify(data, 600)
-    monkeypatch.setattr(module, "_BLOCK_SAMPLES", 99)
+    monkeypatch.setattr(wav, "_FEED_BYTES", 99)
     assert module._identify(data, 600) == whole
 
 

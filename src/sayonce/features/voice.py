@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import struct
 import threading
@@ -13,17 +12,19 @@ from typing import Any, Final, Self
 
 import msgspec
 import numpy as np
-import soundfile
 
-from sayonce.errors import InvalidRequest
+from sayonce.audio.door import UNDERSTOOD, Sound, open_sound
+from sayonce.audio.part import Block, to_float64
+from sayonce.errors import BadAudio, InvalidRequest
 
 MAX_SECONDS: Final = 600.0
 MAX_BYTES: Final = 50_000_000
 MAX_SAMPLES: Final = 60_000_000
 """Ten minutes of 48 kHz in stereo: a file of a few kilobytes may claim, and decode to, hours of silence."""
-_BLOCK_SAMPLES: Final = 1 << 17
 _REMEMBERED: Final = 4096
-_FORMATS: Final = "WAV, FLAC, Ogg (Vorbis, Opus), MP3 and AIFF are understood"
+_SHORT_SECONDS: Final = 1.0
+_SILENT: Final = 0.001
+"""A peak of -60 dB: less is the noise of a microphone that nobody spoke into."""
 
 
 class Voice(msgspec.Struct, frozen=True):
@@ -32,7 +33,7 @@ class Voice(msgspec.Struct, frozen=True):
     ``id`` is the BLAKE2b-256 digest, in hexadecimal, of the sample rate, the channels and every decoded sample. A
     renamed or re-tagged file, or another lossless container of the same samples, is the same voice; one changed sample
     is another. Samples are compared as the numbers that they stand for, so 16-bit samples are the same voice in a
-    24-bit or floating-point file. What lossy files (MP3, Ogg) decode to is up to the installed libsndfile.
+    24-bit or floating-point file. What lossy files (MP3, AAC, Ogg) decode to is up to the installed FFmpeg and libsndfile.
 
     Pass it to remembered functions as it is; use ``id`` in a document.
     """
@@ -41,6 +42,8 @@ class Voice(msgspec.Struct, frozen=True):
     seconds: float
     sample_rate_hz: int
     channels: int
+    warning: str = ""
+    """What makes it a poor voice, though it is one: it is silent, or very short."""
 
     @classmethod
     def from_audio(
@@ -69,7 +72,7 @@ class Voice(msgspec.Struct, frozen=True):
         return cls(*facts)
 
 
-Facts = tuple[str, float, int, int]
+Facts = tuple[str, float, int, int, str]
 
 
 class _Memory:
@@ -95,13 +98,6 @@ class _Memory:
 _memory = _Memory()
 
 
-class _Forward(soundfile.SoundFile):  # type: ignore[misc] # it has no type information
-    """Reads without seeking: soundfile seeks after each read, which fails at the end of FLAC of unknown length."""
-
-    def seekable(self) -> bool:
-        return False
-
-
 def _read(source: str | os.PathLike[str] | bytes, max_bytes: int) -> bytes:
     if isinstance(source, bytes):
         data = source
@@ -114,7 +110,7 @@ def _read(source: str | os.PathLike[str] | bytes, max_bytes: int) -> bytes:
     if len(data) > max_bytes:
         raise _wrong(f"the reference audio is larger than {max_bytes:,} bytes; a clip of some seconds is enough")
     if not data:
-        raise _wrong(f"the reference audio is empty; {_FORMATS}")
+        raise _wrong(f"the reference audio is empty; {UNDERSTOOD}")
     return data
 
 
@@ -124,33 +120,44 @@ def _identify(data: bytes, max_seconds: float) -> Facts:
     As float64, which holds the numbers of every sample format exactly; ``+ 0.0`` makes -0.0 the silence that it is.
     """
     try:
-        with _Forward(io.BytesIO(data)) as file:
-            rate, channels = int(file.samplerate), int(file.channels)
-            digest = blake2b(struct.pack("<QQ", rate, channels), digest_size=32, person=b"sayonce voice")
-            frames, block_frames = 0, max(1, _BLOCK_SAMPLES // channels)
-            while len(block := file.read(block_frames, "float64", always_2d=True)):
-                frames += len(block)
-                if frames > max_seconds * rate:
-                    raise _too_long(max_seconds)
-                if frames * channels > MAX_SAMPLES:
-                    raise _wrong(f"the reference audio has more than {MAX_SAMPLES:,} samples; some seconds are enough")
-                digest.update(_numbers(block).data)
-    except soundfile.SoundFileError as error:
-        raise _wrong(f"the reference audio cannot be decoded ({_told(error)}); {_FORMATS}") from None
-    if not frames:
-        raise _wrong("the reference audio holds no samples; record some seconds of speech")
-    return digest.hexdigest(), frames / rate, rate, channels
+        return _digest(open_sound(data), max_seconds)
+    except BadAudio as error:
+        raise _wrong(f"the reference audio cannot be decoded ({error.message}); {UNDERSTOOD}") from None
 
 
-def _told(error: soundfile.SoundFileError) -> str:
-    """Return the library's own words, without the Python object that stands for the file."""
-    return str(getattr(error, "error_string", error)).rstrip(".")
+def _digest(sound: Sound, max_seconds: float) -> Facts:
+    digest, frames, peak, rate, channels = None, 0, 0.0, 1, 1
+    for block in sound.blocks(MAX_SAMPLES):
+        rate, channels = block.sample_rate_hz, block.samples.shape[1]
+        digest = digest or _begin(sound, rate, channels)
+        frames += len(block.samples)
+        if frames > max_seconds * rate:
+            raise _too_long(max_seconds)
+        numbers = _numbers(block)
+        peak = max(peak, float(np.abs(numbers).max(initial=0)))
+        digest.update(numbers.data)
+    assert digest is not None
+    return digest.hexdigest(), frames / rate, rate, channels, _warning(frames / rate, peak)
 
 
-def _numbers(block: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    if not np.isfinite(block).all():
+def _begin(sound: Sound, rate: int, channels: int) -> blake2b:
+    person = b"sayonce voice" if sound.decoding == 1 else b"sayonce voice %d" % sound.decoding
+    return blake2b(struct.pack("<QQ", rate, channels), digest_size=32, person=person)
+
+
+def _numbers(block: Block) -> np.ndarray[Any, Any]:
+    numbers = to_float64(block.samples)
+    if not np.isfinite(numbers).all():
         raise _wrong("the reference audio holds samples that are no numbers (NaN or infinite); export it anew")
-    return np.ascontiguousarray(block + 0.0, "<f8")
+    return np.ascontiguousarray(numbers + 0.0, "<f8")
+
+
+def _warning(seconds: float, peak: float) -> str:
+    if peak < _SILENT:
+        return "the clip is silent: record some seconds of speech"
+    if seconds < _SHORT_SECONDS:
+        return f"the clip is only {seconds:.2g} s long: some seconds of speech make a better voice"
+    return ""
 
 
 def _too_long(max_seconds: float) -> InvalidRequest:

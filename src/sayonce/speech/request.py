@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import unicodedata
 from codecs import BOM_UTF8
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 import msgspec
 
 from sayonce.core.key import canonical
-from sayonce.errors import ConfigError, InvalidRequest, MissingExtra, NotFound, quoted
+from sayonce.errors import ConfigError, InvalidRequest, NotFound, quoted
 from sayonce.speech.audio.formats import Format, format_named
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines.base import Engine, Reference, Utterance
@@ -171,10 +170,7 @@ def _string(fields: Mapping[str, Any], name: str) -> str | None:
 
 def _format(fields: Mapping[str, Any]) -> Format:
     name = _string(fields, "response_format") or DEFAULT_FORMAT
-    audio_format = format_named(name, _SAMPLE_RATE.accept(fields.get("sample_rate")))
-    if audio_format.name == "aac" and importlib.util.find_spec("av") is None:
-        raise MissingExtra("the format aac", "aac")  # said before an engine has worked for it
-    return audio_format
+    return format_named(name, _SAMPLE_RATE.accept(fields.get("sample_rate")))
 
 
 def _who(fields: Mapping[str, Any], engine: Engine, names: Names | None) -> tuple[str, Reference | None]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from sayonce.speech.audio.decoding import decode, transcode
     from sayonce.speech.audio.encoders import encode, open_encoder
     from sayonce.speech.audio.pcm import Pcm
-    from sayonce.speech.audio.wav import WavReader
 
 __all__ = [
     "FORMATS",
@@ -23,7 +22,6 @@ __all__ = [
     "Encoder",
     "Format",
     "Pcm",
-    "WavReader",
     "decode",
     "encode",
     "format_named",
@@ -34,7 +32,6 @@ __all__ = [
 _HOMES: Final = {
     "Encoder": "base",
     "Pcm": "pcm",
-    "WavReader": "wav",
     "decode": "decoding",
     "encode": "encoders",
     "open_encoder": "encoders",

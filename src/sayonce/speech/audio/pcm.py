@@ -6,8 +6,6 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sayonce.errors import BadAudio
-
 Samples = npt.NDArray[np.int16]
 """Shape (frames, channels)."""
 
@@ -24,16 +22,3 @@ class Pcm(msgspec.Struct, frozen=True):
 def samples_of(pcm: bytes, channels: int) -> Samples:
     """Return a read-only view of PCM16 bytes as an array of frames by channels."""
     return np.frombuffer(pcm, "<i2").reshape(-1, channels)
-
-
-def to_pcm16(sound: npt.NDArray[np.floating]) -> Samples:
-    """Round samples of full scale ±1 to 16 bits; what is louder than that is clipped, never wrapped around.
-
-    Raises:
-        BadAudio: some sample is not a number.
-
-    """
-    if not np.isfinite(sound).all():
-        raise BadAudio("The audio holds samples that are not finite numbers")
-    samples: Samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype("<i2")
-    return samples

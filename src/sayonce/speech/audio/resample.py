@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 import soxr
 
-from sayonce.speech.audio.pcm import Samples, to_pcm16
+from sayonce.audio.part import to_pcm16
+from sayonce.speech.audio.pcm import Samples
 
 QUALITY: Final = "HQ"
 

@@ -13,9 +13,9 @@ import httpx
 import msgspec
 
 from sayonce._version import __version__
+from sayonce.audio.kinds import media_type_of
+from sayonce.audio.wav import WavReader
 from sayonce.errors import EngineBusy, EngineError
-from sayonce.speech.audio.kinds import media_type_of
-from sayonce.speech.audio.wav import WavReader
 from sayonce.speech.engines import _upstream
 from sayonce.speech.engines._address import api_key, base_url, base_urls, is_loopback
 from sayonce.speech.engines.balance import Balance, Failures, Upstream

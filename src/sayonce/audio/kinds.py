@@ -16,7 +16,7 @@ _MAGIC: Final = (
     (0, b"#!AMR-WB", "audio/amr-wb"),
     (0, b"#!AMR", "audio/amr"),
     (0, b".snd", "audio/basic"),
-    (0, b"ADIF", "audio/aac"),
+    (0, b"riff\x2e\x91\xcf\x11", "audio/x-w64"),
 )
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _EBML_HEAD_BYTES: Final = 64
