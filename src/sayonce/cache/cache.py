@@ -13,8 +13,9 @@ from functools import partial
 from typing import Any, Final, Literal, Self, TypeVar
 
 from sayonce.cache.answer import Answer, saved_seconds
-from sayonce.cache.flight import Compute, Flight, Keep, Made, computed
+from sayonce.cache.flight import Compute, Flight, Keep, Made, computed, computing
 from sayonce.cache.guarded import GuardedStore
+from sayonce.cache.raised import Raised, released
 from sayonce.cache.shared import Look, SharedFlights
 from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
@@ -223,8 +224,15 @@ class Cache:
         Raises:
             Unkeyable: the key has no exact identity.
             Exception: what ``compute`` raised; nothing is stored then.
+            RecursionError: ``compute`` asks for the value that it computes.
 
         """
+        return await released(self.fetch_carried(key, compute, ttl=ttl, tags=tags))
+
+    async def fetch_carried(
+        self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
+    ) -> Entry:
+        """Do what ``fetch`` does, and raise what ``compute`` raised as ``Raised``."""
         found = key if isinstance(key, Digest) else self.key(key)
         answer = await self.answer(found, partial(computed, self.threads, compute), ttl=ttl, tags=tags)
         entry = await answer.result()
@@ -270,6 +278,7 @@ class Cache:
     async def _fly(
         self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy, *, shared: bool
     ) -> None:
+        computing([flight])
         with self.tracer.span("flight", key=key.hex()):
             look = partial(self._found_after_all, flight, key, policy)
             if self._shared is not None and shared and policy.reads:
@@ -349,7 +358,7 @@ class Cache:
         error = EngineError("the computation was cancelled") if task.cancelled() else task.exception()
         if error is None:
             return
-        if not isinstance(error, SayonceError):
+        if not isinstance(error, SayonceError | Raised):
             log.error("a computation failed unexpectedly", exc_info=error)
         if not flight.done:
             flight.fail(error)

@@ -10,11 +10,13 @@ import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import Enum, auto
 from typing import Any, Final
 
 import msgspec
 
+from sayonce.cache.raised import Carried
 from sayonce.cache.threads import Threads, waiting
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Stamp
@@ -47,6 +49,9 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 Compute = Callable[[], bytes | Made | Awaitable[bytes | Made]]
 
+_OWN_VALUE: Final = (
+    "a computation asks for the value that it computes, itself or through others: it would wait for ever"
+)
 _ANOTHER_TAKE: Final = "the synthesis broke off, and the engine does not speak it the same way again; ask once more"
 
 
@@ -71,6 +76,8 @@ class Flight:
         """Ends the computation when nobody wants it any more."""
         self._queued = False
         self._listeners = 0
+        self.awaited: list[Flight] = []
+        """Flights whose values this one's computation waits for now."""
         self._chunks: list[bytes] = []
         self._begun = False
         self._repeat = b""
@@ -148,9 +155,9 @@ class Flight:
         """
         self._listeners += 1
         try:
-            with waiting():
+            with self._waited_for():
                 await self.silence_over()
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, RecursionError):
             self.leave()
             raise
         if self.error is not None and not self._begun:
@@ -161,6 +168,33 @@ class Flight:
         self._listeners -= 1
         self._abandon_if_deserted()
 
+    @contextmanager
+    def _waited_for(self) -> Iterator[None]:
+        """Lend the place of the computation that waits here, and note what it waits for.
+
+        Raises:
+            RecursionError: this flight waits for that very computation, itself or through others.
+
+        """
+        askers = _computing.get()
+        if not self.done and any(self._needs(asker) for asker in askers):
+            raise RecursionError(_OWN_VALUE)
+        for asker in askers:
+            asker.awaited.append(self)
+        try:
+            with waiting():
+                yield
+        finally:
+            for asker in askers:
+                asker.awaited.remove(self)
+
+    def _needs(self, flight: Flight) -> bool:
+        """Whether this flight cannot end before the other one does."""
+        needed = [self]
+        for each in needed:  # it grows meanwhile
+            needed += [other for other in list(each.awaited) if other not in needed]
+        return flight in needed
+
     async def silence_over(self) -> None:
         """Wait until there is something to hear or there will be nothing, without counting as a listener."""
         while not (self._begun or self.done):
@@ -168,7 +202,7 @@ class Flight:
 
     async def result(self) -> Entry:
         """Wait for the whole value; raise the computation's error."""
-        with waiting():
+        with self._waited_for():
             while not self.done:
                 await self._changed.wait()
         if self.entry is None:
@@ -202,11 +236,21 @@ class Flight:
         self._changed.clear()
 
 
+_computing: ContextVar[Sequence[Flight]] = ContextVar("computing", default=())
+"""Whose value this code computes; it follows a call into threads, tasks and other event loops."""
+
+
+def computing(flights: Sequence[Flight]) -> None:
+    """Say whose values the current task, and all that it starts, computes."""
+    _computing.set(flights)
+
+
 async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
     """Return what a plain or an async function computes, for whoever waits for the whole."""
-    value: Any = await compute() if inspect.iscoroutinefunction(compute) else await threads.compute(compute)
-    if inspect.isawaitable(value):
-        value = await value
+    with Carried():
+        value: Any = await compute() if inspect.iscoroutinefunction(compute) else await threads.compute(compute)
+        if inspect.isawaitable(value):
+            value = await value
     if isinstance(value, Made):
         return value
     if not isinstance(value, bytes):

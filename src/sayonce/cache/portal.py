@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from sayonce.cache.cache import Cache
 from sayonce.cache.flight import Compute
+from sayonce.cache.raised import Raised
 from sayonce.cache.threads import Threads
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
@@ -56,9 +57,12 @@ class Portal:
             running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return running.result()
+        except Raised as raised:
+            error = raised.error
         except BaseException:
             running.cancel()  # an interrupted caller leaves; what it waited for goes on
             raise
+        raise error  # outside of the handler, which would become its context
 
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let no call in any more, run ``last``, wait for the calls under way, and end the thread; idempotent."""
@@ -142,7 +146,7 @@ class SyncCache(Generic[C]):
 
     def fetch(self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()) -> Entry:
         """Return the value of a key, computing it once however many threads ask; see ``Cache.fetch``."""
-        return self.run(lambda cache: cache.fetch(key, compute, ttl=ttl, tags=tags))
+        return self.run(lambda cache: cache.fetch_carried(key, compute, ttl=ttl, tags=tags))
 
     def delete(self, key: bytes) -> bool:
         """See ``Cache.delete``."""

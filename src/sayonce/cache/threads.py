@@ -18,6 +18,8 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
+from sayonce.cache.raised import Carried
+
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
@@ -54,7 +56,7 @@ class Threads:
         context = copy_context()
         place = _Place(self)
         context.run(_current.set, place)
-        running = self._computing.submit(partial(context.run, function, *args))
+        running = self._computing.submit(partial(context.run, partial(_carried, function, *args)))
         running.add_done_callback(place.leave)  # and not when whoever waits for it is cancelled
         return await asyncio.wrap_future(running)
 
@@ -84,6 +86,11 @@ class Threads:
         """Let idle threads end; what is under way is finished."""
         for pool in (self._computing, self._reading):
             pool.shutdown(wait=False)
+
+
+def _carried(function: Callable[[*Ts], T], *args: *Ts) -> T:
+    with Carried():
+        return function(*args)
 
 
 class _Place:

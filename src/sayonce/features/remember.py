@@ -10,6 +10,7 @@ from weakref import WeakKeyDictionary
 
 from sayonce.cache import Cache
 from sayonce.cache.portal import SyncCache
+from sayonce.cache.raised import Raised, released
 from sayonce.core.key import Digest
 from sayonce.errors import Unkeyable
 from sayonce.features.keys import Arguments
@@ -137,18 +138,24 @@ class Remembered(Generic[P, T]):
             Unkeyable: an argument has no exact identity.
             TypeError: what the function returned cannot be kept, or is not what was declared.
             Exception: what the function raised; nothing is stored then.
+            RecursionError: the function asks for the value that it computes.
 
         """
         call = self._bound + args
         if self._task.batch:
-            return await self._task.many(self._cache, call[0], call[1:], kwargs)  # type: ignore[return-value] # T is a list
+            return await released(self._task.many(self._cache, call[0], call[1:], kwargs))  # type: ignore[arg-type] # T is a list
         key = await self._task.find_key(self._cache, call, kwargs)
-        value: T = await self._task.answer(self._cache, key, call, kwargs)
-        return value
+        try:
+            value: T = await self._task.answer(self._cache, key, call, kwargs)
+        except Raised as raised:
+            error = raised.error
+        else:
+            return value
+        raise error  # outside of the handler, which would become its context
 
     async def batch(self, items: Iterable[Any], *args: Any, **kwargs: Any) -> list[T]:
         """Return the values for every item (the first argument), in order; only the missing are computed, one by one."""
-        return await self._task.many(self._cache, items, self._bound + args, kwargs)
+        return await released(self._task.many(self._cache, items, self._bound + args, kwargs))
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> Digest:
         """Return the digest of a call; reads the files that are declared as content."""
@@ -188,14 +195,14 @@ class SyncRemembered(Generic[P, T]):
         """Return the value, computing it once however many threads ask; see ``Remembered.__call__``."""
         call = self._bound + args
         if self._task.batch:
-            return self._cache.run(lambda cache: self._on(cache)(*args, **kwargs))
+            return self._cache.run(lambda cache: self._task.many(cache, call[0], call[1:], kwargs))  # type: ignore[return-value] # T is a list
         key = self._task.key(self._cache, call, kwargs)
         value: T = self._cache.run(lambda cache: self._task.answer(cache, key, call, kwargs))
         return value
 
     def batch(self, items: Iterable[Any], *args: Any, **kwargs: Any) -> list[T]:
         """See ``Remembered.batch``."""
-        return self._cache.run(lambda cache: self._on(cache).batch(items, *args, **kwargs))
+        return self._cache.run(lambda cache: self._task.many(cache, items, self._bound + args, kwargs))
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> Digest:
         """See ``Remembered.key``."""

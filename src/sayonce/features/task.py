@@ -14,7 +14,9 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from sayonce.cache import Cache, Flight, Keep, Made
+from sayonce.cache.flight import computing
 from sayonce.cache.portal import SyncCache
+from sayonce.cache.raised import Carried
 from sayonce.cache.threads import Threads
 from sayonce.core.decision import Policy
 from sayonce.core.envelope import Entry, Refused
@@ -134,10 +136,11 @@ class Task:
         self, threads: Threads, finish: Callable[[Any], S], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> S:
         """Run the function, a plain one in a thread, and return what ``finish`` makes of its value."""
-        if inspect.iscoroutinefunction(self.function):
-            return finish(await self.function(*args, **kwargs))
-        value = await threads.compute(_without_gradients, self.function, finish, args, kwargs)
-        return finish(await value) if inspect.isawaitable(value) else value
+        with Carried():
+            if inspect.iscoroutinefunction(self.function):
+                return finish(await self.function(*args, **kwargs))
+            value = await threads.compute(_without_gradients, self.function, finish, args, kwargs)
+            return finish(await value) if inspect.isawaitable(value) else value
 
     async def many(
         self, cache: Cache, items: Iterable[Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -241,12 +244,13 @@ class _Together:
             wanted = [key for key in decided if self._asked[key].is_set()]
             undecided = {key: waiting for key, waiting in undecided.items() if key not in decided}
             if wanted:
-                making = asyncio.create_task(self._make(wanted))
+                making = asyncio.create_task(self._make(wanted, [flights[key] for key in wanted]))
                 for key in wanted:
                     self._rounds[key].set_result(making)
                 await asyncio.wait([making])
 
-    async def _make(self, wanted: list[Digest]) -> dict[Digest, Made]:
+    async def _make(self, wanted: list[Digest], flights: list[Flight]) -> dict[Digest, Made]:
+        computing(flights)
         args, kwargs = self._call
         made = await self._task.compute(
             self._threads, self._encoded, ([self._items[key] for key in wanted], *args), kwargs

@@ -11,6 +11,7 @@ from typing import Any, Final, ParamSpec, TypeVar, Unpack
 from weakref import WeakValueDictionary
 
 from sayonce.cache import Cache
+from sayonce.cache.raised import Carried
 from sayonce.features.library import SyncCache
 from sayonce.features.remember import Options, Remembered, make_task
 
@@ -65,11 +66,16 @@ def _alone(function: Callable[P, T]) -> Callable[P, Any]:
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
         pool = ThreadPoolExecutor(1, thread_name_prefix="sayonce-encoder")
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, _apart, function, args, kwargs)
+            return await asyncio.get_running_loop().run_in_executor(pool, _carried, function, args, kwargs)
         finally:
             pool.shutdown(wait=False)
 
     return run
+
+
+def _carried(function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+    with Carried():
+        return _apart(function, args, kwargs)
 
 
 def _apart(function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
