@@ -18,6 +18,7 @@
         ├── BadAudio           it answered with something that is not whole, audible speech
         ├── EngineTimeout      504
         ├── EngineBusy         503, with the seconds after which to try again
+        │   └── DecodersBusy   the same of the threads that decode reference audio
         └── VoicesUnavailable  503, the store that has the names of uploaded voices does not answer
 
 A store's failure is none of these: it never reaches a caller (see ``sayonce.stores.base.StoreError``).
@@ -140,6 +141,12 @@ class EngineBusy(EngineError):
     def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
         self.retry_after_seconds = retry_after_seconds
+
+
+class DecodersBusy(EngineBusy):
+    """Too much reference audio is being decoded."""
+
+    code = "decoders_busy"
 
 
 class VoicesUnavailable(EngineError):

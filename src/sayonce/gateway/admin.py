@@ -16,6 +16,7 @@ from sayonce.gateway.access import Access
 from sayonce.gateway.answers import Status
 from sayonce.gateway.http import as_object, check_json, json_response, read_body
 from sayonce.speech import explain
+from sayonce.speech.bounds import MAX_NAME, check_length
 from sayonce.speech.engines.base import State
 from sayonce.speech.explain import Difference
 from sayonce.speech.identity import TAGS
@@ -139,4 +140,5 @@ def check_tag(value: Any) -> str:
     """
     if type(value) is not str or value.partition("=")[0] not in TAGS or "=" not in value:
         raise InvalidRequest(f"'tag' must be one of {', '.join(f'{name}=…' for name in TAGS)}", param="tag")
+    check_length("tag", value, 2 * MAX_NAME)
     return value

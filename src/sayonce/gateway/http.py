@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 from starlette.responses import Response
@@ -27,6 +27,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+_LONGEST_PARAM: Final = 256
 log = logging.getLogger("sayonce.gateway")
 
 T = TypeVar("T")
@@ -154,7 +155,8 @@ def error_headers(error: SayonceError) -> Headers:
 
 
 def error_body(error: SayonceError) -> dict[str, Any]:
-    told = answers.Told(message=error.message, type=error.kind, param=error.param, code=error.code)
+    param = None if error.param is None else error.param[:_LONGEST_PARAM]
+    told = answers.Told(message=error.message, type=error.kind, param=param, code=error.code)
     body: dict[str, Any] = msgspec.to_builtins(answers.Error(error=told))
     return body
 

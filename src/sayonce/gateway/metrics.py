@@ -7,7 +7,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from sayonce.cache import Cache
-from sayonce.errors import InvalidRequest
+from sayonce.errors import InvalidRequest, quoted
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import json_response
 from sayonce.observe.ledger_export import as_csv, lines, period
@@ -39,7 +39,7 @@ class Metrics:
         first, last = period(asked.get("from"), asked.get("to"), self._cache.now())
         form = asked.get("format", "json")
         if form not in ("json", "csv"):
-            raise InvalidRequest(f"'format' must be json or csv, not {form!r}", param="format")
+            raise InvalidRequest(f"'format' must be json or csv, not {quoted(form)}", param="format")
         found = await lines(self._observer.ledger, self._cache.store, first, last)
         if form == "json":
             return json_response({"from": first, "to": last, "lines": found})

@@ -114,14 +114,15 @@ class SpeechEndpoint:
 
     async def _recall(self, body: bytes, tenant: str) -> _Known:
         """Return the plan of a body; the same bytes from the same tenant are the same plan, until a name changes."""
+        if len(body) > _REMEMBERED_BODY_BYTES:
+            return _Known(await self._plan_anew(body, tenant))
         asked = (tenant, self._synthesizer.voices.version, body)
         known = self._known.get(asked)
         if known is None:
             known = _Known(await self._plan_anew(body, tenant))
-            if len(body) <= _REMEMBERED_BODY_BYTES:
-                if len(self._known) >= _REMEMBERED_PLANS:
-                    self._known.clear()
-                self._known[asked] = known
+            if len(self._known) >= _REMEMBERED_PLANS:
+                self._known.clear()
+            self._known[asked] = known
         return known
 
     async def _plan_anew(self, body: bytes, tenant: str) -> Plan:

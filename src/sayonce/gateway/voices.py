@@ -15,6 +15,7 @@ from sayonce.errors import InvalidRequest, UnsupportedMedia
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import json_response, read_body
+from sayonce.speech.bounds import MAX_TEXT, check_length
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.speech.voice_names import NamedVoice
@@ -108,8 +109,7 @@ async def _parts(form: FormData) -> tuple[str, bytes, str]:
         raise InvalidRequest("'audio_sample' is missing: the file with the reference audio", param="audio_sample")
     if not isinstance(ref_text, str):
         raise InvalidRequest("'ref_text' must be text: what is said in the clip", param="ref_text")
-    if len(ref_text) > _FORM_BYTES:
-        raise InvalidRequest(f"'ref_text' is longer than {_FORM_BYTES} characters", param="ref_text")
+    check_length("ref_text", ref_text, MAX_TEXT)
     return name, await _clip(clip), ref_text
 
 

@@ -14,13 +14,15 @@ from typing import Any, Final
 import msgspec
 
 from sayonce.errors import InvalidRequest
+from sayonce.speech.bounds import MAX_TEXT, check_length
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     """One parameter of an engine.
 
     ``type`` is ``float``, ``int``, ``str``, ``bool``, or ``list`` for ``length`` numbers. ``null`` and leaving it out both mean the default. ``heard`` is
-    False for what cannot change the waveform: it is passed on and not keyed. ``tolerance`` is for numbers, in the
+    False for what cannot change the waveform: it is passed on and not keyed. ``longest`` is for strings, in characters;
+    None where the size of the request is bound enough. ``tolerance`` is for numbers, in the
     parameter's own unit; None is exact.
     """
 
@@ -31,6 +33,7 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
     maximum: float | None = None
     choices: tuple[str, ...] = ()
     length: int = 0
+    longest: int | None = MAX_TEXT
     tolerance: float | None = None
     heard: bool = True
     description: str = ""
@@ -48,6 +51,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         if self.type in (int, float):
             self._check_range(value)
             return self._representative(value) if self.tolerance else value
+        if self.type is str and self.longest is not None:
+            check_length(self.name, value, self.longest)
         if self.choices and value not in self.choices:
             raise self._invalid(f"one of {', '.join(self.choices)}", value)
         return value

@@ -13,6 +13,7 @@ import msgspec
 from sayonce.core.key import canonical
 from sayonce.errors import ConfigError, InvalidRequest, NotFound, quoted
 from sayonce.speech.audio.formats import Format, format_named
+from sayonce.speech.bounds import LARGE, MAX_NAME, MAX_TEXT, check_length, check_number_of_values, check_passed_on
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines.base import Engine, Reference, Utterance
 from sayonce.speech.parameters import Parameter
@@ -36,6 +37,8 @@ class Names(Protocol):
     def __call__(self, asked: str, *, required: bool) -> NamedVoice | None: ...
 
 
+_COMPOSED: Final = 4
+"""As many characters as one at most becomes by composition (NFC) are no longer text than the one."""
 _ADDRESS: Final = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -101,6 +104,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
         InvalidRequest: it is not JSON, or not an object.
 
     """
+    check_number_of_values(body)
     try:
         fields = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -112,6 +116,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
 
 def _unreadable(body: bytes, error: Exception) -> str:
     """Say why a body is not JSON, in words that name what to change."""
+    body = body[:LARGE]  # to look through megabytes takes long
     if not body.strip():
         return "it is empty"
     if body.startswith(BOM_UTF8):
@@ -134,8 +139,7 @@ def parse_request(fields: Mapping[str, Any], catalogue: Catalogue, names: Names 
 
     """
     engine = catalogue.find(_string(fields, "model"))
-    text = normalize_text(_string(fields, "input") or "")
-    _check_text(text, engine)
+    text = _text(fields, engine)
     voice, reference = _who(fields, engine, names)
     model = engine.resolve_model(fields.get("model"))
     utterance = Utterance(text, voice, model, _parameters(fields, engine), reference)
@@ -152,19 +156,25 @@ def normalize_text(text: str) -> str:
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
 
 
-def _check_text(text: str, engine: Engine) -> None:
+def _text(fields: Mapping[str, Any], engine: Engine) -> str:
+    text = (_string(fields, "input", longest=None) or "").strip()
+    if len(text) <= _COMPOSED * engine.max_characters:  # else it is too long in any form, and long to look at
+        text = normalize_text(text)
     if not text:
         raise InvalidRequest("'input' is empty; it is the text to speak", param="input")
     if len(text) > engine.max_characters:
         raise InvalidRequest(
             f"'input' has {len(text)} characters; {engine.name!r} takes at most {engine.max_characters}", param="input"
         )
+    return text
 
 
-def _string(fields: Mapping[str, Any], name: str) -> str | None:
+def _string(fields: Mapping[str, Any], name: str, *, longest: int | None = MAX_NAME) -> str | None:
     value = fields.get(name)
     if value is not None and type(value) is not str:
         raise InvalidRequest(f"{name!r} must be a string, not {_json_type(value)}", param=name)
+    if value is not None and longest is not None:
+        check_length(name, value, longest)
     return value
 
 
@@ -201,13 +211,13 @@ def _sent_along(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]
 
     vLLM-Omni knows ``references``, too, as a list of one: its server makes ``ref_audio`` and ``ref_text`` of it.
     """
-    audio, text = _string(fields, "ref_audio"), _string(fields, "ref_text")
+    audio, text = _string(fields, "ref_audio", longest=None), _string(fields, "ref_text", longest=MAX_TEXT)
     references = fields.get("references")
     if references is None:
         return "ref_audio", audio, text
     match references:
         case [{"audio_path": str(path), **more}] if not more.keys() - {"text"}:
-            said = _string({"text": more.get("text")}, "text")
+            said = _string({"text": more.get("text")}, "text", longest=MAX_TEXT)
         case _:
             raise InvalidRequest(
                 "'references' must be a list of one object with 'audio_path', the audio itself as a data URL, and, if you "
@@ -232,6 +242,8 @@ def _voice(value: Any) -> str | None:
         raise InvalidRequest(
             f"'voice' must be a string or an object with an 'id', not {_json_type(value)}", param="voice"
         )
+    if value is not None:
+        check_length("voice", value, MAX_NAME)
     return value
 
 
@@ -267,6 +279,7 @@ def _check_passed_on(name: str, value: Any) -> None:
     """
     canonical({name: value})
     for text in _texts(value):
+        check_passed_on(name, text)
         if _ADDRESS.match(text):
             raise InvalidRequest(
                 f"{quoted(name)} holds the address {quoted(text)}; what is behind it may change, so send the audio "

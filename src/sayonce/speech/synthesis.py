@@ -21,6 +21,8 @@ from sayonce.core.spans import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, RENDERINGS, Format, Pcm, decode, encode, open_encoder, transcode
+from sayonce.speech.bounds import check_shape, is_large
+from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
 from sayonce.speech.request import CLIP_FIELDS, Catalogue, SpeechRequest, parse_request
@@ -77,7 +79,8 @@ class Synthesizer:
         self.cache = cache
         self.catalogue = catalogue
         self.take: TakeForm = take
-        self.voices = VoiceBook(cache, max_bytes=voices_max_bytes)
+        self.decoding = Decoding()
+        self.voices = VoiceBook(cache, max_bytes=voices_max_bytes, decoding=self.decoding)
         self._unproven: set[str] = set()
         self._refused: dict[bytes, tuple[float, CallerError]] = {}
         self._timeout_seconds = engine_timeout_seconds
@@ -105,8 +108,12 @@ class Synthesizer:
 
     async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "") -> Plan:
         """Return the plan of a request's fields; a clip that was sent along is decoded beside the event loop."""
-        if self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields):
-            return self.plan(await asyncio.to_thread(self.parse, fields, tenant), tenant)
+        check_shape(fields)
+        if is_large(fields) or (self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields)):
+            return await self.decoding.run(self._planned, fields, tenant)
+        return self._planned(fields, tenant)
+
+    def _planned(self, fields: Mapping[str, Any], tenant: str) -> Plan:
         return self.plan(self.parse(fields, tenant), tenant)
 
     def document(self, request: SpeechRequest, tenant: str = "") -> dict[str, Any]:
@@ -178,6 +185,7 @@ class Synthesizer:
     async def close(self, timeout_seconds: float | None = None) -> None:
         """Finish what is being spoken, and release the engines; what takes longer is given up."""
         await self.cache.settle(timeout_seconds)
+        self.decoding.close()
         for task in self._loading:
             task.cancel()
         for engine in self.catalogue.engines:
@@ -193,7 +201,8 @@ class Synthesizer:
                 await turn.enter_async_context(self.places[engine.name])
                 await _ready(engine)
             turn.enter_context(self._counted(engine))
-            self.recent.append((plan.take_key, self.document(plan.request, plan.tenant)))
+            if not is_large(document := self.document(plan.request, plan.tenant)):
+                self.recent.append((plan.take_key, document))
             utterance = await self._with_clip(plan)
             started = time.perf_counter()
             try:

@@ -20,6 +20,7 @@ import msgspec
 from sayonce.cache import Cache
 from sayonce.core.eviction import LRU
 from sayonce.errors import EngineError, InvalidRequest, NotFound, TooLarge, quoted
+from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import Reference
 from sayonce.speech.voice_names import NamedVoice, VoiceNames
 from sayonce.stores.base import Store
@@ -42,8 +43,9 @@ _CLIPS_IN_MEMORY_BYTES: Final = 100_000_000
 class VoiceBook:
     """The uploaded voices of every tenant, which take ``max_bytes`` at most; a clip with two names counts twice."""
 
-    def __init__(self, cache: Cache, *, max_bytes: int = MAX_BYTES) -> None:
+    def __init__(self, cache: Cache, *, max_bytes: int = MAX_BYTES, decoding: Decoding | None = None) -> None:
         self._cache = cache
+        self._decoding = decoding or Decoding()
         self._max_bytes = max_bytes
         self._store: Store = cache.store or cache.memory
         self.names = VoiceNames(cache, self._store)
@@ -96,7 +98,7 @@ class VoiceBook:
             raise TooLarge(
                 f"the clip is larger than {MAX_CLIP_BYTES} bytes; some seconds are enough", param="audio_sample"
             )
-        heard = await asyncio.to_thread(_identified, clip)
+        heard = await self._decoding.run(_identified, clip)
         await self.refresh()
         old = self.names.live(tenant).get((tenant, name))
         size_bytes, number = len(clip) + len(ref_text.encode()), self.names.next_number(tenant, name)

@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sayonce.errors import InvalidRequest, NotFound
+from sayonce.errors import InvalidRequest, NotFound, quoted
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.admin import parse_digest
@@ -57,7 +57,7 @@ class Dashboard:
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in self._static or name == "index.html":
-            raise NotFound(f"the dashboard has no {name!r}")
+            raise NotFound(f"the dashboard has no {quoted(name)}")
         return _document(name, self._static[name])
 
     async def overview(self, request: Request) -> Response:

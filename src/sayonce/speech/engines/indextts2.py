@@ -35,7 +35,9 @@ _LIBRARIES: Final = ("torch", "torchaudio", "transformers", "librosa", "numpy")
 """What generates, decodes and draws the random numbers below the package."""
 
 _COMMON: Final = (
-    Parameter(name="emo_audio", type=str, description="a clip of the emotion, as a data URL or in base64"),
+    Parameter(
+        name="emo_audio", type=str, longest=None, description="a clip of the emotion, as a data URL or in base64"
+    ),
     Parameter(name="emo_alpha", type=float, default=1.0, minimum=0.0, maximum=1.0, description="its strength"),
     Parameter(
         name="emo_vector",

@@ -1,0 +1,231 @@
+"""How much a request may say: each string, the number of values and their depth; and nobody waits for what is large."""
+
+import asyncio
+import base64
+import time
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from sayonce.errors import DecodersBusy, InvalidRequest
+from sayonce.speech.bounds import MAX_DEPTH, MAX_NAME, MAX_TEXT, MAX_VALUES, check_number_of_values, is_large
+from sayonce.speech.decoding import Decoding
+from sayonce.speech.engines import KINDS
+from sayonce.speech.parameters import Parameter
+from sayonce.speech.request import parse_json
+from sayonce.testing import StubEngine
+from serving import serving, speak
+from voice_samples import clip
+
+MEGABYTES = 7_900_000
+
+
+class Passing(StubEngine):
+    """As an engine elsewhere: it takes instructions, any other field and any voice, and clones."""
+
+    kind = "passing"
+    passes_unknown = True
+    clones = True
+    parameters = (Parameter(name="instructions", type=str, default=""),)
+
+    def offers(self, voice: str) -> bool:
+        return voice == "anna"
+
+    def resolve_voice(self, voice: str) -> str:
+        return voice
+
+
+@pytest.fixture
+async def client():
+    async with serving(Passing()) as client:
+        yield client
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+LARGE = "x" * MEGABYTES
+
+
+@pytest.mark.parametrize(
+    ("fields", "param"),
+    [
+        ({"instructions": LARGE}, "instructions"),
+        ({"instructions": "data:" + LARGE}, "instructions"),
+        ({"voice": LARGE}, "voice"),
+        ({"voice": {"id": LARGE}}, "voice"),
+        ({"model": LARGE}, "model"),
+        ({"input": LARGE}, "input"),
+        ({"input": " " * MEGABYTES}, "input"),
+        ({"input": "a\u0301" * 900_000}, "input"),
+        ({"response_format": LARGE}, "response_format"),
+        ({"stream_format": LARGE}, "stream_format"),
+        ({"ref_text": LARGE}, "ref_text"),
+        ({"references": [{"audio_path": "data:,", "text": LARGE}]}, "text"),
+        ({"passed_on": LARGE}, "passed_on"),
+        ({"passed_on": {"deep": [LARGE]}}, "passed_on"),
+        ({"passed_on": {LARGE: 1}}, "passed_on"),
+        ({LARGE: 1}, "x" * 256),
+        ({"passed_on": nested(MAX_DEPTH + 1)}, "passed_on"),
+        ({"passed_on": [1] * (MAX_VALUES + 1)}, "passed_on"),
+        ({f"f{number}": 1 for number in range(MAX_VALUES + 1)}, None),
+        ({"passed_on": ["abc"] * 600_000}, None),
+    ],
+)
+async def test_every_string_has_a_bound_and_its_error_names_the_field_and_sends_nothing_back(client, fields, param):
+    answer = await speak(client, **{"text": "Hello."} | fields) if "input" not in fields else await client.post(
+        "/v1/audio/speech", json={"model": "stub", **fields}
+    )  # fmt: skip
+    assert answer.status_code in (400, 404), answer.text[:300]
+    error = answer.json()["error"]
+    assert param in (None, error["param"])
+    assert len(answer.content) < 1500
+    assert client.service.synthesizer.catalogue.engines[0].calls == []
+
+
+async def test_what_is_within_the_bounds_is_taken(client):
+    sound = "data:audio/wav;base64," + base64.b64encode(clip()).decode()
+    within = {"instructions": "i" * MAX_TEXT, "voice": "v" * MAX_NAME, "passed_on": "p" * MAX_TEXT, "n" * MAX_NAME: 1}
+    assert (await speak(client, **within)).status_code == 200
+    assert (await speak(client, passed_on=nested(MAX_DEPTH - 1), passed_on_sound=sound)).status_code == 200
+    assert (await speak(client, ref_audio=sound, ref_text="r" * MAX_TEXT)).status_code == 200
+
+
+async def test_megabytes_that_are_refused_or_passed_on_thirty_times_leave_nothing_in_memory(client):
+    def resident_mb():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 1e6
+
+    engine = client.service.synthesizer.catalogue.engines[0]
+    for _ in range(3):
+        await speak(client, instructions=LARGE)
+    before = resident_mb()
+    for number in range(30):
+        assert (await speak(client, instructions=LARGE[number:])).status_code == 400
+        answer = await speak(client, f"Text {number}", sound="data:audio/wav;base64," + LARGE[number:])
+        assert answer.status_code == 200
+        engine.calls.clear()  # which the stub keeps, and no other engine
+    assert resident_mb() - before < 150
+    await speak(client)
+    assert client.service.synthesizer.recent
+    assert sum(len(msgspec.json.encode(document)) for _, document in client.service.synthesizer.recent) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{" + b",".join(b'"f%d":1' % number for number in range(600_000)) + b"}",
+        b'{"a":[' + b"1," * 2_000_000 + b"1]}",
+        b'{"a":"' + b"\\u4e2d" * 1_300_000 + b'"}',
+        b'{"a":"' + "中".encode() * 2_600_000 + b'"}',
+        b" " * 8_000_000,
+        b"[" * 1_000_000,
+        b'{"a":' * 1_000_000,
+        b'{"a":' + b"1" * 8_000_000 + b"}",
+        b'{"a":"\\ud800' + b"x" * 8_000_000,
+    ],
+)
+def test_no_body_holds_the_event_loop_for_long_while_it_is_parsed(body):
+    def seconds():
+        started = time.thread_time()
+        try:
+            parse_json(body)
+        except InvalidRequest as error:
+            assert len(error.message) < 500  # noqa: PT017
+        return time.thread_time() - started
+
+    assert min(seconds() for _ in range(7)) < 0.040  # the bound is 20 ms, on a machine that does nothing else
+
+
+def test_small_bodies_are_not_counted_and_texts_may_have_commas():
+    check_number_of_values(b"," * 60_000)
+    check_number_of_values(b'{"input": "' + b"a, b, " * 5_000 + b" " * 70_000 + b'"}')
+    with pytest.raises(InvalidRequest):
+        check_number_of_values(b"," * 70_000)
+
+
+def test_a_request_is_large_by_all_its_strings_together():
+    assert not is_large({"a": "abc", "b": ["de", {"c": "f" * 60_000}], "n": 1, "none": None})
+    assert is_large({"a": "a" * 30_000, "b": ["b" * 30_000, {"c": "c" * 10_000}]})
+
+
+@pytest.mark.parametrize("place", KINDS.values())
+def test_every_declared_text_of_every_engine_has_a_bound(place):
+    module, _, name = place.partition(":")
+    for parameter in getattr(import_module(module), name).parameters:
+        if parameter.type is str and parameter.name != "emo_audio":  # a clip
+            with pytest.raises(InvalidRequest) as told:
+                parameter.accept(LARGE)
+            assert told.value.param == parameter.name
+            assert len(told.value.message) < 500
+
+
+# -- decoding -----------------------------------------------------------------------------------------------------------
+
+
+async def test_decoding_has_its_own_threads_and_a_full_queue_is_told_to_come_back():
+    import threading
+
+    held, decoding = threading.Event(), Decoding(threads=1, queue=2)
+    names = []
+    waiting = [
+        asyncio.ensure_future(decoding.run(lambda: (held.wait(), names.append(threading.current_thread().name))))
+        for _ in range(3)
+    ]
+    await asyncio.sleep(0)
+    with pytest.raises(DecodersBusy) as told:
+        await decoding.run(int)
+    assert (told.value.status, told.value.retry_after_seconds) == (503, 1)
+    waiting[1].cancel()  # who leaves makes room once the thread has passed it
+    held.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert await decoding.run(int) == 0
+    assert all(name.startswith("sayonce-decode") for name in names)
+    decoding.close()
+
+
+async def test_long_clips_that_are_sent_along_make_no_other_synthesis_wait(client, monkeypatch):
+    """Whoever decodes for minutes takes none of the threads that encoders need."""
+    import threading
+
+    from sayonce.features.voice import Voice
+
+    held, honest = threading.Event(), Voice.from_audio
+    monkeypatch.setattr(Voice, "from_audio", lambda data, **more: held.wait(20) and honest(data, **more))
+    sound = base64.b64encode(clip()).decode()
+    async with asyncio.TaskGroup() as group:
+        cloning = [group.create_task(speak(client, f"Clone {number}", ref_audio=sound)) for number in range(12)]
+        await asyncio.sleep(0.1)
+        answers = [await speak(client, f"Other {number}", response_format="mp3") for number in range(5)]
+        assert {answer.status_code for answer in answers} == {200}
+        assert not any(task.done() for task in cloning)
+        held.set()
+    assert {task.result().status_code for task in cloning} == {200}
+
+
+async def test_uploads_are_decoded_there_too_and_refused_when_it_is_full(client, monkeypatch):
+    client.service.synthesizer.decoding._free = 0
+    answer = await client.post("/v1/audio/voices", data={"name": "alice"}, files={"audio_sample": ("a.wav", clip())})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    answer = await speak(client, ref_audio=base64.b64encode(clip()).decode())
+    assert (answer.status_code, answer.json()["error"]["code"]) == (503, "decoders_busy")
+    assert (await speak(client)).status_code == 200
+
+
+async def test_what_an_upload_says_has_bounds(client):
+    for field, value in (("name", "n" * 60_000), ("ref_text", "r" * (MAX_TEXT + 1))):
+        data = {"name": "alice"} | {field: value}
+        answer = await client.post("/v1/audio/voices", data=data, files={"audio_sample": ("a.wav", clip())})
+        assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
+        assert len(answer.content) < 500
+
+
+async def test_a_tag_has_a_bound(client):
+    answer = await client.post("/v1/cache/purge", json={"tag": "voice=" + LARGE})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tag")
