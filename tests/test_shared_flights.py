@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from sayonce.cache import Cache, Flight, Made, shared
+from sayonce.cache import Cache, Flight, Made, lease
 from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
@@ -13,7 +13,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError
 from sayonce.stores import open_store
 from sayonce.stores.base import Failure, StoreError
-from sayonce.stores.coordinator import MemoryCoordinator
+from sayonce.stores.coordinator import COMPUTATION, MemoryCoordinator
 from sayonce.testing import FakeClock, FaultyStore
 
 
@@ -48,7 +48,7 @@ async def listen(answer) -> bytes:
 @pytest.fixture(params=["memory", "sqlite", "valkey"])
 async def instances(request, tmp_path, monkeypatch):
     """Make caches that share a store, as separate processes would."""
-    monkeypatch.setattr(shared, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.4)
     common = FaultyStore()
     common.coordinator = MemoryCoordinator(asyncio.get_running_loop().time)
 
@@ -96,9 +96,9 @@ async def test_nothing_is_published_while_nobody_elsewhere_follows(instances):
     one = await instances()
     published, publish = [], one.store.coordinator.publish
 
-    async def noted(key, owner, records):
+    async def noted(key, owner, part, records):
         published.extend(records)
-        await publish(key, owner, records)
+        await publish(key, owner, part, records)
 
     one.store.coordinator.publish = noted
     await listen(await one.answer(one.key("hello"), Work()))
@@ -212,9 +212,10 @@ async def test_chunks_that_come_together_are_published_together(instances):
     one, other = await instances(), await instances()
     publish, published = one.store.coordinator.publish, []
 
-    async def counted(key, owner, records):
-        published.append(len(records))
-        await publish(key, owner, records)
+    async def counted(key, owner, part, records):
+        if part == COMPUTATION:
+            published.append(len(records))
+        await publish(key, owner, part, records)
 
     one.store.coordinator.publish = counted
     work, key = Work(*[b"chunk"] * 100), one.key("hello")

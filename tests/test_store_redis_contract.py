@@ -18,7 +18,7 @@ import test_shared_flights
 import test_store_contract
 from conftest import FakeClock, Server, emptied
 from deployments import Cluster, Node, SentinelSet
-from sayonce.cache import Cache, shared
+from sayonce.cache import Cache, lease
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.stores import open_store
@@ -109,7 +109,7 @@ async def store(kept: Kept) -> Any:
 
 @pytest.fixture(params=KINDS)
 async def instances(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
-    monkeypatch.setattr(shared, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.4)
     url, _ = reach(request.param, request)
     async with contextlib.AsyncExitStack() as stack:
 

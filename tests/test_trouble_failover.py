@@ -11,7 +11,7 @@ import pytest
 import redis
 
 from deployments import NODE_TIMEOUT_MS, Cluster, Node, SentinelSet, wait_until
-from sayonce.cache.shared import LEASE_SECONDS
+from sayonce.cache.lease import LEASE_SECONDS
 from sayonce.core.outcome import Outcome
 from sayonce.stores.redis import EPOCHS, RedisStore
 from standing import BOUND_SECONDS, KNOWN, RESUMES_SECONDS, SLACK_SECONDS, Stand, standing

@@ -25,6 +25,7 @@ from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Epochs, Stamp
 from sayonce.core.key import Digest, Secret, canonical, digest
 from sayonce.core.outcome import Outcome
+from sayonce.core.relay import Ending
 from sayonce.core.spans import NoTracer, Tracer
 from sayonce.errors import EngineError, NotCached, SayonceError, Unkeyable
 from sayonce.stores.base import Store
@@ -77,12 +78,15 @@ class Cache:
         self._stored = GuardedStore(store, budget_seconds, self.counters) if store is not None else None
         self._guard = self._stored.index if self._stored is not None else None
         self._totals = Totals(self._guard, self.counters) if self._guard is not None else None
-        coordinator = store.coordinator if store is not None else None
-        self._shared = SharedFlights(self._guard, coordinator, self.counters) if self._guard and coordinator else None
         self.threads = Threads()
         self.tracer: Tracer = NoTracer()
         self._clock = clock
         self._epochs = Epochs()
+        self._shared: SharedFlights | None = None
+        if self._guard is not None and store is not None and store.coordinator is not None:
+            self._shared = SharedFlights(
+                self._guard, store.coordinator, self.counters, self.secret, self._epochs.current
+            )
         self._watched: dict[str, Callable[[], Awaitable[None]]] = {_MEMORIES: self._empty_memory}
         self._purged: list[Callable[[], None]] = []
         self._flights: dict[bytes, Flight] = {}
@@ -313,12 +317,16 @@ class Cache:
         entry = self._entry(key, made, flight, ttl, time.perf_counter() - started)
         await self._keep(flight, entry, Keep.NOWHERE if policy.no_store else made.keep)
 
-    async def _found_after_all(self, flight: Flight, key: bytes, policy: Policy, patience: float = 1.0) -> bool:
+    async def _found_after_all(
+        self, flight: Flight, key: bytes, policy: Policy, patience: float = 1.0, ending: Ending | None = None
+    ) -> bool:
         """Look again after winning: another flight may have landed between the first look and now."""
         found = await self.lookup(key, policy, patience=patience)
         if found is None:
             return False
         assert found.entry is not None
+        if ending is not None and not ending.fits(found.entry):
+            return False  # what was heard is not what is stored
         if flight.outcome is Outcome.LED:  # and not one that followed another process
             flight.credit(Outcome.HIT, found.tier)
         flight.finish(found.entry)

@@ -141,8 +141,12 @@ class Flight:
             self.abandon()
 
     def finish(self, entry: Entry) -> None:
+        """End with the whole value; it fails for those who have heard more than that, of one that began the same."""
+        if self._repeat:
+            return self.fail(EngineError(_ANOTHER_TAKE))
         self.entry = entry
         self._notify()
+        return None
 
     def fail(self, error: BaseException) -> None:
         self.error = error

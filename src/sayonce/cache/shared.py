@@ -1,74 +1,115 @@
 """One computation between processes: lead it under a lease, or follow the one who does, from the first byte.
 
-A follower whose leader is gone looks again and takes over. A store in trouble only means that everyone computes alone.
+Nothing that the store says is believed: a follower relays only records that open as the next ones of a flight whose
+leader has answered its challenge, and compares the whole with the entry. A leader that is gone, silent or not genuine
+loses its lease, and its follower takes over. A store in trouble only means that everyone computes alone.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import secrets
+import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
+from enum import StrEnum
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
 import msgspec
 
+from sayonce.cache import lease as leading
 from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
+from sayonce.cache.lease import CHUNK, END, FOLLOWERS, HEAD, PATIENCE, WELCOMES, Lease
+from sayonce.cache.watch import Watch
+from sayonce.core.envelope import Refused
+from sayonce.core.epochs import Stamp
+from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
-from sayonce.stores.coordinator import Coordinator, Question, Sighting
+from sayonce.core.relay import CHALLENGE_BYTES, Ending, FlightSeal, Head, is_genuine, new_owner
+from sayonce.stores.coordinator import COMPUTATION, Coordinator, Question, Sighting
 
-LEASE_SECONDS: Final = 5.0
-"""How long the death of a leader can go unnoticed."""
-_PATIENCE: Final = 20.0
-"""Of the store's budget: a miss takes long anyway, and computing twice takes longer. So much is only waited while the
-store answers others: one that answers nobody is given up by the guard long before."""
+log = logging.getLogger("sayonce.cache")
+
+QUIET_SECONDS: Final = 5.0
+"""How long a leader may give no sign of life, by the follower's own clock: what the store says of a lease's time does
+not count."""
 _ATTEMPTS: Final = 2
 """The second has a connection of its own, where the first had one that leads nowhere any more."""
-_RENEWALS: Final = 10
-"""How often a lease is renewed in its life, so that one lost renewal does not end it."""
-_LOOK_SECONDS: Final = 0.01
-_LATEST_LOOK_SECONDS: Final = 0.05
-_FOLLOWED_SECONDS: Final = 0.02
-"""How often a leader looks whether it is followed: until it is, nothing is published."""
-
-_HEAD: Final = b"h"
-_CHUNK: Final = b"c"
-_END: Final = b"e"
+_BROKEN_LEASES: Final = 3
+"""How many leases one flight breaks before it computes without one: somebody puts them there. One that was waited for
+in vain counts for all but one."""
+_TELL_AGAIN_SECONDS: Final = 60.0
 
 T = TypeVar("T")
 
 
-class Ask(Protocol):
-    """Asks the store; None when it is in trouble."""
-
-    async def __call__(self, operation: Callable[[], Awaitable[T]]) -> T | None: ...
-
-
 class Look(Protocol):
-    """Looks the key up, finishes the flight with what is found, and returns whether it was."""
+    """Looks the key up, finishes the flight with what is found, and returns whether it was.
 
-    async def __call__(self, *, patience: float = 1.0) -> bool: ...
+    With an ``ending`` only the entry that was relayed counts.
+    """
+
+    async def __call__(self, *, patience: float = 1.0, ending: Ending | None = None) -> bool: ...
+
+
+class Doubt(StrEnum):
+    """Why a leader is followed no longer."""
+
+    FORGED = "forged"  # a lease or a record that no instance with the secret made, for this place
+    SILENT = "silent"  # no answer to a challenge, or no sign of life since
+    OUTDATED = "outdated"  # it began before a purge that this instance knows of
+
+
+_DOUBTS: Final = {
+    Doubt.FORGED: "its lease or a record of it was altered, or made without this secret",
+    Doubt.SILENT: f"it gave no sign of life for {QUIET_SECONDS:g} s",
+}
+
+
+class NotBelieved(Exception):
+    """A leader is followed no longer."""
+
+    def __init__(self, doubt: Doubt) -> None:
+        super().__init__(doubt.value)
+        self.doubt = doubt
+
+
+class Unanswered(Exception):
+    """The store does not answer."""
 
 
 class SharedFlights:
     """Flights of this process, shared with others through a store."""
 
-    def __init__(self, guard: Guard, coordinator: Coordinator, counters: defaultdict[str, float]) -> None:
+    def __init__(
+        self,
+        guard: Guard,
+        coordinator: Coordinator,
+        counters: defaultdict[str, float],
+        secret: Secret,
+        current: Callable[[Stamp], bool],
+    ) -> None:
+        """``current`` tells whether nothing of a stamp was purged since."""
         self._guard = guard
         self._coordinator = coordinator
         self._counters = counters
+        self._secret = secret
+        self._current = current
         self._watch = Watch(self._ask, coordinator)
+        self._told = -_TELL_AGAIN_SECONDS
 
     async def lead_or_follow(self, flight: Flight, key: bytes, look: Look) -> Lease | None:
         """Follow whoever computes the key until the flight is finished, or return the lease to compute it here.
 
-        None without a finished flight means that the store does not answer: compute alone.
+        None without a finished flight means that the store does not answer, or is not believed: compute alone.
         """
-        owner = secrets.token_hex(8)
-        while True:
-            holder = await self._ask(partial(self._coordinator.acquire, key, owner, LEASE_SECONDS))
+        owner = new_owner(self._secret, key)
+        broken = 0
+        while broken < _BROKEN_LEASES:
+            holder = await self._ask(partial(self._coordinator.acquire, key, owner, leading.LEASE_SECONDS))
             if holder is None:
                 # A store that is full gives no lease, and what it has is still to be had.
                 if not flight.has_begun and await look():
@@ -76,11 +117,17 @@ class SharedFlights:
                 break
             if holder == owner:
                 return await self._lead(flight, key, owner, look)
-            whole = await self._follow(flight, key, holder)
-            if whole is None:
+            try:
+                ending = await self._follow(flight, key, holder)
+            except Unanswered:
                 break
+            except NotBelieved as error:
+                broken += _BROKEN_LEASES - 1 if error.doubt is Doubt.SILENT else 1
+                self._doubt(error.doubt)
+                await self._release(key, holder)
+                continue
             # A body that broke off is not finished by an entry: its listeners would take what they have for the whole.
-            if (whole or not flight.has_begun) and await look(patience=_PATIENCE):
+            if (ending or not flight.has_begun) and await look(patience=PATIENCE, ending=ending):
                 return None
         self._credit_lead(flight)
         return None
@@ -88,18 +135,22 @@ class SharedFlights:
     async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
         """Ask the coordinator, again where the store answers others; None when it is in trouble."""
         for _ in range(_ATTEMPTS):
-            answer = await self._guard.call(operation, patience=_PATIENCE)
+            answer = await self._guard.call(operation, patience=PATIENCE)
             if answer is not None or self._guard.breaker.open:
                 return answer
         return None
 
     async def _lead(self, flight: Flight, key: bytes, owner: str, look: Look) -> Lease | None:
         # The one before may have finished between our look and our lease.
-        if not flight.has_begun and await look(patience=_PATIENCE):
-            await self._guard.call(partial(self._coordinator.release, key, owner), patience=_PATIENCE)
+        if not flight.has_begun and await look(patience=PATIENCE):
+            await self._release(key, owner)
             return None
         self._credit_lead(flight)
-        return Lease(self._guard, self._coordinator, key, owner, flight)
+        seal = FlightSeal(self._secret, key, owner)
+        return Lease(self._guard, self._coordinator, self._watch, seal, key, owner, flight)
+
+    async def _release(self, key: bytes, owner: str) -> None:
+        await self._guard.call(partial(self._coordinator.release, key, owner), patience=PATIENCE)
 
     def _credit_lead(self, flight: Flight) -> None:
         if flight.outcome is Outcome.JOINED:
@@ -107,137 +158,116 @@ class SharedFlights:
         flight.credit(Outcome.LED, None)
         flight.restart()
 
-    async def _follow(self, flight: Flight, key: bytes, holder: str) -> bool | None:
-        """Relay a holder's records to this process's listeners.
+    def _doubt(self, doubt: Doubt) -> None:
+        """Count it, and tell of what no instance does by itself, once a minute."""
+        self._counters[f"flights: {doubt.value}"] += 1
+        if doubt is Doubt.OUTDATED or time.monotonic() - self._told < _TELL_AGAIN_SECONDS:
+            return
+        self._told = time.monotonic()
+        log.warning("a computation of another instance is not followed, and is made here: %s", _DOUBTS[doubt])
 
-        Returns whether they came to their end, or None when the store does not answer.
+    async def _follow(self, flight: Flight, key: bytes, holder: str) -> Ending | None:
+        """Relay a holder's records to this process's listeners; return how it ended, or None where it broke off.
+
+        Raises:
+            NotBelieved, Unanswered: it is not followed any more.
+
         """
+        if not is_genuine(self._secret, key, holder):
+            raise NotBelieved(Doubt.FORGED)
         self._counters["flights: followed"] += 1
-        await self._guard.done(partial(self._coordinator.follow, key, holder), patience=_PATIENCE)
         flight.credit(Outcome.JOINED, None)
+        challenge = secrets.token_bytes(CHALLENGE_BYTES)
+        seal = FlightSeal(self._secret, key, holder)
+        records = [seal.seal(FOLLOWERS, 0, challenge)]
+        publish = partial(self._coordinator.publish, key, holder, FOLLOWERS, records)
+        await self._guard.done(publish, patience=PATIENCE)
         flight.restart()
-        question = Question(key, holder)
+        signs = _Signs(self._watch)
+        if not await _welcomed(signs, seal, Question(key, holder, WELCOMES), challenge):
+            return None
+        return await self._relay(flight, seal, signs, Question(key, holder, COMPUTATION))
+
+    async def _relay(self, flight: Flight, seal: FlightSeal, signs: _Signs, question: Question) -> Ending | None:
+        """Pass a holder's records on, each of which must be the next one."""
+        place, relayed_bytes = 0, 0
+        async for sighting in signs.of(question):
+            for record in sighting.records:
+                content = _opened(seal, COMPUTATION, place, record)
+                signs.seen()
+                place += 1
+                kind, content = content[:1], content[1:]
+                if kind == CHUNK:
+                    relayed_bytes += len(content)
+                    flight.send(content)
+                elif kind == HEAD:
+                    self._begin(flight, _decoded(content, Head))
+                elif kind == END:
+                    ending = _decoded(content, Ending)
+                    if ending.relayed_bytes != relayed_bytes:
+                        raise NotBelieved(Doubt.FORGED)
+                    return ending
+        return None
+
+    def _begin(self, flight: Flight, head: Head) -> None:
+        if not self._current(head.stamp):
+            raise NotBelieved(Doubt.OUTDATED)
+        flight.created = head.created
+        flight.begin(head.about)
+
+
+class _Signs:
+    """What a follower sees of a holder, as long as it gives signs of life."""
+
+    def __init__(self, watch: Watch) -> None:
+        self._watch = watch
+        self.seen()
+
+    def seen(self) -> None:
+        """Count the time anew: something came that only this holder can have made, and only now."""
+        self._until = time.monotonic() + QUIET_SECONDS
+
+    async def of(self, question: Question) -> AsyncIterator[Sighting]:
+        """Yield what there is, until the holder is gone and all that it said has come.
+
+        Raises:
+            NotBelieved: there was no sign of life for too long.
+            Unanswered: the store does not answer.
+
+        """
         while True:
-            sighting = await self._watch.look(question)
+            try:
+                async with asyncio.timeout(self._until - time.monotonic()):
+                    sighting = await self._watch.look(question)
+            except TimeoutError:
+                raise NotBelieved(Doubt.SILENT) from None
             if sighting is None:
-                return None
-            if _relay(flight, sighting.records):
-                return True
+                raise Unanswered
             if not sighting.records and not sighting.held:
-                return False
-            question = Question(key, holder, sighting.position)
+                return
+            yield sighting
+            question = msgspec.structs.replace(question, position=sighting.position)
 
 
-class Watch:
-    """Looks for what all followers of this process wait for at once, and again and again while any waits."""
-
-    def __init__(self, ask: Ask, coordinator: Coordinator) -> None:
-        self._ask = ask
-        self._coordinator = coordinator
-        self._waiting: defaultdict[Question, list[asyncio.Future[Sighting | None]]] = defaultdict(list)
-        self._looking: asyncio.Task[None] | None = None
-
-    async def look(self, question: Question) -> Sighting | None:
-        """Wait for records, or for the end of the holder; None when the store does not answer."""
-        answer: asyncio.Future[Sighting | None] = asyncio.get_running_loop().create_future()
-        waiting = self._waiting[question]
-        waiting.append(answer)
-        if self._looking is None:
-            self._looking = asyncio.create_task(self._look())
-        try:
-            return await answer
-        finally:
-            waiting.remove(answer)
-            if not waiting:
-                self._waiting.pop(question, None)
-
-    async def _look(self) -> None:
-        pause_seconds = 0.0
-        while self._waiting:
-            questions = list(self._waiting)
-            sightings = await self._ask(partial(self._coordinator.read, questions))
-            told = self._tell(questions, sightings or [None] * len(questions))
-            pause_seconds = 0.0 if told else min(pause_seconds + _LOOK_SECONDS, _LATEST_LOOK_SECONDS)
-            await asyncio.sleep(max(pause_seconds, _LOOK_SECONDS))
-        self._looking = None
-
-    def _tell(self, questions: Sequence[Question], sightings: Sequence[Sighting | None]) -> bool:
-        told = False
-        for question, sighting in zip(questions, sightings, strict=True):
-            if sighting is None or sighting.records or not sighting.held:
-                for answer in self._waiting.get(question, ()):
-                    if not answer.done():
-                        answer.set_result(sighting)
-                told = True
-        return told
-
-
-def _relay(flight: Flight, records: Sequence[bytes]) -> bool:
-    """Pass records on and return whether the last of them has come."""
-    for record in records:
-        kind, content = record[:1], record[1:]
-        if kind == _END:
+async def _welcomed(signs: _Signs, seal: FlightSeal, question: Question, challenge: bytes) -> bool:
+    """Wait until the holder answers a challenge; False when it is gone. The answers to others do not count."""
+    answer = seal.seal(WELCOMES, 0, challenge)
+    async for sighting in signs.of(question):
+        if answer in sighting.records:
+            signs.seen()
             return True
-        if kind == _HEAD:
-            flight.created, head = msgspec.msgpack.decode(content)
-            flight.begin(head)
-        elif kind == _CHUNK:
-            flight.send(content)
     return False
 
 
-class Lease:
-    """The right to compute a key, kept alive while the flight lasts, and its body as published for the others."""
+def _opened(seal: FlightSeal, part: str, place: int, record: bytes) -> bytes:
+    try:
+        return seal.open(part, place, record)
+    except Refused:
+        raise NotBelieved(Doubt.FORGED) from None
 
-    def __init__(self, guard: Guard, coordinator: Coordinator, key: bytes, owner: str, flight: Flight) -> None:
-        self._guard = guard
-        self._coordinator = coordinator
-        self._key = key
-        self._owner = owner
-        self._flight = flight
-        self._followed = False
-        self._renewing = asyncio.create_task(self._renew())
-        self._publishing = asyncio.create_task(self._publish())
 
-    async def end(self) -> None:
-        """Let go; call it when the value is stored, or when there will be none.
-
-        The end is published only of a body that was published whole, so that nobody takes a part for it.
-        """
-        if not (self._flight.done and self._followed):
-            self._publishing.cancel()
-        try:
-            (published,) = await asyncio.gather(self._publishing, return_exceptions=True)
-            if published is True:
-                await self._tell(_END)
-        finally:  # and not before: a lease that ends by itself would have the others begin again
-            self._renewing.cancel()
-            await asyncio.wait([self._renewing])
-        await self._guard.call(partial(self._coordinator.release, self._key, self._owner), patience=_PATIENCE)
-
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(LEASE_SECONDS / _RENEWALS)
-            renew = partial(self._coordinator.renew, self._key, self._owner, LEASE_SECONDS)
-            await self._guard.call(renew, patience=_PATIENCE)
-
-    async def _publish(self) -> bool:
-        """Listen to the flight for those in other processes, once there are any; False when a record was lost."""
-        flight = self._flight
-        await flight.silence_over()
-        if not flight.has_begun:  # a value that was made in one piece, or none: there is nothing to hear before its end
-            return False
-        followed = partial(self._coordinator.followed, self._key, self._owner)
-        while not self._followed:
-            await asyncio.sleep(_FOLLOWED_SECONDS)  # first of all: the first byte is on its way to those who wait here
-            self._followed = bool(await self._guard.call(followed, patience=_PATIENCE))
-        if not await self._tell(_HEAD + msgspec.msgpack.encode((flight.created, flight.head))):
-            return False
-        async for chunks in flight.batches():
-            if not await self._tell(*(_CHUNK + chunk for chunk in chunks)):
-                return False
-        return True
-
-    async def _tell(self, *records: bytes) -> bool:
-        publish = partial(self._coordinator.publish, self._key, self._owner, records)
-        return await self._guard.done(publish, size_bytes=sum(map(len, records)), patience=_PATIENCE)
+def _decoded(content: bytes, kind: type[T]) -> T:
+    try:
+        return msgspec.msgpack.decode(content, type=kind)
+    except msgspec.MsgspecError:
+        raise NotBelieved(Doubt.FORGED) from None

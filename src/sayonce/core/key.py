@@ -33,13 +33,13 @@ class Digest(bytes):
 
 
 class Secret:
-    """The operator's secret, and the separate keys drawn from it for digests, for seals and for the names of bodies.
+    """The operator's secret, and the separate keys drawn from it: digests, seals, names of bodies, records of flights.
 
     Without a secret they are fixed, public keys: digests are then guessable by whoever knows a text, and seals only
     detect accidents.
     """
 
-    __slots__ = ("body_key", "configured", "digest_key", "seal_key")
+    __slots__ = ("body_key", "configured", "digest_key", "flight_key", "seal_key")
 
     def __init__(self, secret: bytes = b"") -> None:
         self.configured = bool(secret)
@@ -47,6 +47,7 @@ class Secret:
         self.digest_key = blake2b(key=root, digest_size=32, person=b"sayonce digest").digest()
         self.seal_key = blake2b(key=root, digest_size=32, person=b"sayonce seal").digest()
         self.body_key = blake2b(key=root, digest_size=32, person=b"sayonce body").digest()
+        self.flight_key = blake2b(key=root, digest_size=32, person=b"sayonce flight").digest()
 
     def __repr__(self) -> str:
         return f"Secret({'configured' if self.configured else 'default'})"

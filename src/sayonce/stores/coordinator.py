@@ -1,9 +1,10 @@
 """How processes share a computation: who is at it, and what has been made so far.
 
-A lease says who computes a key; it ends by itself when its holder does not renew it. Once somebody follows it, the
-holder publishes records, in order, under its own name, so that a holder that was away for too long never mixes its
-records with its successor's.
-A lease is for efficiency: two holders at once cost a computation, and never a wrong value.
+A lease says who computes a key; it ends by itself when its holder does not renew it. Under its holder's name there are
+records, in order, of several parts: of those who follow it, of its answers to them, and of the computation itself. So a
+holder that was away for too long never mixes its records with its successor's.
+A lease is for efficiency: two holders at once cost a computation, and never a wrong value. What comes from here is
+bounded in size and not believed: ``sayonce.cache.shared`` opens the records.
 """
 
 from __future__ import annotations
@@ -20,18 +21,29 @@ RECORDS_SECONDS: Final = 600.0
 """How long published records outlast the last of them."""
 ENDED_SECONDS: Final = 10.0
 """How long they outlast the end of their computation, for those who still read."""
+COMPUTATION: Final = "flight"
+"""The part with what is computed; it ends with the lease."""
+OWNER_CHARACTERS: Final = 128
+"""How many characters of an owner count."""
+RECORD_BYTES: Final = 1_048_576
+"""How long a record may be: a longer one is read as an empty one."""
+READ_BYTES: Final = 16 * RECORD_BYTES
+"""How much is read at once."""
+READ_RECORDS: Final = 64
+"""How many records of one part are read at once."""
 
 
 class Question(msgspec.Struct, frozen=True):
-    """What a follower asks for: a holder's records of a key after a position; the first position is ``""``."""
+    """Asks for a part of a holder's records of a key, after a position; the first position is ``""``."""
 
     key: bytes
     owner: str
+    part: str
     position: str = ""
 
 
 class Sighting(msgspec.Struct, frozen=True):
-    """What a follower sees: whether the holder still holds, and the records after the position it gave."""
+    """What there is: whether the holder still holds, and the records after the position that was given."""
 
     held: bool
     records: Sequence[bytes]
@@ -43,7 +55,10 @@ class Coordinator(ABC):
 
     @abstractmethod
     async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
-        """Return who holds the lease on a key now: ``owner``, if nobody else did."""
+        """Return who holds the lease on a key now: ``owner``, if nobody else did.
+
+        Whoever holds it, and whatever wrote it, it ends within ``seconds`` unless it is renewed.
+        """
 
     @abstractmethod
     async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
@@ -51,23 +66,15 @@ class Coordinator(ABC):
 
     @abstractmethod
     async def release(self, key: bytes, owner: str) -> None:
-        """Give up the lease, if it is still the owner's; the records stay for ``ENDED_SECONDS``."""
+        """End the lease, if it is still the owner's; the computation's records stay for ``ENDED_SECONDS``."""
 
     @abstractmethod
-    async def follow(self, key: bytes, owner: str) -> None:
-        """Let a holder know that its records are waited for."""
-
-    @abstractmethod
-    async def followed(self, key: bytes, owner: str) -> bool:
-        """Whether a holder's records are waited for."""
-
-    @abstractmethod
-    async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
-        """Add records to those of a holder."""
+    async def publish(self, key: bytes, owner: str, part: str, records: Sequence[bytes]) -> None:
+        """Add records to a part."""
 
     @abstractmethod
     async def read(self, questions: Sequence[Question]) -> Sequence[Sighting]:
-        """Answer several followers at once, in order."""
+        """Answer several questions at once, in order."""
 
 
 class MemoryCoordinator(Coordinator):
@@ -76,13 +83,14 @@ class MemoryCoordinator(Coordinator):
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._leases: dict[bytes, tuple[str, float]] = {}
-        self._records: dict[tuple[bytes, str], list[bytes]] = {}
-        self._followed: set[tuple[bytes, str]] = set()
+        self._records: dict[tuple[bytes, str, str], list[bytes]] = {}
 
     async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
-        if not self._holder(key):
-            self._leases[key] = (owner, self._clock() + seconds)
-        return self._leases[key][0]
+        holder = self._holder(key) or owner
+        _, until = self._leases.get(key, (owner, float("inf")))
+        latest = self._clock() + seconds
+        self._leases[key] = (holder, latest if holder == owner else min(until, latest))
+        return holder
 
     async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
         if self._holder(key) != owner:
@@ -94,23 +102,17 @@ class MemoryCoordinator(Coordinator):
         if self._holder(key) == owner:
             del self._leases[key]
 
-    async def follow(self, key: bytes, owner: str) -> None:
-        self._followed.add((key, owner))
-
-    async def followed(self, key: bytes, owner: str) -> bool:
-        return (key, owner) in self._followed
-
-    async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
-        self._records.setdefault((key, owner), []).extend(records)
+    async def publish(self, key: bytes, owner: str, part: str, records: Sequence[bytes]) -> None:
+        self._records.setdefault((key, owner, part), []).extend(records)
 
     async def read(self, questions: Sequence[Question]) -> Sequence[Sighting]:
         return [self._sighting(question) for question in questions]
 
     def _sighting(self, question: Question) -> Sighting:
-        records = self._records.get((question.key, question.owner), [])
+        records = self._records.get((question.key, question.owner, question.part), [])
         held = self._holder(question.key) == question.owner
         return Sighting(held, records[int(question.position or 0) :], str(len(records)))
 
     def _holder(self, key: bytes) -> str | None:
         owner, until = self._leases.get(key, ("", 0.0))
-        return owner if until > self._clock() else None
+        return owner if self._clock() < until else None

@@ -1,4 +1,4 @@
-"""Leases and records in Redis: a string with a time to live, and a stream for each holder, under the key's hash tag."""
+"""Leases and records in Redis: a string with a time to live, and a stream for each part, under the key's hash tag."""
 
 from __future__ import annotations
 
@@ -7,15 +7,27 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
-from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Question, Sighting
+from sayonce.stores.coordinator import (
+    COMPUTATION,
+    ENDED_SECONDS,
+    OWNER_CHARACTERS,
+    READ_BYTES,
+    READ_RECORDS,
+    RECORD_BYTES,
+    RECORDS_SECONDS,
+    Coordinator,
+    Question,
+    Sighting,
+)
 from sayonce.stores.redis_script import Script
-from sayonce.stores.redis_server import Claim, Get
+from sayonce.stores.redis_server import Claim
 
 T = TypeVar("T")
 
-_READ_AT_ONCE: Final = 64
+_HOLDER: Final = Script("holder")
 _RENEW: Final = Script("renew")
 _RELEASE: Final = Script("release")
+_RECORDS: Final = Script("records")
 
 
 class At(Protocol):
@@ -37,28 +49,22 @@ class RedisCoordinator(Coordinator):
         while True:
             if await self._at(lease, Claim(lease, owner, _ms(seconds))):
                 return owner
-            holder = await self._at(lease, Get(lease.encode()))
-            if holder is not None:  # else it ended between the two
-                return holder.decode()
+            holder = await self._at(lease, lambda redis: _HOLDER(redis, [lease], _ms(seconds), OWNER_CHARACTERS))
+            if holder:  # else it ended between the two
+                return _text(holder)
 
     async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
         lease = self._lease(key)
         return bool(await self._at(lease, lambda redis: _RENEW(redis, [lease], owner, _ms(seconds))))
 
     async def release(self, key: bytes, owner: str) -> None:
-        lease, records = self._lease(key), self._records(key, owner)
-        await self._at(lease, lambda redis: _RELEASE(redis, [lease, records], owner, _ms(ENDED_SECONDS)))
+        lease = self._lease(key)
+        names: list[str | bytes] = [lease, _bytes(self._records(key, COMPUTATION, owner))]
+        arguments = (_bytes(owner), _ms(ENDED_SECONDS), OWNER_CHARACTERS)
+        await self._at(lease, lambda redis: _RELEASE(redis, names, *arguments))
 
-    async def follow(self, key: bytes, owner: str) -> None:
-        name = self._follower(key, owner)
-        await self._at(name, lambda redis: redis.set(name, 1, px=_ms(RECORDS_SECONDS)))
-
-    async def followed(self, key: bytes, owner: str) -> bool:
-        name = self._follower(key, owner)
-        return await self._at(name, Get(name.encode())) is not None
-
-    async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
-        name = self._records(key, owner)
+    async def publish(self, key: bytes, owner: str, part: str, records: Sequence[bytes]) -> None:
+        name = self._records(key, part, owner)
         await self._at(name, partial(_publish, name=name, records=records))
 
     async def read(self, questions: Sequence[Question]) -> Sequence[Sighting]:
@@ -68,19 +74,20 @@ class RedisCoordinator(Coordinator):
         return [sighting for (sighting,) in answers]
 
     async def _sightings(self, questions: Sequence[Question]) -> Sequence[Sighting]:
-        names = [(self._lease(each.key), self._records(each.key, each.owner), each.position) for each in questions]
-        answers = await self._at(names[0][0], partial(_read, names=names))
-        pairs = zip(questions, answers[::2], answers[1::2], strict=True)
-        return [_sighting(question, holder, found) for question, holder, found in pairs]
+        names = [name for each in questions for name in self._names(each)]
+        bounds = (OWNER_CHARACTERS, READ_RECORDS, RECORD_BYTES, READ_BYTES)
+        positions = [question.position or "-" for question in questions]
+        answers = await self._at(names[0], lambda redis: _RECORDS(redis, names, *bounds, *positions))
+        return [_sighting(question, *answer) for question, answer in zip(questions, answers, strict=True)]
+
+    def _names(self, question: Question) -> tuple[str, str]:
+        return self._lease(question.key), self._records(question.key, question.part, question.owner)
 
     def _lease(self, key: bytes) -> str:
         return f"{self._name_of(key)}:lease"
 
-    def _follower(self, key: bytes, owner: str) -> str:
-        return f"{self._name_of(key)}:follower:{owner}"
-
-    def _records(self, key: bytes, owner: str) -> str:
-        return f"{self._name_of(key)}:flight:{owner}"
+    def _records(self, key: bytes, part: str, owner: str) -> str:
+        return f"{self._name_of(key)}:{part}:{owner}"
 
 
 async def _publish(redis: Any, *, name: str, records: Sequence[bytes]) -> None:
@@ -92,20 +99,18 @@ async def _publish(redis: Any, *, name: str, records: Sequence[bytes]) -> None:
         await pipeline.execute()
 
 
-async def _read(redis: Any, *, names: Sequence[tuple[str, str, str]]) -> list[Any]:
-    async with redis.pipeline(transaction=False) as pipeline:
-        for lease, records, position in names:
-            # The lease first: if it is gone, what is read after it is all that there will be.
-            pipeline.get(lease)
-            pipeline.xrange(records, min=f"({position}" if position else "-", count=_READ_AT_ONCE)
-        answers: list[Any] = await pipeline.execute()
-        return answers
+def _sighting(question: Question, holder: bytes, *found: bytes) -> Sighting:
+    position = found[-2].decode() if found else question.position
+    return Sighting(_text(holder) == question.owner, found[1::2], position)
 
 
-def _sighting(question: Question, holder: bytes | None, found: Sequence[Any]) -> Sighting:
-    held = holder is not None and holder.decode() == question.owner
-    position = found[-1][0].decode() if found else question.position
-    return Sighting(held, [fields[b"r"] for _, fields in found], position)
+def _text(holder: bytes) -> str:
+    """Return an owner, also one that is no text: it is to be told from others, and to be removed."""
+    return holder.decode(errors="surrogateescape")
+
+
+def _bytes(owner: str) -> bytes:
+    return owner.encode(errors="surrogateescape")
 
 
 def _ms(seconds: float) -> int:

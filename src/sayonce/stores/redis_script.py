@@ -17,7 +17,7 @@ class Script:
         self._text = files(__package__).joinpath("lua", f"{name}.lua").read_text()
         self._digest = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    async def __call__(self, redis: Any, keys: Sequence[str], *arguments: str | int) -> Any:
+    async def __call__(self, redis: Any, keys: Sequence[str | bytes], *arguments: str | bytes | int) -> Any:
         try:
             return await redis.evalsha(self._digest, len(keys), *keys, *arguments)
         except NoScriptError:

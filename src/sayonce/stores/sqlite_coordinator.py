@@ -7,11 +7,23 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from sayonce.core.clock import Clock
-from sayonce.stores.coordinator import ENDED_SECONDS, RECORDS_SECONDS, Coordinator, Question, Sighting
+from sayonce.stores.coordinator import (
+    COMPUTATION,
+    ENDED_SECONDS,
+    OWNER_CHARACTERS,
+    READ_BYTES,
+    READ_RECORDS,
+    RECORD_BYTES,
+    RECORDS_SECONDS,
+    Coordinator,
+    Question,
+    Sighting,
+)
 
 Run = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 
-_READ_AT_ONCE: Final = 64
+_OWNER: Final = f"coalesce(substr(CAST(owner AS BLOB), 1, {OWNER_CHARACTERS}), x'')"
+"""An owner as bytes, whatever was written: SQLite's columns take values of any type."""
 
 
 class SQLiteCoordinator(Coordinator):
@@ -28,9 +40,13 @@ class SQLiteCoordinator(Coordinator):
         def work(db: sqlite3.Connection) -> str:
             db.execute("DELETE FROM records WHERE expires <= ?", (now,))
             db.execute("DELETE FROM leases WHERE key = ? AND expires <= ?", (key, now))
+            # Whatever wrote it, a lease is bounded by its own time; a text is more than any number.
+            db.execute(
+                "UPDATE leases SET expires = ? WHERE key = ? AND expires > ?", (now + seconds, key, now + seconds)
+            )
             db.execute("INSERT OR IGNORE INTO leases VALUES (?, ?, ?)", (key, owner, now + seconds))
-            (holder,) = db.execute("SELECT owner FROM leases WHERE key = ?", (key,)).fetchone()
-            return str(holder)
+            (holder,) = db.execute(f"SELECT {_OWNER} FROM leases WHERE key = ?", (key,)).fetchone()  # noqa: S608 (a constant)
+            return _text(holder)
 
         return str(await self._change(work))
 
@@ -43,21 +59,16 @@ class SQLiteCoordinator(Coordinator):
         ended = self._clock() + ENDED_SECONDS
 
         def work(db: sqlite3.Connection) -> None:
-            db.execute("DELETE FROM leases WHERE key = ? AND owner = ?", (key, owner))
-            db.execute("UPDATE records SET expires = ? WHERE key = ? AND owner = ?", (ended, key, owner))
+            db.execute(f"DELETE FROM leases WHERE key = ? AND {_OWNER} = ?", (key, _bytes(owner)))  # noqa: S608 (as above)
+            if owner.isascii():  # else it is none of ours, and has no records
+                records = (ended, key, _part(owner, COMPUTATION))
+                db.execute("UPDATE records SET expires = ? WHERE key = ? AND owner = ?", records)
 
         await self._change(work)
 
-    async def follow(self, key: bytes, owner: str) -> None:
-        await self.publish(key, _follower_of(owner), [b""])
-
-    async def followed(self, key: bytes, owner: str) -> bool:
-        sql = "SELECT 1 FROM records WHERE key = ? AND owner = ? LIMIT 1"
-        return await self._read_with(lambda db: db.execute(sql, (key, _follower_of(owner))).fetchone()) is not None
-
-    async def publish(self, key: bytes, owner: str, records: Sequence[bytes]) -> None:
+    async def publish(self, key: bytes, owner: str, part: str, records: Sequence[bytes]) -> None:
         expires = self._clock() + RECORDS_SECONDS
-        rows = [(key, owner, expires, record) for record in records]
+        rows = [(key, _part(owner, part), expires, record) for record in records]
         sql = "INSERT INTO records (key, owner, expires, record) VALUES (?, ?, ?, ?)"
         await self._change(lambda db: db.executemany(sql, rows))
 
@@ -71,9 +82,18 @@ class SQLiteCoordinator(Coordinator):
         return sightings
 
 
-def _follower_of(owner: str) -> str:
-    """Return the name under which a holder's followers make themselves known."""
-    return f"follower of {owner}"
+def _part(owner: str, part: str) -> str:
+    """Return under which name a part of a holder's records stands."""
+    return f"{part} of {owner}"
+
+
+def _text(holder: bytes) -> str:
+    """Return an owner, also one that is no text: it is to be told from others, and to be removed."""
+    return holder.decode(errors="surrogateescape")
+
+
+def _bytes(owner: str) -> bytes:
+    return owner.encode(errors="surrogateescape")
 
 
 def _sighting(db: sqlite3.Connection, question: Question, now: float) -> Sighting:
@@ -82,8 +102,17 @@ def _sighting(db: sqlite3.Connection, question: Question, now: float) -> Sightin
         "SELECT 1 FROM leases WHERE key = ? AND owner = ? AND expires > ?", (question.key, question.owner, now)
     ).fetchone()
     found = db.execute(
-        "SELECT id, record FROM records WHERE key = ? AND owner = ? AND id > ? ORDER BY id LIMIT ?",
-        (question.key, question.owner, int(question.position or 0), _READ_AT_ONCE),
-    ).fetchall()
-    last = str(found[-1][0]) if found else question.position
-    return Sighting(held is not None, [record for _, record in found], last)
+        "SELECT id, CASE WHEN length(record) <= ? THEN CAST(record AS BLOB) ELSE x'' END"
+        " FROM records WHERE key = ? AND owner = ? AND id > ? ORDER BY id LIMIT ?",
+        (RECORD_BYTES, question.key, _part(question.owner, question.part), int(question.position or 0), READ_RECORDS),
+    )
+    records: list[bytes] = []
+    last, left_bytes = question.position, READ_BYTES
+    for position, record in found:
+        left_bytes -= len(record)
+        if left_bytes < 0 and records:
+            break
+        records.append(record)
+        last = str(position)
+    found.close()
+    return Sighting(held is not None, records, last)

@@ -3,7 +3,7 @@
 -- ARGV[1]  the owner
 -- ARGV[2]  how long to hold it, in milliseconds
 -- returns  1 if it was renewed, else 0
-if redis.call('GET', KEYS[1]) == ARGV[1] then
+if redis.pcall('GET', KEYS[1]) == ARGV[1] then
     return redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return 0
