@@ -49,7 +49,7 @@ class Arguments:
         ignore: Iterable[str] = (),
     ) -> None:
         self._name = getattr(function, "__qualname__", type(function).__name__)
-        self._signature = inspect.signature(function)
+        self._signature = _signature(function, self._name)
         self._readers = dict.fromkeys(content, _content) | dict.fromkeys(audio, _voice)
         self._ignored = frozenset(ignore)
         known = self._signature.parameters
@@ -102,7 +102,7 @@ class Arguments:
     def _argument(self, name: str, value: Any) -> Any:
         reader = self._readers.get(name)
         try:
-            return _canonical(value, name) if reader is None else reader(value)
+            return canonical_value(value, name) if reader is None else reader(value)
         except Unkeyable as error:
             raise self._unkeyable(name, error) from None
         except RecursionError:
@@ -112,12 +112,28 @@ class Arguments:
         return Unkeyable(f"{self._name}(), argument {name!r}: {error.message}", param=name)
 
 
-def _canonical(value: Any, path: str) -> Any:
+def _signature(function: Callable[..., Any], name: str) -> inspect.Signature:
+    try:
+        return inspect.signature(function)
+    except (TypeError, ValueError):
+        raise Unkeyable(
+            f"{name} says nothing of its parameters; remember a plain function (def) that calls it, and put "
+            "@classmethod and @staticmethod above @cache.remember"
+        ) from None
+
+
+def canonical_value(value: Any, path: str) -> Any:
+    """Return a value with its type; ``path`` says where it is.
+
+    Raises:
+        Unkeyable: it has no exact identity.
+
+    """
     kind = type(value)
     if kind in _PLAIN:
         return value
     if kind in (list, tuple):
-        return [kind.__name__, [_canonical(item, f"{path}[{index}]") for index, item in enumerate(value)]]
+        return [kind.__name__, [canonical_value(item, f"{path}[{index}]") for index, item in enumerate(value)]]
     if kind is dict:
         return ["dict", _parts(value, path)]
     if kind is Voice:
@@ -126,7 +142,7 @@ def _canonical(value: Any, path: str) -> Any:
 
 
 def _parts(parts: Mapping[Any, Any], path: str) -> dict[Any, Any]:
-    return {name: _canonical(item, f"{path}.{name}") for name, item in parts.items()}
+    return {name: canonical_value(item, f"{path}.{name}") for name, item in parts.items()}
 
 
 def _canonical_array(value: Any, path: str) -> list[Any] | None:

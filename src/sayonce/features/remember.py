@@ -13,6 +13,7 @@ from sayonce.cache.portal import SyncCache
 from sayonce.cache.raised import Raised, released
 from sayonce.core.key import Digest
 from sayonce.errors import Unkeyable
+from sayonce.features.bound import Bound
 from sayonce.features.keys import Arguments
 from sayonce.features.spec import Spec
 from sayonce.features.task import Task
@@ -55,8 +56,10 @@ class Options(TypedDict, total=False):
     """Halves the space of float32 arrays, and is *not exact*."""
 
 
-def make_task(function: Callable[..., Any], name: str, revision: str, options: Options) -> Task:
-    """Return the task of a function.
+def make_task(
+    function: Callable[..., Any], name: str, revision: str, options: Options, bound: Bound | None = None
+) -> Task:
+    """Return the task of a function; ``bound`` says what it is bound to where the revision does not.
 
     Raises:
         Unkeyable: a declared parameter does not exist, or ``self`` is not ignored.
@@ -67,6 +70,7 @@ def make_task(function: Callable[..., Any], name: str, revision: str, options: O
         function,
         name,
         revision=revision,
+        bound=bound or Bound(function),
         arguments=Arguments(function, **_some(options, "content", "audio", "ignore")),
         codec=Codec(returns=returns, **_some(options, "spec", "copy", "device", "storage")),
         ttl=options.get("ttl", DEFAULT_TTL),
@@ -76,25 +80,26 @@ def make_task(function: Callable[..., Any], name: str, revision: str, options: O
     )
 
 
-_claims: WeakKeyDictionary[Any, dict[tuple[str, ...], str]] = WeakKeyDictionary()
+_claims: WeakKeyDictionary[Any, dict[tuple[str, ...], Bound]] = WeakKeyDictionary()
 
 
 def _claim(cache: Any, task: Task) -> None:
     """Keep a name for one function of a cache: another one's values would be taken for its own.
 
     Raises:
-        Unkeyable: another function has the name.
+        Unkeyable: another function has the name, or the same one with other code, or bound to another object.
 
     """
-    function = task.function
-    place = f"{function.__module__}.{getattr(function, '__qualname__', type(function).__qualname__)}"
-    holder = _claims.setdefault(cache, {}).setdefault(tuple(task.identity), place)
-    if holder != place:
-        raise Unkeyable(
-            f"{task.name!r} with this revision is what {holder} computes; give {place} a name of its own, or their values "
-            "are taken for one another's",
-            param="name",
-        )
+    holder, bound = _claims.setdefault(cache, {}).setdefault(tuple(task.identity), task.bound), task.bound
+    if holder.same(bound):
+        return
+    which = f"another {holder.place}" if holder.place == bound.place else holder.place
+    why = " (its code, or an object that it is bound to, is another)" if holder.place == bound.place else ""
+    raise Unkeyable(
+        f"{task.name!r} with this revision is what {which} computes{why}; give {bound.place} a name of its own or another "
+        "revision, or pass what differs as an argument, or their values are taken for one another's",
+        param="name",
+    )
 
 
 def _some(options: Options, *names: str) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from sayonce.core.envelope import Entry, Refused
 from sayonce.core.key import Digest
 from sayonce.core.outcome import Outcome
 from sayonce.errors import Unkeyable
+from sayonce.features.bound import Bound
 from sayonce.features.keys import Arguments
 from sayonce.features.tensors import Codec
 
@@ -68,6 +69,7 @@ class Task:
         name: str,
         *,
         revision: str,
+        bound: Bound,
         arguments: Arguments,
         codec: Codec,
         ttl: timedelta,
@@ -80,6 +82,7 @@ class Task:
         self.requests, self.computations = f"feature requests: {name}", f"feature computations: {name}"
         """The names of its counters."""
         self.identity = ["remember", name, revision]
+        self.bound = bound
         self.arguments = arguments
         self.codec = codec
         self.options: dict[str, Any] = {"ttl": ttl, "tags": tuple(tags)}
@@ -95,7 +98,8 @@ class Task:
         """
         document = self.arguments.document(args, kwargs)
         try:
-            return cache.key([*self.identity, document])
+            bound = self.bound.document()
+            return cache.key([*self.identity, document, bound] if bound else [*self.identity, document])
         except Unkeyable:
             raise self.arguments.check(document) from None
 

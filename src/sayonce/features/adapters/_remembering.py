@@ -12,8 +12,9 @@ from weakref import WeakValueDictionary
 
 from sayonce.cache import Cache
 from sayonce.cache.raised import Carried
+from sayonce.features.bound import Bound
 from sayonce.features.library import SyncCache
-from sayonce.features.remember import Options, Remembered, make_task
+from sayonce.features.remember import Options, Remembered, SyncRemembered, make_task
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -26,18 +27,27 @@ AnyCache = Cache | SyncCache
 
 
 def remembered(
-    cache: AnyCache, name: str, revision: str, function: Callable[P, T], **options: Unpack[Options]
+    cache: AnyCache,
+    name: str,
+    revision: str,
+    function: Callable[P, T],
+    bound: Bound | None = None,
+    **options: Unpack[Options],
 ) -> Callable[P, T]:
     """Return a function that blocks until it has its value, computed once however many threads ask.
+
+    ``revision`` stands for the engine that it is bound to, unless ``bound`` says what that is.
 
     Raises:
         RuntimeError: the cache is async, and this is not its event loop.
 
     """
     alone = _alone(function)
+    task = make_task(alone, name, revision, options, bound or Bound(None))
     if isinstance(cache, SyncCache):
-        return cache.remember(name, revision=revision, **options)(alone)
-    awaitable: Remembered[..., Any] = Remembered(cache, make_task(alone, name, revision, options))
+        blocking: SyncRemembered[P, Any] = SyncRemembered(cache, task)
+        return blocking
+    awaitable: Remembered[..., Any] = Remembered(cache, task)
     return _blocking(awaitable, _loop())
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar, Unpack, overload
 
 from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
+from sayonce.features.bound import Bound, place_of
 from sayonce.features.remember import Options
 
 T = TypeVar("T")
@@ -40,7 +41,8 @@ def wrap(
         target: the function; or the object, which is returned with that method of this one instance replaced.
         cache: an async cache (then call from threads) or a plain one.
         method: the method's name, if ``target`` is the object.
-        revision: changed whenever the same arguments may give another value: new weights, other preprocessing.
+        revision: changed whenever the same arguments may give another value: new weights, other preprocessing; it stands
+            for all of an object.
         name: what is computed; the function's module and qualified name when left out.
         **options: see ``sayonce.features.remember.Options``, such as ``audio=("path",)``.
 
@@ -50,8 +52,8 @@ def wrap(
 
     """
     function = unwrapped(target if method is None else getattr(target, method))
-    name = name or f"{function.__module__}.{function.__qualname__}"
-    recall = wrapped(remembered(cache, name, revision, function, **options))
+    name = name or place_of(function)
+    recall = wrapped(remembered(cache, name, revision, function, Bound(target) if method is None else None, **options))
     if method is None:
         return recall
     setattr(target, method, recall)
