@@ -1,6 +1,7 @@
 """A remembered function computes each call once, and never answers one call with another's value."""
 
 import asyncio
+import io
 import threading
 from dataclasses import dataclass
 from datetime import timedelta
@@ -552,3 +553,50 @@ def test_a_remembered_function_still_looks_like_itself(cache):
 
     assert (documented.__name__, documented.__doc__) == ("documented", "What it does.")
     assert documented.__wrapped__(3) == 3
+
+
+async def test_audio_and_content_may_be_nothing_or_several_or_file_objects(cache, tmp_path):
+    wav, other = tmp_path / "a.wav", tmp_path / "b.wav"
+    wav.write_bytes(clip())
+    other.write_bytes(clip(SAMPLES[::-1]))
+    same = [wav, str(wav), clip(), bytearray(clip()), memoryview(clip()), io.BytesIO(clip())]
+    for option in ("audio", "content"):
+
+        def function(path):
+            return path.read() if hasattr(path, "read") else b"read"
+
+        read = cache.remember(option, revision="1", **{option: ("path",)})(function)
+        assert len({read.key(each) for each in same}) == 1
+        keys = [read.key(each) for each in (None, [], [wav], (wav,), [wav, other], [other, wav], [wav, None], other)]
+        assert len({*keys, read.key(wav)}) == len(keys) + 1
+        with wav.open("rb") as file:
+            file.seek(7)
+            assert read.key(file) == read.key(wav)
+        opened = io.BytesIO(clip())
+        opened.seek(9)
+        assert await read(opened) == clip(), "the function reads it from its start"
+        assert await read.cached(opened)
+        with pytest.raises(sayonce.InvalidRequest, match=r"a file opened with 'rb'|opened as text|a Voice is needed"):
+            read.key(3)
+    assert len({sayonce.Voice.from_audio(each) for each in same}) == 1
+    for wrong in (None, 3, [wav], io.StringIO("text")):
+        with pytest.raises(sayonce.InvalidRequest, match="a path, bytes or a file opened with 'rb' is needed"):
+            sayonce.Voice.from_audio(wrong)
+
+
+async def test_a_text_that_names_a_file_is_not_silently_text(cache, tmp_path, monkeypatch, caplog):
+    @cache.remember("f", revision="1")
+    async def encode(path: str) -> str:
+        return path
+
+    file = tmp_path / "clip.wav"
+    file.write_bytes(b"sound")
+    with pytest.raises(sayonce.Unkeyable, match=r"is a path, and what is in the file may change; .* audio=\('path',\)"):
+        await encode(str(file))
+    monkeypatch.chdir(tmp_path)
+    texts = ["data", "Hello.", "either/or", "missing.wav", f"{file}\n", "x" * 5000 + ".wav", "nul\0.wav", str(tmp_path)]
+    assert [await encode(text) for text in texts] == texts
+    assert not caplog.records
+    for _ in range(2):
+        assert await encode("clip.wav") == "clip.wav"
+    assert [record.message for record in caplog.records if "is a path" in record.message] == [caplog.messages[0]]

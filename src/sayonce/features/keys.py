@@ -7,12 +7,13 @@ differ. Arrays are identified by type, shape and all their elements; byte order 
 from __future__ import annotations
 
 import inspect
+import logging
 import os
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from enum import Enum
 from hashlib import blake2b
-from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -21,8 +22,12 @@ from sayonce.core.key import canonical
 from sayonce.errors import InvalidRequest, Unkeyable
 from sayonce.features.arrays import Flat, from_numpy, from_torch, is_torch
 from sayonce.features.spec import parts_of
-from sayonce.features.voice import Voice
+from sayonce.features.voice import Voice, read_bytes
 
+log = logging.getLogger("sayonce.features")
+
+_LIKE_A_FILE: Final = re.compile(r"(?=[^\n\0]{1,1024}\Z)(?s:(?=.*[/\\])|.*\.\w{1,6}\Z)").match
+"""Only such texts are looked for on the disk: those with a separator or an ending, and never long ones."""
 _PLAIN: Final = frozenset((str, bytes, bool, int, float, type(None)))
 
 
@@ -50,6 +55,8 @@ class Arguments:
     ) -> None:
         self._name = getattr(function, "__qualname__", type(function).__name__)
         self._signature = _signature(function, self._name)
+        self._told: set[str] = set()
+        """Parameters that were given the name of a file, as the log has it."""
         self._readers = dict.fromkeys(content, _content) | dict.fromkeys(audio, _voice)
         self._ignored = frozenset(ignore)
         known = self._signature.parameters
@@ -102,11 +109,25 @@ class Arguments:
     def _argument(self, name: str, value: Any) -> Any:
         reader = self._readers.get(name)
         try:
-            return canonical_value(value, name) if reader is None else reader(value)
+            if reader is not None:
+                return _read(reader, value)
+            if type(value) is str and _LIKE_A_FILE(value) is not None:
+                self._check_text(name, value)
+            return canonical_value(value, name)
         except Unkeyable as error:
             raise self._unkeyable(name, error) from None
         except RecursionError:
             raise self._unkeyable(name, Unkeyable("it is nested too deeply")) from None
+
+    def _check_text(self, name: str, value: str) -> None:
+        """Refuse the path of a file as a text, as what is in the file may change; a bare name may still be a text."""
+        if not os.path.isfile(value):  # noqa: PTH113 (a Path costs more, and refuses some texts)
+            return
+        if os.path.isabs(value):  # noqa: PTH117
+            raise _path_refused(name)
+        if name not in self._told:
+            self._told.add(name)
+            log.warning("%s(): %s", self._name, _path_refused(name).message)
 
     def _unkeyable(self, name: str, error: Unkeyable) -> Unkeyable:
         return Unkeyable(f"{self._name}(), argument {name!r}: {error.message}", param=name)
@@ -168,28 +189,43 @@ def _canonical_object(value: Any, path: str) -> list[Any]:
     if is_dataclass(kind) or (isinstance(value, tuple) and hasattr(value, "_fields")):
         return ["record", name, _parts(parts_of(value), path)]
     if isinstance(value, os.PathLike):
-        raise Unkeyable(
-            f"{path} is a path, and what is in the file may change; declare content=({path!r},) to identify it by the "
-            f"file's bytes, or audio=({path!r},) by its decoded samples"
-        )
+        raise _path_refused(path)
     raise Unkeyable(
         f"{path} is a {kind.__name__}, which has no exact identity; pass bytes, strings, numbers, arrays, or lists, "
         f"tuples, dicts, dataclasses of them, or declare ignore=({path!r},) if it does not change the result"
     )
 
 
+def _path_refused(path: str) -> Unkeyable:
+    return Unkeyable(
+        f"{path} is a path, and what is in the file may change; declare content=({path!r},) to identify it by the "
+        f"file's bytes, or audio=({path!r},) by its decoded samples"
+    )
+
+
+def _read(reader: Callable[[Any], list[Any]], value: Any) -> Any:
+    """Write what a parameter that holds a file, several, or none stands for."""
+    if value is None:
+        return None
+    if type(value) in (list, tuple):
+        return [type(value).__name__, [_read(reader, each) for each in value]]
+    return reader(value)
+
+
 def _content(value: Any) -> list[Any]:
     try:
-        data = value if isinstance(value, bytes) else Path(value).read_bytes()
-    except OSError as error:
-        raise InvalidRequest(f"{value}: {error.strerror}") from error
+        data = read_bytes(value)
+    except (OSError, ValueError) as error:
+        raise InvalidRequest(f"{value}: {getattr(error, 'strerror', None) or error}") from error
     except TypeError:
-        raise Unkeyable(f"a path or bytes are needed, and it is a {type(value).__name__}") from None
+        raise Unkeyable(
+            f"a path, bytes or a file opened with 'rb' is needed, and it is a {type(value).__name__}"
+        ) from None
     return ["content", blake2b(data, digest_size=32).digest()]
 
 
 def _voice(value: Any) -> list[Any]:
-    if not isinstance(value, Voice | str | os.PathLike | bytes):
-        raise Unkeyable(f"a path, bytes or a Voice is needed, and it is a {type(value).__name__}")
+    if not isinstance(value, Voice | str | os.PathLike | bytes | bytearray | memoryview) and not hasattr(value, "read"):
+        raise Unkeyable(f"a path, bytes or a Voice is needed, or a file object, and it is a {type(value).__name__}")
     voice = value if isinstance(value, Voice) else Voice.from_audio(value)
     return ["voice", voice.id]

@@ -8,7 +8,7 @@ import threading
 from collections import OrderedDict
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, BinaryIO, Final, Self
 
 import msgspec
 import numpy as np
@@ -25,6 +25,10 @@ _REMEMBERED: Final = 4096
 _SHORT_SECONDS: Final = 1.0
 _SILENT: Final = 0.001
 """A peak of -60 dB: less is the noise of a microphone that nobody spoke into."""
+
+
+Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
+"""A clip: the path of a file, its bytes, or a file object that can be read again."""
 
 
 class Voice(msgspec.Struct, frozen=True):
@@ -48,12 +52,14 @@ class Voice(msgspec.Struct, frozen=True):
     @classmethod
     def from_audio(
         cls,
-        source: str | os.PathLike[str] | bytes,
+        source: Source,
         *,
         max_seconds: float = MAX_SECONDS,
         max_bytes: int = MAX_BYTES,
     ) -> Self:
-        """Return the identity of a clip, given as a path or as the bytes of an audio file.
+        """Return the identity of a clip, given as a path, as the bytes of an audio file, or as a file object.
+
+        A file object is read from its start, and left there.
 
         The answer for a file's bytes is remembered, never one for its name or time of change.
 
@@ -98,15 +104,35 @@ class _Memory:
 _memory = _Memory()
 
 
-def _read(source: str | os.PathLike[str] | bytes, max_bytes: int) -> bytes:
-    if isinstance(source, bytes):
-        data = source
-    else:
-        try:
-            with Path(source).open("rb") as file:
-                data = file.read(max_bytes + 1)
-        except OSError as error:
-            raise _wrong(f"{source}: {error.strerror}") from error
+def read_bytes(source: Any, most_bytes: int = -1) -> bytes:
+    """Return the bytes of a path, a buffer or a file object, which is left at its start for its next reader.
+
+    Raises:
+        OSError: it cannot be read, or a file object cannot go back to its start.
+        TypeError: it is none of these, or a file object that gives text.
+
+    """
+    if isinstance(source, bytes | bytearray | memoryview):
+        return bytes(source)
+    if not hasattr(source, "read"):
+        with Path(source).open("rb") as file:
+            return file.read(most_bytes)
+    source.seek(0)
+    data = source.read(most_bytes)
+    source.seek(0)
+    if not isinstance(data, bytes):
+        raise TypeError("it is opened as text; open it with 'rb'")
+    return data
+
+
+def _read(source: Source, max_bytes: int) -> bytes:
+    try:
+        data = read_bytes(source, max_bytes + 1)
+    except (OSError, ValueError) as error:
+        raise _wrong(f"{source!s}: {getattr(error, 'strerror', None) or error}") from error
+    except TypeError:
+        kind = type(source).__name__
+        raise _wrong(f"a path, bytes or a file opened with 'rb' is needed, and it is a {kind}") from None
     if len(data) > max_bytes:
         raise _wrong(f"the reference audio is larger than {max_bytes:,} bytes; a clip of some seconds is enough")
     if not data:
