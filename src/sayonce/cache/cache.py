@@ -109,6 +109,13 @@ class Cache:
             canonical(document)  # which says where in it, and not where in the list above
             raise
 
+    travelled = False
+    """Whether it came from another process, so that ``here`` has to be asked for the one to use."""
+
+    async def here(self) -> Cache:
+        """Return the open cache of the running event loop."""
+        return self
+
     @property
     def store_state(self) -> StoreState:
         """``none``, ``ok``, or ``failing`` while the breaker keeps the store from being asked."""

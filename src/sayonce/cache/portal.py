@@ -64,6 +64,10 @@ class Portal:
             raise
         raise error  # outside of the handler, which would become its context
 
+    @property
+    def closing(self) -> bool:
+        return self._closing
+
     def close(self, last: Callable[[], Coroutine[Any, Any, None]]) -> None:
         """Let no call in any more, run ``last``, wait for the calls under way, and end the thread; idempotent."""
         with self._lock:
@@ -163,6 +167,11 @@ class SyncCache(Generic[C]):
     def settle(self) -> None:
         """See ``Cache.settle``."""
         self.run(lambda cache: cache.settle())
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called in this process."""
+        return self._portal.pid == os.getpid() and self._portal.closing
 
     def close(self) -> None:
         """Finish what is under way, write the counters and release the store; idempotent."""

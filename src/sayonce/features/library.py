@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, Final, Unpack
+from functools import cached_property, partial
+from typing import Any, Final, Self, Unpack
+from weakref import WeakKeyDictionary
 
 from sayonce import cache as base
 from sayonce.cache import portal
@@ -12,6 +15,7 @@ from sayonce.cache.cache import DEFAULT_TTL
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.features.remember import Options, Remember, Remembered, SyncRemember, SyncRemembered, make_task
+from sayonce.features.travel import Origin, arrived, note, note_secret, secret_of
 from sayonce.stores import open_store
 from sayonce.stores.memory import MemoryStore
 
@@ -22,8 +26,30 @@ MEMORY_BYTES: Final = 256_000_000
 class Cache(base.Cache):
     """Remembers values under the digests of their documents, and the values of functions.
 
-    Made by ``sayonce.open``; use as an async context manager.
+    Made by ``sayonce.open``; use as an async context manager. Pickled, it becomes the cache that the other process has
+    of the same store, and opens itself at the first call of a remembered function there.
     """
+
+    origin: Origin | None = None
+
+    async def here(self) -> base.Cache:
+        """Return the open cache of the running event loop, opened at its first call where this one has travelled."""
+        if not self.travelled:
+            return self
+        loop = asyncio.get_running_loop()
+        if loop not in self._of_loops:
+            self._of_loops[loop] = asyncio.ensure_future(_open(_travelling(self.origin)).open())
+        return await asyncio.shield(self._of_loops[loop])
+
+    @cached_property
+    def _of_loops(self) -> WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[base.Cache]]:
+        return WeakKeyDictionary()
+
+    def __reduce__(self) -> Any:
+        return _arrive, (_travelling(self.origin),)
+
+    def __deepcopy__(self, _: Any) -> Self:
+        return self
 
     def remember(self, name: str, *, revision: str, **options: Unpack[Options]) -> Remember:
         """Make a function remember its values; it becomes awaitable, and a plain one runs in a thread.
@@ -47,8 +73,20 @@ class Cache(base.Cache):
 class SyncCache(portal.SyncCache[Cache]):
     """The same for plain code: every method blocks, and remembered functions stay, or become, plain ones.
 
-    Made by ``sayonce.open_sync``; use as a context manager, from any number of threads.
+    Made by ``sayonce.open_sync``; use as a context manager, from any number of threads. Pickled, it becomes the cache
+    that the other process has of the same store, opened there if it has none.
     """
+
+    @property
+    def origin(self) -> Origin:
+        """How it was opened."""
+        return _travelling(self._cache.origin)
+
+    def __reduce__(self) -> Any:
+        return _arrive, (self.origin,)
+
+    def __deepcopy__(self, _: Any) -> Self:
+        return self
 
     def remember(self, name: str, *, revision: str, **options: Unpack[Options]) -> SyncRemember:
         """Make a function remember its values; see ``Cache.remember``."""
@@ -81,9 +119,8 @@ def open_cache(
         ConfigError: the URL is none of the valid forms.
 
     """
-    keys = Secret(secret.encode() if isinstance(secret, str) else secret or b"")
-    store = open_store(url, sealer=Sealer(keys))
-    return Cache(store, memory=MemoryStore(memory_bytes), secret=keys, namespace=namespace, ttl=ttl)
+    origin = _origin(url, namespace, secret, memory_bytes, ttl, blocking=False)
+    return _open(origin)
 
 
 def open_sync(
@@ -100,4 +137,40 @@ def open_sync(
         ConfigError: the URL is none of the valid forms, or the store cannot be opened.
 
     """
-    return SyncCache(lambda: open_cache(url, namespace=namespace, secret=secret, memory_bytes=memory_bytes, ttl=ttl))
+    cache = _open_sync(_origin(url, namespace, secret, memory_bytes, ttl, blocking=True))
+    note(cache.origin, cache)
+    return cache
+
+
+def _origin(
+    url: str, namespace: str, secret: bytes | str | None, memory_bytes: int, ttl: timedelta, *, blocking: bool
+) -> Origin:
+    digest = note_secret(secret.encode() if isinstance(secret, str) else secret or b"")
+    return Origin(url, namespace, digest, memory_bytes, ttl.total_seconds(), blocking)
+
+
+def _open(origin: Origin) -> Cache:
+    keys = Secret(secret_of(origin.secret_digest))
+    store = open_store(origin.url, sealer=Sealer(keys))
+    memory, ttl = MemoryStore(origin.memory_bytes), timedelta(seconds=origin.ttl_seconds)
+    cache = Cache(store, memory=memory, secret=keys, namespace=origin.namespace, ttl=ttl)
+    cache.origin = origin
+    return cache
+
+
+def _open_sync(origin: Origin) -> SyncCache:
+    return SyncCache(partial(_open, origin))
+
+
+def _travelling(origin: Origin | None) -> Origin:
+    if origin is None:
+        raise TypeError("this cache cannot travel: only one that sayonce.open or sayonce.open_sync made can")
+    return origin
+
+
+def _arrive(origin: Origin) -> Any:
+    if origin.blocking:
+        return arrived(origin, _open_sync)
+    cache = _open(origin)
+    cache.travelled = True
+    return cache

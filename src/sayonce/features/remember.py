@@ -18,6 +18,7 @@ from sayonce.features.keys import Arguments
 from sayonce.features.spec import Spec
 from sayonce.features.task import Task
 from sayonce.features.tensors import Codec, hints_of
+from sayonce.features.travel import named, unpacked
 
 P = ParamSpec("P")
 Q = ParamSpec("Q")
@@ -66,7 +67,7 @@ def make_task(
 
     """
     returns = options.get("returns", hints_of(function).get("return"))
-    return Task(
+    task = Task(
         function,
         name,
         revision=revision,
@@ -78,6 +79,15 @@ def make_task(
         batch=options.get("batch", False),
         expected_bytes=options.get("expected_bytes", 0),
     )
+    task.declared = name, revision, options
+    return task
+
+
+def _arrive(
+    kind: Any, cache: Any, function: Any, name: str, revision: str, options: Options, bound: tuple[Any, ...]
+) -> Any:
+    """Return what a pickled remembered function is here."""
+    return kind(cache, make_task(unpacked(function), name, revision, options), bound)
 
 
 _claims: WeakKeyDictionary[Any, dict[tuple[str, ...], Bound]] = WeakKeyDictionary()
@@ -132,6 +142,7 @@ class Remembered(Generic[P, T]):
     def __init__(self, cache: Cache, task: Task, bound: tuple[Any, ...] = ()) -> None:
         _claim(cache, task)
         functools.update_wrapper(self, task.function)
+        self.original_function = task.packed
         self._cache = cache
         self._task = task
         self._bound = bound
@@ -146,12 +157,14 @@ class Remembered(Generic[P, T]):
             RecursionError: the function asks for the value that it computes.
 
         """
-        call = self._bound + args
+        call, cache = self._bound + args, self._cache
+        if cache.travelled:
+            cache = await cache.here()
         if self._task.batch:
-            return await released(self._task.many(self._cache, call[0], call[1:], kwargs))  # type: ignore[arg-type] # T is a list
-        key = await self._task.find_key(self._cache, call, kwargs)
+            return await released(self._task.many(cache, call[0], call[1:], kwargs))  # type: ignore[arg-type] # T is a list
+        key = await self._task.find_key(cache, call, kwargs)
         try:
-            value: T = await self._task.answer(self._cache, key, call, kwargs)
+            value: T = await self._task.answer(cache, key, call, kwargs)
         except Raised as raised:
             error = raised.error
         else:
@@ -160,7 +173,7 @@ class Remembered(Generic[P, T]):
 
     async def batch(self, items: Iterable[Any], *args: Any, **kwargs: Any) -> list[T]:
         """Return the values for every item (the first argument), in order; only the missing are computed, one by one."""
-        return await released(self._task.many(self._cache, items, self._bound + args, kwargs))
+        return await released(self._task.many(await self._cache.here(), items, self._bound + args, kwargs))
 
     def key(self, *args: P.args, **kwargs: P.kwargs) -> Digest:
         """Return the digest of a call; reads the files that are declared as content."""
@@ -169,7 +182,7 @@ class Remembered(Generic[P, T]):
     async def cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether the value of a call is stored."""
         key = await self._task.find_key(self._cache, self._bound + args, kwargs)
-        return await self._cache.lookup(key, self._task.reading()) is not None
+        return await (await self._cache.here()).lookup(key, self._task.reading()) is not None
 
     async def forget(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the value of a call everywhere and return whether it was stored.
@@ -178,7 +191,18 @@ class Remembered(Generic[P, T]):
             StoreError: the store did not do it.
 
         """
-        return await self._cache.delete(await self._task.find_key(self._cache, self._bound + args, kwargs))
+        return await (await self._cache.here()).delete(
+            await self._task.find_key(self._cache, self._bound + args, kwargs)
+        )
+
+    def __reduce__(self) -> Any:
+        return _arrive, (
+            type(self),
+            self._cache,
+            named(self._task.function, self.original_function),
+            *self._task.declared,
+            self._bound,
+        )
 
     def __get__(self: Remembered[Concatenate[S, Q], T], instance: S | None, owner: Any = None) -> Remembered[Q, T]:
         return Remembered(self._cache, self._task, () if instance is None else (instance,))
@@ -192,6 +216,7 @@ class SyncRemembered(Generic[P, T]):
     def __init__(self, cache: SyncCache[Any], task: Task, bound: tuple[Any, ...] = ()) -> None:
         _claim(cache, task)
         functools.update_wrapper(self, task.function)
+        self.original_function = task.packed
         self._cache = cache
         self._task = task
         self._bound = bound
@@ -223,6 +248,15 @@ class SyncRemembered(Generic[P, T]):
 
     def _on(self, cache: Cache) -> Remembered[P, T]:
         return Remembered(cache, self._task, self._bound)
+
+    def __reduce__(self) -> Any:
+        return _arrive, (
+            type(self),
+            self._cache,
+            named(self._task.function, self.original_function),
+            *self._task.declared,
+            self._bound,
+        )
 
     def __get__(
         self: SyncRemembered[Concatenate[S, Q], T], instance: S | None, owner: Any = None

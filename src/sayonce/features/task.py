@@ -26,6 +26,7 @@ from sayonce.errors import Unkeyable
 from sayonce.features.bound import Bound
 from sayonce.features.keys import Arguments
 from sayonce.features.tensors import Codec
+from sayonce.features.travel import packed
 
 S = TypeVar("S")
 
@@ -82,6 +83,9 @@ class Task:
         self.requests, self.computations = f"feature requests: {name}", f"feature computations: {name}"
         """The names of its counters."""
         self.identity = ["remember", name, revision]
+        self.packed = packed(function)
+        self.declared: tuple[Any, ...] = ()
+        """Name, revision and options, from which it is made again in another process."""
         self.bound = bound
         self.arguments = arguments
         self.codec = codec
