@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -29,7 +30,8 @@ from sayonce.core.relay import Ending, FlightSeal, Head, is_genuine, new_owner
 from sayonce.errors import EngineError
 from sayonce.stores import open_store
 from sayonce.stores.coordinator import COMPUTATION, RECORD_BYTES, MemoryCoordinator, Question, Sighting
-from sayonce.testing import FakeClock
+from sayonce.testing import FakeClock, StubEngine
+from serving import serving, speak
 from test_shared_flights import Work, listen
 
 SECRET = Secret(b"known to the instances alone")
@@ -120,6 +122,32 @@ async def test_something_else_in_the_place_of_a_lease_blocks_nobody(valkey: Any,
         place = Place(valkey.url, RedisAttacker(client), stack)
         victim = await hears_the_honest_sound(place, KEY, QUIET_SECONDS)
         assert not any(name.startswith("store errors") for name in victim.counters)
+
+
+async def test_something_else_in_the_place_of_records_is_removed(valkey: Any) -> None:
+    store = open_store(valkey.url, sealer=Sealer(SECRET))
+    assert store is not None
+    coordinator = store.coordinator
+    assert coordinator is not None
+    with valkey.client() as client:
+        client.set(f"sayonce:{{{KEY.hex()}}}:{COMPUTATION}:owner", "no stream")
+        question = Question(KEY, "owner", COMPUTATION)
+        assert (await coordinator.read([question]))[0].records == []
+        await coordinator.publish(KEY, "owner", COMPUTATION, [b"one", b"two"])
+    assert (await coordinator.read([question]))[0].records == [b"one", b"two"]
+    await store.close()
+
+
+async def test_what_is_read_at_once_is_bounded_in_number_and_bytes(place: Place) -> None:
+    coordinator = (await place.instance()).store.coordinator
+    question = Question(KEY, "owner", COMPUTATION)
+    place.attacker.plant_records(
+        KEY, COMPUTATION, "owner", [b"small", bytes(RECORD_BYTES + 1), *[bytes(RECORD_BYTES)] * 20]
+    )
+    first = (await coordinator.read([question]))[0]
+    assert first.records == [b"small", b"", *[bytes(RECORD_BYTES)] * 15]
+    following = Question(KEY, "owner", COMPUTATION, first.position)
+    assert len((await coordinator.read([following]))[0].records) == 5
 
 
 async def test_a_genuine_lease_of_another_key_is_no_lease_of_this_one(place: Place) -> None:
@@ -352,6 +380,61 @@ async def test_a_follower_of_another_secret_is_not_published_for(place: Place) -
     work.gate.set()
     await leader.settle()
     assert place.attacker.records(KEY, "welcomes", owner) == place.attacker.records(KEY, COMPUTATION, owner) == []
+
+
+# -- what is derived ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("tapped", [False, True], ids=["planted", "tapped"])
+async def test_no_mp3_is_made_of_forged_sound_though_the_honest_take_is_restored_at_the_end(
+    request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tapped: bool
+) -> None:
+    """What was forged is heard by nobody, and what is kept in its place is made of the honest take."""
+    monkeypatch.setattr(shared, "QUIET_SECONDS", QUIET_SECONDS)
+    valkey, engine = request.getfixturevalue("valkey"), StubEngine()
+    (tmp_path / "secret").write_text("known to the instances alone")
+    options = {"security__key_secret_file": str(tmp_path / "secret"), "store": valkey.url}
+    fields = {"response_format": "mp3"}
+    async with serving(StubEngine()) as clean, serving(engine, **options) as leader:
+        streamed = (await speak(clean, **fields)).content
+        honest = {streamed, (await speak(clean, **fields)).content}
+        await speak(leader, **fields)
+        await leader.service.cache.settle()
+        with valkey.client() as client:
+            attacker = RedisAttacker(client)
+            [(key, _)] = leader.service.synthesizer.recent
+            sealed = attacker.entry(key)
+            assert sealed is not None
+            await leader.service.synthesizer.forget(key)
+            async with serving(StubEngine(), **options) as victim:
+                engine.gate.clear()
+                leading = asyncio.create_task(speak(leader, **fields)) if tapped else None
+                while tapped and attacker.lease(key) is None:
+                    await asyncio.sleep(0.01)
+                owner = (attacker.lease(key) or new_owner(OTHER, key).encode()).decode()
+                head = HEAD + msgspec.msgpack.encode(
+                    Head(
+                        1.0, (), {"sample_rate_hz": 24000, "channels": 1, "media_type": "audio/pcm", "proves_end": True}
+                    )
+                )
+                seal, evil = FlightSeal(OTHER, key, owner), [head, CHUNK + bytes(48_000), END]
+                if not tapped:
+                    attacker.plant_lease(key, owner)
+                answering = asyncio.create_task(speak(victim, **fields))
+                attacker.plant_records(
+                    key, COMPUTATION, owner, [seal.seal(COMPUTATION, place, each) for place, each in enumerate(evil)]
+                )
+                await asyncio.sleep(0.2)
+                attacker.plant_entry(key, sealed)
+                engine.gate.set()
+                assert (await answering).content in honest
+                await victim.service.cache.settle()
+                if leading is not None:
+                    await leading
+            async with serving(StubEngine(), **options) as another:
+                kept = await speak(another, **fields)
+    assert kept.headers["Cache-Status"].startswith("sayonce; hit")
+    assert kept.content in honest
 
 
 # -- take-overs ---------------------------------------------------------------------------------------------------------

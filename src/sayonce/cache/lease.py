@@ -126,10 +126,10 @@ class Lease:
             return
         answers = [self._seal.seal(WELCOMES, 0, each) for each in new]
         publish = partial(self._coordinator.publish, self._key, self._owner, WELCOMES, answers)
-        await self._guard.done(publish, patience=PATIENCE)
-        self._told_at = time.monotonic()
-        self._welcomed.update(new)
-        self._followed.set()
+        if await self._guard.done(publish, patience=PATIENCE):  # else they ask again
+            self._told_at = time.monotonic()
+            self._welcomed.update(new)
+            self._followed.set()
 
     def _challenge(self, record: bytes) -> bytes | None:
         """Return a follower's challenge; None of what no follower wrote, which is nobody to publish for."""

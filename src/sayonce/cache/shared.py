@@ -41,6 +41,8 @@ _ATTEMPTS: Final = 2
 _BROKEN_LEASES: Final = 3
 """How many leases one flight breaks before it computes without one: somebody puts them there. One that was waited for
 in vain counts for all but one."""
+_ASK_AGAIN_SECONDS: Final = 1.0
+"""After how long a challenge without an answer is put again."""
 _TELL_AGAIN_SECONDS: Final = 60.0
 
 T = TypeVar("T")
@@ -177,16 +179,25 @@ class SharedFlights:
             raise NotBelieved(Doubt.FORGED)
         self._counters["flights: followed"] += 1
         flight.credit(Outcome.JOINED, None)
-        challenge = secrets.token_bytes(CHALLENGE_BYTES)
-        seal = FlightSeal(self._secret, key, holder)
-        records = [seal.seal(FOLLOWERS, 0, challenge)]
-        publish = partial(self._coordinator.publish, key, holder, FOLLOWERS, records)
-        await self._guard.done(publish, patience=PATIENCE)
         flight.restart()
-        signs = _Signs(self._watch)
-        if not await _welcomed(signs, seal, Question(key, holder, WELCOMES), challenge):
+        seal, signs = FlightSeal(self._secret, key, holder), _Signs(self._watch)
+        challenge = secrets.token_bytes(CHALLENGE_BYTES)
+        ask = partial(self._coordinator.publish, key, holder, FOLLOWERS, [seal.seal(FOLLOWERS, 0, challenge)])
+        asking = asyncio.create_task(self._ask_again(ask))
+        try:
+            welcomed = await _welcomed(signs, seal, Question(key, holder, WELCOMES), challenge)
+        finally:
+            asking.cancel()
+            await asyncio.wait([asking])
+        if not welcomed:
             return None
         return await self._relay(flight, seal, signs, Question(key, holder, COMPUTATION))
+
+    async def _ask_again(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """Put a challenge again and again: it may be lost, or its answer, where the store is busy."""
+        while True:
+            await self._guard.done(ask, patience=PATIENCE)
+            await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def _relay(self, flight: Flight, seal: FlightSeal, signs: _Signs, question: Question) -> Ending | None:
         """Pass a holder's records on, each of which must be the next one."""

@@ -7,6 +7,8 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any, Final, Protocol, TypeVar
 
+from redis.exceptions import ResponseError
+
 from sayonce.stores.coordinator import (
     COMPUTATION,
     ENDED_SECONDS,
@@ -91,7 +93,18 @@ class RedisCoordinator(Coordinator):
 
 
 async def _publish(redis: Any, *, name: str, records: Sequence[bytes]) -> None:
-    """Add records as one transaction: what is run once more at another server was not half done at the first."""
+    """Add records; what has their name and is no stream is none of ours, and goes."""
+    try:
+        await _add(redis, name, records)
+    except ResponseError as error:
+        if "WRONGTYPE" not in str(error):  # a transaction's error is not the bare message
+            raise
+        await redis.unlink(name)
+        await _add(redis, name, records)
+
+
+async def _add(redis: Any, name: str, records: Sequence[bytes]) -> None:
+    """Add them as one transaction: what is run once more at another server was not half done at the first."""
     async with redis.pipeline(transaction=True) as pipeline:
         for record in records:
             pipeline.xadd(name, {b"r": record})
@@ -101,7 +114,7 @@ async def _publish(redis: Any, *, name: str, records: Sequence[bytes]) -> None:
 
 def _sighting(question: Question, holder: bytes, *found: bytes) -> Sighting:
     position = found[-2].decode() if found else question.position
-    return Sighting(_text(holder) == question.owner, found[1::2], position)
+    return Sighting(_text(holder) == question.owner, list(found[1::2]), position)
 
 
 def _text(holder: bytes) -> str:
