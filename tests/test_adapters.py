@@ -1,5 +1,6 @@
 """What holds for the adapters of all engines; the engines are bare stand-ins, so that no test needs torch."""
 
+import io
 from types import SimpleNamespace
 
 import pytest
@@ -86,3 +87,18 @@ def test_a_function_that_is_wrapped_again_is_refused(cache):
     wrapped = adapters.generic.wrap(len, cache, revision="1")
     with pytest.raises(RuntimeError, match="wrap it once"):
         adapters.generic.wrap(wrapped, cache, revision="1")
+
+
+def test_what_cannot_be_identified_goes_to_the_engine_with_one_warning(cache, caplog):
+    engine = Engine()
+    seen = []
+    engine.get_conditioning_latents = lambda audio_path, gpt_cond_len=30: seen.append(audio_path) or b"latents"
+    engine.embed_utterance = lambda wav, *_: seen.append(wav) or 1.0
+    adapters.xtts.wrap(engine, cache, revision="1")
+    adapters.resemblyzer.wrap(engine, cache, revision="1")
+    for odd in (("a.wav", "b.wav"), io.BytesIO(b"RIFF"), b"no sound", object()):
+        assert engine.get_conditioning_latents(odd) == b"latents"
+        assert seen[-1] is odd
+    assert engine.get_conditioning_latents([b"no sound"]) == b"latents"
+    assert engine.embed_utterance(seen[-2]) == 1.0
+    assert len([each for each in caplog.messages if each.startswith("xtts: computed each time")]) == 1

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from sayonce.errors import InvalidRequest
 from sayonce.features.voice import Voice
+
+log = logging.getLogger("sayonce.features")
 
 Source = str | os.PathLike[str] | bytes
 
@@ -29,7 +32,18 @@ class Clip(NamedTuple):
             InvalidRequest: it cannot be read or decoded, is empty, too long or too large.
 
         """
+        if not isinstance(source, str | os.PathLike | bytes):
+            raise InvalidRequest(f"a clip is a path or bytes, and it is a {type(source).__name__}", param="ref_audio")
         return cls(source, Voice.from_audio(source))
+
+    @classmethod
+    def find(cls, source: Any, engine: str) -> Self | None:
+        """Identify a clip, or return None where the engine may take what cannot be identified; the log warns once."""
+        try:
+            return cls.of(source)
+        except (InvalidRequest, UnicodeError) as error:
+            warn_once(engine, error)
+            return None
 
     @contextmanager
     def file(self) -> Iterator[str]:
@@ -47,6 +61,16 @@ class Clip(NamedTuple):
             copy = Path(directory, "clip" + ("" if given else Path(os.fsdecode(self.source)).suffix))
             copy.write_bytes(data)
             yield str(copy)
+
+
+_warned: set[str] = set()
+
+
+def warn_once(engine: str, error: Exception) -> None:
+    """Say once for each engine that it computes anew what cannot be identified."""
+    if engine not in _warned:
+        _warned.add(engine)
+        log.warning("%s: computed each time, and not remembered: %s", engine, error)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

@@ -12,6 +12,8 @@ from weakref import WeakValueDictionary
 
 from sayonce.cache import Cache
 from sayonce.cache.raised import Carried
+from sayonce.errors import Unkeyable
+from sayonce.features.adapters._clip import warn_once
 from sayonce.features.bound import Bound
 from sayonce.features.library import SyncCache
 from sayonce.features.remember import Options, Remembered, SyncRemembered, make_task
@@ -36,7 +38,8 @@ def remembered(
 ) -> Callable[P, T]:
     """Return a function that blocks until it has its value, computed once however many threads ask.
 
-    ``revision`` stands for the engine that it is bound to, unless ``bound`` says what that is.
+    ``revision`` stands for the engine that it is bound to, unless ``bound`` says what that is. An engine
+    computes alone what cannot be identified; a function that is wrapped refuses it.
 
     Raises:
         RuntimeError: the cache is async, and this is not its event loop.
@@ -46,9 +49,24 @@ def remembered(
     task = make_task(alone, name, revision, options, bound or Bound(None))
     if isinstance(cache, SyncCache):
         blocking: SyncRemembered[P, Any] = SyncRemembered(cache, task)
-        return blocking
+        return blocking if bound is not None else _keyed_or_alone(blocking, function, name)
     awaitable: Remembered[..., Any] = Remembered(cache, task)
-    return _blocking(awaitable, _loop())
+    waiting = _blocking(awaitable, _loop())
+    return waiting if bound is not None else _keyed_or_alone(waiting, function, name)
+
+
+def _keyed_or_alone(recall: Callable[P, Any], function: Callable[P, T], name: str) -> Callable[P, Any]:
+    """Call the function alone where an argument cannot be identified: an engine takes more than has an identity."""
+
+    @functools.wraps(recall)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Any:
+        try:
+            return recall(*args, **kwargs)
+        except Unkeyable as error:  # nothing was computed then
+            warn_once(name, error)
+        return function(*args, **kwargs)
+
+    return call
 
 
 def unwrapped(function: C) -> C:

@@ -46,7 +46,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
         recall = remembered(
             cache, f"cosyvoice{name}", found, _encoder(original), ttl=ttl, ignore=("clip",), device=frontend.device
         )
-        setattr(frontend, name, wrapped(_by_content(recall)))
+        setattr(frontend, name, wrapped(_by_content(recall, original)))
     return engine
 
 
@@ -71,11 +71,13 @@ def _encoder(original: Callable[[Any], Any]) -> Callable[[Any, Clip | None], Any
     return encode
 
 
-def _by_content(recall: Callable[[Any, Clip | None], Any]) -> Callable[[Any], Any]:
+def _by_content(recall: Callable[[Any, Clip | None], Any], original: Callable[[Any], Any]) -> Callable[[Any], Any]:
     def extract(prompt_wav: Any) -> Any:
         if hasattr(prompt_wav, "shape"):
             return recall(prompt_wav, None)
-        clip = Clip.of(prompt_wav)
+        clip = Clip.find(prompt_wav, "cosyvoice")
+        if clip is None:
+            return original(prompt_wav)
         return recall(clip.voice, clip)
 
     return extract

@@ -53,7 +53,10 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     recall = remembered(cache, "index-tts-onnx", found, build, ttl=ttl, ignore=("clip",), returns=context, copy=True)
 
     def build_speaker(ref_audio_path: Source) -> Any:
-        clip = Clip.of(ref_audio_path)
+        clip = Clip.find(ref_audio_path, "index-tts-onnx")
+        if clip is None:
+            with lock:
+                return original(ref_audio_path)
         return recall(clip.voice, clip)
 
     pipeline.build_speaker = wrapped(build_speaker)

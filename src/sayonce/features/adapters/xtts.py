@@ -37,21 +37,24 @@ def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedel
         with ExitStack() as files:
             return original([files.enter_context(clip.file()) for clip in clips], **settings)
 
-    found = revision_of(
+    revised = revision_of(
         engine,
         _weights(engine),
         revision,
         device=str(engine.device),
         perceiver=bool(engine.args.gpt_use_perceiver_resampler),
     )
-    recall = remembered(cache, "xtts", found, encode, ttl=ttl, ignore=("clips",), device=engine.device)
+    recall = remembered(cache, "xtts", revised, encode, ttl=ttl, ignore=("clips",), device=engine.device)
 
     def get_conditioning_latents(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         settings = dict(call.arguments)
         source = settings.pop("audio_path")
-        clips = [Clip.of(each) for each in (source if isinstance(source, list) else [source])]
+        found = [Clip.find(each, "xtts") for each in (source if isinstance(source, list) else [source])]
+        clips = [clip for clip in found if clip is not None]
+        if len(clips) < len(found):
+            return original(*args, **kwargs)
         return recall([clip.voice for clip in clips], settings, clips)
 
     engine.get_conditioning_latents = wrapped(get_conditioning_latents)
