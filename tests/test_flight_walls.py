@@ -533,6 +533,17 @@ def test_no_other_name_of_a_holder_is_genuine(owner: str) -> None:
     assert not is_genuine(OTHER, KEY, owner)
 
 
+def test_leases_and_records_are_laid_out_as_documented() -> None:
+    """The example of ``docs/format.md``: instances of two releases share a store."""
+    owner = "000102030405060708090a0b0c0d0e0f90274b2c1e6fb6374e7d7bf1b1ecfb75"
+    assert is_genuine(Secret(), bytes(32), owner)
+    record = FlightSeal(Secret(), bytes(32), owner).seal(COMPUTATION, 1, CHUNK + b"PCM")
+    assert record.hex() == "a16e6d31e94df7c07f07a39abffa1eba6350434d"
+    example = (Path(__file__).parent.parent / "docs/format.md").read_text()
+    assert owner in example
+    assert record.hex() in example
+
+
 def test_a_head_or_an_end_that_is_sealed_and_not_readable_is_no_head_and_no_end() -> None:
     """As without a secret, where everybody can seal."""
     seal = FlightSeal(SECRET, KEY, OWNER)
