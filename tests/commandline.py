@@ -59,9 +59,12 @@ class CommandLine:
         return result.err
 
     @contextmanager
-    def serving(self, *arguments, **environment):
-        """Run ``sayonce serve`` on a free port; yields the process with its ``url`` and ``talk``, and kills it at the end."""
-        command = [*COMMAND, "serve", "--port", "0", *map(str, arguments)]
+    def serving(self, *arguments, prefix=(), **environment):
+        """Run ``sayonce serve`` on a free port; yields the process with its ``url`` and ``talk``, and kills it at the end.
+
+        ``prefix`` is a command that runs it, such as ``prlimit``.
+        """
+        command = [*prefix, *COMMAND, "serve", "--port", "0", *map(str, arguments)]
         env = self.environment | environment
         # Unbuffered, so that what is not read here is left for ``communicate``.
         with subprocess.Popen(command, stderr=subprocess.PIPE, cwd=self.directory, env=env, bufsize=0) as process:

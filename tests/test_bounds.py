@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import gc
+import sys
 import time
 from importlib import import_module
 from pathlib import Path
@@ -9,7 +11,9 @@ from typing import Any
 
 import msgspec
 import pytest
+import uvloop
 
+from sayonce.cache.flight import Flight
 from sayonce.errors import DecodersBusy, InvalidRequest
 from sayonce.speech.bounds import MAX_DEPTH, MAX_NAME, MAX_TEXT, MAX_VALUES, check_number_of_values, is_large
 from sayonce.speech.decoding import Decoding
@@ -229,3 +233,58 @@ async def test_what_an_upload_says_has_bounds(client):
 async def test_a_tag_has_a_bound(client):
     answer = await client.post("/v1/cache/purge", json={"tag": "voice=" + LARGE})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tag")
+
+
+def test_an_error_that_is_remembered_holds_nothing_of_the_request():
+    with pytest.raises(InvalidRequest) as told:
+        parse_json(b"[]")
+    twin = told.value.twin()
+    assert twin.__traceback__ is None
+    assert (type(twin), twin.message, twin.param, str(twin)) == (
+        InvalidRequest,
+        told.value.message,
+        None,
+        str(told.value),
+    )
+
+
+def test_what_a_flight_held_is_free_as_soon_as_it_has_landed():
+    """Its megabytes do not wait for the garbage collector; on the event loop that serves, as asyncio's keeps old timers."""
+    gc.disable()
+    try:
+        uvloop.run(landed_flights_are_free())
+    finally:
+        gc.enable()
+
+
+async def landed_flights_are_free():
+    async with serving(Passing()) as client:
+        await speak(client)
+        gc.collect()
+        for number in range(5):
+            assert (await speak(client, f"Text {number}")).status_code == 200
+        await asyncio.sleep(0.05)
+        assert [each for each in gc.get_objects() if isinstance(each, Flight)] == []
+
+
+async def test_a_refused_request_is_free_as_soon_as_it_is_answered():
+    """No cycle of errors and frames holds what it brought along until the garbage is collected."""
+    text = "y" * MEGABYTES
+    gc.disable()
+    try:
+        async with serving(Passing()) as client:
+            references = sys.getrefcount(text)
+            fields = {"model": "stub", "input": "Hello.", "instructions": text}
+            assert await refusal(client.service.synthesizer, fields) == "instructions"
+            del fields
+            await asyncio.sleep(0.05)
+            assert sys.getrefcount(text) == references
+    finally:
+        gc.enable()
+
+
+async def refusal(synthesizer, fields):
+    try:
+        await synthesizer.plan_fields(fields)
+    except InvalidRequest as error:
+        return error.param

@@ -26,7 +26,7 @@ A store's failure is none of these: it never reaches a caller (see ``sayonce.sto
 
 from __future__ import annotations
 
-from typing import ClassVar, Final
+from typing import ClassVar, Final, Self
 
 _LONGEST_QUOTED: Final = 80
 
@@ -47,6 +47,12 @@ class SayonceError(Exception):
         super().__init__(message)
         self.message = message
         self.param = param
+
+    def twin(self) -> Self:
+        """Return the same error without its traceback, whose frames hold all that the request brought along."""
+        twin = type(self).__new__(type(self), *self.args)
+        twin.__dict__.update(self.__dict__)
+        return twin
 
 
 class CallerError(SayonceError):

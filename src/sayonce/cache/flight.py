@@ -55,6 +55,10 @@ _OWN_VALUE: Final = (
 _ANOTHER_TAKE: Final = "the synthesis broke off, and the engine does not speak it the same way again; ask once more"
 
 
+def _nothing() -> None:
+    pass
+
+
 class Flight:
     """A body that grows until it is whole or has failed; all of it happens on one event loop."""
 
@@ -72,7 +76,7 @@ class Flight:
         self.outcome = Outcome.LED
         """How the leader's own request was answered, once the flight has begun."""
         self.tier: str | None = None
-        self.abandon: Callable[[], None] = lambda: None
+        self.abandon: Callable[[], None] = _nothing
         """Ends the computation when nobody wants it any more."""
         self._queued = False
         self._listeners = 0
@@ -145,11 +149,17 @@ class Flight:
         if self._repeat:
             return self.fail(EngineError(_ANOTHER_TAKE))
         self.entry = entry
-        self._notify()
+        self._end()
         return None
 
     def fail(self, error: BaseException) -> None:
         self.error = error
+        self._end()
+
+    def _end(self) -> None:
+        self.abandon = (
+            _nothing  # what it was refers to this flight, whose megabytes would wait for the garbage collector
+        )
         self._notify()
 
     async def begun(self) -> None:

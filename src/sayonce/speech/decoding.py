@@ -47,7 +47,10 @@ class Decoding:
             self._free -= 1
         running = self._threads.submit(partial(copy_context().run, function, *args))
         running.add_done_callback(self._done)  # and not when the caller is cancelled: the thread goes on
-        return await asyncio.wrap_future(running)
+        try:
+            return await asyncio.wrap_future(running)
+        finally:
+            del running  # it has the error, whose traceback has this frame: a cycle around a client's megabytes
 
     def _done(self, _: Future[T]) -> None:
         with self._lock:

@@ -153,12 +153,12 @@ class Synthesizer:
         """Repeat what an engine said a moment ago of the same request: it would say so again."""
         until, error = self._refused.get(plan.take_key, (0.0, None))
         if error is not None and time.monotonic() < until:
-            raise error
+            raise error.twin()
 
     def _remember_refusal(self, plan: Plan, error: CallerError) -> None:
         while len(self._refused) >= _REMEMBERED_REFUSALS:
             del self._refused[next(iter(self._refused))]
-        self._refused[plan.take_key] = (time.monotonic() + _REFUSED_SECONDS, error)
+        self._refused[plan.take_key] = (time.monotonic() + _REFUSED_SECONDS, error.twin())
 
     async def forget(self, take_key: bytes) -> bool:
         """Remove a take and everything derived from it; returns whether any of it was stored."""
