@@ -22,6 +22,7 @@ from sayonce.speech.service import build_cache
 from sayonce.stores.memory import MemoryStore
 from sayonce.stores.sqlite import SQLiteStore
 from sayonce.stores.sqlite_eviction import Eviction
+from sayonce.stores.sqlite_room import Room
 
 MakeEntry = Callable[..., Entry]
 
@@ -288,9 +289,9 @@ def database() -> sqlite3.Connection:
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("name", ["gdsf", "lru"])
-def test_sqlite_keeps_what_memory_keeps(name, seed):
+def test_sqlite_keeps_what_memory_keeps(tmp_path: Path, name, seed):
     chance = random.Random(seed)
-    policy, rows, db = new_policy(name, 20_000), Eviction(name, 20_000), database()
+    policy, rows, db = new_policy(name, 20_000), Eviction(name, Room(tmp_path / "clips.db", 20_000)), database()
     for now in range(2000):
         key = int(chance.paretovariate(0.5)).to_bytes(64)
         if policy.get(key) is not None:

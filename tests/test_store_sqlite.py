@@ -23,6 +23,7 @@ from sayonce.errors import ConfigError
 from sayonce.stores import database, open_store
 from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.sqlite import SQLiteStore
+from sayonce.stores.sqlite_file import damaged_beside
 
 MakeEntry = Callable[..., Entry]
 
@@ -303,16 +304,15 @@ async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Pat
 async def test_a_newer_schema_is_refused(sqlite_store: SQLiteStore, sealer: Sealer) -> None:
     await sqlite_store.close()
     db = sqlite3.connect(sqlite_store.path)
-    db.execute("PRAGMA user_version = 2")
+    db.execute("PRAGMA user_version = 3")
     db.close()
-    with pytest.raises(ConfigError, match=r"newer release \(schema 2, this one knows 1\)"):
+    with pytest.raises(ConfigError, match=r"newer release \(schema 3, this one knows 2\)"):
         await sqlite_store.open()
 
 
 async def test_a_locked_file_is_a_store_error(
-    tmp_path: Path, sealer: Sealer, make_entry: MakeEntry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, sealer: Sealer, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
-    monkeypatch.setattr(database, "BUSY_SECONDS", 0.01)
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
     await store.open()
     await store.put(make_entry(1))
@@ -320,7 +320,7 @@ async def test_a_locked_file_is_a_store_error(
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match=r"clips\.db: database is locked") as failed:
         await store.put(make_entry(2))
-    assert failed.value.kind is Failure.BUSY
+    assert failed.value.kind is Failure.LOCKED
     assert await store.get(make_entry(1).key) is not None  # reading does not wait for writing
     other.close()
     assert await store.put(make_entry(2))
@@ -334,7 +334,7 @@ async def test_a_full_disk_is_a_store_error_and_leaves_the_rest_readable(
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
     with pytest.raises(StoreError, match=r"clips\.db: database or disk is full") as failed:
         await sqlite_store.put(make_entry(2, body=os.urandom(1_000_000)))
-    assert failed.value.kind is Failure.REFUSED
+    assert failed.value.kind is Failure.FULL
     assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
     assert (await sqlite_store.stats()).entries == 1
     assert await sqlite_store.put(make_entry(3))
@@ -345,22 +345,121 @@ async def test_a_file_that_becomes_read_only_is_a_store_error(sqlite_store: SQLi
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA query_only = 1"))
     with pytest.raises(StoreError, match="readonly") as failed:
         await sqlite_store.put(make_entry(2))
-    assert failed.value.kind is Failure.REFUSED
+    assert failed.value.kind is Failure.FULL
     assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA query_only = 0"))
 
 
-async def test_a_corrupt_file_is_a_store_error(sqlite_store: SQLiteStore, make_entry: MakeEntry) -> None:
+async def test_a_damaged_file_is_kept_beside_a_new_one_that_goes_on(
+    sqlite_store: SQLiteStore, make_entry: MakeEntry, caplog: pytest.LogCaptureFixture
+) -> None:
     for number in range(50):
         await sqlite_store.put(make_entry(number, body=os.urandom(10_000)))
+    await sqlite_store.close()
+    garbage = os.urandom(200_000)
+    with sqlite_store.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(garbage)
+    await sqlite_store.open()
+    assert await sqlite_store.get(make_entry(1).key) is None
+    assert await sqlite_store.put(make_entry(1))
+    assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
+    [kept] = damaged_beside(sqlite_store.path)
+    assert garbage in kept.read_bytes()
+    [told] = [record.message for record in caplog.records if "is damaged" in record.message]
+    assert f"{sqlite_store.path} is damaged: it is kept as {kept.name}, and a new file goes on" in told
+    assert told.endswith("unknown ones are refused until that file is moved away")
+    assert sqlite_store.incomplete
+
+
+async def test_names_are_missed_until_the_damaged_file_is_moved_away(sqlite_store: SQLiteStore) -> None:
     await sqlite_store.close()
     with sqlite_store.path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(200_000))
     await sqlite_store.open()
-    with pytest.raises(StoreError, match=r"clips\.db: database disk image is malformed") as failed:
-        await sqlite_store.get(make_entry(1).key)
-    assert failed.value.kind is Failure.BROKEN
+    assert sqlite_store.incomplete
+    await sqlite_store.close()
+    await sqlite_store.open()
+    assert sqlite_store.incomplete
+    await sqlite_store.close()
+    for kept in damaged_beside(sqlite_store.path):
+        kept.rename(kept.with_name("elsewhere"))
+    await sqlite_store.open()
+    assert not sqlite_store.incomplete
+
+
+async def test_a_running_store_takes_over_what_it_knows_from_a_damaged_file(
+    sqlite_store: SQLiteStore, make_entry: MakeEntry
+) -> None:
+    for number in range(50):
+        await sqlite_store.put(make_entry(number, body=os.urandom(10_000)))
+    await sqlite_store.bump("voice=alice")
+    await sqlite_store.register("voices", "alice", b"a record")
+    await sqlite_store.registry("voices")
+    await sqlite_store.count({"hit": 3})
+    await sqlite_store.totals()
+    await sqlite_store._writer.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+    size = sqlite_store.path.stat().st_size
+    with sqlite_store.path.open("r+b") as file:
+        file.seek(4096)
+        file.write(os.urandom(size - 4096))
+    await sqlite_store._reader.run(lambda db: db.execute("PRAGMA shrink_memory"))
+    await sqlite_store._writer.run(lambda db: db.execute("PRAGMA shrink_memory"))
+    assert await sqlite_store.put(make_entry(99))
+    assert await sqlite_store.epochs() == {"voice=alice": 1}
+    assert await sqlite_store.registry("voices") == {"alice": b"a record"}
+    assert await sqlite_store.totals() == {"hit": 3}
+    assert not sqlite_store.incomplete
+    assert len(damaged_beside(sqlite_store.path)) == 1
+
+
+@pytest.mark.parametrize("how", ["removed", "moved", "removed with its log", "replaced"])
+async def test_stores_whose_file_is_gone_go_on_in_one_new_file_with_all_that_is_kept_for_good(
+    tmp_path: Path, sealer: Sealer, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    path, other = tmp_path / "clips.db", tmp_path / "other.db"
+    stores = [SQLiteStore(path, sealer=sealer) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    await stores[0].bump("voice=alice")
+    await stores[0].register("voice clips", "alice", bytes(1_000_000))
+    await stores[0].count({"hit": 3})
+    if how == "replaced":
+        replacement = SQLiteStore(other, sealer=sealer)
+        await replacement.open()
+        await replacement.close()
+        other.rename(path)
+    else:
+        path.rename(other) if how == "moved" else path.unlink()
+    if how == "removed with its log":
+        path.with_name("clips.db-wal").unlink()
+        path.with_name("clips.db-shm").unlink()
+    entry = make_plain_entry(1)
+    assert await stores[0].put(entry)
+    assert await stores[1].epochs() == {"voice=alice": 1}
+    assert await stores[1].get(entry.key) == entry
+    assert await stores[1].registered("voice clips", "alice") == bytes(1_000_000)
+    assert await stores[1].totals() == ({} if how == "replaced" else {"hit": 3})
+    for store in stores:
+        await store.close()
+    assert integrity(path) == (1, "ok")
+    told = [record.message for record in caplog.records]
+    assert sum("was removed: a new file" in message for message in told) == (how != "replaced")
+
+
+async def test_a_file_of_an_older_layout_is_set_aside_and_left_alone(
+    sqlite_store: SQLiteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    await sqlite_store.close()
+    db = sqlite3.connect(sqlite_store.path)
+    db.execute("PRAGMA user_version = 1")
+    db.close()
+    await sqlite_store.open()
+    assert await sqlite_store.epochs() == {}
+    [old] = sqlite_store.path.parent.glob("clips.db.layout-1-*")
+    assert version(old) == 1
+    assert f"has the layout of another release: it is kept as {old.name}" in caplog.text
 
 
 async def test_a_store_that_is_not_open_says_so(tmp_path: Path, sealer: Sealer, make_entry: MakeEntry) -> None:

@@ -78,13 +78,15 @@ async def test_a_redis_that_takes_no_writes_still_gives_hits_and_says_so_once(
                 assert await stand.ask_all(KNOWN) == {Outcome.HIT}
                 assert await stand.ask_all(range(100, 120)) == {Outcome.LED}
                 await stand.cache.settle()
-            assert stand.cache.store_state == "ok"
+            assert stand.cache.store_state == "unwritable"
             assert stand.cache.counters["store errors: full"] >= 100
             assert said(caplog, "takes no new values") == 1
             assert stand.slowest_seconds < BOUND_SECONDS + SLACK_SECONDS
         await stand.ask(100)
         await stand.cache.settle()
         assert await stand.ask(100) is Outcome.HIT
+        assert stand.cache.store_state == "ok"
+        assert said(caplog, "takes new values again") == 1
 
 
 async def test_a_delay_within_the_budget_is_only_a_delay(scene: Scene) -> None:

@@ -35,7 +35,7 @@ log = logging.getLogger("sayonce.cache")
 
 T = TypeVar("T")
 
-StoreState = Literal["none", "ok", "failing"]
+StoreState = Literal["none", "ok", "unwritable", "failing"]
 
 DEFAULT_TTL: Final = timedelta(hours=24)
 _MEMORIES: Final = "memories"
@@ -118,10 +118,19 @@ class Cache:
 
     @property
     def store_state(self) -> StoreState:
-        """``none``, ``ok``, or ``failing`` while the breaker keeps the store from being asked."""
+        """``none``, ``ok``, ``unwritable`` while the store takes no new values and what it has is still to be had, or
+        ``failing`` while the breaker keeps it from being asked.
+        """
         if self._guard is None:
             return "none"
-        return "failing" if self._guard.breaker.open else "ok"
+        if self._guard.breaker.open:
+            return "failing"
+        return "unwritable" if any(self.unwritable.values()) else "ok"
+
+    @property
+    def unwritable(self) -> dict[str, str | None]:
+        """Why each part of the store takes no new values; None where it does."""
+        return {} if self._stored is None else self._stored.unwritable()
 
     @property
     def failing(self) -> dict[str, bool]:

@@ -56,6 +56,11 @@ class Guard:
         self._look = look or self._look_for_nothing
         self._budget_seconds = budget_seconds
         self._counters = counters
+        self.unwritable: str | None = None
+        """Why the store takes no new values, while what it has is still to be had."""
+        self.took_last_write = True
+        """Whether the last value that was written to the store arrived."""
+        self._told_unwritable = False
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._writing_bytes = 0
         self._limits = Limits(budget_seconds, self._doubt)
@@ -155,16 +160,30 @@ class Guard:
     def _failed(self, error: StoreError, began: float) -> None:
         self._counters[f"{self._part} errors: {error.kind.value}"] += 1
         if error.kind is Failure.BUSY:
-            return  # our own pool is exhausted, or another process has the lock: the backend is not down
-        if error.kind is Failure.FULL:
+            return  # our own pool is exhausted: the backend is not down
+        if error.kind in (Failure.FULL, Failure.LOCKED):
             self._answered()  # what it has is still to be had
-            if self._untold(error.kind):
-                log.warning("%s: takes no new values: %s", self._name, error)
+            self._takes_nothing(error)
         elif self.breaker.failed(time.monotonic(), began):
             log.warning("%s: not asked for now: %s", self._name, error)
             self._limits.expire()  # what others still wait for will not come either
         elif not self.breaker.open:
             self._send_scout()
+
+    def _takes_nothing(self, error: StoreError) -> None:
+        if self.unwritable is None:
+            self._told_unwritable = self._untold("unwritable")
+            if self._told_unwritable:
+                log.warning("%s: takes no new values: %s", self._name, error)
+        self.unwritable = str(error)
+
+    def wrote(self, *, taken: bool) -> None:
+        """Note whether a value that was written arrived."""
+        self.took_last_write = taken
+        if taken and self.unwritable is not None:
+            self.unwritable = None
+            if self._told_unwritable:
+                log.warning("%s: takes new values again", self._name)
 
     def _untold(self, what: str) -> bool:
         now = time.monotonic()

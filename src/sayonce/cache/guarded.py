@@ -28,8 +28,19 @@ class GuardedStore:
 
     def failing(self) -> dict[str, bool]:
         """Return, for each backend, whether it is not asked for now, as it failed."""
-        guards = {"store": self.index} | ({"bodies": self._outside.guard} if self._outside is not None else {})
-        return {part: guard.breaker.open for part, guard in guards.items()}
+        return {part: guard.breaker.open for part, guard in self._guards().items()}
+
+    def unwritable(self) -> dict[str, str | None]:
+        """Return, for each backend, why it takes no new values; None where it does."""
+        return {part: guard.unwritable for part, guard in self._guards().items()}
+
+    @property
+    def took_last_write(self) -> bool:
+        """Whether the last value that was written arrived, and another would be written now."""
+        return all(guard.took_last_write and not guard.breaker.open for guard in self._guards().values())
+
+    def _guards(self) -> dict[str, Guard]:
+        return {"store": self.index} | ({"bodies": self._outside.guard} if self._outside is not None else {})
 
     def trace(self, tracer: Tracer) -> None:
         """Tell a tracer of every call."""
@@ -49,7 +60,7 @@ class GuardedStore:
         if self._outside is not None and self._outside.bodies.takes(size_bytes):
             return await self._outside.put(entry, patience)
         put = partial(self._store.put, entry)
-        return bool(await self.index.call(put, size_bytes=size_bytes, patience=patience))
+        return _noted(self.index, await self.index.call(put, size_bytes=size_bytes, patience=patience))
 
 
 class _Outside:
@@ -71,5 +82,12 @@ class _Outside:
         place = partial(self._store.place, entry)
         placed = await self.guard.call(place, size_bytes=len(entry.body), patience=patience)
         if placed is None:
-            return False
-        return bool(await self._index.call(partial(self._store.write, entry, placed), patience=patience))
+            return _noted(self.guard, None)
+        self.guard.wrote(taken=True)
+        return _noted(self._index, await self._index.call(partial(self._store.write, entry, placed), patience=patience))
+
+
+def _noted(guard: Guard, kept: bool | None) -> bool:
+    """Note whether the store answered a write, and return whether it kept the value: a store may do without it."""
+    guard.wrote(taken=kept is not None)
+    return bool(kept)

@@ -28,6 +28,7 @@ from sayonce.speech.service import build_cache, build_engines
 from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.stores.base import Store, StoreError
 from sayonce.stores.redis_health import Health
+from sayonce.stores.sqlite_file import damaged_beside
 from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
 
 _LOADING_SECONDS: Final = 60.0
@@ -169,6 +170,9 @@ def _sqlite(where: SQLiteURL, settings: Settings) -> list[Finding]:
     holds = f"the file has {size(used)} of {size(bound)}; the disk has {size(free)} free"
     roomy = free > bound - used
     found = [ok("store", holds) if roomy else warn("store", holds, "free some space, or lower store.max_bytes")]
+    for kept in damaged_beside(where.path):
+        message = f"the file was damaged: it is kept as {kept.name}, and names of voices in it may be missing"
+        found.append(warn("store", message, "upload missing voices again, and move it to another directory"))
     if _others_have_rights(where.path):
         found.append(warn("store", "other users have rights to the file", f"chmod 600 {where.path}"))
     return found

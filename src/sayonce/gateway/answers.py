@@ -20,7 +20,13 @@ Counters = Annotated[
     Meta(description="By name; `requests`, `hit_rate` (null before the first request) and `saved_seconds` among them."),
 ]
 Status = Literal["ready", "loading", "failed"]
-ShownState = Annotated[StoreState, Meta(description="A store in trouble does not make the server unready.")]
+ShownState = Annotated[
+    StoreState,
+    Meta(
+        description="A store in trouble does not make the server unready. `unwritable`: what it has is served, and "
+        "nothing new is kept."
+    ),
+]
 
 
 class Model(msgspec.Struct, kw_only=True, tag_field="object", tag="model"):
@@ -99,6 +105,7 @@ class Stats(msgspec.Struct, kw_only=True):
     memory: Tier
     process: Counters
     state: ShownState
+    trouble: Annotated[str | None, Meta(description="Why the store takes no new values; null where it does.")]
     store: Tier | UnsetType = UNSET
     lifetime: Counters | UnsetType = UNSET
 

@@ -45,6 +45,8 @@ def of_cache(cache: Cache) -> Samples:
             add(samples, _OF_PARTS[did], (part, *labels), number)
     for part, failing in cache.failing.items():
         add(samples, "sayonce_store_breaker_open", (part,), int(failing))
+    for part, why in cache.unwritable.items():
+        add(samples, "sayonce_store_unwritable", (part,), int(why is not None))
     if (bodies := _bodies(cache)) is not None:
         _add_sweeps(samples, bodies.sweeps)
     _add_tier(samples, cache.memory, cache.memory.figures())

@@ -82,12 +82,21 @@ class VoiceNames:
             return None
         self.check_read()
         if voice is None and len(self._records) + len(self._lost) < MAX_KNOWN:
+            if required:
+                self._check_complete(asked)
             return None
         if voice is None or voice.removed:
             raise NotFound(f"there is no uploaded voice {quoted(asked)}", param="voice")
         if not self.current():
             raise VoicesUnavailable(f"the store is away, and may have another clip for the voice {quoted(asked)}")
         return voice
+
+    def _check_complete(self, asked: str) -> None:
+        if self._store.incomplete:
+            raise VoicesUnavailable(
+                f"the store's file was damaged, and {quoted(asked)} may be an uploaded voice that was lost with it; "
+                "if it is, upload it again"
+            )
 
     def check_read(self) -> None:
         """Check that the table was read once.

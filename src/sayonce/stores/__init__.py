@@ -38,7 +38,13 @@ def open_store(
 
         bound = DEFAULT_MAX_BYTES if max_bytes is None else max_bytes
         return SQLiteStore(
-            where.path, sealer=sealer, clock=clock, max_bytes=bound, policy=policy, make_parents=where.default
+            where.path,
+            sealer=sealer,
+            clock=clock,
+            max_bytes=bound,
+            policy=policy,
+            make_parents=where.default,
+            budget_seconds=budget_seconds,
         )
     if isinstance(where, RedisURL):
         from sayonce.stores.redis import RedisStore  # noqa: PLC0415

@@ -31,7 +31,9 @@ class Failure(StrEnum):
     FULL = "full"  # answers, and takes no new values: out of memory, read-only
     REFUSED = "refused"  # answered with an error: loading, wrong credentials, no rights
     LOST = "lost"  # unreachable, or the connection broke
-    BROKEN = "broken"  # anything else: a corrupt file, a protocol error
+    LOCKED = "locked"  # readable, and another program holds the lock that writing needs
+    DAMAGED = "damaged"  # a file whose pages are not what was written
+    BROKEN = "broken"  # anything else: a protocol error, an error of the disk
 
 
 class StoreError(Exception):
@@ -55,6 +57,8 @@ class Store(ABC):
 
     name: str
     """The tier's name in ``Cache-Status`` and counters: ``memory``, ``sqlite``, ``redis``."""
+    incomplete = False
+    """Whether a damaged file was given up from which not all names of tables could be taken over."""
     coordinator: Coordinator | None = None
     """How processes that share the store share a computation; None when only one process has it."""
 

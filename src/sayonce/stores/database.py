@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 import threading
@@ -17,12 +18,16 @@ from typing import Final, TypeVar
 
 from sayonce.errors import ConfigError
 from sayonce.stores.base import Failure, StoreError
+from sayonce.stores.sqlite_file import identity, log_of, set_aside
 
+log = logging.getLogger("sayonce.store")
 T = TypeVar("T")
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 BUSY_SECONDS: Final = 5.0
-"""How long a statement waits for another process's lock; it waits in its own thread."""
+"""How long another process's lock is waited for when a file is opened."""
+_LOCK_SECONDS: Final = 0.02
+"""How long a statement waits for it, in its own thread, where others wait for the thread."""
 
 _CACHE_KIB: Final = 32_000
 """Of pages that a connection may hold. SQLite's own 2 MB are too few for the inner pages of the indexes of a million
@@ -31,21 +36,31 @@ _APPLICATION_ID: Final = int.from_bytes(b"SAYO")
 _MAX_WAITING: Final = 256
 """Calls that may wait for one thread: behind a disk that hangs, memory stays bounded."""
 _KINDS: Final = {
-    "SQLITE_BUSY": Failure.BUSY,
-    "SQLITE_LOCKED": Failure.BUSY,
-    "SQLITE_FULL": Failure.REFUSED,
-    "SQLITE_READONLY": Failure.REFUSED,
+    "SQLITE_BUSY": Failure.LOCKED,
+    "SQLITE_LOCKED": Failure.LOCKED,
+    "SQLITE_FULL": Failure.FULL,
+    "SQLITE_READONLY": Failure.FULL,
+    "SQLITE_CANTOPEN": Failure.FULL,
+    "SQLITE_IOERR_WRITE": Failure.FULL,
+    "SQLITE_IOERR_SHM": Failure.FULL,
+    "SQLITE_CORRUPT": Failure.DAMAGED,
+    "SQLITE_NOTADB": Failure.DAMAGED,
 }
 
 
 class Connection:
     """One connection, used by one thread of its own, so that a slow disk never blocks the event loop."""
 
-    def __init__(self, path: Path, name: str) -> None:
+    def __init__(
+        self, path: Path, name: str, prepare_with: Callable[[sqlite3.Connection], None] = lambda _: None
+    ) -> None:
         self._path = path
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"sayonce-{name}")
         self._places = threading.BoundedSemaphore(_MAX_WAITING)
         self._db = connect(path)
+        self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # makes the log, if there is none
+        prepare_with(self._db)
+        self.file, self.log = identity(path), identity(log_of(path))
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``work`` returns. It is done also when the caller leaves: a write that was accepted lands.
@@ -64,6 +79,16 @@ class Connection:
             return await answer
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}", kind=_kind(error)) from error
+
+    def check_place(self) -> None:
+        """Check that the open file still has its name.
+
+        Raises:
+            StoreError: it was removed, or another has the name.
+
+        """
+        if identity(self._path) != self.file:
+            raise StoreError(f"{self._path}: was removed or replaced", kind=Failure.LOST)
 
     async def close(self) -> None:
         """Close after what is waiting."""
@@ -102,7 +127,7 @@ def _kind(error: sqlite3.Error) -> Failure:
 
 
 def connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+    db = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
     # In WAL mode NORMAL loses the last commits at a power cut, and never consistency.
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
@@ -110,13 +135,25 @@ def connect(path: Path) -> sqlite3.Connection:
 
 
 def prepare(path: Path) -> None:
-    """Make the file if it is not there, and its tables if it is empty.
+    """Make the file if it is not there, and its tables if it is empty; one of an older layout is set aside first.
 
     Raises:
         ConfigError: the file cannot be made or opened, or is not ours to write to.
         StoreError: another process has it locked.
 
     """
+    _make(path)
+    try:
+        _prepare_patiently(path)
+    except sqlite3.OperationalError as error:
+        if _kind(error) is Failure.LOCKED:
+            raise StoreError(f"{path}: {error}", kind=Failure.LOCKED) from error
+        raise ConfigError(f"{path}: {error}; name a file that can be written") from error
+    except sqlite3.DatabaseError as error:
+        raise ConfigError(f"{path}: {error}; move it away or name another file") from error
+
+
+def _make(path: Path) -> None:
     try:
         # 0600 from its first moment. Only a new file is opened here: closing an existing one would drop the locks
         # that SQLite holds on it elsewhere in this process (sqlite.org/howtocorrupt.html section 2.2).
@@ -127,14 +164,6 @@ def prepare(path: Path) -> None:
         raise ConfigError(
             f"{path}: {error.strerror}; name a file in a directory that exists and is writable"
         ) from error
-    try:
-        _prepare_patiently(path)
-    except sqlite3.OperationalError as error:
-        if _kind(error) is Failure.BUSY:
-            raise StoreError(f"{path}: {error}", kind=Failure.BUSY) from error
-        raise ConfigError(f"{path}: {error}; name a file that can be written") from error
-    except sqlite3.DatabaseError as error:
-        raise ConfigError(f"{path}: {error}; move it away or name another file") from error
 
 
 def _prepare_patiently(path: Path) -> None:
@@ -144,7 +173,7 @@ def _prepare_patiently(path: Path) -> None:
         try:
             return _prepare(path)
         except sqlite3.OperationalError as error:
-            if _kind(error) is not Failure.BUSY or time.monotonic() > deadline:
+            if _kind(error) is not Failure.LOCKED or time.monotonic() > deadline:
                 raise
         time.sleep(0.01)
 
@@ -152,7 +181,14 @@ def _prepare_patiently(path: Path) -> None:
 def _prepare(path: Path) -> None:
     db = connect(path)
     try:
-        if _recognized(db, path):
+        version = _version(db, path)
+        if version == SCHEMA_VERSION:
+            return
+        if version:
+            db.close()
+            kept = set_aside(path, f"layout-{version}")
+            log.warning("sqlite: %s has the layout of another release: it is kept as %s", path, kept.name)
+            prepare(path)
             return
         db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # decided by a database's first page
         if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
@@ -164,8 +200,8 @@ def _prepare(path: Path) -> None:
         db.close()
 
 
-def _recognized(db: sqlite3.Connection, path: Path) -> bool:
-    """Return whether the file has our tables already; all is read in one transaction, as another process may make them."""
+def _version(db: sqlite3.Connection, path: Path) -> int:
+    """Return which layout the file's tables have, 0 if there are none; all is read in one transaction, as another process may make them."""
     with db:
         db.execute("BEGIN")
         (application_id,) = db.execute("PRAGMA application_id").fetchone()
@@ -178,4 +214,4 @@ def _recognized(db: sqlite3.Connection, path: Path) -> bool:
             f"{path}: was written by a newer release (schema {version}, this one knows {SCHEMA_VERSION}); "
             "upgrade sayonce or name another file"
         )
-    return bool(tables)
+    return int(version) if tables else 0

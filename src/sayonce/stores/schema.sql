@@ -48,5 +48,5 @@ CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires);
 -- What is kept for good, such as the names of voices.
 CREATE TABLE IF NOT EXISTS books (book TEXT, name TEXT, value BLOB NOT NULL, PRIMARY KEY (book, name));
 PRAGMA application_id = 0x5341594F;  -- "SAYO"
-PRAGMA user_version = 1;
+PRAGMA user_version = 2;
 COMMIT;

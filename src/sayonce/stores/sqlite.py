@@ -19,10 +19,13 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Sealer
 from sayonce.core.eviction import PolicyName
 from sayonce.errors import ConfigError
-from sayonce.stores.base import SealedStore, StoreError, StoreStats
+from sayonce.stores.base import Failure, SealedStore, StoreError, StoreStats
 from sayonce.stores.database import Connection, prepare
 from sayonce.stores.sqlite_coordinator import SQLiteCoordinator
 from sayonce.stores.sqlite_eviction import Eviction
+from sayonce.stores.sqlite_file import only_one
+from sayonce.stores.sqlite_recovery import Known, begin_anew, given_up
+from sayonce.stores.sqlite_room import Room
 
 T = TypeVar("T")
 
@@ -30,6 +33,17 @@ DEFAULT_MAX_BYTES: Final = 2_000_000_000
 _PURGED_AT_ONCE: Final = 64
 """Expired entries that one write removes, so that no write pays for all."""
 _READ_AT_ONCE: Final = 500
+_ASKING_BUDGETS: Final = 3
+"""How long a miss waits for another program's lock when it is met; afterwards the lock is only looked at."""
+_WRITING_BUDGETS: Final = 10
+"""How long a write waits for it, when the answer is out."""
+_MUST_SECONDS: Final = 5.0
+"""How long what has to be done waits for it: a purge, the name of a voice."""
+_LOOK_SECONDS: Final = 0.01
+_READER: Final = 0
+_WRITER: Final = 1
+_KNOWN_BYTES: Final = 10_000
+"""Of a value of a book that is remembered: names, and not clips."""
 _MAX_NOTED: Final = 10_000
 """Uses that are noted between two writes; beyond them the order is a little less exact."""
 
@@ -48,13 +62,19 @@ class SQLiteStore(SealedStore):
         max_bytes: int = DEFAULT_MAX_BYTES,
         policy: PolicyName = "gdsf",
         make_parents: bool = False,
+        budget_seconds: float = 0.05,
     ) -> None:
         super().__init__(sealer, clock)
         self.path = path
-        self._eviction = Eviction(policy, max_bytes)
+        self._room = Room(path, max_bytes)
+        self._eviction = Eviction(policy, self._room)
+        self._budget_seconds = budget_seconds
+        self._locked = False
+        self._known = Known()
+        self._renewing: asyncio.Task[None] | None = None
         self._make_parents = make_parents
         self._connections: tuple[Connection, Connection] | None = None
-        self.coordinator = SQLiteCoordinator(self._change, self._look, clock)
+        self.coordinator = SQLiteCoordinator(partial(self._change, budgets=_ASKING_BUDGETS), self._look, clock)
         self._uses: dict[bytes, tuple[int, float]] = {}
 
     def __repr__(self) -> str:
@@ -67,11 +87,14 @@ class SQLiteStore(SealedStore):
             ConfigError: the directory is missing or not writable, or the file is something else.
 
         """
-        self._connections = await asyncio.to_thread(self._open)
+        self._connections = await asyncio.to_thread(self._open, prepared=False)
+        self.incomplete = await self._look(self._given_up)
 
     async def close(self) -> None:
         if self._connections is None:
             return
+        if self._renewing is not None:
+            await asyncio.wait([self._renewing])
         with suppress(StoreError):  # notes of use are worth nothing to a caller
             await self._change(lambda _: None)
         reader, writer = self._connections
@@ -80,19 +103,18 @@ class SQLiteStore(SealedStore):
         await writer.close()
 
     async def delete(self, key: bytes) -> bool:
-        return await self._change(lambda db: db.execute("DELETE FROM entries WHERE key = ?", (key,)).rowcount > 0)
+        sql = "DELETE FROM entries WHERE key = ?"
+        return await self._change(lambda db: db.execute(sql, (key,)).rowcount > 0, must=True)
 
     async def clear(self) -> int:
-        entries = await self._change(lambda db: db.execute("DELETE FROM entries").rowcount)
+        entries = await self._change(lambda db: db.execute("DELETE FROM entries").rowcount, must=True)
         # Give the disk back; ``execute`` would stop after one page (its first step).
-        await self._writer.run(lambda db: db.executescript("PRAGMA incremental_vacuum"))
+        await self._on(_WRITER, lambda db: db.executescript("PRAGMA incremental_vacuum"))
         return entries
 
     async def stats(self) -> StoreStats:
-        entries, used_bytes = await self._reader.run(
-            lambda db: db.execute("SELECT entries, bytes FROM usage").fetchone()
-        )
-        return StoreStats(entries, used_bytes, self._eviction.max_bytes)
+        entries, used_bytes = await self._look(lambda db: db.execute("SELECT entries, bytes FROM usage").fetchone())
+        return StoreStats(entries, used_bytes, self._room.max_bytes)
 
     async def bump(self, tag: str) -> int:
         def work(db: sqlite3.Connection) -> int:
@@ -100,10 +122,13 @@ class SQLiteStore(SealedStore):
             (epoch,) = db.execute("SELECT epoch FROM epochs WHERE tag = ?", (tag,)).fetchone()
             return int(epoch)
 
-        return await self._change(work)
+        epoch = self._known.epochs[tag] = await self._change(work, must=True)
+        return epoch
 
     async def epochs(self) -> dict[str, int]:
-        return dict(await self._reader.run(lambda db: db.execute("SELECT tag, epoch FROM epochs").fetchall()))
+        sql = "SELECT tag, epoch FROM epochs"
+        self._known.epochs = dict(await self._look(lambda db: db.execute(sql).fetchall(), check_place=True))
+        return dict(self._known.epochs)
 
     async def count(self, deltas: Mapping[str, float]) -> None:
         upsert = "INSERT INTO totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
@@ -111,10 +136,14 @@ class SQLiteStore(SealedStore):
         await self._change(lambda db: db.executemany(upsert, rows))
 
     async def totals(self) -> dict[str, float]:
-        return dict(await self._reader.run(lambda db: db.execute("SELECT name, value FROM totals").fetchall()))
+        self._known.totals = dict(await self._look(lambda db: db.execute("SELECT name, value FROM totals").fetchall()))
+        return dict(self._known.totals)
 
     async def register(self, book: str, name: str, value: bytes) -> None:
-        await self._change(lambda db: db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (book, name, value)))
+        sql = "INSERT OR REPLACE INTO books VALUES (?, ?, ?)"
+        await self._change(lambda db: db.execute(sql, (book, name, value)), must=True)
+        if book in self._known.books:
+            self._known.books[book][name] = value
 
     async def registered(self, book: str, name: str) -> bytes | None:
         sql = "SELECT value FROM books WHERE book = ? AND name = ?"
@@ -123,24 +152,30 @@ class SQLiteStore(SealedStore):
 
     async def registry(self, book: str) -> dict[str, bytes]:
         sql = "SELECT name, value FROM books WHERE book = ?"
-        return dict(await self._look(lambda db: db.execute(sql, (book,)).fetchall()))
+        rows = dict(await self._look(lambda db: db.execute(sql, (book,)).fetchall(), check_place=True))
+        self._known.books[book] = {name: value for name, value in rows.items() if len(value) <= _KNOWN_BYTES}
+        return rows
 
     async def unregister(self, book: str, name: str) -> bool:
         sql = "DELETE FROM books WHERE book = ? AND name = ?"
-        return await self._change(lambda db: db.execute(sql, (book, name)).rowcount > 0)
+        there = await self._change(lambda db: db.execute(sql, (book, name)).rowcount > 0, must=True)
+        self._known.books.get(book, {}).pop(name, None)
+        return there
 
-    def _open(self) -> tuple[Connection, Connection]:
+    def _open(self, *, prepared: bool) -> tuple[Connection, Connection]:
         if self._make_parents:
             try:
                 self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             except OSError as error:
                 raise ConfigError(f"{self.path.parent}: {error.strerror}; name a file with sqlite:///…") from error
-        prepare(self.path)
-        return Connection(self.path, "read"), Connection(self.path, "write")
+        if not prepared:
+            with only_one(self.path):
+                prepare(self.path)
+        return Connection(self.path, "read"), Connection(self.path, "write", self._room.prepare)
 
     async def _read(self, key: bytes) -> bytes | None:
         sql = "SELECT sealed FROM entries JOIN bodies USING (id) WHERE key = ?"
-        row = await self._reader.run(lambda db: db.execute(sql, (key,)).fetchone())
+        row = await self._look(lambda db: db.execute(sql, (key,)).fetchone())
         if row is None:
             return None
         if len(self._uses) < _MAX_NOTED:
@@ -164,23 +199,88 @@ class SQLiteStore(SealedStore):
 
     async def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
         after = 0
-        while page := await self._reader.run(partial(_read_heads, after=after, length=length)):
+        while page := await self._look(partial(_read_heads, after=after, length=length)):
             after = page[-1][0]
             yield [head for _, head in page]
 
-    async def _change(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Do work in one transaction, together with the notes of use since the last one."""
+    async def _change(
+        self, work: Callable[[sqlite3.Connection], T], *, must: bool = False, budgets: int = _WRITING_BUDGETS
+    ) -> T:
+        """Do work in one transaction, together with the notes of use since the last one.
+
+        What ``must`` be done waits longer for another program's lock, and is written whatever the log has grown to.
+        """
 
         def transaction(db: sqlite3.Connection) -> T:
+            self._writer.check_place()
+            if not must:
+                self._room.check_log(db)
             with db:
                 db.execute("BEGIN IMMEDIATE")
                 self._eviction.note(db, self._taken())
                 return work(db)
 
-        return await self._writer.run(transaction)
+        patience = 0.0 if self._locked else budgets * self._budget_seconds
+        until = time.monotonic() + (_MUST_SECONDS if must else patience)
+        while True:
+            try:
+                result = await self._on(_WRITER, transaction)
+            except StoreError as error:
+                if error.kind is not Failure.LOCKED or time.monotonic() >= until:
+                    self._locked = error.kind is Failure.LOCKED
+                    raise
+                await asyncio.sleep(_LOOK_SECONDS)
+            else:
+                self._locked = False
+                return result
 
-    async def _look(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._reader.run(work)
+    async def _look(self, work: Callable[[sqlite3.Connection], T], *, check_place: bool = False) -> T:
+        """Read; with ``check_place``, as is asked twice a second, notice also without a write that the file is gone."""
+
+        def checked(db: sqlite3.Connection) -> T:
+            self._reader.check_place()
+            return work(db)
+
+        return await self._on(_READER, checked if check_place else work)
+
+    async def _on(self, which: int, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run work on a connection, and once more where its file was gone or damaged and another goes on."""
+        opened = self._opened
+        try:
+            return await opened[which].run(work)
+        except StoreError as error:
+            if error.kind not in (Failure.DAMAGED, Failure.LOST):
+                raise
+            await self._go_on(opened, damaged=error.kind is Failure.DAMAGED)
+        return await self._opened[which].run(work)
+
+    async def _go_on(self, opened: tuple[Connection, Connection], *, damaged: bool) -> None:
+        """Go on in the file that is at the path now, or in a new one; whoever meets it waits for the same."""
+        if self._connections is opened and self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew(opened, damaged=damaged))
+            self._renewing.add_done_callback(self._renewed)
+        if self._renewing is not None:
+            await asyncio.shield(self._renewing)
+
+    async def _renew(self, opened: tuple[Connection, Connection], *, damaged: bool) -> None:
+        begin = partial(begin_anew, self.path, opened[_READER], known=self._known, damaged=damaged)
+        try:
+            await opened[_READER].run(begin)
+            fresh = await asyncio.to_thread(self._open, prepared=True)
+            self.incomplete = await fresh[_READER].run(self._given_up)
+            self._connections = fresh
+        except (ConfigError, OSError, sqlite3.Error) as error:
+            raise StoreError(f"{error}") from error
+        for connection in opened:
+            await connection.close()
+
+    def _given_up(self, db: sqlite3.Connection) -> bool:
+        return given_up(db, self.path)
+
+    def _renewed(self, task: asyncio.Task[None]) -> None:
+        self._renewing = None
+        if not task.cancelled():
+            task.exception()  # told to those who wait for it
 
     def _taken(self) -> list[tuple[bytes, int, float]]:
         """Take the notes one by one, as the event loop may be writing another."""

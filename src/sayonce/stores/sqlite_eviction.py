@@ -8,6 +8,7 @@ from typing import Final
 
 from sayonce.core.doorkeeper import Doorkeeper
 from sayonce.core.eviction import MAX_USES, PolicyName, worth
+from sayonce.stores.sqlite_room import Room
 
 _NOTE: Final = f"""
     UPDATE entries SET used = max(used, :used), uses = uses + :count,
@@ -28,8 +29,8 @@ class Eviction:
     is known to each process for itself.
     """
 
-    def __init__(self, policy: PolicyName, max_bytes: int) -> None:
-        self.max_bytes = max_bytes
+    def __init__(self, policy: PolicyName, room: Room) -> None:
+        self._room = room
         self._refuses = policy == "gdsf"
         self._lowest = f"SELECT id, size, priority FROM entries ORDER BY {_ORDERS[policy]}"  # noqa: S608 (constants)
         self._doorkeeper = Doorkeeper()
@@ -46,12 +47,12 @@ class Eviction:
         seen = self._doorkeeper.seen(key)
         older = db.execute("SELECT uses FROM entries WHERE key = ?", (key,)).fetchone()
         db.execute("DELETE FROM entries WHERE key = ?", (key,))
-        if size > self.max_bytes:
+        if size > self._room.max_bytes:
             return None
         uses, saves = older[0] + 1 if older else int(seen), worth(size, cost_seconds)
         used_bytes, age = db.execute("SELECT bytes, age FROM usage").fetchone()
         priority = age + min(uses, MAX_USES) * saves
-        if not self._make_room(db, used_bytes + size - self.max_bytes, priority):
+        if not self._make_room(db, self._room.excess(db, used_bytes, size), priority):
             return None
         row = {"key": key, "expires": expires, "used": now, "size": size, "uses": uses, "worth": saves}
         return db.execute(_ADD, row | {"priority": priority}).lastrowid

@@ -1,0 +1,120 @@
+"""A new file in the place of one that is gone or damaged, with what is kept for good taken over from the old one.
+
+One process makes it, under a lock; the others find another file in its place and open that. A damaged file is kept
+beside it under another name, for whoever can repair it, and is never deleted.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any, Final
+
+from sayonce.stores.database import Connection, connect, prepare
+from sayonce.stores.sqlite_file import drop_log, identity, log_of, only_one, set_aside
+
+log = logging.getLogger("sayonce.store")
+
+_OURS: Final = "store"
+"""The book in which the store itself keeps notes."""
+_GIVEN_UP: Final = "given up"
+"""The note that names a damaged file from which not all names could be read."""
+
+_MERGE_EPOCHS: Final = "INSERT INTO epochs VALUES (?, ?) ON CONFLICT DO UPDATE SET epoch = max(epoch, excluded.epoch)"
+_MERGE_TOTALS: Final = "INSERT INTO totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
+_MERGE_BOOKS: Final = "INSERT OR IGNORE INTO books VALUES (?, ?, ?)"
+
+
+class Known:
+    """What a running process knows of the tables that are kept for good, should their file be lost."""
+
+    def __init__(self) -> None:
+        self.epochs: dict[str, int] = {}
+        self.totals: dict[str, float] = {}
+        self.books: dict[str, dict[str, bytes]] = {}
+        """Those that were read from beginning to end."""
+
+
+def begin_anew(path: Path, old: Connection, db: sqlite3.Connection, known: Known, *, damaged: bool) -> None:
+    """Have a sound file at ``path``: another process's, or a new one; ``db`` is what ``old`` has open.
+
+    Raises:
+        ConfigError: what has taken its place is not ours.
+        StoreError: it is locked.
+
+    """
+    with only_one(path):
+        now = identity(path)
+        kept = set_aside(path, "damaged") if damaged and now == old.file else None
+        if now != old.file and identity(log_of(path)) == old.log:
+            _settle(path, db)
+        prepare(path)
+        with closing(connect(path)) as fresh:
+            lost = _take_over(db, fresh, known, totals=kept is not None or now is None)
+            if kept is not None and lost:
+                fresh.execute(_MERGE_BOOKS, (_OURS, _GIVEN_UP, os.fsencode(kept.name)))
+        _tell(path, kept, removed=now is None, lost=lost)
+
+
+def given_up(db: sqlite3.Connection, path: Path) -> bool:
+    """Whether names may be lost: until the damaged file that may have them is moved away."""
+    row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (_OURS, _GIVEN_UP)).fetchone()
+    return row is not None and path.with_name(os.fsdecode(bytes(row[0]))).exists()
+
+
+def _settle(path: Path, db: sqlite3.Connection) -> None:
+    """Write the log of a file that is gone from here into it, wherever it is now, before the next one has the name."""
+    with suppress(sqlite3.Error):
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    drop_log(path)
+
+
+def _take_over(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, *, totals: bool) -> bool:
+    """Copy what is kept for good, as far as it can be read or is known; return whether names may be lost."""
+    epochs, _ = _readable(old, "SELECT tag, epoch FROM epochs")
+    with fresh:
+        fresh.execute("BEGIN IMMEDIATE")
+        fresh.executemany(_MERGE_EPOCHS, [*epochs, *known.epochs.items()])
+        if totals:
+            counted, _ = _readable(old, "SELECT name, value FROM totals")
+            fresh.executemany(_MERGE_TOTALS, [*counted, *known.totals.items()])
+        return _take_over_books(old, fresh, known)
+
+
+def _take_over_books(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known) -> bool:
+    by_index, whole = _readable(old, "SELECT book, name FROM books INDEXED BY sqlite_autoindex_books_1")
+    by_row, also_whole = _readable(old, "SELECT book, name FROM books NOT INDEXED")
+    named = {*by_index, *by_row}
+    for book, name in named:
+        value, _ = _readable(old, "SELECT value FROM books WHERE book = ? AND name = ?", (book, name))
+        fresh.executemany(_MERGE_BOOKS, [(book, name, *row) for row in value])
+    for book, values in known.books.items():
+        fresh.executemany(_MERGE_BOOKS, [(book, name, value) for name, value in values.items()])
+    # A name whose value is lost stays with an empty one, which says that it was there and cannot be read.
+    fresh.executemany(_MERGE_BOOKS, [(book, name, b"") for book, name in named])
+    return not (whole or also_whole or known.books)
+
+
+def _readable(db: sqlite3.Connection, sql: str, values: tuple[Any, ...] = ()) -> tuple[list[Any], bool]:
+    """Return the rows up to the first that cannot be read, and whether that were all."""
+    rows: list[Any] = []
+    try:
+        rows.extend(db.execute(sql, values))
+    except sqlite3.Error:
+        return rows, False
+    return rows, True
+
+
+def _tell(path: Path, kept: Path | None, *, removed: bool, lost: bool) -> None:
+    names = (
+        "; names of voices may be missing, so unknown ones are refused until that file is moved away" if lost else ""
+    )
+    if kept is not None:
+        log.warning("sqlite: %s is damaged: it is kept as %s, and a new file goes on%s", path, kept.name, names)
+    elif removed:
+        log.warning("sqlite: %s was removed: a new file goes on in its place", path)
+    else:
+        log.warning("sqlite: another file has taken the place of %s, and goes on", path)
