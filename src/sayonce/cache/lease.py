@@ -15,7 +15,7 @@ from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
 from sayonce.cache.watch import Watch
 from sayonce.core.envelope import Refused
-from sayonce.core.relay import CHALLENGE_BYTES, Ending, FlightSeal, Head
+from sayonce.core.relay import CHALLENGE_RECORD_BYTES, Ending, FlightSeal, Head
 from sayonce.stores.coordinator import COMPUTATION, RECORD_BYTES, Coordinator, Question
 
 LEASE_SECONDS: Final = 5.0
@@ -133,11 +133,12 @@ class Lease:
 
     def _challenge(self, record: bytes) -> bytes | None:
         """Return a follower's challenge; None of what no follower wrote, which is nobody to publish for."""
+        if len(record) != CHALLENGE_RECORD_BYTES:  # and no time is spent on what cannot be one
+            return None
         try:
-            challenge = self._seal.open(FOLLOWERS, 0, record)
+            return self._seal.open(FOLLOWERS, 0, record)
         except Refused:
             return None
-        return challenge if len(challenge) == CHALLENGE_BYTES else None
 
     async def _publish(self) -> bool:
         """Listen to the flight for those in other processes, once there are any; False when a record was lost."""

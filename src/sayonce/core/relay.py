@@ -27,6 +27,7 @@ from sayonce.core.outcome import Refusal
 _NONCE_BYTES: Final = 16
 CHALLENGE_BYTES: Final = 16
 _MAC_BYTES: Final = 16
+CHALLENGE_RECORD_BYTES: Final = _MAC_BYTES + CHALLENGE_BYTES
 OWNER_CHARACTERS: Final = 2 * (_NONCE_BYTES + _MAC_BYTES)
 
 
