@@ -56,7 +56,9 @@ def stored(texts: Sequence[str], options: dict[str, str]) -> tuple[float, float]
     with ValkeyServer() as server, redis.Redis(port=server.port) as client, tempfile.TemporaryDirectory() as directory:
         bodies = {"bodies.url": f"file://{directory}"} if "bodies.inline_max_bytes" in options else {}
         seconds = asyncio.run(speak(texts, {"store.url": f"redis://127.0.0.1:{server.port}", **options, **bodies}))
-        names = [name for name in client.scan_iter("sayonce:{*}", count=1000) if len(name) == len("sayonce:{}") + 64]
+        names = [
+            name for name in client.scan_iter("sayonce:2:{*}", count=1000) if len(name) == len("sayonce:2:{}") + 64
+        ]
         assert len(names) == len(texts)
         return seconds, sum(client.memory_usage(name, samples=0) for name in names) / len(names)
 

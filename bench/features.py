@@ -212,7 +212,7 @@ def memory(port: int, entries: int) -> Figures:
         before = client.info("memory")["used_memory"]
         uvloop.run(fill(f"redis://{ADDRESS}:{port}", entries))
         used = client.info("memory")["used_memory"] - before
-        names = list(client.scan_iter("sayonce:{*}", count=1000))
+        names = list(client.scan_iter("sayonce:2:{*}", count=1000))
         usages = [client.memory_usage(name) for name in names[:100] if client.type(name) == b"string"]
         kept = client.dbsize()  # with the totals, and what the one computation leaves for a while
     if kept < entries:

@@ -267,7 +267,7 @@ async def test_nothing_is_purged_without_a_confirmation(browser, client):
         assert (await speak(client)).headers["cache-status"].startswith("sayonce; hit")
         for what, value, done in (
             ("key", key, "1 removed"),
-            ("tag", "voice=anna", "epoch is 1"),
+            ("tag", "voice=anna", "what was stored before is no longer played"),
             ("all", "", "removed"),
         ):
             await speak(client)

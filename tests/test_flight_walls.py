@@ -117,7 +117,7 @@ async def test_a_planted_lease_is_broken_at_once_and_its_records_are_not_heard(
 async def test_something_else_in_the_place_of_a_lease_blocks_nobody(valkey: Any, planted: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         client = stack.enter_context(valkey.client())
-        name = f"sayonce:{{{KEY.hex()}}}:lease"
+        name = f"sayonce:2:{{{KEY.hex()}}}:lease"
         client.rpush(name, "x") if planted == "list" else client.xadd(name, {"r": "x"})
         place = Place(valkey.url, RedisAttacker(client), stack)
         victim = await hears_the_honest_sound(place, KEY, QUIET_SECONDS)
@@ -130,7 +130,7 @@ async def test_something_else_in_the_place_of_records_is_removed(valkey: Any) ->
     coordinator = store.coordinator
     assert coordinator is not None
     with valkey.client() as client:
-        client.set(f"sayonce:{{{KEY.hex()}}}:{COMPUTATION}:owner", "no stream")
+        client.set(f"sayonce:2:{{{KEY.hex()}}}:{COMPUTATION}:owner", "no stream")
         question = Question(KEY, "owner", COMPUTATION)
         assert (await coordinator.read([question]))[0].records == []
         await coordinator.publish(KEY, "owner", COMPUTATION, [b"one", b"two"])
@@ -172,10 +172,10 @@ async def test_the_store_bounds_a_lease_by_its_own_time_when_it_is_met(valkey: A
     store = open_store(valkey.url, sealer=Sealer(SECRET))
     assert store is not None
     with valkey.client() as client:
-        client.set(f"sayonce:{{{KEY.hex()}}}:lease", "somebody", ex=seconds)
+        client.set(f"sayonce:2:{{{KEY.hex()}}}:lease", "somebody", ex=seconds)
         assert store.coordinator is not None
         assert await store.coordinator.acquire(KEY, "another", 7.0) == "somebody"
-        assert 0 < client.pttl(f"sayonce:{{{KEY.hex()}}}:lease") <= 7000
+        assert 0 < client.pttl(f"sayonce:2:{{{KEY.hex()}}}:lease") <= 7000
     await store.close()
 
 

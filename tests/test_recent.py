@@ -6,8 +6,8 @@ import logging
 
 import pytest
 
+from sayonce.config import WORKERS_VARIABLE
 from sayonce.observe.recent import Recent
-from sayonce.observe.workers import DIRECTORY_VARIABLE
 from sayonce.speech.voices import _EPOCH
 from sayonce.testing import StubEngine
 from serving import serving, speak
@@ -90,7 +90,7 @@ async def test_an_uploaded_voice_is_no_purge():
 
 
 async def test_any_worker_shows_the_clips_and_requests_of_all_and_leaves_no_text_for_the_others(tmp_path, monkeypatch):
-    monkeypatch.setenv(DIRECTORY_VARIABLE, str(tmp_path))
+    monkeypatch.setenv(WORKERS_VARIABLE, str(tmp_path))
     options = {"dashboard__texts": True}
     async with serving(StubEngine(), **options) as here, serving(StubEngine(), **options) as there:
 

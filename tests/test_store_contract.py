@@ -153,16 +153,16 @@ async def test_a_deleted_entry_is_a_miss(store: Store, make_entry: MakeEntry) ->
     assert await store.get(entry.key) is None
 
 
-async def test_clear_removes_every_entry_and_spares_counters_and_epochs(store: Store, make_entry: MakeEntry) -> None:
+async def test_clear_removes_every_entry_and_spares_counters_and_books(store: Store, make_entry: MakeEntry) -> None:
     entries = [make_entry(number) for number in range(5)]
     for entry in entries:
         await store.put(entry)
     await store.count({"hits": 2})
-    await store.bump("voice=alice")
+    await store.register("purges", "voice=alice", b"record")
     assert await store.clear() == 5
     assert [await store.get(entry.key) for entry in entries] == [None] * 5
     assert await store.totals() == {"hits": 2}
-    assert await store.epochs() == {"voice=alice": 1}
+    assert await store.registry("purges") == {"voice=alice": b"record"}
     assert await store.clear() == 0
 
 
@@ -188,11 +188,15 @@ async def test_counting_nothing_is_allowed(store: Store) -> None:
     assert await store.totals() == {}
 
 
-async def test_epochs_rise_by_one_each_time_and_are_known_by_tag(store: Store) -> None:
-    risen = await asyncio.gather(*(store.bump("voice=alice") for _ in range(20)))
-    assert sorted(risen) == list(range(1, 21))
-    assert await store.bump("模型=甲") == 1
-    assert await store.epochs() == {"voice=alice": 20, "模型=甲": 1}
+async def test_of_many_who_swap_a_value_for_their_own_one_succeeds_at_a_time(store: Store) -> None:
+    """Compare and set: what a writer has not seen is never overwritten."""
+    assert not await store.swap("purges", "模型=甲", b"not there", b"new")
+    assert sum(await asyncio.gather(*(store.swap("purges", "模型=甲", None, b"%d" % n) for n in range(20)))) == 1
+    first = await store.registered("purges", "模型=甲")
+    assert not await store.swap("purges", "模型=甲", None, b"new")
+    assert sum(await asyncio.gather(*(store.swap("purges", "模型=甲", first, b"new %d" % n) for n in range(20)))) == 1
+    assert await store.swap("purges", "模型=甲", await store.registered("purges", "模型=甲"), b"\0\xff\n")
+    assert await store.registry("purges") == {"模型=甲": b"\0\xff\n"}
 
 
 async def test_closing_twice_is_harmless(store: Store) -> None:

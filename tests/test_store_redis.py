@@ -17,7 +17,7 @@ from conftest import Server, free_port, run_redis_server
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.stores import open_store
 from sayonce.stores.base import Failure, StoreError
-from sayonce.stores.redis import EPOCHS, TOTALS, RedisStore, name_of
+from sayonce.stores.redis import TOTALS, RedisStore, book_name, name_of
 from sayonce.stores.redis_server import FAILURES, MAX_CONNECTIONS, kind_of
 from sayonce.stores.url import RedisURL
 from wire import wire_to
@@ -54,7 +54,7 @@ async def test_an_entry_lies_under_its_hash_tag_with_its_time_to_live(
     entry = make_entry(1, expires=clock() + 60)
     await store.put(entry)
     with redis_server.client() as client:
-        assert client.keys() == [f"sayonce:{{{entry.key.hex()}}}".encode()]
+        assert client.keys() == [f"sayonce:2:{{{entry.key.hex()}}}".encode()]
         assert 59_000 < client.pttl(name_of(entry.key)) <= 60_000
 
 
@@ -95,10 +95,10 @@ async def test_clear_leaves_what_is_not_ours(store: RedisStore, redis_server: Se
         client.set("another program's", "value")
         for number in range(2500):
             client.set(name_of(number.to_bytes(32)), b"x")
-        await store.bump("tag")
+        await store.register("purges", "tag", b"record")
         await store.count({"hits": 1})
         assert await store.clear() == 2500
-        assert set(client.keys()) == {b"another program's", TOTALS.encode(), EPOCHS.encode()}
+        assert set(client.keys()) == {b"another program's", TOTALS.encode(), book_name("purges").encode()}
 
 
 async def test_stats_tell_the_servers_memory_and_its_bound(store: RedisStore, redis_server: Server) -> None:

@@ -142,7 +142,7 @@ async def test_tls_refuses_a_server_that_does_not_prove_who_it_is(
     url = f"rediss://:{QUOTED}@{host}:{tls_server.port}/0" + option.format(certificates)
     async with opened(url, sealer, clock=clock) as store:
         with pytest.raises(StoreError, match="certificate verify failed") as failed:
-            await store.bump("tag")
+            await store.register("purges", "tag", b"record")
     assert failed.value.kind is Failure.LOST
 
 
@@ -152,7 +152,7 @@ async def test_tls_does_not_replace_the_password(
     url = f"rediss://127.0.0.1:{tls_server.port}/0?ssl_ca_certs={certificates}/ca.pem"
     async with opened(url, sealer, clock=clock) as store:
         with pytest.raises(StoreError, match="AuthenticationError"):
-            await store.bump("tag")
+            await store.register("purges", "tag", b"record")
 
 
 async def test_a_client_certificate_is_shown_also_to_the_nodes_of_a_cluster(
@@ -171,7 +171,7 @@ async def test_who_shows_no_certificate_where_one_is_asked_for_is_told(
     url = f"rediss+cluster://127.0.0.1:{strict_server.port}?ssl_ca_certs={certificates}/ca.pem"
     async with opened(url, sealer, clock=clock) as store:
         with pytest.raises(StoreError, match=r"(?i)certificate required|closed|reset"):
-            await store.bump("tag")
+            await store.register("purges", "tag", b"record")
 
 
 async def test_many_connections_share_one_context(

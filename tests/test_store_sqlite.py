@@ -111,7 +111,10 @@ await store.open()
 for number in range(int(sys.argv[2]), 200, 2):
     assert await store.put(entry(number))
     await store.count({"written": 1})
-    await store.bump("tag")
+    while True:
+        last = await store.registered("purges", "tag")
+        if await store.swap("purges", "tag", last, b"%d" % (int(last or 0) + 1)):
+            break
     assert (await store.get(entry(number).key)).body == entry(number).body
 await store.close()
 """
@@ -128,7 +131,7 @@ async def test_two_processes_write_and_count_into_one_file_and_nothing_is_lost(t
     assert stats.entries == 200
     assert stats.used_bytes == sum_of_sizes(path)
     assert await store.totals() == {"written": 200}
-    assert await store.epochs() == {"tag": 200}
+    assert await store.registered("purges", "tag") == b"200"
     await store.close()
 
 
@@ -163,7 +166,7 @@ def version(path: Path) -> int:
 # -- what is kept, and how much ----------------------------------------------------------------------------------------
 
 
-async def test_entries_counters_and_epochs_survive_closing(
+async def test_entries_counters_and_books_survive_closing(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
     entry = make_entry(1)
@@ -172,11 +175,11 @@ async def test_entries_counters_and_epochs_survive_closing(
         await store.open()
         await store.put(entry)
         await store.count({"hits": 1})
-        await store.bump("tag")
+        await store.register("purges", "tag", b"record")
         await store.close()
     await store.open()
     assert await store.get(entry.key) == entry
-    assert (await store.totals(), await store.epochs()) == ({"hits": 2}, {"tag": 2})
+    assert (await store.totals(), await store.registry("purges")) == ({"hits": 2}, {"tag": b"record"})
     await store.close()
 
 
@@ -394,7 +397,8 @@ async def test_a_running_store_takes_over_what_it_knows_from_a_damaged_file(
 ) -> None:
     for number in range(50):
         await sqlite_store.put(make_entry(number, body=os.urandom(10_000)))
-    await sqlite_store.bump("voice=alice")
+    await sqlite_store.register("purges", "voice=alice", b"record")
+    await sqlite_store.registry("purges")
     await sqlite_store.register("voices", "alice", b"a record")
     await sqlite_store.registry("voices")
     await sqlite_store.count({"hit": 3})
@@ -407,7 +411,7 @@ async def test_a_running_store_takes_over_what_it_knows_from_a_damaged_file(
     await sqlite_store._reader.run(lambda db: db.execute("PRAGMA shrink_memory"))
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA shrink_memory"))
     assert await sqlite_store.put(make_entry(99))
-    assert await sqlite_store.epochs() == {"voice=alice": 1}
+    assert await sqlite_store.registry("purges") == {"voice=alice": b"record"}
     assert await sqlite_store.registry("voices") == {"alice": b"a record"}
     assert await sqlite_store.totals() == {"hit": 3}
     assert not sqlite_store.incomplete
@@ -422,7 +426,8 @@ async def test_stores_whose_file_is_gone_go_on_in_one_new_file_with_all_that_is_
     stores = [SQLiteStore(path, sealer=sealer) for _ in range(2)]
     for store in stores:
         await store.open()
-    await stores[0].bump("voice=alice")
+    await stores[0].register("purges", "voice=alice", b"record")
+    await asyncio.gather(*(store.registry("purges") for store in stores))
     await stores[0].register("voice clips", "alice", bytes(1_000_000))
     await stores[0].count({"hit": 3})
     if how == "replaced":
@@ -437,7 +442,7 @@ async def test_stores_whose_file_is_gone_go_on_in_one_new_file_with_all_that_is_
         path.with_name("clips.db-shm").unlink()
     entry = make_plain_entry(1)
     assert await stores[0].put(entry)
-    assert await stores[1].epochs() == {"voice=alice": 1}
+    assert await stores[1].registry("purges") == {"voice=alice": b"record"}
     assert await stores[1].get(entry.key) == entry
     assert await stores[1].registered("voice clips", "alice") == bytes(1_000_000)
     assert await stores[1].totals() == ({} if how == "replaced" else {"hit": 3})
@@ -456,7 +461,7 @@ async def test_a_file_of_an_older_layout_is_set_aside_and_left_alone(
     db.execute("PRAGMA user_version = 1")
     db.close()
     await sqlite_store.open()
-    assert await sqlite_store.epochs() == {}
+    assert await sqlite_store.registry("purges") == {}
     [old] = sqlite_store.path.parent.glob("clips.db.layout-1-*")
     assert version(old) == 1
     assert f"has the layout of another release: it is kept as {old.name}" in caplog.text

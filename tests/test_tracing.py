@@ -81,7 +81,7 @@ async def test_a_hit_in_memory_is_one_span_and_housekeeping_none(spans, tmp_path
         await client.service.cache.settle()
         spans.clear()
         await speak(client, TEXT)
-        await client.service.cache._learn_epochs()
+        await client.service.cache._invalidation.read()
         assert spans.names() == ["POST /v1/audio/speech"]
     assert spans.names() == ["POST /v1/audio/speech"]
 

@@ -77,7 +77,7 @@ async def test_until_the_names_were_read_a_name_is_refused_and_everything_else_i
         assert (await speak(client, ref_audio=base64.b64encode(clip()).decode())).status_code == 200
         assert passed_on(upstream) == ["vivian"]
         node.cont()
-        await until(lambda: client.service.cache.store_state == "ok")
+        await until(lambda: client.service.cache.view.fresh)
         assert (await speak(client, voice="alice")).status_code == 200
         assert (await speak(client, voice="somebody")).status_code == 200
     assert passed_on(upstream) == ["vivian", "somebody"]
@@ -88,7 +88,7 @@ async def test_while_the_store_is_away_an_uploaded_name_is_refused_and_a_servers
         await upload(client)
         assert (await speak(client, voice="alice")).status_code == 200
         node.kill()
-        await until(lambda: client.service.cache.store_state == "failing")
+        await until(lambda: not client.service.cache.view.fresh)
         assert was_refused(await speak(client, voice="alice"))
         assert (await speak(client, voice="vivian")).status_code == 200
     assert passed_on(upstream) == ["vivian"]

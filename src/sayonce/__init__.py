@@ -26,6 +26,7 @@ if TYPE_CHECKING:
         BadAudio,
         CallerError,
         ConfigError,
+        DecodersBusy,
         EngineBusy,
         EngineError,
         EngineTimeout,
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
         Unauthorized,
         Unkeyable,
         UnsupportedMedia,
+        VoicesUnavailable,
     )
     from sayonce.features import adapters
     from sayonce.features.library import Cache, SyncCache, open_sync
@@ -51,6 +53,7 @@ __all__ = [
     "Cache",
     "CallerError",
     "ConfigError",
+    "DecodersBusy",
     "Digest",
     "EngineBusy",
     "EngineError",
@@ -71,6 +74,7 @@ __all__ = [
     "Unkeyable",
     "UnsupportedMedia",
     "Voice",
+    "VoicesUnavailable",
     "__version__",
     "adapters",
     "errors",

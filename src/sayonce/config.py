@@ -20,6 +20,8 @@ DEFAULT_FILE: Final = "sayonce.toml"
 ENVIRONMENT_PREFIX: Final = "SAYONCE_"
 FILE_VARIABLE: Final = "SAYONCE_CONFIG"
 """Names the file where ``--config`` does not."""
+WORKERS_VARIABLE: Final = "SAYONCE_WORKERS"
+"""Names the directory that the workers of one server share."""
 
 _OPTIONS: Final = {"trace.file": "--trace", "store.url": "--store", "bodies.url": "--bodies"}
 """Settings whose command-line option is not called by their own name."""
@@ -96,6 +98,7 @@ class StoreSettings(_Section, frozen=True):
     policy: PolicyName = "gdsf"
     budget_ms: float = 50.0
     namespace: str = ""
+    offline: Duration = Duration(hours=24)
 
     def __post_init__(self) -> None:
         if not 0 < self.budget_ms < float("inf"):
@@ -198,6 +201,12 @@ def default_store_url() -> str:
     """Return the URL of the SQLite file in the user's cache directory."""
     cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return f"sqlite:///{Path(cache_home) / 'sayonce' / 'clips.db'}"
+
+
+def workers_directory(environment: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the directory of this server's processes, if it has several."""
+    named = environment.get(WORKERS_VARIABLE)
+    return Path(named) if named else None
 
 
 def read_file(path: str, setting: str) -> bytes:

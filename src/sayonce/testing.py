@@ -123,13 +123,17 @@ class FaultyStore(MemoryStore):
         await self._trouble()
         return await super().stats()
 
-    async def bump(self, tag: str) -> int:
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
         await self._trouble()
-        return await super().bump(tag)
+        return await super().swap(book, name, old, new)
 
-    async def epochs(self) -> dict[str, int]:
+    async def registered(self, book: str, name: str) -> bytes | None:
         await self._trouble()
-        return await super().epochs()
+        return await super().registered(book, name)
+
+    async def registry(self, book: str) -> dict[str, bytes]:
+        await self._trouble()
+        return await super().registry(book)
 
     async def count(self, deltas: Mapping[str, float]) -> None:
         await self._trouble()

@@ -8,27 +8,31 @@ import random
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Literal, Self, TypeVar
+from pathlib import Path
+from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
 
 from sayonce.cache.answer import Answer, saved_seconds
 from sayonce.cache.flight import Compute, Flight, Keep, Made, computed, computing
 from sayonce.cache.guarded import GuardedStore
+from sayonce.cache.invalidation import MEMORIES, Invalidation, Obeyed, announce
 from sayonce.cache.raised import Raised, released
 from sayonce.cache.shared import Look, SharedFlights
 from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
-from sayonce.core.envelope import Entry
-from sayonce.core.epochs import Epochs, Stamp
+from sayonce.core.envelope import Entry, Sealer
+from sayonce.core.epochs import ALL, Stamp
 from sayonce.core.key import Digest, Secret, canonical, digest
 from sayonce.core.outcome import Outcome
+from sayonce.core.purges import PurgeRecords
 from sayonce.core.relay import Ending
 from sayonce.core.spans import NoTracer, Tracer
 from sayonce.errors import EngineError, NotCached, SayonceError, Unkeyable
-from sayonce.stores.base import Store
+from sayonce.stores.base import Store, StoreError
 from sayonce.stores.memory import MemoryStore
 
 log = logging.getLogger("sayonce.cache")
@@ -38,15 +42,23 @@ T = TypeVar("T")
 StoreState = Literal["none", "ok", "unwritable", "failing"]
 
 DEFAULT_TTL: Final = timedelta(hours=24)
-_MEMORIES: Final = "memories"
-"""The tag whose epoch rises when instances are to empty their memory; no entry carries it."""
+DEFAULT_OFFLINE: Final = timedelta(hours=24)
 _JITTER: Final = 0.1
 """Entries live between 0.9 and 1 times their time to live, so that what was warmed together does not expire together."""
 _WRITE_PATIENCE: Final = 20.0
-_HOUSEKEEPING_SECONDS: Final = 0.5
+_HOUSEKEEPING_SECONDS: Final = 0.2
+"""Often enough that what is known of purges is fresh when a request comes, also on a busy event loop."""
 _FLUSH_SECONDS: Final = 5.0
 _LANDED_LATELY: Final = 256
 """Flights that may land while a request looks into the store, which then may have found nothing yet."""
+
+
+class Removed(NamedTuple):
+    """How many entries were removed, and who obeys."""
+
+    entries: int
+    obeyed: Obeyed
+
 
 Lead = Callable[[Flight], Awaitable[Made]]
 """A computation: sends chunks to the flight as it makes them, if it streams, and returns the whole."""
@@ -67,6 +79,8 @@ class Cache:
         namespace: str = "",
         ttl: timedelta = DEFAULT_TTL,
         budget_seconds: float = 0.05,
+        offline: timedelta = DEFAULT_OFFLINE,
+        workers: Path | None = None,
         clock: Clock = time.time,
     ) -> None:
         self.memory = memory if memory is not None else MemoryStore(clock=clock)
@@ -81,14 +95,22 @@ class Cache:
         self.threads = Threads()
         self.tracer: Tracer = NoTracer()
         self._clock = clock
-        self._epochs = Epochs()
+        self._invalidation = Invalidation(
+            store if store is not None else self.memory,
+            self._guard,
+            PurgeRecords(Sealer(self.secret), namespace, self.key),
+            self.counters,
+            clock=clock,
+            offline_seconds=offline.total_seconds(),
+            directory=workers,
+        )
+        self._invalidation.watch(MEMORIES, self._empty_memory)
+        self.view = self._invalidation.view
         self._shared: SharedFlights | None = None
         if self._guard is not None and store is not None and store.coordinator is not None:
             self._shared = SharedFlights(
-                self._guard, store.coordinator, self.counters, self.secret, self._epochs.current
+                self._guard, store.coordinator, self.counters, self.secret, self._invalidation.current
             )
-        self._watched: dict[str, Callable[[], Awaitable[None]]] = {_MEMORIES: self._empty_memory}
-        self._purged: list[Callable[[], None]] = []
         self._flights: dict[bytes, Flight] = {}
         self._landed_lately: deque[bytes] = deque(maxlen=_LANDED_LATELY)
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -150,9 +172,11 @@ class Cache:
     # -- the way of a request ---------------------------------------------------------------------------------------
 
     def peek(self, key: bytes) -> Entry | None:
-        """Return the entry if it is in memory, at once."""
+        """Return the entry if it is in memory and what is known of purges may be trusted, at once."""
         entry = self.memory.peek(key)
-        if entry is not None and not self._epochs.current(entry.tags):
+        if entry is None or not self.view.trusted:
+            return None
+        if not self._invalidation.current(entry.tags):
             self.memory.drop(key)
             return None
         return entry
@@ -161,14 +185,16 @@ class Cache:
         self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True, patience: float = 1.0
     ) -> Answer | None:
         """Return the stored entry from memory or from the store, if the policy lets it answer."""
+        if self.view.due:
+            await self._invalidation.settle()
         if not policy.reads:
             return None
         entry, tier = self.peek(key), self.memory.name
-        if entry is None and ask_store and self._stored is not None:
+        if entry is None and ask_store and self._stored is not None and self.view.trusted and self.view.ever_read:
             tier = self._stored.name
             with self.tracer.span("lookup", key=key.hex()):
                 entry = await self._stored.get(key, policy.expected_bytes, patience=patience)
-            if entry is not None and self._epochs.current(entry.tags):
+            if entry is not None and self._invalidation.current(entry.tags) and not self._invalidation.removed(key):
                 self.memory.keep(entry)
             else:
                 entry = None
@@ -227,7 +253,7 @@ class Cache:
         if under_way is not None:
             self.counters["flights: joined"] += 1
             return under_way, True
-        stamp = self._epochs.stamp(tags)
+        stamp = self._invalidation.stamp(tags)
         return self._launch(key, lead, ttl or self.ttl, stamp, policy, shared=shared), False
 
     async def fetch(
@@ -274,7 +300,7 @@ class Cache:
     def _under_way(self, key: bytes) -> Flight | None:
         """Return the flight that a request may join: not one whose tags were purged after it began."""
         flight = self._flights.get(key)
-        return flight if flight is not None and self._epochs.current(flight.stamp) else None
+        return flight if flight is not None and self._invalidation.current(flight.stamp) else None
 
     def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy, *, shared: bool) -> Flight:
         """Start a computation; between the look at ``_flights`` and this there is no await, so one wins."""
@@ -350,7 +376,7 @@ class Cache:
 
     async def _keep(self, flight: Flight, entry: Entry, keep: Keep) -> None:
         """Hand the entry to those who wait, then write it; what was purged meanwhile is not written."""
-        if flight.discarded or not self._epochs.current(entry.tags):
+        if flight.discarded or not self._invalidation.current(entry.tags):
             keep = Keep.NOWHERE
         if keep is not Keep.NOWHERE:
             self.memory.keep(entry)
@@ -393,15 +419,19 @@ class Cache:
         """Remove one entry everywhere, also one that is being made; returns whether it was stored.
 
         Raises:
-            StoreError: the store did not do it; this is for an operator who has to know.
+            StoreError: the store is away: only this instance obeys until it is back.
 
         """
-        there = self.drop(key)
-        self._tell_purged()
-        if self.store is not None:
-            there = await self.store.delete(key) or there
-            await self._empty_others()
-        return there
+        return _told(await self.remove(key)).entries > 0
+
+    async def remove(self, *keys: bytes, wait: bool = True) -> Removed:
+        """Remove entries everywhere, also those that are being made; see ``purge`` for who obeys, and when."""
+        here = sum([self.drop(each) for each in keys])
+        self._invalidation.tell_purged()
+        if self.store is None:
+            return Removed(here, Obeyed.EVERYWHERE)
+        stored, obeyed = await self._invalidation.remove(keys, wait=wait)
+        return Removed(max(here, stored), obeyed)
 
     async def discard(self, key: bytes) -> None:
         """Remove one entry where it can be removed now; a store that does not answer is left as it is."""
@@ -414,30 +444,39 @@ class Cache:
         self._discard_flights([key])
         return self.memory.drop(key)
 
-    async def purge(self, tag: str) -> int:
-        """Outdate every entry of a tag, also those whose computation is under way; returns the tag's new epoch.
+    async def purge(self, *tags: str, wait: bool = True) -> Obeyed:
+        """Outdate every entry that carries one of the tags, also those whose computation is under way.
+
+        This instance obeys at once. All others that reach the store do when this returns, for which it waits half a
+        second, once for all tags; with ``wait`` False they do within a second. While the store is away only this
+        instance obeys (all workers of its server); the purge is written when the store is back.
 
         Raises:
-            StoreError: the store did not do it.
+            InvalidRequest: the tags are too many, or too long.
 
         """
-        if tag not in self._watched:
-            self._tell_purged()
-        epoch = await (self.store or self.memory).bump(tag)
-        self._epochs.learn({tag: epoch})
-        return epoch
+        return await self._invalidation.purge(*tags, wait=wait)
+
+    async def announce(self, tag: str, *, wait: bool = True) -> Obeyed:
+        """Have every instance call back what watches a tag, as ``purge`` has them obey.
+
+        Raises:
+            StoreError: the store does not answer.
+
+        """
+        return await announce(self._invalidation, tag, wait=wait)
 
     def watch(self, tag: str, callback: Callable[[], Awaitable[None]]) -> None:
-        """Call back when another instance has raised a tag's epoch, within a second."""
-        self._watched[tag] = callback
+        """Call back when another instance has purged a tag."""
+        self._invalidation.watch(tag, callback)
 
     def on_purge(self, forget: Callable[[], None]) -> None:
-        """Call back when anything is purged, here at once, or at another instance within a second."""
-        self._purged.append(forget)
+        """Call back when anything is purged, here or at another instance."""
+        self._invalidation.on_purge(forget)
 
-    def _tell_purged(self) -> None:
-        for forget in self._purged:
-            forget()
+    async def settle_view(self) -> None:
+        """Read what other instances have purged, unless it was read a moment ago."""
+        await self._invalidation.settle()
 
     async def attempt(self, operation: Callable[[], Awaitable[T]], *, read_bytes: int = 0) -> T | None:
         """Return what an operation on the store returns, or None if the store fails within the budget.
@@ -447,23 +486,30 @@ class Cache:
         return await operation() if self._guard is None else await self._guard.call(operation, read_bytes=read_bytes)
 
     async def clear(self) -> int:
-        """Remove every entry, also those being made; returns how many the store held."""
-        self._discard_flights(list(self._flights))
-        self._tell_purged()
-        entries = await self.memory.clear()
-        if self.store is not None:
-            entries = await self.store.clear()
-            await self._empty_others()
-        return entries
+        """Remove every entry, also those being made; returns how many the store held.
 
-    async def _empty_others(self) -> None:
-        """Have every other instance empty its memory, within a second: it may hold what was removed."""
-        assert self.store is not None
-        self._epochs.learn({_MEMORIES: await self.store.bump(_MEMORIES)})
+        Raises:
+            StoreError: the store is away: only this instance obeys until it is back.
+
+        """
+        return _told(await self.remove_all()).entries
+
+    async def remove_all(self, *, wait: bool = True) -> Removed:
+        """Remove every entry, also those being made; see ``purge`` for who obeys, and when."""
+        self._discard_flights(list(self._flights))
+        self._invalidation.tell_purged()
+        entries = await self.memory.clear()
+        if self._guard is None:
+            return Removed(entries, Obeyed.EVERYWHERE)
+        obeyed = await self._invalidation.purge(ALL, MEMORIES, wait=wait)
+        if obeyed is not Obeyed.HERE:
+            with suppress(StoreError):  # what stays is outdated, and goes when it expires
+                entries = await self._guard.store.clear()
+        return Removed(entries, obeyed)
 
     async def _empty_memory(self) -> None:
         self._discard_flights(list(self._flights))
-        self._tell_purged()
+        self._invalidation.tell_purged()
         await self.memory.clear()
 
     def _discard_flights(self, keys: Iterable[bytes]) -> None:
@@ -484,7 +530,7 @@ class Cache:
     async def open(self) -> Self:
         if self.store is not None:
             await self.store.open()
-            await self._learn_epochs()
+            await self._invalidation.read()
             self._housekeeper = asyncio.create_task(self._keep_house())
         return self
 
@@ -512,16 +558,13 @@ class Cache:
         flush_at = 0.0
         while True:
             await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-            await self._learn_epochs()
+            await self._invalidation.read()
             if time.monotonic() >= flush_at:
                 await self._totals.flush()
                 flush_at = time.monotonic() + _FLUSH_SECONDS
 
-    async def _learn_epochs(self) -> None:
-        assert self._guard is not None
-        learned = await self._guard.call(self._guard.store.epochs)
-        for tag in self._epochs.learn(learned or {}):
-            if tag in self._watched:
-                await self._guard.done(self._watched[tag])
-            else:
-                self._tell_purged()
+
+def _told(removed: Removed) -> Removed:
+    if removed.obeyed is Obeyed.HERE:
+        raise StoreError("the store does not answer: only this instance obeys until it is back")
+    return removed

@@ -16,6 +16,7 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from sayonce.cache.cache import Cache
 from sayonce.cache.flight import Compute
+from sayonce.cache.invalidation import Obeyed
 from sayonce.cache.raised import Raised
 from sayonce.cache.threads import Threads
 from sayonce.core.envelope import Entry
@@ -156,9 +157,9 @@ class SyncCache(Generic[C]):
         """See ``Cache.delete``."""
         return self.run(lambda cache: cache.delete(key))
 
-    def purge(self, tag: str) -> int:
+    def purge(self, *tags: str, wait: bool = True) -> Obeyed:
         """See ``Cache.purge``."""
-        return self.run(lambda cache: cache.purge(tag))
+        return self.run(lambda cache: cache.purge(*tags, wait=wait))
 
     def clear(self) -> int:
         """See ``Cache.clear``."""

@@ -209,13 +209,11 @@ def _exposure(where: RedisURL) -> Iterator[Finding]:
 def _lasting(servers: Sequence[Health], settings: Settings, *, uploaded: int) -> Iterator[Finding]:
     """Find uploaded voices that a restart of the store would lose, where their names would then be passed on."""
     passing = [engine.name for engine in build_engines(settings) if engine.passes_unknown_voices]
-    unsure = [health for health in servers if not health.persists]
-    if not (uploaded and passing and unsure):
+    if not (uploaded and passing) or all(health.logs_writes for health in servers):
         return
-    knows = "does not keep" if any(health.persists is False for health in unsure) else "may not keep"
     yield warn(
         "voices",
-        f"Redis {knows} its data over a restart; a server that starts after one passes the names of lost voices on to "
+        f"Redis may lose uploaded voices when it restarts (appendonly no); a server that starts after one passes the names of lost voices on to "
         f"the engine {passing[0]!r}, which may speak in another voice",
         f'set appendonly yes in Redis, or unknown_voices = "refuse" in [engines.{passing[0]}]',
     )

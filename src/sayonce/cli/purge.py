@@ -7,14 +7,16 @@ import sys
 
 import typer
 
+from sayonce.cache import Obeyed
 from sayonce.cli.inspect import lasting
 from sayonce.cli.options import wrong
-from sayonce.cli.output import data, place, talk
+from sayonce.cli.output import data, place
 from sayonce.config import Settings
 from sayonce.gateway.admin import check_tag, parse_digest
 from sayonce.speech.request import Catalogue
 from sayonce.speech.service import build_cache
 from sayonce.speech.synthesis import Synthesizer
+from sayonce.stores.base import StoreError
 from sayonce.stores.url import parse_url
 
 
@@ -47,15 +49,16 @@ def _confirm(settings: Settings) -> None:
 async def _purge(settings: Settings, tag: str | None, digest: bytes | None) -> None:
     async with build_cache(settings) as cache:
         if tag is not None:
-            data(
-                f"purged {tag}: what was stored under it before now is no longer answered (epoch {await cache.purge(tag)})"
+            told, obeyed = (
+                f"purged {tag}: what was stored under it before now is no longer answered",
+                await cache.purge(tag),
             )
-            return
-        if digest is not None:
-            removed = await Synthesizer(cache, Catalogue(())).forget(digest)
-            data("removed" if removed else "nothing was stored under this key")
+        elif digest is not None:
+            entries, obeyed = await Synthesizer(cache, Catalogue(())).forget(digest)
+            told = "removed" if entries else "nothing was stored under this key"
         else:
-            data(f"removed {await cache.clear()} entries")
-    talk(
-        "a server that is running may still hold it in its memory: its POST /v1/cache/purge, or a restart, reaches that"
-    )
+            entries, obeyed = await cache.remove_all()
+            told = f"removed {entries} entries"
+    if obeyed is Obeyed.HERE:
+        raise StoreError(f"{place(parse_url(settings.store_url))} does not answer: nothing was purged")
+    data(told)

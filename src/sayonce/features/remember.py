@@ -188,7 +188,7 @@ class Remembered(Generic[P, T]):
         """Remove the value of a call everywhere and return whether it was stored.
 
         Raises:
-            StoreError: the store did not do it.
+            StoreError: the store is away: only this instance obeys until it is back.
 
         """
         return await (await self._cache.here()).delete(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from msgspec import UNSET, UnsetType
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from sayonce.cache import stats
+from sayonce.cache import Removed, stats
 from sayonce.core.key import DIGEST_BYTES
+from sayonce.core.purges import check_tags
 from sayonce.errors import InvalidRequest
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.answers import Status
-from sayonce.gateway.http import as_object, check_json, json_response, read_body
+from sayonce.gateway.http import as_object, check_json, json_response, parse_wait, read_body, status_of
 from sayonce.speech import explain
 from sayonce.speech.bounds import MAX_NAME, check_length
 from sayonce.speech.engines.base import State
@@ -63,7 +65,7 @@ class Admin:
         engines: dict[str, State] = {engine.name: engine.state for engine in self._synthesizer.catalogue.engines}
         loaded = {"ready" if state == "down" else state for state in engines.values()}
         status = next(state for state in _STATUSES if state in loaded)
-        body = answers.Ready(status=status, engines=engines, store=self._cache.store_state)
+        body = answers.Ready(status=status, engines=engines, store=self._cache.store_state, offline=self._offline())
         return json_response(body, 200 if status == "ready" else 503)
 
     async def stats(self, request: Request) -> Response:
@@ -87,19 +89,31 @@ class Admin:
         return json_response(answer)
 
     async def purge(self, request: Request) -> Response:
-        """Remove one key, one tag, or everything: ``{"key": …}``, ``{"tag": "voice=alice"}`` or ``{"all": true}``."""
+        """Remove one key, tags, or everything: ``{"key": …}``, ``{"tags": ["voice=alice"]}`` or ``{"all": true}``."""
         self._access.authorise_admin(request.scope["headers"])
         fields = await self._fields(request)
+        wait = parse_wait(fields.pop("wait", request.query_params.get("wait", True)))
         if len(fields) != 1:
-            raise InvalidRequest('the body must have exactly one of "key", "tag" and "all"')
+            raise InvalidRequest('the body must have exactly one of "key", "tag", "tags" and "all"')
         [(what, value)] = fields.items()
         if what == "key":
-            return json_response(answers.Purged(removed=await self._synthesizer.forget(parse_digest(value))))
-        if what == "tag":
-            return json_response(answers.Purged(epoch=await self._cache.purge(check_tag(value))))
+            return _purged(await self._synthesizer.forget(parse_digest(value), wait=wait))
+        if what in ("tag", "tags"):
+            obeyed = await self._cache.purge(*parse_tags(what, value), wait=wait)
+            return json_response(answers.Purged(obeyed=obeyed), status_of(obeyed))
         if what == "all" and value is True:
-            return json_response(answers.Purged(removed=await self._cache.clear()))
-        raise InvalidRequest('the body must be {"key": …}, {"tag": "voice=alice"} or {"all": true}', param=what)
+            return _purged(await self._cache.remove_all(wait=wait))
+        raise InvalidRequest(
+            'the body must be {"key": …}, {"tag": "voice=alice"}, {"tags": […]} or {"all": true}', param=what
+        )
+
+    def _offline(self) -> answers.Offline | UnsetType:
+        view = self._cache.view
+        if not view.away_seconds:
+            return UNSET
+        return answers.Offline(
+            seconds=round(view.away_seconds, 1), hits_end_in_seconds=round(view.offline_seconds_left, 1)
+        )
 
     def _nearest(self, key: bytes, document: dict[str, Any]) -> list[Difference] | None:
         recent = self._synthesizer.recent
@@ -113,6 +127,23 @@ class Admin:
     async def _fields(self, request: Request) -> dict[str, Any]:
         check_json(request.scope, declared=self._access.open)
         return parse_json(await read_body(request.scope, request.receive, self._max_body_bytes))
+
+
+def _purged(removed: Removed) -> Response:
+    return json_response(answers.Purged(obeyed=removed.obeyed, removed=removed.entries), status_of(removed.obeyed))
+
+
+def parse_tags(what: str, value: Any) -> list[str]:
+    """Read one tag, or a list of them.
+
+    Raises:
+        InvalidRequest: one is none, or there is none, or there are too many.
+
+    """
+    tags = [value] if what == "tag" else value
+    if type(tags) is not list or not tags:
+        raise InvalidRequest("'tags' must be a list with one tag or more, such as \"voice=alice\"", param="tags")
+    return list(check_tags([check_tag(each, what) for each in tags], what))
 
 
 def parse_digest(value: Any) -> bytes:
@@ -131,7 +162,7 @@ def parse_digest(value: Any) -> bytes:
     return digest
 
 
-def check_tag(value: Any) -> str:
+def check_tag(value: Any, param: str = "tag") -> str:
     """Check a tag's form.
 
     Raises:
@@ -139,6 +170,6 @@ def check_tag(value: Any) -> str:
 
     """
     if type(value) is not str or value.partition("=")[0] not in TAGS or "=" not in value:
-        raise InvalidRequest(f"'tag' must be one of {', '.join(f'{name}=…' for name in TAGS)}", param="tag")
-    check_length("tag", value, 2 * MAX_NAME)
+        raise InvalidRequest(f"'tag' must be one of {', '.join(f'{name}=…' for name in TAGS)}", param=param)
+    check_length(param, value, 2 * MAX_NAME)
     return value

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from sayonce.cache import Obeyed
 from sayonce.cache.cache import StoreState
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.observe.recent import Clip, Request
@@ -61,6 +62,16 @@ class Voices(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
     data: list[Voice]
 
 
+Obeying = Annotated[
+    str,
+    Meta(
+        description="Who obeys the change: `every instance` that reaches the store; `within 1 s` the same, with"
+        " `wait=false` (202); `this instance`, while the store is away (202).",
+        examples=[each.value for each in Obeyed],
+    ),
+]
+
+
 class UploadedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
     """A voice that was uploaded."""
 
@@ -69,6 +80,7 @@ class UploadedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice
     ref_text: str
     seconds: float
     created: int
+    obeyed: Obeying
 
 
 class DeletedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
@@ -76,10 +88,18 @@ class DeletedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"
 
     name: str
     deleted: bool
+    obeyed: Obeying
 
 
 class Live(msgspec.Struct, tag_field="status", tag="live"):
     """The process answers."""
+
+
+class Offline(msgspec.Struct, kw_only=True):
+    """How long the store has been away, and how much longer known clips are hits."""
+
+    seconds: float
+    hits_end_in_seconds: float
 
 
 class Ready(msgspec.Struct, kw_only=True):
@@ -88,6 +108,7 @@ class Ready(msgspec.Struct, kw_only=True):
     status: Status
     engines: dict[str, State]
     store: ShownState
+    offline: Offline | UnsetType = UNSET
 
 
 class Tier(msgspec.Struct, kw_only=True):
@@ -152,10 +173,10 @@ class Manifest(msgspec.Struct, kw_only=True):
 
 
 class Purged(msgspec.Struct, kw_only=True):
-    """What was removed, or the new epoch of a tag."""
+    """Who obeys a purge, and how many entries were removed where that is known."""
 
-    removed: Annotated[int | bool, Meta(description="How many entries, or whether there was one.")] | UnsetType = UNSET
-    epoch: int | UnsetType = UNSET
+    obeyed: Obeying
+    removed: int | UnsetType = UNSET
 
 
 class Told(msgspec.Struct, kw_only=True):

@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
-from sayonce.config import Settings, load_settings
+from sayonce.config import Settings, load_settings, workers_directory
 from sayonce.errors import EngineError, SayonceError
 from sayonce.gateway import openapi
 from sayonce.gateway.access import Access, load_access
@@ -28,7 +28,7 @@ from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
-from sayonce.observe.workers import Workers, directory
+from sayonce.observe.workers import Workers
 from sayonce.speech.service import Service
 from sayonce.stores.base import StoreError
 
@@ -48,7 +48,10 @@ class Gateway:
         self._local = LocalOnly(server.hosts) if access.open else None
         self._trace = _recorder(service)
         self.observer = Observer(
-            service.synthesizer, Workers(directory()), log_hits=settings.log.hits, texts=settings.dashboard.texts
+            service.synthesizer,
+            Workers(workers_directory()),
+            log_hits=settings.log.hits,
+            texts=settings.dashboard.texts,
         )
         self._speech: ASGI = SpeechEndpoint(
             service.synthesizer,

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 import msgspec
 from starlette.responses import Response
 
+from sayonce.cache import Obeyed
 from sayonce.errors import (
     EngineBusy,
     InvalidRequest,
@@ -132,6 +133,24 @@ async def send_json(send: Send, value: Any, status: int = 200, headers: Headers 
 
 def json_response(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def parse_wait(value: Any) -> bool:
+    """Read whether a change is to be obeyed everywhere before it is answered.
+
+    Raises:
+        InvalidRequest: it is neither true nor false.
+
+    """
+    wait = {True: True, False: False, "true": True, "false": False}.get(value) if type(value) in (bool, str) else None
+    if wait is None:
+        raise InvalidRequest("'wait' must be true or false", param="wait")
+    return wait
+
+
+def status_of(obeyed: Obeyed) -> int:
+    """Return the status of a change: 200 only once every instance that reaches the store obeys it."""
+    return 200 if obeyed is Obeyed.EVERYWHERE else 202
 
 
 async def send_error(send: Send, error: SayonceError) -> None:

@@ -17,6 +17,7 @@ _STRING: Final[JSONObject] = {"type": "string"}
 _INTEGER: Final[JSONObject] = {"type": "integer"}
 _NUMBER: Final[JSONObject] = {"type": "number"}
 _OPEN: Final[JSONObject] = {"type": "object", "additionalProperties": True}
+_WAIT: Final = "Whether to answer only once every instance that reaches the store obeys; else 202, and within 1 s."
 _HEX: Final[JSONObject] = {"type": "string", "pattern": answers.HEX_PATTERN}
 _SCHEMAS: Final = "#/components/schemas/"
 _SPEECH_EVENT: Final = "`speech.audio.delta` events with base64 audio, then `speech.audio.done`."
@@ -236,7 +237,11 @@ def _purge() -> JSONObject:
         "operationId": "purge",
         "description": "Needs the right `admin`.",
         "requestBody": _body("Purge", {"tag": "voice=alice"}),
-        "responses": {"200": _answer(_ref("Purged")), **_errors(400, 401, 403, 413, 415, 503)},
+        "responses": {
+            "200": _answer(_ref("Purged")),
+            "202": _answer(_ref("Purged")),
+            **_errors(400, 401, 403, 413, 415, 503),
+        },
     }
 
 
@@ -301,7 +306,14 @@ def _one_of(choices: tuple[str, ...] | list[str], text: str = "", **more: str) -
 def _schemas() -> JSONObject:
     tag = {"type": "string", "pattern": f"^({'|'.join(TAGS)})=", "examples": [f"{name}=…" for name in TAGS]}
     two = _object("request", request=_ref("SpeechRequest"), other=_ref("SpeechRequest"))
-    purges = [_object("key", key=_HEX), _object("tag", tag=tag), _object("all", all={"const": True})]
+    purges = [
+        _object("key", key=_HEX),
+        _object("tag", tag=tag),
+        _object("tags", tags=_list(tag)),
+        _object("all", all={"const": True}),
+    ]
+    for purge in purges:
+        purge["properties"]["wait"] = {"type": "boolean", "default": True, "description": _WAIT}
     return {
         "SpeechRequest": _speech_request(),
         "SpeechEvent": _STRING | {"description": _SPEECH_EVENT},

@@ -80,6 +80,8 @@ class SpeechEndpoint:
             control = header(scope, b"cache-control")
             policy = DEFAULT if control is None else parse_cache_control(control.decode("latin-1"))
             body = await read_body(scope, receive, self._max_body_bytes)
+            if self._cache.view.due:
+                await self._cache.settle_view()
             known = await self._recall(body, caller.tenant)
             plan = known.plan
             entry = self._synthesizer.peek(plan) if policy is DEFAULT else None

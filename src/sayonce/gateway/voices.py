@@ -11,10 +11,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sayonce.cache import Obeyed
 from sayonce.errors import InvalidRequest, UnsupportedMedia
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
-from sayonce.gateway.http import json_response, read_body
+from sayonce.gateway.http import json_response, parse_wait, read_body, status_of
 from sayonce.speech.bounds import MAX_TEXT, check_length
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.synthesis import Synthesizer
@@ -59,14 +60,16 @@ class Voices:
         caller = self._access.authorise(request.scope["headers"])
         name, clip, ref_text = await _fields(request)
         self._check_free(name)
-        voice = await self._book.add(caller.tenant, name, clip, ref_text)
-        return json_response(answers.UploadedVoice(**_facts(voice)), 201)
+        wait = parse_wait(request.query_params.get("wait", True))
+        voice, obeyed = await self._book.add(caller.tenant, name, clip, ref_text, wait=wait)
+        body = answers.UploadedVoice(**_facts(voice), obeyed=obeyed)
+        return json_response(body, 201 if obeyed is Obeyed.EVERYWHERE else 202)
 
     async def remove(self, request: Request) -> Response:
         caller = self._access.authorise(request.scope["headers"])
         name = request.path_params["name"]
-        await self._book.remove(caller.tenant, name)
-        return json_response(answers.DeletedVoice(name=name, deleted=True))
+        obeyed = await self._book.remove(caller.tenant, name, wait=parse_wait(request.query_params.get("wait", True)))
+        return json_response(answers.DeletedVoice(name=name, deleted=True, obeyed=obeyed), status_of(obeyed))
 
     def _check_free(self, name: str) -> None:
         for engine in self._synthesizer.catalogue.engines:

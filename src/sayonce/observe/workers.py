@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,11 +15,10 @@ from typing import Final
 
 import msgspec
 
+from sayonce.config import WORKERS_VARIABLE
 from sayonce.observe.metrics import Samples, lasting, total
 from sayonce.observe.recent import Shown, together, without_texts
 
-DIRECTORY_VARIABLE: Final = "SAYONCE_WORKERS"
-"""Names the directory that the workers of one server share."""
 WRITE_SECONDS: Final = 0.5
 """How often a process leaves its figures, and so how far behind another's answer may be."""
 _GONE_SECONDS: Final = 10.0
@@ -82,18 +81,12 @@ class Workers:
             yield alive, left
 
 
-def directory(environment: Mapping[str, str] = os.environ) -> Path | None:
-    """Return the directory of this server's processes, if it has several."""
-    named = environment.get(DIRECTORY_VARIABLE)
-    return Path(named) if named else None
-
-
 @contextmanager
 def shared_directory() -> Iterator[None]:
     """Make the directory for the processes that are started within; only this user can look into it."""
     with TemporaryDirectory(prefix="sayonce-") as path:
-        os.environ[DIRECTORY_VARIABLE] = path
+        os.environ[WORKERS_VARIABLE] = path
         try:
             yield
         finally:
-            del os.environ[DIRECTORY_VARIABLE]
+            del os.environ[WORKERS_VARIABLE]

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from sayonce.cache import Cache
-from sayonce.config import Settings
+from sayonce.config import Settings, workers_directory
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.errors import ConfigError, MissingExtra
@@ -85,6 +85,8 @@ def build_cache(settings: Settings) -> Cache:
         namespace=settings.store.namespace,
         ttl=settings.store.ttl,
         budget_seconds=budget_seconds,
+        offline=settings.store.offline,
+        workers=workers_directory(),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from sayonce.cache import Answer, Cache, Flight, Keep, Made
+from sayonce.cache import Answer, Cache, Flight, Keep, Made, Removed
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
@@ -98,6 +98,7 @@ class Synthesizer:
     async def learn_voices(self) -> None:
         """Take over the names of uploaded voices as the store has them, where an engine speaks in such voices."""
         if self.catalogue.clones:
+            await self.cache.settle_view()
             await self.cache.attempt(self.voices.refresh)
 
     def plan(self, request: SpeechRequest, tenant: str = "") -> Plan:
@@ -160,11 +161,13 @@ class Synthesizer:
             del self._refused[next(iter(self._refused))]
         self._refused[plan.take_key] = (time.monotonic() + _REFUSED_SECONDS, error.twin())
 
-    async def forget(self, take_key: bytes) -> bool:
-        """Remove a take and everything derived from it; returns whether any of it was stored."""
-        lossless = [self.cache.drop(identity.derivative(take_key, each)) for each in RENDERINGS if each.lossless]
+    async def forget(self, take_key: bytes, *, wait: bool = True) -> Removed:
+        """Remove a take and everything derived from it; see ``Cache.remove``."""
+        for each in RENDERINGS:
+            if each.lossless:  # in this memory and in others' alone
+                self.cache.drop(identity.derivative(take_key, each))
         stored = [identity.derivative(take_key, each) for each in RENDERINGS if not each.lossless]
-        return any([*lossless, *[await self.cache.delete(key) for key in (take_key, *stored)]])
+        return await self.cache.remove(take_key, *stored, wait=wait)
 
     # -- engines ----------------------------------------------------------------------------------------------------
 

@@ -110,7 +110,7 @@ class VoiceNames:
 
     def current(self) -> bool:
         """Whether what was read is to be trusted: a name may have been changed while the store was away."""
-        return self._cache.store_state != "failing"
+        return self._cache.view.fresh
 
     def live(self, tenant: str | None = None) -> dict[Known, NamedVoice]:
         """Return the voices that there are, by tenant and name; those of one tenant, or of all."""
@@ -181,16 +181,23 @@ class VoiceNames:
         self._ids = {(known[0], records[known].id): records[known] for known in ordered}
         self.version += 1
 
-    async def write(self, tenant: str, voice: NamedVoice) -> None:
-        """Put a record in the place of its name's.
+    async def write(self, tenant: str, voice: NamedVoice) -> NamedVoice:
+        """Put a record in the place of its name's, with a number above the one that is there, and return it.
 
         Raises:
             StoreError: it may not be kept.
 
         """
         known, field = (tenant, voice.name), self.field(tenant, voice.name)
-        await self._store.register(TABLE, field, self.sealed(TABLE, field, msgspec.msgpack.encode(voice)))
+        while True:
+            there = await self._store.registered(TABLE, field)
+            last = None if there is None else self._opened(field, there)
+            if last is not None and last.number >= voice.number:
+                voice = msgspec.structs.replace(voice, number=last.number + 1)
+            if await self._store.swap(TABLE, field, there, self.sealed(TABLE, field, msgspec.msgpack.encode(voice))):
+                break
         self._take_over({**self._records, known: voice}, self._lost - {known})
+        return voice
 
     async def drop_oldest_marks(self, tenant: str, most: int) -> None:
         """Remove a tenant's oldest marks from the table, so that ``most`` are left; this instance remembers them.

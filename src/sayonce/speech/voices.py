@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from sayonce.cache import Cache
+from sayonce.cache import Cache, Obeyed
 from sayonce.core.eviction import LRU
 from sayonce.errors import EngineError, InvalidRequest, NotFound, TooLarge, quoted
 from sayonce.speech.decoding import Decoding
@@ -84,8 +84,10 @@ class VoiceBook:
         assert self._refreshing is not None
         await asyncio.shield(self._refreshing)
 
-    async def add(self, tenant: str, name: str, clip: bytes, ref_text: str) -> NamedVoice:
-        """Keep a clip under a name, in place of what was there.
+    async def add(
+        self, tenant: str, name: str, clip: bytes, ref_text: str, *, wait: bool = True
+    ) -> tuple[NamedVoice, Obeyed]:
+        """Keep a clip under a name, in place of what was there; returns the voice, and who knows it (``Cache.purge``).
 
         Raises:
             InvalidRequest: the name or the clip is not acceptable.
@@ -106,14 +108,13 @@ class VoiceBook:
         self._check_room(tenant, voice)
         field = self.names.field(tenant, heard.id)
         await self._store.register(_CLIPS, field, self.names.sealed(_CLIPS, field, clip))
-        await self._write(tenant, voice)
+        voice, obeyed = await self._write(tenant, voice, wait=wait)
         if old is not None:
             await self._drop_nameless(tenant, old)
-        return voice
+        return voice, obeyed
 
-    async def _write(self, tenant: str, voice: NamedVoice) -> None:
-        await self.names.write(tenant, voice)
-        await self._cache.purge(_EPOCH)
+    async def _write(self, tenant: str, voice: NamedVoice, *, wait: bool) -> tuple[NamedVoice, Obeyed]:
+        return await self.names.write(tenant, voice), await self._cache.announce(_EPOCH, wait=wait)
 
     def _check_room(self, tenant: str, voice: NamedVoice) -> None:
         """Check that a voice may be added to those that there are, in place of one of its name."""
@@ -127,8 +128,8 @@ class VoiceBook:
                 param="audio_sample",
             )
 
-    async def remove(self, tenant: str, name: str) -> None:
-        """Mark a name as removed, and remove its clip when no other name has it.
+    async def remove(self, tenant: str, name: str, *, wait: bool = True) -> Obeyed:
+        """Mark a name as removed, and remove its clip when no other name has it; returns who knows (``Cache.purge``).
 
         Raises:
             NotFound: there is no such voice.
@@ -141,10 +142,12 @@ class VoiceBook:
             raise NotFound(f"there is no uploaded voice {quoted(name)}", param="voice")
         number = self.names.next_number(tenant, name)
         gone = "" if voice is None else voice.id
-        await self._write(tenant, NamedVoice(name, gone, "", 0.0, self._cache.now(), 0, number, removed=True))
+        mark = NamedVoice(name, gone, "", 0.0, self._cache.now(), 0, number, removed=True)
+        _, obeyed = await self._write(tenant, mark, wait=wait)
         await self.names.drop_oldest_marks(tenant, MAX_VOICES)
         if voice is not None:
             await self._drop_nameless(tenant, voice)
+        return obeyed
 
     async def _drop_nameless(self, tenant: str, voice: NamedVoice) -> None:
         """Remove the clip of a voice from the store unless a name has it."""

@@ -81,18 +81,10 @@ class Store(ABC):
 
     @abstractmethod
     async def clear(self) -> int:
-        """Remove every entry (counters and epochs stay) and return how many there were."""
+        """Remove every entry (counters and books stay) and return how many there were."""
 
     @abstractmethod
     async def stats(self) -> StoreStats: ...
-
-    @abstractmethod
-    async def bump(self, tag: str) -> int:
-        """Raise a tag's epoch by one, atomically, and return it."""
-
-    @abstractmethod
-    async def epochs(self) -> dict[str, int]:
-        """Return the epoch of every tag that was ever purged."""
 
     @abstractmethod
     async def count(self, deltas: Mapping[str, float]) -> None:
@@ -105,6 +97,10 @@ class Store(ABC):
     @abstractmethod
     async def register(self, book: str, name: str, value: bytes) -> None:
         """Write a value into a book: kept for good, never evicted, and counted in no figure."""
+
+    @abstractmethod
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
+        """Write a value into a book if the one that is there is ``old`` (None: there is none), atomically; whether it was."""
 
     @abstractmethod
     async def registered(self, book: str, name: str) -> bytes | None:

@@ -60,13 +60,6 @@ class MemoryStore(Store):
         """Return the figures at once."""
         return StoreStats(len(self._entries), self._entries.used_bytes, self._entries.max_bytes)
 
-    async def bump(self, tag: str) -> int:
-        self._epochs[tag] += 1
-        return self._epochs[tag]
-
-    async def epochs(self) -> dict[str, int]:
-        return dict(self._epochs)
-
     async def count(self, deltas: Mapping[str, float]) -> None:
         for name, delta in deltas.items():
             self._totals[name] += delta
@@ -76,6 +69,12 @@ class MemoryStore(Store):
 
     async def register(self, book: str, name: str, value: bytes) -> None:
         self._books[book][name] = value
+
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
+        if self._books[book].get(name) != old:
+            return False
+        self._books[book][name] = new
+        return True
 
     async def registered(self, book: str, name: str) -> bytes | None:
         return self._books[book].get(name)

@@ -1,8 +1,7 @@
 """A store in Redis (6.2 or later) or Valkey: one GET a hit, explicit timeouts, and no retries of its own.
 
-Entries are ``sayonce:{<hexadecimal digest>}`` with a time to live; counters, epochs and books are the hashes
-``sayonce:{totals}``, ``sayonce:{epochs}`` and ``sayonce:{book:…}``, without one, so that a ``volatile-…`` eviction
-policy spares them.
+Entries are ``sayonce:2:{<hexadecimal digest>}`` with a time to live; counters and books are the hashes
+``sayonce:2:{totals}`` and ``sayonce:2:{book:…}``, without one, so that a ``volatile-…`` eviction policy spares them.
 """
 
 from __future__ import annotations
@@ -33,15 +32,14 @@ from sayonce.stores.url import RedisURL
 log = logging.getLogger("sayonce.store.settings")
 T = TypeVar("T")
 
-PREFIX: Final = "sayonce:"
+PREFIX: Final = "sayonce:2:"
+"""With the version of the layout: what another version wrote is neither read nor overwritten."""
 TOTALS: Final = f"{PREFIX}{{totals}}"
-EPOCHS: Final = f"{PREFIX}{{epochs}}"
-_ENTRY: Final = re.compile(rb"sayonce:\{[0-9a-f]{64}\}")
+_ENTRY: Final = re.compile(rb"sayonce:2:\{[0-9a-f]{64}\}")
 _MAX_TTL_MS: Final = 100 * 365 * 86_400_000
 _SCANNED_AT_ONCE: Final = 1000
 _EXAMINED_SECONDS: Final = 2.0
-_BUMP: Final = Script("bump")
-_RESTORE: Final = Script("restore")
+_SWAP: Final = Script("swap")
 _SERVERS: Final[dict[Topology, type[Servers]]] = {
     "single": SingleServer,
     "sentinel": SentinelServers,
@@ -69,7 +67,6 @@ class RedisStore(SealedStore):
         self.url = url
         self._servers = _SERVERS[url.topology](url, budget_seconds)
         self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
-        self._known_epochs: dict[str, int] = {}
         self._examining: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -112,23 +109,6 @@ class RedisStore(SealedStore):
             for primary in await self._primaries()
         ]
 
-    async def bump(self, tag: str) -> int:
-        known = self._known_epochs.get(tag, 0)
-        epoch = int(await self._at(EPOCHS, lambda redis: _BUMP(redis, [EPOCHS], tag, known)))
-        self._know({tag: epoch})
-        return epoch
-
-    async def epochs(self) -> dict[str, int]:
-        """Return the epochs, and put back those that the server has lost and this process still knows."""
-        stored = await self._at(EPOCHS, lambda redis: redis.hgetall(EPOCHS))
-        found = {tag.decode(): int(epoch) for tag, epoch in stored.items()}
-        lost = {tag: epoch for tag, epoch in self._known_epochs.items() if epoch > found.get(tag, 0)}
-        if lost:
-            arguments = [argument for pair in lost.items() for argument in pair]
-            await self._at(EPOCHS, lambda redis: _RESTORE(redis, [EPOCHS], *arguments))
-        self._know(found)
-        return found | lost
-
     async def count(self, deltas: Mapping[str, float]) -> None:
         if deltas:
             await self._at(TOTALS, partial(_count, deltas=deltas))
@@ -140,6 +120,11 @@ class RedisStore(SealedStore):
     async def register(self, book: str, name: str, value: bytes) -> None:
         page = book_name(book)
         await self._at(page, lambda redis: redis.hset(page, name, value))
+
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
+        page = book_name(book)
+        arguments = (name, new) if old is None else (name, new, old)
+        return bool(await self._at(page, lambda redis: _SWAP(redis, [page], *arguments)))
 
     async def registered(self, book: str, name: str) -> bytes | None:
         page = book_name(book)
@@ -165,10 +150,6 @@ class RedisStore(SealedStore):
 
     def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
         return self._pages(partial(_scan_heads, length=length))
-
-    def _know(self, epochs: Mapping[str, int]) -> None:
-        for tag, epoch in epochs.items():
-            self._known_epochs[tag] = max(epoch, self._known_epochs.get(tag, 0))
 
     async def _warn(self) -> None:
         """Tell once of settings that a cache suffers from; a server that is down now is found out by the first call."""

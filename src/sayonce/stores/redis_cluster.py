@@ -150,7 +150,7 @@ class ClusterServers(LearnedServers):
 
 async def _look(redis: Any) -> None:
     """Ask for a key that is not there, and perhaps elsewhere."""
-    await redis.get(f"sayonce:{{{random.random()}}}")  # noqa: S311 (any key will do)
+    await redis.get(f"sayonce:2:{{{random.random()}}}")  # noqa: S311 (any key will do)
 
 
 def _address(node: Sequence[Any], source: Server) -> Address:

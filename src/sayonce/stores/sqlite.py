@@ -116,20 +116,6 @@ class SQLiteStore(SealedStore):
         entries, used_bytes = await self._look(lambda db: db.execute("SELECT entries, bytes FROM usage").fetchone())
         return StoreStats(entries, used_bytes, self._room.max_bytes)
 
-    async def bump(self, tag: str) -> int:
-        def work(db: sqlite3.Connection) -> int:
-            db.execute("INSERT INTO epochs VALUES (?, 1) ON CONFLICT DO UPDATE SET epoch = epoch + 1", (tag,))
-            (epoch,) = db.execute("SELECT epoch FROM epochs WHERE tag = ?", (tag,)).fetchone()
-            return int(epoch)
-
-        epoch = self._known.epochs[tag] = await self._change(work, must=True)
-        return epoch
-
-    async def epochs(self) -> dict[str, int]:
-        sql = "SELECT tag, epoch FROM epochs"
-        self._known.epochs = dict(await self._look(lambda db: db.execute(sql).fetchall(), check_place=True))
-        return dict(self._known.epochs)
-
     async def count(self, deltas: Mapping[str, float]) -> None:
         upsert = "INSERT INTO totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
         rows = list(deltas.items())
@@ -144,6 +130,19 @@ class SQLiteStore(SealedStore):
         await self._change(lambda db: db.execute(sql, (book, name, value)), must=True)
         if book in self._known.books:
             self._known.books[book][name] = value
+
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
+        def work(db: sqlite3.Connection) -> bool:
+            row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (book, name)).fetchone()
+            if (None if row is None else bytes(row[0])) != old:
+                return False
+            db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (book, name, new))
+            return True
+
+        swapped = await self._change(work, must=True)
+        if swapped and book in self._known.books:
+            self._known.books[book][name] = new
+        return swapped
 
     async def registered(self, book: str, name: str) -> bytes | None:
         sql = "SELECT value FROM books WHERE book = ? AND name = ?"

@@ -23,7 +23,6 @@ _OURS: Final = "store"
 _GIVEN_UP: Final = "given up"
 """The note that names a damaged file from which not all names could be read."""
 
-_MERGE_EPOCHS: Final = "INSERT INTO epochs VALUES (?, ?) ON CONFLICT DO UPDATE SET epoch = max(epoch, excluded.epoch)"
 _MERGE_TOTALS: Final = "INSERT INTO totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
 _MERGE_BOOKS: Final = "INSERT OR IGNORE INTO books VALUES (?, ?, ?)"
 
@@ -32,7 +31,6 @@ class Known:
     """What a running process knows of the tables that are kept for good, should their file be lost."""
 
     def __init__(self) -> None:
-        self.epochs: dict[str, int] = {}
         self.totals: dict[str, float] = {}
         self.books: dict[str, dict[str, bytes]] = {}
         """Those that were read from beginning to end."""
@@ -74,10 +72,8 @@ def _settle(path: Path, db: sqlite3.Connection) -> None:
 
 def _take_over(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, *, totals: bool) -> bool:
     """Copy what is kept for good, as far as it can be read or is known; return whether names may be lost."""
-    epochs, _ = _readable(old, "SELECT tag, epoch FROM epochs")
     with fresh:
         fresh.execute("BEGIN IMMEDIATE")
-        fresh.executemany(_MERGE_EPOCHS, [*epochs, *known.epochs.items()])
         if totals:
             counted, _ = _readable(old, "SELECT name, value FROM totals")
             fresh.executemany(_MERGE_TOTALS, [*counted, *known.totals.items()])

@@ -146,8 +146,8 @@ id("confirm-yes").addEventListener("click", async () => {
   const value = what === "all" ? true : id("purge-value").value.trim();
   id("purge-result").className = "";
   try {
-    const { removed, epoch } = await post("v1/cache/purge", { [what]: value });
-    const done = epoch !== undefined ? t("epoch", epoch) : removed ? t("removed", Number(removed)) : t("nothing");
+    const { removed, obeyed } = await post("v1/cache/purge", { [what]: value });
+    const done = obeyed === "this instance" ? t("obeyedHere") : removed === undefined ? t("obeyed") : removed ? t("removed", removed) : t("nothing");
     id("purge-result").textContent = t("purged", done);
   } catch (error) {
     id("purge-result").className = "error";

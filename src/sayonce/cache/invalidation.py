@@ -1,0 +1,321 @@
+"""Purges of this instance and of all others: who obeys what, and from when on.
+
+A purge is obeyed here at once, then written into a table of the store, which every instance reads several times a
+second and before it trusts what it knows for longer than ``TRUST_SECONDS``. The workers of one server also tell one
+another over a directory that they share, so that a purge is obeyed by all of them while the store is away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeVar
+
+from sayonce.cache.beside import Beside, Unwritten
+from sayonce.cache.view import TRUST_SECONDS, View
+from sayonce.core.clock import Clock
+from sayonce.core.envelope import Refused
+from sayonce.core.epochs import ALL, Epochs, Stamp
+from sayonce.core.outcome import Refusal
+from sayonce.core.purges import PurgeRecords, check_tags
+from sayonce.stores.base import StoreError
+
+if TYPE_CHECKING:
+    from sayonce.cache.guard import Guard
+    from sayonce.stores.base import Store
+
+log = logging.getLogger("sayonce.cache")
+T = TypeVar("T")
+
+TABLE: Final = "purges"
+MEMORIES: Final = "memories"
+"""The tag whose epoch rises when instances are to empty their memory; no entry carries it."""
+MAX_PURGED_TAGS: Final = 1000
+"""Beyond so many, a purge outdates everything, and the records of single tags go."""
+_PATIENCE: Final = 20.0
+"""Of the budget: an operator waits longer than a request."""
+_MARGIN_SECONDS: Final = 0.05
+_READINGS: Final = 2
+"""A reading that took longer than it may be trusted, as the process was stopped meanwhile, is made once more."""
+
+
+class Obeyed(StrEnum):
+    """Who obeys a purge when it is answered."""
+
+    EVERYWHERE = "every instance"  # that reaches the store
+    SOON = "within 1 s"  # the same, a moment later: the caller did not want to wait
+    HERE = "this instance"  # the store is away; the purge is written when it is back
+
+
+class Invalidation:
+    """What was purged, as far as this instance knows. Without a guard nobody else can purge."""
+
+    def __init__(
+        self,
+        store: Store,
+        guard: Guard | None,
+        records: PurgeRecords,
+        counters: defaultdict[str, float],
+        *,
+        clock: Clock,
+        offline_seconds: float,
+        directory: Path | None,
+    ) -> None:
+        self._store = store
+        self._guard = guard
+        self._records = records
+        self._counters = counters
+        self.view = View(offline_seconds)
+        if guard is None:
+            self.view.always()
+        self._beside = Beside(directory) if directory is not None and guard is not None else None
+        self._epochs = Epochs()
+        self._clock = clock
+        self._unwritten = Unwritten()
+        self._lost: dict[str, int] = {}
+        """Epochs that the store does not have any more, or that another worker has not written yet."""
+        self._table: Mapping[str, bytes] = {}
+        self._stored: dict[str, tuple[str, int]] = {}
+        """Tag and epoch of each field of the table."""
+        self._told: set[str] = set()
+        self._told_beside = False
+        self._watched: dict[str, Callable[[], Awaitable[None]]] = {}
+        self._owed: set[str] = set()
+        self._purged: list[Callable[[], None]] = []
+        self._reading: asyncio.Task[None] | None = None
+
+    # -- what is known ----------------------------------------------------------------------------------------------
+
+    def stamp(self, tags: Iterable[str]) -> Stamp:
+        """Return the tags of a computation that begins now, with their epochs.
+
+        Raises:
+            InvalidRequest: they are too many, or too long.
+
+        """
+        return self._epochs.stamp(check_tags(tags))
+
+    def current(self, stamp: Stamp) -> bool:
+        """Whether nothing of a stamp was purged since."""
+        return self._epochs.current(stamp)
+
+    def removed(self, key: bytes) -> bool:
+        """Whether a key was removed while the store could not be told: what it has under it is not to be answered."""
+        return key in self._unwritten.keys
+
+    def watch(self, tag: str, callback: Callable[[], Awaitable[None]]) -> None:
+        """Call back when another instance has purged a tag; until it has succeeded, what is known is not fresh."""
+        self._watched[tag] = callback
+
+    def on_purge(self, forget: Callable[[], None]) -> None:
+        """Call back when anything is purged, here or elsewhere."""
+        self._purged.append(forget)
+
+    def tell_purged(self) -> None:
+        for forget in self._purged:
+            forget()
+
+    # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def settle(self) -> None:
+        """Read what was purged, unless it is fresh; who asks at the same time shares the reading."""
+        for _ in range(_READINGS):
+            if not self.view.due:
+                return
+            await self.read()
+
+    async def read(self) -> None:
+        """Read what was purged; who asks while it is being read shares the reading."""
+        if self._guard is None:
+            return
+        if self._reading is None or self._reading.done():
+            self._reading = asyncio.create_task(self._read(self._guard))
+        await asyncio.shield(self._reading)
+
+    async def _read(self, guard: Guard) -> None:
+        began = self.view.now()
+        if self._learn_beside() and await self._learn_stored(guard):
+            self.view.read(began)
+        else:
+            self._counters["view: readings failed"] += 1
+            self.view.failed(began)
+
+    async def _learn_stored(self, guard: Guard) -> bool:
+        """Learn from the store's table, do what it asks for, and write what it lacks; False when that failed."""
+        table = await guard.call(partial(self._store.registry, TABLE))
+        if table is None:
+            return False
+        if table != self._table:
+            self._take_over(table)
+        for tag in list(self._owed):
+            if await guard.done(self._watched[tag]):
+                self._owed.discard(tag)
+        if self._unwritten or self._lost:
+            await self._write_unwritten(guard)
+        return not self._owed
+
+    def _take_over(self, table: Mapping[str, bytes]) -> None:
+        new = {field: sealed for field, sealed in table.items() if self._table.get(field) != sealed}
+        self._stored = {field: record for field, record in self._stored.items() if field in table and field not in new}
+        for field, sealed in new.items():
+            record = self._opened(field, sealed)
+            if record is not None:
+                self._stored[field] = record
+        self._table = table
+        stored = dict(self._stored.values())
+        self._note(self._epochs.learn(stored))
+        self._lost |= {tag: epoch for tag, epoch in self._epochs.known.items() if epoch > stored.get(tag, 0)}
+
+    def _opened(self, field: str, sealed: bytes) -> tuple[str, int] | None:
+        """Return tag and epoch of a record; None, counted and told, for one that costs itself."""
+        try:
+            return self._records.read(field, sealed)
+        except Refused as refused:
+            self._refused(field, refused.reason)
+            return None
+
+    def _refused(self, field: str, reason: Refusal) -> None:
+        self._counters[f"refused: {reason.value}"] += 1
+        if field not in self._told and len(self._told) < MAX_PURGED_TAGS:
+            self._told.add(field)
+            log.warning("a record of a purge was refused (%s) and is ignored", reason.value)
+
+    def _note(self, risen: Iterable[str]) -> None:
+        risen = set(risen)
+        if ALL in risen:
+            self._forget_tags()
+        self._owed |= risen & self._watched.keys()
+        if risen - self._watched.keys():
+            self.tell_purged()
+
+    def _forget_tags(self) -> None:
+        """Forget single tags: whatever carries them carries an older epoch of all."""
+        kept = {ALL, *self._watched}
+        self._epochs.forget([tag for tag in self._epochs.known if tag not in kept])
+
+    def _learn_beside(self) -> bool:
+        """Obey what workers of this server were told while the store was away; False when that cannot be read."""
+        if self._beside is None:
+            return True
+        try:
+            for told in self._beside.read():
+                self._note(self._epochs.learn(told.epochs))
+                self._lost |= {tag: epoch for tag, epoch in told.epochs.items() if epoch == self._epochs.known.get(tag)}
+                self._unwritten.keys |= told.keys
+        except OSError as error:
+            if not self._told_beside:
+                log.warning("the directory that this server's workers share cannot be read: %s", error)
+            self._told_beside = True
+            return False
+        return True
+
+    # -- purging ----------------------------------------------------------------------------------------------------
+
+    async def purge(self, *tags: str, wait: bool = True) -> Obeyed:
+        """Outdate every entry that carries one of the tags, also those that are being made."""
+        check_tags(tags)
+        if len(self._epochs) + len(tags) > MAX_PURGED_TAGS and ALL not in tags:
+            tags = (*[tag for tag in tags if tag in self._watched], ALL)
+        epochs = {tag: self._epochs.next(tag, self._clock()) for tag in tags}
+        self._epochs.learn(epochs)
+        if not self._watched.keys() >= set(tags):
+            self.tell_purged()
+        self._unwritten.epochs |= epochs
+        return await self._spread(wait=wait)
+
+    async def remove(self, keys: Iterable[bytes], *, wait: bool = True) -> tuple[int, Obeyed]:
+        """Remove keys from the store; returns how many were there, and who obeys."""
+        removed = 0
+        for key in keys:
+            self._unwritten.keys.add(key)
+            there = await self._ask(partial(self._store.delete, key))
+            if there is not None:
+                self._unwritten.keys.discard(key)
+                removed += there
+        if len(self._unwritten.keys) > MAX_PURGED_TAGS:
+            self._unwritten.keys.clear()
+            return removed, await self.purge(ALL, MEMORIES, wait=wait)
+        obeyed = await self.purge(MEMORIES, wait=wait)
+        return removed, obeyed if not self._unwritten.keys else Obeyed.HERE
+
+    async def _spread(self, *, wait: bool) -> Obeyed:
+        """Tell the workers beside this one and all other instances, and wait until they cannot but know."""
+        if self._guard is None:
+            self._unwritten = Unwritten()
+            return Obeyed.EVERYWHERE
+        self._leave_beside()
+        written = True
+        for tag, epoch in list(self._unwritten.epochs.items()):
+            if await self._ask(partial(self._write, tag, epoch)) is None:
+                written = False
+                break
+            self._unwritten.epochs.pop(tag, None)
+        if written and not self._unwritten:
+            self._leave_beside()
+        if wait and (written or self._beside is not None):
+            await asyncio.sleep(TRUST_SECONDS + _MARGIN_SECONDS)
+        if not written:
+            return Obeyed.HERE
+        return Obeyed.EVERYWHERE if wait else Obeyed.SOON
+
+    async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+        return await operation() if self._guard is None else await self._guard.call(operation, patience=_PATIENCE)
+
+    async def _write(self, tag: str, epoch: int) -> int:
+        """Put a record of a purge into the table, above the one that is there; compare and set, as others purge too."""
+        field = self._records.field(tag)
+        while True:
+            there = await self._store.registered(TABLE, field)
+            record = None if there is None else self._opened(field, there)
+            if record is not None and record[1] >= epoch:
+                epoch = record[1] + 1
+                self._epochs.learn({tag: epoch})
+            if await self._store.swap(TABLE, field, there, self._records.sealed(tag, epoch, self._clock())):
+                return epoch
+
+    async def _restore(self, tag: str, epoch: int) -> bool:
+        """Put back a record that the table has lost, unless it has a later one."""
+        field = self._records.field(tag)
+        there = await self._store.registered(TABLE, field)
+        record = None if there is None else self._opened(field, there)
+        if record is not None and record[1] >= epoch:
+            return True
+        return await self._store.swap(TABLE, field, there, self._records.sealed(tag, epoch, self._clock()))
+
+    async def _write_unwritten(self, guard: Guard) -> None:
+        """Tell the store what it could not be told, or has lost."""
+        for tag, epoch in list(self._unwritten.epochs.items()):
+            if await guard.call(partial(self._write, tag, epoch)) is None:
+                return
+            self._unwritten.epochs.pop(tag, None)
+        for tag, epoch in list(self._lost.items()):
+            if await guard.call(partial(self._restore, tag, epoch)) is None:
+                return
+            self._lost.pop(tag, None)
+        for key in list(self._unwritten.keys):
+            if await guard.call(partial(self._store.delete, key)) is None:
+                return
+            self._unwritten.keys.discard(key)
+        self._leave_beside()
+
+    def _leave_beside(self) -> None:
+        if self._beside is not None:
+            self._beside.leave(self._unwritten)
+
+
+async def announce(invalidation: Invalidation, tag: str, *, wait: bool = True) -> Obeyed:
+    """Purge a watched tag, for what must not be told as done unless the store has it.
+
+    Raises:
+        StoreError: the store does not answer.
+
+    """
+    obeyed = await invalidation.purge(tag, wait=wait)
+    if obeyed is Obeyed.HERE:
+        raise StoreError("the store does not answer, so other instances cannot be told")
+    return obeyed
