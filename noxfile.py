@@ -1,6 +1,7 @@
 """The project's tasks: ``nox -l`` lists them. They run in the environment that nox itself is installed in."""
 
 import sys
+import tomllib
 from pathlib import Path
 
 import nox
@@ -32,3 +33,15 @@ def types(session: nox.Session) -> None:
 def layers(session: nox.Session) -> None:
     """Check that layers import downward only."""
     session.run(str(Path(sys.executable).with_name("lint-imports")), external=True)
+
+
+@nox.session
+def lowest(session: nox.Session) -> None:
+    """Test what is built on uvicorn's own classes with the lowest uvicorn that is allowed."""
+    dependencies = tomllib.loads(Path("pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    version = next(each.partition(">=")[2] for each in dependencies if each.startswith("uvicorn"))
+    place = str(Path("build", f"uvicorn-{version}").resolve())
+    pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", place)
+    session.run(*pip, f"uvicorn=={version}.0", external=True)
+    tests = ("tests/test_protocol.py", "tests/test_cli_serve.py")
+    session.run(sys.executable, "-m", "pytest", "-q", *tests, external=True, env={"PYTHONPATH": place})
