@@ -9,7 +9,7 @@ from sayonce.audio import junk, libav
 from sayonce.audio.part import Part
 from sayonce.errors import BadAudio
 
-_ADTS_BYTES: Final = 7
+ADTS_BYTES: Final = 7
 _AAC_SAMPLES: Final = 1024
 _AAC_RATES: Final = (
     96_000,
@@ -34,11 +34,11 @@ _AMR_FRAMES_A_SECOND: Final = 50
 
 def adts_bytes(body: bytes | bytearray, position: int) -> int:
     """Return the length of the ADTS frame that begins here, 0 where there is none (ISO 14496-3, 1.A.2.2)."""
-    head = body[position : position + _ADTS_BYTES]
-    if len(head) < _ADTS_BYTES or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:  # noqa: PLR2004 (the sync word)
+    head = body[position : position + ADTS_BYTES]
+    if len(head) < ADTS_BYTES or head[0] != 0xFF or head[1] & 0xF6 != 0xF0:  # noqa: PLR2004 (the sync word)
         return 0
     size = (head[3] & 3) << 11 | head[4] << 3 | head[5] >> 5
-    return size if size >= _ADTS_BYTES and head[2] >> 2 & 15 < len(_AAC_RATES) else 0
+    return size if size >= ADTS_BYTES and head[2] >> 2 & 15 < len(_AAC_RATES) else 0
 
 
 def walk_adts(body: bytes, start: int) -> Part:

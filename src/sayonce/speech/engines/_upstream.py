@@ -23,24 +23,15 @@ from sayonce.errors import (
 )
 from sayonce.speech.retry_after import retry_after_seconds
 
-WAV: Final = "audio/wav"
-PCM: Final = "audio/pcm"
-SELF_CONTAINED: Final = ("audio/flac", "audio/ogg")
-"""What shows by itself whether it is whole; MPEG audio and raw PCM do not."""
-SNIFF_BYTES: Final = 35
-"""Up to the name of the codec in an Ogg stream."""
 _LONGEST_MESSAGE: Final = 300
 _LONGEST_PARAM: Final = 64
 _LONGEST_PLAIN_BYTES: Final = 2000
 _DEFAULT_RETRY_SECONDS: Final = 1
 
-_VORBIS: Final = b"\x01vorbis"
-_TEXT: Final = re.compile(rb'\s*(?:\{\s*"[A-Za-z]|<!?[A-Za-z]{2})')
 _ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~])?")
 """Colours and cursor movements of a terminal (ECMA-48 section 5.4)."""
 _RETRY: Final = frozenset(("retry-after", "retry-after-ms"))
 _utf8: Final = codecs.getincrementaldecoder("utf-8")
-_MAGIC: Final = ((b"fLaC", "audio/flac"), (b"OggS", "audio/ogg"), (b"ID3", "audio/mpeg"))
 
 
 @contextmanager
@@ -98,36 +89,9 @@ def not_audio(name: str, body: bytes) -> EngineError:
     return BadAudio(f"{name!r} answered with {what} instead of audio")
 
 
-def sniff(head: bytes, content_type: str, asked: str) -> str | None:
-    """Return the media type of audio by its first bytes, or None when it is none.
-
-    Raw PCM has no mark, and a sample can look like an MPEG frame: there the server's word counts, unless the bytes
-    begin as an error or a page does, and no speech.
-    """
-    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
-        return WAV
-    for magic, media_type in _MAGIC:
-        if head.startswith(magic):
-            return f"{media_type};codecs=vorbis" if head[28:35] == _VORBIS else media_type
-    stated = content_type.partition(";")[0].strip().lower()
-    if head[4:8] == b"ftyp" and stated != PCM:
-        return "audio/mp4"
-    if asked == "pcm" and stated not in ("audio/mpeg", "audio/mp3", "audio/aac"):
-        is_text = stated.startswith("text/") or stated == "application/json" or _TEXT.match(head)
-        return PCM if head and not is_text else None
-    return _frame(head)
-
-
 def is_framed(response: httpx.Response) -> bool:
     """Whether the end of a body is told from a connection that broke: by a length or chunks (RFC 9112 section 6.3)."""
     return "content-length" in response.headers or "transfer-encoding" in response.headers
-
-
-def _frame(head: bytes) -> str | None:
-    """Recognise MPEG audio by its frame header: eleven bits of sync, then layer (ISO 11172-3; ADTS says layer 0)."""
-    if len(head) < 2 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:  # noqa: PLR2004
-        return None
-    return "audio/mpeg" if head[1] & 0x06 else "audio/aac"
 
 
 def _told(body: bytes) -> tuple[str, str | None]:

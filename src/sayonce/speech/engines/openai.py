@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing
 from functools import cached_property
@@ -14,14 +15,16 @@ import msgspec
 
 from sayonce._version import __version__
 from sayonce.audio.kinds import media_type_of
-from sayonce.audio.wav import WavReader
 from sayonce.errors import EngineBusy, EngineError
-from sayonce.speech.engines import _upstream
+from sayonce.speech.engines import _answer, _content, _upstream
 from sayonce.speech.engines._address import api_key, base_url, base_urls, is_loopback
+from sayonce.speech.engines._label import DEFAULT_RATE_HZ
 from sayonce.speech.engines.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
 from sayonce.speech.retry_after import retry_after_seconds
+
+log = logging.getLogger("sayonce.speech")
 
 _CONNECT_SECONDS: Final = 5.0
 _CHECK_SECONDS: Final = 5.0
@@ -49,8 +52,8 @@ class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
     unknown_voices: Literal["pass", "refuse"] = "pass"
     """Whether a name that is neither in ``voices`` nor an uploaded one's is left to the server to know."""
     response_format: Literal["wav", "pcm", "flac", "mp3", "opus", "aac"] = "wav"
-    sample_rate_hz: Count = 24_000
-    """Of raw PCM, which does not say it."""
+    sample_rate_hz: Count | None = None
+    """Of raw PCM whose label does not say it; 24,000 where neither does."""
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
 
 
@@ -79,6 +82,7 @@ class OpenAIEngine(Engine):
         self.upstreams = self._balance.upstreams
         self._key = api_key(name, options.api_key_env)
         self._client: httpx.AsyncClient | None = None
+        self._told_of_odd_bytes = False
         self.take_format = None if options.response_format in ("wav", "pcm") else options.response_format
 
     def identity(self) -> Mapping[str, Any]:
@@ -87,7 +91,7 @@ class OpenAIEngine(Engine):
     @cached_property
     def _identity(self) -> Mapping[str, Any]:
         asked = self._options.response_format
-        rate = {"sample_rate_hz": self._options.sample_rate_hz} if asked == "pcm" else {}
+        rate = {"sample_rate_hz": self._options.sample_rate_hz or DEFAULT_RATE_HZ} if asked == "pcm" else {}
         return {
             "kind": self.kind,
             "base_url": self._keyed_as,
@@ -185,21 +189,18 @@ class OpenAIEngine(Engine):
         return self._client
 
     async def _audio(self, response: httpx.Response) -> AsyncIterator[AudioStart | bytes]:
-        chunks = response.aiter_bytes()
-        head = await _first(chunks)
-        media_type = _upstream.sniff(head, response.headers.get("content-type", ""), self._options.response_format)
-        if media_type is None:
-            raise _upstream.not_audio(self.name, await self._read(chunks, head))
+        content_type, asked = response.headers.get("content-type", ""), self._options.response_format
         framed = _upstream.is_framed(response)
-        if media_type == _upstream.WAV:
-            async for item in _wav(head, chunks, framed=framed):
-                yield item
-            return
-        rate, channels = (self._options.sample_rate_hz, 1) if media_type == _upstream.PCM else (0, 0)
-        yield AudioStart(rate, channels, media_type, framed or media_type.startswith(_upstream.SELF_CONTAINED))
-        yield head
-        async for chunk in chunks:
-            yield chunk
+        answer = await _answer.recognise(self.name, content_type, asked, response.aiter_bytes(), framed=framed)
+        if answer.media_type == _content.NO_AUDIO:
+            raise _upstream.not_audio(self.name, await self._read(answer.chunks, answer.head))
+        async for item in _answer.audio(answer, self._options.sample_rate_hz, self._tell_of_odd_bytes):
+            yield item
+
+    def _tell_of_odd_bytes(self) -> None:
+        if not self._told_of_odd_bytes:
+            self._told_of_odd_bytes = True
+            log.warning("%r ends its audio inside a sample: the bytes behind the last whole one are dropped", self.name)
 
     async def _read(self, chunks: AsyncIterator[bytes], body: bytes = b"") -> bytes:
         """Read an error, as much of one as is sensible, without our key should the server repeat it."""
@@ -256,32 +257,3 @@ async def _once_audible(
                     yield start
                     start = None
                 yield item
-
-
-async def _first(chunks: AsyncIterator[bytes]) -> bytes:
-    """Return enough bytes to tell what they are, or all there are."""
-    head = b""
-    async for chunk in chunks:
-        head += chunk
-        if len(head) >= _upstream.SNIFF_BYTES:
-            break
-    return head
-
-
-async def _wav(head: bytes, chunks: AsyncIterator[bytes], *, framed: bool) -> AsyncIterator[AudioStart | bytes]:
-    reader = WavReader()
-    started = False
-    async for chunk in _chain(head, chunks):
-        pcm = reader.feed(chunk)
-        if not started and reader.sample_rate_hz and reader.channels:
-            started = True
-            yield AudioStart(reader.sample_rate_hz, reader.channels, proves_end=framed or reader.says_length)
-        if pcm:
-            yield pcm
-    reader.finish()
-
-
-async def _chain(head: bytes, chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    yield head
-    async for chunk in chunks:
-        yield chunk

@@ -1,0 +1,89 @@
+"""What a server's answer is, by its first bytes; its label counts only where these cannot tell."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from typing import Final
+
+from sayonce.audio import frames, junk, mpeg
+from sayonce.audio.kinds import UNKNOWN, media_type_of
+from sayonce.speech.engines._label import Label
+
+PCM: Final = "audio/pcm"
+WAV: Final = "audio/wav"
+NO_AUDIO: Final = "no audio"
+MOST_HEAD_BYTES: Final = 1 << 20
+"""How much may come before it is clear what it is: the pictures in some tags are large."""
+_HEAD_BYTES: Final = 64
+_MOST_ZEROS: Final = 4096
+_TEXT_BYTES: Final = 32
+_VORBIS: Final = b"\x01vorbis"
+_VORBIS_AT: Final = 28
+_MARKUP: Final = re.compile(rb'\s*(?:\{\s*"[A-Za-z]|<!?[A-Za-z]{2})')
+_NO_AUDIO: Final = (
+    b"\x1f\x8b\x08",
+    b"\x89PNG",
+    b"\xff\xd8\xff",
+    b"PK\3\4",
+    b"\x28\xb5\x2f\xfd",
+    b"GIF8",
+    b"\x7fELF",
+    b"%PDF",
+)
+_utf8: Final = codecs.getincrementaldecoder("utf-8")
+
+
+def tell(head: bytes, label: Label, asked: str, *, ended: bool) -> str | None:
+    """Return the media type of an answer, ``NO_AUDIO``, or None when more has to come to know it.
+
+    Samples have no mark, and can look like the beginning of an MPEG frame: there three frames in a row are the mark.
+    """
+    begin = junk.skip(head)
+    body = head[begin:]
+    is_samples = label.is_of_samples(asked)
+    if len(body) < _HEAD_BYTES and not ended:
+        return PCM if is_samples and len(head) >= _MOST_ZEROS and not head.strip(b"\0") else None
+    if _is_text(body) or body.startswith(_NO_AUDIO):
+        return NO_AUDIO
+    kind = media_type_of(body)
+    if kind in ("audio/mpeg", "audio/aac") and is_samples and not head.startswith(b"ID3"):
+        in_a_row = _is_run_of_frames(body, kind, ended=ended)
+        return None if in_a_row is None else kind if in_a_row else PCM
+    if kind != UNKNOWN:
+        is_vorbis = body.startswith(_VORBIS, _VORBIS_AT) and kind == "audio/ogg"
+        return f"{kind};codecs=vorbis" if is_vorbis else kind
+    return PCM if is_samples and head else NO_AUDIO
+
+
+def _is_text(head: bytes) -> bool:
+    """Whether the first bytes are text: sixteen samples in a row that are all letters occur in no sound."""
+    if _MARKUP.match(head):
+        return True
+    try:
+        text = _utf8().decode(head[:_TEXT_BYTES])
+    except UnicodeDecodeError:
+        return False
+    return bool(text.strip()) and all(each.isprintable() or each in "\t\r\n" for each in text)
+
+
+def _is_run_of_frames(body: bytes, kind: str, *, ended: bool) -> bool | None:
+    """Tell whether three frames, or all there are, follow one another; None when more has to come."""
+    position, first = 0, mpeg.frame_at(body, 0)
+    for _ in range(3):
+        if position + frames.ADTS_BYTES > len(body):
+            return position == len(body) if ended else None
+        size = _frame_bytes(body, position, kind, first)
+        if not size:
+            return False
+        position += size
+    return position <= len(body) or not ended
+
+
+def _frame_bytes(body: bytes, position: int, kind: str, first: mpeg.Frame | None) -> int:
+    if kind == "audio/aac":
+        return frames.adts_bytes(body, position)
+    frame = mpeg.frame_at(body, position)
+    if frame is None or first is None or frame.sample_rate_hz != first.sample_rate_hz:
+        return 0
+    return frame.size
