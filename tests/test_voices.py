@@ -67,6 +67,18 @@ async def test_an_uploaded_voice_speaks_by_its_name(client, engine):
     assert (await speak(client, voice="alice")).headers["cache-status"].startswith("sayonce; hit")
 
 
+@pytest.mark.parametrize(("seconds", "told"), [(0.1, "only 0.1 s long"), (2.0, "silent")])
+async def test_an_upload_that_makes_no_good_voice_is_answered_with_a_warning(client, seconds, told):
+    from audio_samples import made_by_sndfile, murmur
+    from sayonce.speech.audio import Pcm
+
+    sound = murmur(seconds) if told != "silent" else Pcm(bytes(96_000), 24_000, 1, 48_000)
+    made = await upload(client, audio=made_by_sndfile(sound, "WAV", "PCM_16"))
+    assert made.status_code == 201
+    assert told in made.json()["warning"]
+    assert "warning" not in (await upload(client, "good", made_by_sndfile(murmur(1.5), "WAV", "PCM_16"))).json()
+
+
 async def test_a_voice_of_the_same_name_with_other_content_is_another_voice_at_once(client):
     await upload(client)
     old = await speak(client, voice="alice", response_format="pcm")

@@ -125,6 +125,7 @@ class BodiesSettings(_Section, frozen=True):
 
 class AudioSettings(_Section, frozen=True):
     take: Literal["flac", "opus", "as-is"] = "flac"
+    silence_ttl: Duration = Duration(minutes=1)
 
 
 class VoicesSettings(_Section, frozen=True):

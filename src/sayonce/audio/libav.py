@@ -33,8 +33,8 @@ def packet_blocks(name: str, codec: str, packets: Iterable[bytes]) -> Iterator[B
         yield from map(_block, context.decode(None))
 
 
-def container_blocks(name: str, container: str, body: bytes, size: int) -> Iterator[Block]:
-    """Decode the first audio track of a file whose packets have this many bytes.
+def container_blocks(name: str, container: str, body: bytes, size: int = 0) -> Iterator[Block]:
+    """Decode the first audio track of a file whose packets have at least this many bytes.
 
     Raises:
         BadAudio: it cannot be decoded, or there are fewer.

@@ -24,7 +24,7 @@ _COUNTED: Final = 1
 _LAME_TAG_BYTES: Final = 24
 _VBRI_AT: Final = 36
 _NAME: Final = "MP3"
-_DECODING: Final = 2
+DECODING: Final = 2
 """1 was that of libsndfile, which guesses the length where there is no header, and stops there."""
 
 
@@ -91,7 +91,7 @@ def _part(end: int, packets: list[bytes], first: Frame, info: _Info | None) -> P
     skipped = min(info.delay + _DECODER_DELAY, total) if info and info.delay else 0
     frames = min(total - info.delay - info.padding, total - skipped) if info and info.delay else total
     blocks = partial(_trimmed, packets, skipped, max(frames, 0))
-    return Part(name=_NAME, end=end, blocks=blocks, frames=max(frames, 0), decoding=_DECODING)
+    return Part(name=_NAME, end=end, blocks=blocks, frames=max(frames, 0), decoding=DECODING)
 
 
 def _trimmed(packets: list[bytes], skipped: int, frames: int) -> Iterator[Block]:

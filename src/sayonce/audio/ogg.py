@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
 from functools import partial
 from typing import Final
 
-from sayonce.audio import libsndfile
-from sayonce.audio.part import Part
+from sayonce.audio import libav, libsndfile
+from sayonce.audio.part import Block, Part
 from sayonce.errors import BadAudio
 
 _PAGE: Final = struct.Struct("<4sBBqIIIB")
@@ -37,15 +38,33 @@ def walk(body: bytes, start: int) -> Part:
             raise BadAudio("The Ogg audio has several streams at once, or lacks its last page")
         if sequence != number:
             raise BadAudio(f"The Ogg audio lacks page {number}")
-        if stated > 0 and not granule and not flags & _LAST and head.startswith(_OPUS):
+        if stated > 0 and not granule and head.startswith(_OPUS):
             origin = max(0, stated - _opus_samples(page, content))
         granule = granule if stated == _NO_POSITION else stated
         position += len(page) + len(content)
         number += 1
     name, rate, delay = _codec(head)
     seconds = (granule - origin - delay) / rate
-    blocks = partial(libsndfile.blocks, body[start:position])
+    blocks = partial(_blocks, name, body[start:position])
     return Part(name=name, end=position, blocks=blocks, seconds=seconds)
+
+
+def _blocks(name: str, body: bytes) -> Iterator[Block]:
+    """Decode by libsndfile; by FFmpeg what it does not know, or what begins at another position than 0 and is short."""
+    if name == "Ogg Speex":
+        yield from libav.container_blocks(name, "ogg", body)
+        return
+    decoded = libsndfile.blocks(body)
+    try:
+        first = next(decoded, None)
+    except BadAudio:
+        if name != "Ogg Opus":
+            raise
+        decoded = libav.container_blocks(name, "ogg", body)
+        first = next(decoded, None)
+    if first is not None:
+        yield first
+    yield from decoded
 
 
 def _page(body: bytes, position: int, number: int) -> tuple[bytes, bytes]:
@@ -83,7 +102,9 @@ def _codec(head: bytes) -> tuple[str, int, int]:
         return "Ogg Vorbis", int.from_bytes(head[12:16], "little") or 1, 0
     if head.startswith(b"\x7fFLAC"):
         return "Ogg FLAC", int.from_bytes(head[27:30], "big") >> 4 or 1, 0
-    raise BadAudio("The Ogg file holds neither Opus nor Vorbis nor FLAC")
+    if head.startswith(b"Speex   "):
+        return "Ogg Speex", int.from_bytes(head[36:40], "little") or 1, 0
+    raise BadAudio("The Ogg file holds neither Opus nor Vorbis nor FLAC nor Speex")
 
 
 def _opus_samples(page: bytes, content: bytes) -> int:

@@ -387,7 +387,7 @@ class Cache:
 
     def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
         parent = made.parent
-        lifetime = ttl.total_seconds() * (1 - _JITTER * random.random())  # noqa: S311 (jitter is no secret)
+        lifetime = (made.ttl or ttl).total_seconds() * (1 - _JITTER * random.random())  # noqa: S311 (jitter is no secret)
         return Entry(
             key=key,
             body=made.body,

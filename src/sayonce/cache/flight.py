@@ -11,6 +11,7 @@ import inspect
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from datetime import timedelta
 from enum import Enum, auto
 from typing import Any, Final
 
@@ -36,7 +37,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     """What a computation made.
 
     ``parent`` is the entry that it was derived from alone: it then shares the parent's age, expiry and tags.
-    ``compute_seconds`` None means the time that the whole computation took.
+    ``compute_seconds`` None means the time that the whole computation took, and ``ttl`` None the lookup's own.
     """
 
     body: bytes
@@ -45,6 +46,7 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     compute_seconds: float | None = None
     parent: Entry | None = None
     keep: Keep = Keep.EVERYWHERE
+    ttl: timedelta | None = None
 
 
 Compute = Callable[[], bytes | Made | Awaitable[bytes | Made]]

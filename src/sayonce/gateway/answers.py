@@ -21,6 +21,7 @@ Counters = Annotated[
     Meta(description="By name; `requests`, `hit_rate` (null before the first request) and `saved_seconds` among them."),
 ]
 Status = Literal["ready", "loading", "failed"]
+Weakness = Annotated[str, Meta(description="What makes the clip a poor voice: it is silent, or very short.")]
 ShownState = Annotated[
     StoreState,
     Meta(
@@ -54,6 +55,7 @@ class Voice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
     ref_text: str | UnsetType = UNSET
     seconds: float | UnsetType = UNSET
     created: int | UnsetType = UNSET
+    warning: Weakness | UnsetType = UNSET
 
 
 class Voices(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
@@ -81,6 +83,7 @@ class UploadedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice
     seconds: float
     created: int
     obeyed: Obeying
+    warning: Weakness | UnsetType = UNSET
 
 
 class DeletedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):

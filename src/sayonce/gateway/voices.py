@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any, Final
 
+from msgspec import UNSET
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -129,5 +130,6 @@ def _facts(voice: NamedVoice) -> dict[str, Any]:
         "name": voice.name,
         "ref_text": voice.ref_text,
         "seconds": voice.seconds,
+        "warning": voice.warning or UNSET,
         "created": int(voice.created),
     }

@@ -17,6 +17,7 @@ _COUNTED: Final = {
     "engine calls": "sayonce_engine_calls",
     "engine failures": "sayonce_engine_failures",
     "engine seconds": "sayonce_engine_seconds",
+    "silent takes": "sayonce_silent_takes",
     "feature requests": "sayonce_feature_requests",
     "feature computations": "sayonce_feature_computations",
     "flights": "sayonce_flights",

@@ -47,6 +47,12 @@ METRICS: Final = (
     Metric("counter", "sayonce_saved_bytes", ("engine",), "Audio that was sent without computing it."),
     Metric("counter", "sayonce_engine_calls", ("engine",), "Syntheses begun."),
     Metric("counter", "sayonce_engine_failures", ("engine",), "Syntheses that failed."),
+    Metric(
+        "counter",
+        "sayonce_silent_takes",
+        ("engine",),
+        "Syntheses that nobody can hear: silent, or no longer than 10 ms.",
+    ),
     Metric("counter", "sayonce_engine_seconds", ("engine",), "Time that engines spent on syntheses."),
     Metric("gauge", "sayonce_engine_speaking", ("engine",), "Syntheses under way."),
     Metric("gauge", "sayonce_engine_waiting", ("engine",), "Requests that wait for their turn at the engine."),

@@ -39,7 +39,11 @@ class Service:
         self.cache = build_cache(settings)
         catalogue = Catalogue(build_engines(settings) if engines is None else engines)
         self.synthesizer = Synthesizer(
-            self.cache, catalogue, take=settings.audio.take, voices_max_bytes=settings.voices.max_bytes
+            self.cache,
+            catalogue,
+            take=settings.audio.take,
+            voices_max_bytes=settings.voices.max_bytes,
+            silence_ttl=settings.audio.silence_ttl,
         )
         self._sweeper: Sweeper | None = None
 

@@ -8,8 +8,9 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, aclosing, closing, contextmanager
+from datetime import timedelta
 from functools import partial
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import msgspec
 
@@ -20,19 +21,17 @@ from sayonce.core.key import Digest
 from sayonce.core.spans import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
-from sayonce.speech.audio import FORMATS, RENDERINGS, Format, Pcm, decode, encode, open_encoder, transcode
+from sayonce.speech.audio import FORMATS, RENDERINGS, Format, open_encoder, transcode
 from sayonce.speech.bounds import check_shape, is_large
 from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
+from sayonce.speech.packing import PCM, SILENCE_TTL, TAKE_FORMATS, TakeForm, pack
 from sayonce.speech.request import CLIP_FIELDS, Catalogue, SpeechRequest, parse_request
 from sayonce.speech.voices import MAX_BYTES, VoiceBook
 
 log = logging.getLogger("sayonce.speech")
 
-TakeForm = Literal["flac", "opus", "as-is"]
-_TAKE_FORMATS: Final[Mapping[TakeForm, str]] = {"flac": "flac", "opus": "opus", "as-is": "wav"}
-PCM: Final = "audio/pcm"
 _REFUSED_SECONDS: Final = 5.0
 _REMEMBERED_REFUSALS: Final = 1000
 _RECENT_TAKES: Final = 256
@@ -75,6 +74,7 @@ class Synthesizer:
         take: TakeForm = "flac",
         engine_timeout_seconds: float = 300.0,
         voices_max_bytes: int = MAX_BYTES,
+        silence_ttl: timedelta = SILENCE_TTL,
     ) -> None:
         self.cache = cache
         self.catalogue = catalogue
@@ -82,6 +82,7 @@ class Synthesizer:
         self.decoding = Decoding()
         self.voices = VoiceBook(cache, max_bytes=voices_max_bytes, decoding=self.decoding)
         self._unproven: set[str] = set()
+        self._silence_ttl = silence_ttl
         self._refused: dict[bytes, tuple[float, CallerError]] = {}
         self._timeout_seconds = engine_timeout_seconds
         self.places = {engine.name: _places(engine) for engine in catalogue.engines}
@@ -218,15 +219,19 @@ class Synthesizer:
                 raise EngineTimeout(f"{engine.name!r} did not finish within {self._timeout_seconds:g} s") from None
             seconds = time.perf_counter() - started
         self.cache.counters["engine seconds"] += seconds
-        body, media_type, facts = await asyncio.to_thread(_pack, head, audio, self.take)
+        body, media_type, facts = await asyncio.to_thread(pack, head, audio, self.take)
         if policy.no_cache:
             await self._drop_derivatives(plan)
         facts |= {"engine": engine.name, "model": plan.request.utterance.model, "voice": plan.request.utterance.voice}
-        keep = Keep.EVERYWHERE
+        keep, ttl = Keep.EVERYWHERE, None
+        if facts.get("silent"):
+            self.cache.counters[f"silent takes: {engine.name}"] += 1
+            ttl = self._silence_ttl
         if not head.proves_end:
-            keep, facts = Keep.NOWHERE, facts | {"unproven": True}
             self._tell_of_ends(engine)
-        return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds, keep=keep)
+        if not head.proves_end or ttl == timedelta(0):
+            keep, facts = Keep.NOWHERE, facts | {"transient": True}
+        return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds, keep=keep, ttl=ttl)
 
     def _tell_of_ends(self, engine: Engine) -> None:
         if engine.name not in self._unproven:
@@ -313,7 +318,7 @@ class Synthesizer:
 
     def _take_format(self, engine: Engine) -> Format:
         """Return the format in which a take of this engine is kept."""
-        return FORMATS[engine.take_format or _TAKE_FORMATS[self.take]]
+        return FORMATS[engine.take_format or TAKE_FORMATS[self.take]]
 
 
 def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
@@ -367,19 +372,6 @@ async def _collect(engine: Engine, utterance: Utterance, flight: Flight) -> tupl
     return head, b"".join(chunks)
 
 
-def _pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, dict[str, Any]]:
-    """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is."""
-    if head.media_type != PCM:
-        return audio, head.media_type, _facts(decode(audio))
-    audio_format = FORMATS[_TAKE_FORMATS[take]]
-    pcm = Pcm(audio, head.sample_rate_hz, head.channels, len(audio) // (2 * head.channels))
-    return encode(pcm, audio_format), audio_format.media_type, _facts(pcm)
-
-
-def _facts(pcm: Pcm) -> dict[str, Any]:
-    return {"sample_rate_hz": pcm.sample_rate_hz, "channels": pcm.channels, "frames": pcm.frames}
-
-
 async def _pass_on(plan: Plan, take: Flight, flight: Flight) -> Made:
     """Send audio that the engine gives in the very format asked for as it comes."""
     flight.created = take.created
@@ -398,7 +390,7 @@ async def _derive(plan: Plan, take: Entry) -> Made:
 
 def _made(plan: Plan, take: Entry, body: bytes) -> Made:
     """A clip of the take. Uncompressed forms are made from it in a millisecond, so they do not fill a shared store."""
-    if take.about.get("unproven") or (plan.clip_key is plan.take_key and plan.fits(take)):
+    if take.about.get("transient") or (plan.clip_key is plan.take_key and plan.fits(take)):
         keep = Keep.NOWHERE
     elif plan.request.format.lossless or take.media_type == plan.request.format.media_type:
         keep = Keep.MEMORY

@@ -44,6 +44,8 @@ class NamedVoice(msgspec.Struct, frozen=True):
     number: int = 0
     """Rises with every change of the name."""
     removed: bool = False
+    warning: str = ""
+    """What makes the clip a poor voice, if anything does."""
 
 
 class VoiceNames:

@@ -14,6 +14,7 @@ import httpx
 import msgspec
 
 from sayonce._version import __version__
+from sayonce.audio import mpeg
 from sayonce.audio.kinds import media_type_of
 from sayonce.errors import EngineBusy, EngineError
 from sayonce.speech.engines import _answer, _content, _upstream
@@ -91,13 +92,17 @@ class OpenAIEngine(Engine):
     @cached_property
     def _identity(self) -> Mapping[str, Any]:
         asked = self._options.response_format
-        rate = {"sample_rate_hz": self._options.sample_rate_hz or DEFAULT_RATE_HZ} if asked == "pcm" else {}
+        more: dict[str, Any] = {}
+        if asked == "pcm":
+            more = {"sample_rate_hz": self._options.sample_rate_hz or DEFAULT_RATE_HZ}
+        elif asked == "mp3":
+            more = {"decoding": mpeg.DECODING}  # what is derived from a take in MP3 is decoded first
         return {
             "kind": self.kind,
             "base_url": self._keyed_as,
             "revision": self._options.revision,
             "format": asked,
-        } | rate
+        } | more
 
     def voices(self) -> tuple[Voice, ...]:
         return self._voices

@@ -1,0 +1,38 @@
+"""A take as it is kept: checked, encoded, and with the facts that later answers need."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from sayonce.speech.audio import FORMATS, Pcm, decode, encode
+from sayonce.speech.audio.pcm import samples_of
+from sayonce.speech.engines.base import AudioStart
+
+TakeForm = Literal["flac", "opus", "as-is"]
+TAKE_FORMATS: Final = {"flac": "flac", "opus": "opus", "as-is": "wav"}
+PCM: Final = "audio/pcm"
+SILENCE_TTL: Final = timedelta(minutes=1)
+_SHORTEST_SECONDS: Final = 0.01
+
+
+def pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, dict[str, Any]]:
+    """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is."""
+    if head.media_type != PCM:
+        return audio, head.media_type, _facts(decode(audio))
+    audio_format = FORMATS[TAKE_FORMATS[take]]
+    pcm = Pcm(audio, head.sample_rate_hz, head.channels, len(audio) // (2 * head.channels))
+    return encode(pcm, audio_format), audio_format.media_type, _facts(pcm)
+
+
+def _facts(pcm: Pcm) -> dict[str, Any]:
+    facts: dict[str, Any] = {"sample_rate_hz": pcm.sample_rate_hz, "channels": pcm.channels, "frames": pcm.frames}
+    return facts | {"silent": True} if _is_silent(pcm) else facts
+
+
+def _is_silent(pcm: Pcm) -> bool:
+    """Whether nobody can hear anything: a server that failed answers so, but no text does."""
+    too_short = pcm.frames < pcm.sample_rate_hz * _SHORTEST_SECONDS
+    return too_short or not np.any(samples_of(pcm.samples, pcm.channels))

@@ -1,0 +1,222 @@
+"""What servers answer is heard whole and as it is meant, whatever its label says; else it is an error with a reason."""
+
+import logging
+
+import numpy as np
+import pytest
+
+from audio_files import KINDS, likeness, made, speech
+from hearing import hear, pcm
+from sayonce.errors import BadAudio, EngineError
+from sayonce.speech.audio import decode
+from sayonce.speech.engines import build_engine
+from serving import serving as gateway
+from serving import speak
+from upstream import Upstream, head, raw_upstream, wav
+
+VOICE = speech(1, 1.0, 24_000)
+RAW = VOICE.tobytes()
+
+
+@pytest.fixture(scope="module")
+def serving():
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def upstream(serving):
+    serving.heard.clear()
+    serving._answer = None
+    return serving
+
+
+@pytest.fixture
+async def connect(upstream):
+    engines = []
+
+    async def connect(**options):
+        section = {"kind": "openai", "base_url": upstream.url, "model": "m", "default_voice": "a", **options}
+        engines.append(build_engine("far", section))
+        await engines[-1].load()
+        return engines[-1]
+
+    yield connect
+    for engine in engines:
+        await engine.close()
+
+
+@pytest.mark.parametrize(
+    ("label", "rate", "channels"),
+    [
+        ("audio/pcm;rate=16000", 16_000, 1),
+        ("audio/pcm; rate=22050; channels=1", 22_050, 1),
+        ('Audio/PCM;RATE="8000"', 8_000, 1),
+        ("audio/pcm;rate=24000;channels=2", 24_000, 2),
+        ("audio/L16;rate=16000;channels=1;endianness=little-endian", 16_000, 1),
+        ("audio/pcm", 24_000, 1),
+        ("application/octet-stream", 24_000, 1),
+    ],
+)
+async def test_raw_samples_have_the_rate_and_channels_that_their_label_says(upstream, connect, label, rate, channels):
+    upstream.answer(200, RAW, label)
+    start, audio = await hear(await connect(response_format="pcm"), "Hello.")
+    assert (start.sample_rate_hz, start.channels, audio) == (rate, channels, RAW)
+
+
+@pytest.mark.parametrize("order", ["<i2", ">i2"])
+async def test_l16_is_read_in_the_byte_order_in_which_it_is_sound(upstream, connect, order):
+    quiet = np.concatenate([np.zeros(3_000, "<i2"), VOICE])
+    upstream.answer(
+        200,
+        [quiet.astype(order).tobytes()[start:][:777] for start in range(0, 2 * len(quiet), 777)],
+        "audio/L16;rate=24000",
+    )
+    assert await pcm(await connect(response_format="pcm"), "Hello.") == quiet.tobytes()
+
+
+@pytest.mark.parametrize(("label", "kind"), [("audio/basic", "ULAW"), ("audio/PCMA;rate=8000", "ALAW")])
+async def test_the_samples_of_telephones_are_read_by_their_label(upstream, connect, label, kind):
+    from sayonce.audio.g711 import ALAW, MULAW
+
+    codes = np.arange(256, dtype=np.uint8).tobytes() * 10
+    upstream.answer(200, codes, label)
+    start, audio = await hear(await connect(response_format="pcm"), "Hello.")
+    assert (start.sample_rate_hz, start.channels) == (8_000, 1)
+    assert audio == np.tile({"ULAW": MULAW, "ALAW": ALAW}[kind], 10).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("label", "told"),
+    [
+        ("audio/pcm;rate=16000", r"rate=16000.*16000 Hz.*engines\.far\.sample_rate_hz says 24000"),
+        ("audio/pcm;rate=24000;channels=6", "6 channels cannot be read"),
+        ("audio/pcm;rate=1", r"engines\.far\.sample_rate_hz"),
+        ("audio/pcm;rate=fast", "rate is no number"),
+        ("audio/L24;rate=24000", "16 bits only"),
+    ],
+)
+async def test_a_label_that_contradicts_the_configuration_is_an_error_that_names_both(upstream, connect, label, told):
+    upstream.answer(200, RAW, label)
+    with pytest.raises(EngineError, match=told):
+        await pcm(await connect(response_format="pcm", sample_rate_hz=24_000), "Hello.")
+
+
+@pytest.mark.parametrize("label", ["audio/pcm", "application/octet-stream", "audio/pcm;rate=24000", ""])
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"The model is loading, come back later.",
+        b'data: {"type": "speech.audio.delta", "audio": "AAAA"}\n\n',
+        b"event: error\ndata: quota\n\n",
+        "模型正在加载，请稍后再试。".encode(),
+        b"HTTP/1.1 502 Bad Gateway\r\nServer: x\r\n\r\n" + bytes(500),
+        b"\x1f\x8b\x08" + bytes(range(200)),
+        b"\x89PNG\r\n\x1a\n" + bytes(200),
+        b"PK\3\4" + bytes(200),
+        b"busy",
+    ],
+)
+async def test_what_is_no_sound_is_never_played_as_samples(upstream, connect, label, body):
+    upstream.answer(200, [body[:3], body[3:]], label)
+    with pytest.raises(EngineError, match=r"instead of audio|with an error"):
+        await pcm(await connect(response_format="pcm"), "Hello.")
+
+
+@pytest.mark.parametrize("label", ["audio/pcm", "application/octet-stream"])
+@pytest.mark.parametrize("name", ["mp3", "mp3 without a header", "aac", "ogg/opus", "flac", "wav", "m4a", "webm"])
+async def test_files_that_are_labelled_as_samples_are_played_as_what_they_are(upstream, label, name):
+    upstream.answer(200, made(KINDS[name], speech(1, 1.0, KINDS[name].rate)), label)
+    section = {"kind": "openai", "base_url": upstream.url, "model": "m", "response_format": "pcm"}
+    async with gateway(build_engine("stub", section)) as client:
+        answer = await speak(client, response_format="wav")
+    sound = decode(answer.content)
+    assert likeness(sound, VOICE.astype(float), 24_000) > 0.95
+    assert 1.0 <= sound.frames / sound.sample_rate_hz <= 1.2
+
+
+async def test_a_sample_that_looks_like_a_frame_of_mp3_is_a_sample(upstream, connect):
+    body = b"\xff\xfb\x90\x64" + RAW
+    upstream.answer(200, [body[:2], body[2:9], body[9:]], "audio/pcm")
+    assert await pcm(await connect(response_format="pcm"), "Hello.") == body
+
+
+async def test_an_error_behind_the_samples_is_no_part_of_them(upstream, connect):
+    upstream.answer(200, [RAW, b'{"error": {"message": "out of memory"}}'], "audio/pcm")
+    with pytest.raises(BadAudio, match="text of an error"):
+        await pcm(await connect(response_format="pcm"), "Hello.")
+
+
+async def test_the_odd_byte_is_dropped_and_told_once(upstream, connect, caplog):
+    caplog.set_level(logging.WARNING)
+    upstream.answer(200, [RAW[:1001], RAW[1001:] + b"\x07"], "audio/pcm")
+    engine = await connect(response_format="pcm")
+    for _ in range(3):
+        assert await pcm(engine, "Hello.") == RAW
+    assert sum("inside a sample" in line for line in caplog.messages) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["m4a", "mp4 in fragments", "webm", "aiff", "caf", "3gp", "amr", "m4a in ALAC", "wav in A-law"]
+)
+async def test_answers_in_files_that_clients_cannot_be_sent_are_decoded(upstream, connect, name):
+    rate = KINDS[name].rate
+    upstream.answer(200, made(KINDS[name], speech(1, 1.0, rate)), "audio/wav")
+    start, audio = await hear(await connect(), "Hello.")
+    assert start.media_type == "audio/pcm"
+    assert 1.0 <= len(audio) / 2 / start.sample_rate_hz <= 1.2
+
+
+@pytest.mark.parametrize("name", ["m4a", "aiff", "ogg/opus", "mp3"])
+async def test_a_cut_answer_is_neither_whole_nor_kept(upstream, name):
+    body = made(KINDS[name], speech(1, 1.0, KINDS[name].rate))
+    upstream.answer(200, body[: len(body) * 2 // 3], "audio/wav")
+    section = {"kind": "openai", "base_url": upstream.url, "model": "m"}
+    async with gateway(build_engine("stub", section)) as client:
+        for _ in range(2):
+            assert (await speak(client, response_format="wav", stream=False)).status_code == 502
+        assert len(upstream.heard) == 2
+
+
+async def test_zeros_before_an_mp3_are_not_sent_on(upstream, connect):
+    body = made(KINDS["mp3"], VOICE)
+    upstream.answer(200, [bytes(500), bytes(100) + body[:50], body[50:]], "audio/mpeg")
+    start, audio = await hear(await connect(response_format="mp3"), "Hello.")
+    assert (start.media_type, audio) == ("audio/mpeg", body)
+
+
+async def test_joined_wavs_are_heard_while_they_come_and_kept_whole(upstream):
+    bodies = [wav(RAW[:20_000], 24_000), wav(RAW[20_000:], 24_000)]
+    upstream.answer(200, b"".join(bodies), "audio/wav")
+    section = {"kind": "openai", "base_url": upstream.url, "model": "m"}
+    async with gateway(build_engine("stub", section)) as client:
+        said = [await speak(client, response_format="pcm") for _ in range(2)]
+    assert [each.content for each in said] == [RAW, RAW]
+    assert len(upstream.heard) == 1
+
+
+async def test_raw_samples_are_heard_before_the_server_has_ended():
+    answer = head("Transfer-Encoding: chunked").replace(b"audio/wav", b"audio/pcm;rate=16000")
+    async with raw_upstream(answer + b"1f4\r\n" + RAW[4_000:4_500] + b"\r\n", hang=True) as url:
+        engine = build_engine("far", {"kind": "openai", "base_url": url, "model": "m", "response_format": "pcm"})
+        await engine.load()
+        from hearing import utterance
+
+        heard = engine.synthesize(utterance(engine, "Hello.", "a"))
+        assert (await anext(heard)).sample_rate_hz == 16_000
+        assert await anext(heard) == RAW[4_000:4_500]
+        await heard.aclose()
+        await engine.close()
+
+
+@pytest.mark.parametrize("samples", [bytes(48_000), b"\1\2"])
+async def test_what_nobody_can_hear_is_heard_kept_for_a_moment_and_counted(upstream, samples):
+    upstream.answer(200, wav(samples, 24_000), "audio/wav")
+    section = {"kind": "openai", "base_url": upstream.url, "model": "m"}
+    async with gateway(build_engine("stub", section)) as client:
+        for _ in range(2):
+            assert (await speak(client, response_format="pcm")).content == samples
+        cache = client.service.cache
+        assert cache.counters["silent takes: stub"] == len(upstream.heard) == 1
+        take = cache.peek(client.service.synthesizer.recent[0][0])
+        assert 0 < take.expires - take.created <= 60
