@@ -153,7 +153,7 @@ async def test_nothing_goes_out_to_the_network(monkeypatch):
 def test_identity_is_known_without_loading_and_names_the_weights(loaded):
     identity = build_engine("hibari", {}).identity()
     assert identity == loaded.identity()
-    assert {"kind", "hibari-tts", "numpy", "onnxruntime", "scipy", "assets"} == set(identity)
+    assert {"kind", "hibari-tts", "numpy", "onnxruntime", "scipy", "assets", "signs"} == set(identity)
     assert json.dumps(identity)
 
 

@@ -58,6 +58,7 @@ class ServerSettings(_Section, frozen=True):
     port: int = 8080
     workers: int = 1
     engine: str | None = None
+    strict: bool = False
     max_body_bytes: ByteSize = ByteSize(8_000_000)
     request_timeout: Duration = Duration(seconds=120)
     shutdown_timeout: Duration = Duration(seconds=30)

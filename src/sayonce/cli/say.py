@@ -60,6 +60,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     format: str
     bytes: int
+    ignored: str = ""
+    """What of the text nobody says, by code points."""
     file: str | None = None
 
 
@@ -78,6 +80,8 @@ def run(job: Job, settings: Settings) -> None:
     with open_output(name) as file:
         body, report = asyncio.run(_speak(job, audio_format, settings))
         file.write(body)
+    if report.ignored:
+        talk(f"not spoken: {report.ignored}")
     if job.json:
         data_json(msgspec.structs.replace(report, file=None if name == STDOUT else name))
     else:
@@ -133,6 +137,7 @@ def _report(
         key=plan.take_key.hex(),
         format=plan.request.format.name,
         bytes=len(entry.body),
+        ignored=plan.request.ignored,
     )
 
 

@@ -166,6 +166,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     clip_key: Hex
     format: str
     sample_rate: Annotated[int | None, Meta(description="Null where the format has the rate of the take.")]
+    ignored: Annotated[str, Meta(description="What of the text nobody says, by code points; mostly nothing.")]
     document: dict[str, Any]
     stored: Stored
     differences: Annotated[list[Difference], Meta(description="To `other`.")] | UnsetType = UNSET

@@ -149,6 +149,10 @@ def _speech_headers() -> JSONObject:
         "ETag": ("Names these bytes; weak while they stream in another form than they are kept.", _STRING),
         "Age": ("On hits, the seconds since the synthesis.", _INTEGER),
         "X-Sayonce-Key": ("The key of the speech, for `explain` and `purge`.", _HEX),
+        "X-Sayonce-Ignored": (
+            "What of the text nobody says (emoji, bullets, arrows), by code points; absent where that is nothing.",
+            {"type": "string", "example": "input: U+1F600"},
+        ),
         "X-Sayonce-Compute-Ms": ("What the synthesis took, also on hits; absent while it goes on.", _NUMBER),
         "Content-Length": ("Whenever it is known, which it is on hits.", _INTEGER),
     }

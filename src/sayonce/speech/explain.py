@@ -27,6 +27,7 @@ def manifest(synthesizer: Synthesizer, plan: Plan) -> dict[str, Any]:
         "clip_key": plan.clip_key.hex(),
         "format": plan.request.format.name,
         "sample_rate": plan.request.format.sample_rate_hz,
+        "ignored": plan.request.ignored,
         "document": synthesizer.document(plan.request, plan.tenant),
     }
 

@@ -17,6 +17,7 @@ from sayonce.speech.bounds import LARGE, MAX_NAME, MAX_TEXT, check_length, check
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines.base import Engine, Reference, Utterance
 from sayonce.speech.parameters import Parameter
+from sayonce.text.reading import Reading
 
 if TYPE_CHECKING:
     from sayonce.speech.voice_names import NamedVoice
@@ -47,12 +48,16 @@ _decode = msgspec.json.Decoder().decode
 
 
 class SpeechRequest(msgspec.Struct, frozen=True):
-    """A valid request: who speaks what, with every parameter filled in, and in which form it is sent."""
+    """A valid request: who speaks what, with every parameter filled in, and in which form it is sent.
+
+    ``ignored`` are the ornaments of the text that nobody says, by their code points.
+    """
 
     engine: Engine
     utterance: Utterance
     format: Format
     sse: bool = False
+    ignored: str = ""
 
     @property
     def names_unknown_voice(self) -> bool:
@@ -63,8 +68,9 @@ class SpeechRequest(msgspec.Struct, frozen=True):
 class Catalogue:
     """The engines of a service by the names that a request's ``model`` may give; the first is the default."""
 
-    def __init__(self, engines: Iterable[Engine]) -> None:
+    def __init__(self, engines: Iterable[Engine], *, strict: bool = False) -> None:
         self.engines = tuple(engines)
+        self.strict = strict
         self._by_model: dict[str, Engine] = {}
         for engine in self.engines:
             for model in (engine.name, *engine.models):
@@ -140,15 +146,16 @@ def parse_request(fields: Mapping[str, Any], catalogue: Catalogue, names: Names 
     """
     engine = catalogue.find(_string(fields, "model"))
     text = _text(fields, engine)
-    voice, reference = _who(fields, engine, names)
+    voice, reference = _who(fields, text, engine, names)
     model = engine.resolve_model(fields.get("model"))
-    utterance = Utterance(text, voice, model, _parameters(fields, engine), reference)
+    reading = _read(text, voice, engine, strict=catalogue.strict)
+    utterance = Utterance(reading.text, voice, model, _parameters(fields, engine), reference)
     stream_format = _string(fields, "stream_format") or "audio"
     if stream_format not in _STREAM_FORMATS:
         raise InvalidRequest(
             f"'stream_format' must be audio or sse, not {quoted(stream_format)}", param="stream_format"
         )
-    return SpeechRequest(engine, utterance, _format(fields), stream_format == "sse")
+    return SpeechRequest(engine, utterance, _format(fields), stream_format == "sse", reading.told)
 
 
 def normalize_text(text: str) -> str:
@@ -169,6 +176,20 @@ def _text(fields: Mapping[str, Any], engine: Engine) -> str:
     return text
 
 
+def _read(text: str, voice: str, engine: Engine, *, strict: bool) -> Reading:
+    """Return what the engine is to speak of a text."""
+    reading = engine.read(text, voice)
+    if not reading.text:
+        said = f", and there is nothing to speak in {reading.told}" if reading.ignored else ""
+        raise InvalidRequest(f"'input' is empty; it is the text to speak{said}", param="input")
+    if strict and reading.ignored:
+        raise InvalidRequest(
+            f"'input' has {reading.told}, which nobody says, and server.strict refuses to leave anything out",
+            param="input",
+        )
+    return reading
+
+
 def _string(fields: Mapping[str, Any], name: str, *, longest: int | None = MAX_NAME) -> str | None:
     value = fields.get(name)
     if value is not None and type(value) is not str:
@@ -183,11 +204,11 @@ def _format(fields: Mapping[str, Any]) -> Format:
     return format_named(name, _SAMPLE_RATE.accept(fields.get("sample_rate")))
 
 
-def _who(fields: Mapping[str, Any], engine: Engine, names: Names | None) -> tuple[str, Reference | None]:
+def _who(fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | None) -> tuple[str, Reference | None]:
     """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a clip that was sent along."""
     voice = _voice(fields.get("voice"))
     if not engine.clones:
-        return _own_voice(voice, engine), None
+        return _own_voice(engine.voice_for(spoken) if voice is None else voice, engine), None
     field, audio, text = _sent_along(fields)
     if audio is not None:
         from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)

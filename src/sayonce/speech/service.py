@@ -37,7 +37,8 @@ class Service:
     def __init__(self, settings: Settings, engines: Iterable[Engine] | None = None) -> None:
         self.settings = settings
         self.cache = build_cache(settings)
-        catalogue = Catalogue(build_engines(settings) if engines is None else engines)
+        offered = build_engines(settings) if engines is None else engines
+        catalogue = Catalogue(offered, strict=settings.server.strict)
         self.synthesizer = Synthesizer(
             self.cache,
             catalogue,

@@ -21,7 +21,7 @@ import sys
 from typing import Any, Final
 
 FRAME: Final = struct.Struct("!cI")
-AUDIO, DONE, SILENT, FAILED = b"a", b"d", b"s", b"f"
+AUDIO, DONE, SILENT, FAILED, PASSED_OVER = b"a", b"d", b"s", b"f", b"p"
 SAMPLE_RATE_HZ: Final = 22_050
 
 _CPU_SECONDS: Final = 60
@@ -30,6 +30,9 @@ _BUFFER_MS: Final = 100
 _SYNCHRONOUS, _NO_EXIT, _UTF8, _BY_CHARACTER = 2, 0x8000, 1, 1
 _RATE, _PITCH = 1, 3
 _WORD: Final = 1
+_PHONEMES_IN_ASCII: Final = 0
+_BESIDE: Final = 24
+"""So many characters on each side of a sign are compared with and without it."""
 
 
 class _Event(ctypes.Structure):
@@ -65,11 +68,9 @@ class _Voice:
 
     def speak(self, request: dict[str, Any]) -> bytes:
         """Send the audio as it is made, and return how it ended."""
-        if self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, b".", _NO_EXIT) != SAMPLE_RATE_HZ:
-            raise _Failed("it does not find its data")
+        self._begin(request["voice"])
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(0))  # the clock, otherwise: heard in breathy voices
         self._library.espeak_SetSynthCallback(self._callback)
-        self._do("espeak_SetVoiceByName", request["voice"].encode())
         self._do("espeak_SetParameter", _RATE, request["words_per_minute"], 0)
         self._do("espeak_SetParameter", _PITCH, request["pitch"], 0)
         text = request["text"].encode()
@@ -77,6 +78,34 @@ class _Voice:
         if not self._ended:
             raise _Failed("it was interrupted")
         return DONE if self._heard else SILENT
+
+    def check(self, request: dict[str, Any]) -> tuple[bytes, bytes]:
+        """Return whether the library passes over one of the signs, and which."""
+        self._begin(request["voice"])
+        text = request["text"]
+        for at in request["signs"]:
+            before, after = text[max(0, at - _BESIDE) : at], text[at + 1 : at + 1 + _BESIDE]
+            if self._phonemes(before + text[at] + after) in (
+                self._phonemes(f"{before} {after}"),
+                self._phonemes(before + after),
+            ):
+                return PASSED_OVER, str(at).encode()
+        return DONE, b""
+
+    def _begin(self, voice: str) -> None:
+        if self._library.espeak_Initialize(_SYNCHRONOUS, _BUFFER_MS, b".", _NO_EXIT) != SAMPLE_RATE_HZ:
+            raise _Failed("it does not find its data")
+        self._do("espeak_SetVoiceByName", voice.encode())
+
+    def _phonemes(self, text: str) -> list[bytes]:
+        """Return the phonemes of each clause."""
+        tell = self._library.espeak_TextToPhonemes
+        tell.restype = ctypes.c_char_p
+        buffer = ctypes.create_string_buffer(text.encode())
+        rest, told = ctypes.c_void_p(ctypes.addressof(buffer)), []
+        while rest.value:
+            told.append(tell(ctypes.byref(rest), _UTF8, _PHONEMES_IN_ASCII) or b"")
+        return told
 
     def send(self, kind: bytes, payload: bytes = b"") -> None:
         self._line.sendall(FRAME.pack(kind, len(payload)) + payload)
@@ -116,7 +145,10 @@ def _serve(library: ctypes.CDLL, line: socket.socket) -> None:
         request = json.loads(lines.readline())
     voice = _Voice(library, line)
     try:
-        voice.send(voice.speak(request))
+        if request["signs"]:
+            voice.send(*voice.check(request))
+        else:
+            voice.send(voice.speak(request))
     except _Failed as error:
         voice.send(FAILED, str(error).encode())
 

@@ -13,6 +13,7 @@ import msgspec
 
 from sayonce.errors import NotFound, quoted
 from sayonce.speech.parameters import Parameter
+from sayonce.text.reading import Reading
 
 if TYPE_CHECKING:
     from sayonce.cache import Cache
@@ -200,6 +201,19 @@ class Engine(ABC):
     def cost(self, seconds: float, text: str) -> float:
         """Return what speaking a text cost that took ``seconds``, in the operator's currency."""
         return (self.cost_per_hour or 0) * seconds / 3600 + (self.cost_per_1k_chars or 0) * len(text) / 1000
+
+    def read(self, text: str, voice: str) -> Reading:  # noqa: ARG002
+        """Return what is to be spoken of a text in a voice, and so is keyed; by default the text, untouched.
+
+        Raises:
+            InvalidRequest: a part of it would be left out of what is heard.
+
+        """
+        return Reading(text)
+
+    def voice_for(self, text: str) -> str | None:  # noqa: ARG002
+        """Return the voice for a text whose request names none."""
+        return self.default_voice
 
     def canonical_text(self, text: str, voice: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ARG002
         """Return the text as the model itself tells texts apart (token ids, phonemes); by default the text."""

@@ -15,14 +15,26 @@ from typing import Any, ClassVar, Final
 
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines import _espeak_worker as worker
+from sayonce.speech.engines._espeak_scripts import scripts_read, voice_for
 from sayonce.speech.engines._espeak_voices import EspeakVoices
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
+from sayonce.speech.engines._reading import read_text, silent_sign, unread_script
 from sayonce.speech.engines.base import AudioStart, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
+from sayonce.text.reading import Reading
+from sayonce.text.scripts import scripts_of
+from sayonce.text.signs import signs_of
+from sayonce.text.tables import LANGUAGES, VERSION
 
 _WORDS_PER_MINUTE: Final = 175
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 """The library takes commands behind U+0001, and a text ends for it at U+0000."""
+
+
+_OTHER_WRITING: Final = frozenset(("cmn-latn-pinyin", "en-shaw"))
+"""Voices whose texts are not written as their language is: signs are left to the library."""
+_ALONE: Final = re.compile(r"(?<![\u0370-\u03ff\u1f00-\u1fff])[\u0370-\u03ff](?![\u0370-\u03ff\u1f00-\u1fff])")
+"""A Greek letter by itself is a sign, and its name what it is read as."""
 
 
 class EspeakOptions(EngineOptions, frozen=True, kw_only=True):
@@ -69,6 +81,7 @@ class EspeakEngine(Engine):
             **versions("espeakng-loader"),
             "library": digest_of(self._library.parent, [self._library]),
             "data": digest_of(self._data, below(self._data)),
+            "signs": VERSION,
         }
 
     @cached_property
@@ -85,6 +98,31 @@ class EspeakEngine(Engine):
             raise self._no_such_voice(voice)
         return found
 
+    def voice_for(self, text: str) -> str | None:
+        """Return the default voice, or for a text that it cannot read one that can."""
+        voice, scripts = self.default_voice, scripts_of(_ALONE.sub("", text))
+        if voice is None or scripts.keys() <= scripts_read(self.resolve_voice(voice)):
+            return voice
+        return voice_for(scripts) or voice
+
+    def read(self, text: str, voice: str) -> Reading:
+        reading = read_text(text, _language(voice), engine=self.name)
+        if not reading.text.isascii():
+            self._check_scripts(_ALONE.sub("", reading.text), voice)
+        return reading
+
+    def _check_scripts(self, text: str, voice: str) -> None:
+        """Refuse a text of whose letters the voice would say the names."""
+        unread = unread_script(text, scripts_read(voice))
+        if unread is None:
+            return
+        other = voice_for(scripts_of(text))
+        advice = f"the voice {other!r} does" if other else "no voice of this engine reads all scripts of this text"
+        raise InvalidRequest(
+            f"'input' has {unread[1]!r}, which is {unread[0].title()}: the voice {voice!r} does not read it; {advice}",
+            param="input",
+        )
+
     async def load(self) -> None:
         first = Utterance("a", "en-us", self.name, {"speed": 1.0, "pitch": 50})
         async for _ in self.synthesize(first):
@@ -92,6 +130,8 @@ class EspeakEngine(Engine):
 
     async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         speaker = await self._running()
+        if _language(utterance.voice) is None and (signs := signs_of(utterance.text)):
+            await self._check_signs(speaker, utterance, signs)
         reader, writer = await asyncio.open_connection(sock=speaker.line())
         try:
             writer.write(self._request(utterance))
@@ -102,6 +142,25 @@ class EspeakEngine(Engine):
             raise EngineError("espeak-ng ended in the middle of its speech") from None
         finally:
             writer.close()  # which ends the process too
+
+    async def _check_signs(self, speaker: _Speaker, utterance: Utterance, signs: list[int]) -> None:
+        """Refuse a sign that the library passes over: its phonemes are the same without it.
+
+        A process of its own tells, since the library's state after that would be heard in what it speaks.
+        """
+        reader, writer = await asyncio.open_connection(sock=speaker.line())
+        try:
+            writer.write(self._request(utterance, signs))
+            kind, length = worker.FRAME.unpack(await reader.readexactly(worker.FRAME.size))
+            payload = await reader.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            raise EngineError("espeak-ng ended while it told phonemes") from None
+        finally:
+            writer.close()
+        if kind == worker.PASSED_OVER:
+            raise silent_sign(utterance.text[int(payload)], self.name)
+        if kind == worker.FAILED:
+            raise EngineError(f"espeak-ng failed: {payload.decode()}")
 
     async def close(self) -> None:
         if self._speaker is not None:
@@ -115,14 +174,22 @@ class EspeakEngine(Engine):
                 self._speaker = await asyncio.to_thread(_Speaker, self._library, self._data.parent)
             return self._speaker
 
-    def _request(self, utterance: Utterance) -> bytes:
+    def _request(self, utterance: Utterance, signs: list[int] | None = None) -> bytes:
         request = {
             "voice": self._voices.file(utterance.voice),
             "text": _CONTROLS.sub(" ", utterance.text),
             "words_per_minute": round(_WORDS_PER_MINUTE * utterance.parameters["speed"]),
             "pitch": utterance.parameters["pitch"],
+            "signs": signs,
         }
         return json.dumps(request).encode() + b"\n"
+
+
+def _language(voice: str) -> str | None:
+    """Return the language whose words for signs a voice takes; None where there are none."""
+    voice = voice.partition("+")[0]
+    language = voice.partition("-")[0]
+    return language if language in LANGUAGES and voice not in _OTHER_WRITING else None
 
 
 class _Speaker:

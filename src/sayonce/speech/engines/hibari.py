@@ -12,13 +12,18 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
+from sayonce.speech.engines._reading import read_text, unread_script
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.parameters import Parameter
+from sayonce.text.reading import Reading
+from sayonce.text.tables import VERSION
 
 if TYPE_CHECKING:
     from hibari import Hibari
 
+_OWN_MONEY: Final = "$£€¥₹₩"
+"""Currencies that the package reads by itself: $5.50 as five dollars and fifty cents."""
 _SPOKEN_ELSEWHERE: Final = "another engine, such as espeak, speaks it"
 
 
@@ -68,7 +73,14 @@ class HibariEngine(LocalEngine):
         files = [file for file in below(self._assets) if file.name not in voices]
         # The noise is numpy's, and with scipy at hand the package filters with that: other bits, if not another sound.
         libraries = versions("hibari-tts", "numpy", "onnxruntime", "scipy")
-        return {"kind": self.kind, **libraries, "assets": digest_of(self._assets, files)}
+        return {"kind": self.kind, **libraries, "assets": digest_of(self._assets, files), "signs": VERSION}
+
+    def read(self, text: str, voice: str) -> Reading:  # noqa: ARG002
+        reading = read_text(text, "en", engine=self.name, own_money=_OWN_MONEY)
+        unread = unread_script(reading.text.replace("\N{GREEK SMALL LETTER MU}", ""), ())
+        if unread is not None:
+            raise _not_english(unread[1])
+        return reading
 
     def voices(self) -> tuple[Voice, ...]:
         return self._voices
@@ -130,10 +142,14 @@ def _phonemes(model: Hibari, text: str) -> list[str]:
 def _refuse_silenced(model: Hibari, text: str) -> None:
     for character in unicodedata.normalize("NFKD", text):
         if unicodedata.category(character) in ("Lo", "Lu", "Ll", "Lt") and not _latin(character):
-            raise InvalidRequest(f"'input' has {character!r}, which is not English; {_SPOKEN_ELSEWHERE}", param="input")
+            raise _not_english(character)
     for word in text.split():
         if not word.isascii() and any(map(str.isalnum, word)) and not _audible(model.g2p(word)):
-            raise InvalidRequest(f"'input' has {word!r}, which is not English; {_SPOKEN_ELSEWHERE}", param="input")
+            raise _not_english(word)
+
+
+def _not_english(part: str) -> InvalidRequest:
+    return InvalidRequest(f"'input' has {part!r}, which is not English; {_SPOKEN_ELSEWHERE}", param="input")
 
 
 def _latin(character: str) -> bool:

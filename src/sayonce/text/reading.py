@@ -1,0 +1,42 @@
+"""Read a text for an engine: what is to be spoken, and what was left out."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Final
+
+import msgspec
+
+from sayonce.text.ornaments import leave_out_markers, leave_out_ornaments, leave_out_unseen, told
+from sayonce.text.signs import spell
+
+_TOLD: Final = 16
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """What an engine is to speak of a text, and the ornaments that it has and nobody says."""
+
+    text: str
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def told(self) -> str:
+        """The ornaments by code point, as a header and an error tell them."""
+        return told(self.ignored, _TOLD)
+
+
+def read(text: str, language: str | None, *, own_money: str = "") -> Reading:
+    """Return what is to be spoken of a text in NFC; ``language`` None leaves its signs to the engine.
+
+    Raises:
+        Unspeakable: it has a sign for which the language has no words.
+
+    """
+    ascii_only = text.isascii()
+    rest, ignored = leave_out_ornaments(text)
+    if not ascii_only:
+        rest = leave_out_unseen(rest)
+    if language is not None:
+        rest, markers = leave_out_markers(spell(rest, language, own_money=own_money))
+        ignored += markers
+    return Reading((rest if ascii_only else unicodedata.normalize("NFC", rest)).strip(), ignored)

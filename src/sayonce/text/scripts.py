@@ -1,0 +1,35 @@
+"""In which scripts a text is written, by the names that Unicode gives its letters."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+from typing import Final
+
+EVERYWHERE: Final = frozenset(
+    ("LATIN", "FULLWIDTH", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "MATHEMATICAL", "SCRIPT", "INFORMATION")
+)
+"""Latin, and letters that are signs in every script."""
+_FIRST_FOREIGN: Final = "\u0250"
+_SPELLED: Final = {"HALFWIDTH": "KATAKANA", "IDEOGRAPHIC": "CJK"}
+
+
+@lru_cache(maxsize=8192)
+def script_of(character: str) -> str | None:
+    """Return the script of a letter, such as "CYRILLIC"; None for what every voice may meet."""
+    if character < _FIRST_FOREIGN or not character.isalpha():
+        return None
+    first = unicodedata.name(character, "UNKNOWN").replace("-", " ").split(" ", 1)[0]
+    return None if first in EVERYWHERE else _SPELLED.get(first, first)
+
+
+def scripts_of(text: str) -> dict[str, str]:
+    """Return the scripts of a text's letters beside Latin, each with the first letter of it."""
+    if text.isascii():
+        return {}
+    found: dict[str, str] = {}
+    for character in dict.fromkeys(text):
+        script = script_of(character)
+        if script is not None:
+            found.setdefault(script, character)
+    return found
