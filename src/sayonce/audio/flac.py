@@ -62,19 +62,20 @@ def _walk_frames(body: bytes, position: int) -> tuple[int, int]:
     total, header = 0, _header_at(body, position)
     if header is None:
         raise BadAudio("The FLAC audio is empty")
+    joined = body.find(_MARK, position)
+    limit = joined if joined >= 0 else len(body)
     while True:
         total += header.frames
-        following = _find_next(body, position, header)
+        following = _find_next(body, position, header, limit)
         if following is None:
             return _last_end(body, position), total
         position, header = following
 
 
-def _find_next(body: bytes, position: int, header: _Header) -> tuple[int, _Header] | None:
+def _find_next(body: bytes, position: int, header: _Header, limit: int) -> tuple[int, _Header] | None:
     """Find the frame behind one: its number follows, as nothing within coded samples does but by the rarest chance."""
     expected = header.number + (header.frames if body[position + 1] & 1 else 1)
-    limit = body.find(_MARK, position)
-    for found in _SYNC.finditer(body, position + 2, limit if limit >= 0 else len(body)):
+    for found in _SYNC.finditer(body, position + 2, limit):
         candidate = _header_at(body, found.start())
         if candidate is not None and candidate.number == expected:
             return found.start(), candidate
