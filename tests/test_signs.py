@@ -102,12 +102,12 @@ AS_WORDS = {
         ("5 − 3", "5 minus 3"), ("10-3=7", "10 minus 3 equals 7"), ("-½", "minus one half"),
         ("2½ cups", "2 and one half cups"), ("√2", "the square root of 2"), ("5€", "5 euros"), ("$5 million", "5 million dollars"),
         ("10⁻⁵", "10 to the power of minus 5"), ("a ≠ b", "a is not equal to b"), ("10^-5", "10 to the power of minus 5"),
-        ("C++", "C plus plus"), ("5㎏", "5 kilograms"), ("№5", "number 5"), ("x<-5", "x less than minus 5"),
+        ("C++", "C plus plus"), ("② 𝐇𝐢", "2 Hi"), ("US$5", "US 5 dollars"), ("5㎏", "5 kilograms"), ("№5", "number 5"), ("x<-5", "x less than minus 5"),
         ("1 °F", "1 degree Fahrenheit"), ("~5", "about 5"), ("5~6", "5 to 6"),
     ],
     "cmn": [
         ("气温 -5度", "气温 负5度"), ("跌了-3%", "跌了负百分之3"), ("气温-5度", "气温负5度"), ("5-3=2", "5减3等于2"), ("≥18岁", "大于等于18岁"),
-        ("¥100万", "100万元"), ("5～10人", "5到10人"), ("-5℃", "负5摄氏度"), ("½", "2分之1"), ("50％", "百分之50"),
+        ("¥100万", "100万元"), ("5～10人", "5到10人"), ("-5℃", "负5摄氏度"), ("利润-3.5亿元", "利润负3.5亿元"), ("½", "2分之1"), ("50％", "百分之50"),
     ],
     "fr": [("Il fait -5 degrés", "Il fait moins 5 degrés"), ("-3 %", "moins 3 pour cent"), ("5 €", "5 euros"), ("n°5", "numéro 5")],
     "de": [("Es ist -5 °C", "Es ist minus 5 Grad Celsius"), ("5 ‰", "5 Promille"), ("(-5)", "(minus 5)"), ("½", "ein halb")],
@@ -299,7 +299,7 @@ def test_other_words_have_another_version():
     texts = [carrier.replace("{}", sign) for sign in known for carrier in CARRIERS["en"]]
     texts += [sign for pairs in AS_WORDS.values() for sign, _ in pairs]
     said = [read(text, language).text for language in tables.LANGUAGES for text in texts]
-    assert (tables.VERSION, blake2b("\n".join(said).encode(), digest_size=8).hexdigest()) == (1, "9c41a35a4bbe7927")
+    assert (tables.VERSION, blake2b("\n".join(said).encode(), digest_size=8).hexdigest()) == (1, "7fc72ad66971ae22")
 
 
 async def test_ornaments_are_told_in_a_header_that_is_the_same_on_hit_and_miss():

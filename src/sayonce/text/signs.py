@@ -35,7 +35,7 @@ _HAN_BEFORE_SIGNED: Final = "了为是至到达约于在有低高过"
 _MINUS: Final = re.compile(
     rf"(?:(?<=^)|(?<=[{_OPENS}{_MONEY}]))[-\u2012\u2013](?!\d+[-\u2012\u2013](?!\d)){_BEFORE_A_NUMBER}"
     rf"|(?<=[{_HAN_BEFORE_SIGNED}])-{_BEFORE_A_NUMBER}"
-    rf"|(?<=[\u4e00-\u9fff])-(?={_NUMBER}\s?[%‰°度元摄米点分])"
+    rf"|(?<=[\u4e00-\u9fff])-(?={_NUMBER}\s?[十百千万亿]*[%‰°度元摄米点分亿])"
     rf"|(?<=\d[eE])-(?=\d)"
     rf"|(?<=\d)\s*-\s*(?={_NUMBER}\s*=)"
     rf"|(?<==)\s*-(?=[A-Za-z]\b)",
@@ -55,6 +55,8 @@ _ABOUT: Final = re.compile(rf"(?<![\w~～])[~～](?=[{_MONEY}]?{MINUS}?\d)|(?<=[
 _DEGREE: Final = re.compile(r"(?:°|º)\s?([CF])(?![A-Za-z])")
 _FRENCH_NUMBER: Final = re.compile(r"\b[nN]°\s?")
 _STARTS_WORD: Final = re.compile(r"[^\s.,;:!?)\]}”’»…。，！？；：、）》」』-]|\.\d")
+_DRESSED: Final = re.compile("[\u2460-\u249b\U0001d400-\U0001d7ff]")
+"""Numbers in circles or brackets, and letters as mathematicians set them."""
 _SIGN: Final = re.compile(r"[^\w\s.,;:!?'\"()\[\]{}&@#/\\`_-]")
 _LETTERS: Final = {"k": " thousand", "m": " million", "b": " billion"}
 
@@ -106,19 +108,21 @@ class _Speller:
             if language != "cmn"
             else r"(?P<scale>[十百千万亿]+)?"
         )
-        foreign = "".join(set(self._money) - set(own_money)) or "\0"
-        money, foreign = f"[{re.escape(_MONEY)}]", f"[{re.escape(foreign)}]"
+        own = rf"(?<=[A-Za-z])[{re.escape(own_money)}]|" if own_money else ""
+        foreign = "".join(set(self._money) - set(own_money))
+        money, foreign = f"[{re.escape(_MONEY)}]", f"{own}[{re.escape(foreign)}]"
         self._before = re.compile(
             rf"(?P<sign>{foreign})\s?(?P<minus>{MINUS}?)(?P<number>{_NUMBER}(?:[-–]{_NUMBER})?){scale}"
         )
         self._behind = re.compile(rf"(?P<minus>)(?P<number>{_NUMBER}){scale}\s?(?P<sign>{money})")
         self._measured = re.compile(rf"({_NUMBER})\s?(°[CF]|[{''.join(set(''.join(self._measures)) - set('CF'))}])")
-        self._own_money = re.compile(rf"[{re.escape(own_money)}]\s?{_NUMBER}") if own_money else None
+        self._own_money = re.compile(rf"(?<![A-Za-z])[{re.escape(own_money)}]\s?{_NUMBER}") if own_money else None
 
     def _of(self, table: Mapping[str, tuple[Forms, ...]]) -> dict[str, Forms]:
         return {sign: row[self._column] for sign, row in table.items()}
 
     def spell(self, text: str) -> str:
+        text = _DRESSED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
         text = _IN_ASCII.sub(lambda match: _WRITTEN[match[0]], text.translate(_SAME))
         if self._language == "fr":
             text = _FRENCH_NUMBER.sub("numéro ", text)
