@@ -1,4 +1,4 @@
-"""A cache over a Redis that gets into trouble: what it answers, how late, and how soon it hits again."""
+"""A cache over a store that gets into trouble: what it answers, how late, and how soon it hits again."""
 
 from __future__ import annotations
 
@@ -124,9 +124,14 @@ class Stand:
 
 @asynccontextmanager
 async def standing(
-    url: str, *, clock: Clock = time.time, budget_seconds: float = BUDGET_SECONDS, memory_bytes: int = 0
+    url: str,
+    *,
+    clock: Clock = time.time,
+    budget_seconds: float = BUDGET_SECONDS,
+    memory_bytes: int = 0,
+    max_bytes: int | None = None,
 ) -> AsyncIterator[Stand]:
-    store = open_store(url, sealer=Sealer(Secret()), clock=clock, budget_seconds=budget_seconds)
+    store = open_store(url, sealer=Sealer(Secret()), clock=clock, budget_seconds=budget_seconds, max_bytes=max_bytes)
     memory = MemoryStore(memory_bytes, clock=clock)
     cache = Cache(store, memory=memory, ttl=timedelta(hours=1), budget_seconds=budget_seconds, clock=clock)
     async with cache, beating() as pulse:

@@ -40,6 +40,8 @@ _WRITING_BUDGETS: Final = 10
 _MUST_SECONDS: Final = 5.0
 """How long what has to be done waits for it: a purge, the name of a voice."""
 _LOOK_SECONDS: Final = 0.01
+_LOCKED_SECONDS: Final = 0.1
+"""How long a lock that outlasted a wait is taken to last, before it is tried again."""
 _READER: Final = 0
 _WRITER: Final = 1
 _KNOWN_BYTES: Final = 10_000
@@ -70,6 +72,7 @@ class SQLiteStore(SealedStore):
         self._eviction = Eviction(policy, self._room)
         self._budget_seconds = budget_seconds
         self._locked = False
+        self._try_lock_at = 0.0
         self._known = Known()
         self._renewing: asyncio.Task[None] | None = None
         self._make_parents = make_parents
@@ -213,6 +216,7 @@ class SQLiteStore(SealedStore):
         def transaction(db: sqlite3.Connection) -> T:
             self._writer.check_place()
             if not must:
+                self._check_lock()
                 self._room.check_log(db)
             with db:
                 db.execute("BEGIN IMMEDIATE")
@@ -225,13 +229,23 @@ class SQLiteStore(SealedStore):
             try:
                 result = await self._on(_WRITER, transaction)
             except StoreError as error:
+                self._room.full = error.kind is Failure.FULL
                 if error.kind is not Failure.LOCKED or time.monotonic() >= until:
                     self._locked = error.kind is Failure.LOCKED
                     raise
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
-                self._locked = False
+                self._locked = self._room.full = False
                 return result
+
+    def _check_lock(self) -> None:
+        """Spare others the wait for a lock that was just met: many calls may wait for this one thread."""
+        if not self._locked:
+            return
+        now = time.monotonic()
+        if now < self._try_lock_at:
+            raise StoreError(f"{self.path}: database is locked by another program", kind=Failure.LOCKED)
+        self._try_lock_at = now + _LOCKED_SECONDS
 
     async def _look(self, work: Callable[[sqlite3.Connection], T], *, check_place: bool = False) -> T:
         """Read; with ``check_place``, as is asked twice a second, notice also without a write that the file is gone."""

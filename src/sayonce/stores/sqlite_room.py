@@ -29,12 +29,16 @@ class Room:
     def __init__(self, path: Path, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.log_bytes = max(_LEAST_LOG_BYTES, min(_MOST_LOG_BYTES, max_bytes // 4))
+        self.full = False
+        """Whether the last write found no room on the disk."""
         self._directory = path.parent
         self._log = path.with_name(f"{path.name}-wal")
         self._try_at = 0.0
 
     def prepare(self, db: sqlite3.Connection) -> None:
-        """Bound the log of a connection."""
+        """Bound the log of a connection, on a small disk more tightly."""
+        disk = os.statvfs(self._directory)
+        self.log_bytes = min(self.log_bytes, disk.f_blocks * disk.f_frsize // 8)
         (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
         db.execute(f"PRAGMA journal_size_limit = {self.log_bytes}").fetchone()
         db.execute(f"PRAGMA wal_autocheckpoint = {self.log_bytes // page_bytes}").fetchone()
@@ -46,9 +50,10 @@ class Room:
             StoreError: another program's reader keeps it from being emptied, and it is too long to go on.
 
         """
-        if self._log_used() > self.log_bytes * 5 // 4 and time.monotonic() >= self._try_at:
-            self._empty(db)
+        long = self.full or self._log_used() > self.log_bytes * 5 // 4
+        if long and time.monotonic() >= self._try_at:
             self._try_at = time.monotonic() + _TRY_AGAIN_SECONDS
+            self._empty(db)
         used = self._log_used()
         if used > 3 * self.log_bytes:
             raise StoreError(
