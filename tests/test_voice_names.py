@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -18,6 +19,7 @@ from sayonce.speech.voice_names import TABLE, VoiceNames
 from sayonce.speech.voices import VoiceBook
 from sayonce.stores import open_store
 from sayonce.stores.redis import book_name
+from sayonce.stores.sqlite_file import damaged_beside
 from sayonce.testing import FaultyStore
 from serving import serving, until
 from test_voices import clip, upload
@@ -106,6 +108,27 @@ async def test_a_name_that_the_store_has_lost_is_never_passed_on(node, upstream)
         assert (await upload(client, audio=clip(2))).status_code == 201
         assert (await speak(client, voice="alice")).status_code == 200
     assert passed_on(upstream) == []
+
+
+async def test_while_the_table_may_lack_names_an_unknown_one_is_refused(tmp_path, upstream):
+    path = tmp_path / "clips.db"
+    store = SimpleNamespace(url=f"sqlite:///{path}")
+    async with gateway(store, upstream) as client:
+        await upload(client)
+    with path.open("r+b") as file:
+        file.seek(4096)
+        file.write(bytes(path.stat().st_size - 4096))
+    async with gateway(store, upstream, default_voice="vivian") as client:
+        assert was_refused(await speak(client, voice="alice"))
+        assert was_refused(await speak(client, voice="somebody"))
+        assert (await speak(client)).status_code == 200
+        assert (await upload(client)).status_code == 201
+        assert (await speak(client, voice="alice")).status_code == 200
+    [damaged] = damaged_beside(path)
+    damaged.unlink()
+    async with gateway(store, upstream) as client:
+        assert (await speak(client, voice="somebody")).status_code == 200
+    assert passed_on(upstream) == ["vivian", "somebody"]
 
 
 async def test_a_removed_name_is_never_passed_on_also_by_an_instance_that_starts_later(node, upstream):

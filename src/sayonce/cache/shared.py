@@ -111,7 +111,7 @@ class SharedFlights:
         owner = new_owner(self._secret, key)
         broken = 0
         while broken < _BROKEN_LEASES:
-            holder = await self._ask(partial(self._coordinator.acquire, key, owner, leading.LEASE_SECONDS))
+            holder = await self._holder(key, owner)
             if holder is None:
                 # A store that is full gives no lease, and what it has is still to be had.
                 if not flight.has_begun and await look():
@@ -133,6 +133,15 @@ class SharedFlights:
                 return None
         self._credit_lead(flight)
         return None
+
+    async def _holder(self, key: bytes, owner: str) -> str | None:
+        """Return who has the lease, ``owner`` perhaps; None where the store gives none.
+
+        One that takes nothing new is not asked: a lease in it may be of someone who could not give it back.
+        """
+        if self._guard.unwritable is not None:
+            return None
+        return await self._ask(partial(self._coordinator.acquire, key, owner, leading.LEASE_SECONDS))
 
     async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
         """Ask the coordinator, again where the store answers others; None when it is in trouble."""

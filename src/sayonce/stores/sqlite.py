@@ -37,7 +37,7 @@ _ASKING_BUDGETS: Final = 3
 """How long a miss waits for another program's lock when it is met; afterwards the lock is only looked at."""
 _WRITING_BUDGETS: Final = 10
 """How long a write waits for it, when the answer is out."""
-_MUST_SECONDS: Final = 5.0
+_MUST_BUDGETS: Final = 15
 """How long what has to be done waits for it: a purge, the name of a voice."""
 _LOOK_SECONDS: Final = 0.01
 _LOCKED_SECONDS: Final = 0.1
@@ -224,7 +224,7 @@ class SQLiteStore(SealedStore):
                 return work(db)
 
         patience = 0.0 if self._locked else budgets * self._budget_seconds
-        until = time.monotonic() + (_MUST_SECONDS if must else patience)
+        until = time.monotonic() + (_MUST_BUDGETS * self._budget_seconds if must else patience)
         while True:
             try:
                 result = await self._on(_WRITER, transaction)

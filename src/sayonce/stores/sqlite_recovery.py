@@ -20,6 +20,8 @@ log = logging.getLogger("sayonce.store")
 
 _OURS: Final = "store"
 """The book in which the store itself keeps notes."""
+_NAMES: Final = "voices"
+"""The book where a name that is absent is taken for an engine's own."""
 _GIVEN_UP: Final = "given up"
 """The note that names a damaged file from which not all names could be read."""
 
@@ -91,7 +93,7 @@ def _take_over_books(old: sqlite3.Connection, fresh: sqlite3.Connection, known: 
         fresh.executemany(_MERGE_BOOKS, [(book, name, value) for name, value in values.items()])
     # A name whose value is lost stays with an empty one, which says that it was there and cannot be read.
     fresh.executemany(_MERGE_BOOKS, [(book, name, b"") for book, name in named])
-    return not (whole or also_whole or known.books)
+    return not (whole or also_whole or _NAMES in known.books)
 
 
 def _readable(db: sqlite3.Connection, sql: str, values: tuple[Any, ...] = ()) -> tuple[list[Any], bool]:
