@@ -13,8 +13,11 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import cast
 
+import httpx
 import pytest
 
+from commandline import CommandLine, stop
+from deployments import wait_until
 from load import Load
 from sayonce.cache import stats
 from sayonce.cache.invalidation import Obeyed
@@ -298,3 +301,32 @@ def whole(path: Path) -> bool:
     (checked,) = db.execute("PRAGMA integrity_check").fetchone()
     db.close()
     return bool(checked == "ok")
+
+
+def test_two_workers_whose_file_is_removed_and_later_damaged_fail_no_request_and_tell_it_once(tmp_path: Path) -> None:
+    sayonce = CommandLine(tmp_path)
+    path = tmp_path / "kept.db"
+    with sayonce.serving("--workers", "2", "--engine", "espeak", "--store", url(path)) as server:
+        right: dict[int, bytes] = {}
+
+        def ask(number: int) -> str:
+            speech = {"input": f"This is number {number}.", "response_format": "wav"}
+            answer = httpx.post(f"{server.url}/v1/audio/speech", json=speech, timeout=30)  # a connection of its own
+            assert answer.status_code == 200
+            samples = answer.content[44:]  # after the header, which has the length only where it is known
+            assert right.setdefault(number, samples) == samples
+            return answer.headers["cache-status"]
+
+        for trouble in (None, path.unlink, lambda: garbage_amid(path)):
+            if trouble is not None:
+                checkpoint(path)
+                trouble()
+            for number in [*range(12), *range(20 + len(right), 32 + len(right))]:
+                ask(number)
+            wait_until(lambda: [ask(0) for _ in range(12)] == ["sayonce; hit; detail=memory"] * 12)
+        wait_until(lambda: len(damaged_beside(path)) == 1)
+        code, talk = stop(server)
+    assert code == 0
+    assert talk.count("was removed: a new file goes on") == 1
+    assert talk.count("is damaged: it is kept as") == 1
+    assert whole(path)
