@@ -36,7 +36,7 @@ def value(settings, name):
 def test_every_setting_is_documented_with_its_default(name):
     default = value(Settings(), name)
     documented = DEFAULTS[name]
-    if default in (None, ""):
+    if default in (None, "", ()):
         assert documented in ("none", "empty")
     else:
         variable = f"SAYONCE_{name.replace('.', '__').upper()}"

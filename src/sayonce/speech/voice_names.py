@@ -59,8 +59,8 @@ class VoiceNames:
         self._ids: dict[Known, NamedVoice] = {}
         self._lost: set[Known] = set()
         """Names that the table has, or had, and whose records cannot be read."""
-        self.read = False
-        """Whether the table was read once."""
+        self.read = cache.store is None
+        """Whether the table was read once; one in this process's memory begins empty."""
         self.version = 0
         """Rises when a name is added, changed, removed or lost, as far as this instance has heard."""
 
