@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import shutil
 import sqlite3
 import subprocess
@@ -276,6 +277,53 @@ async def test_a_file_that_goes_away_under_load_is_made_anew_and_told_once(
     assert told(caplog, "was removed: a new file goes on") == 1
     assert whole(path)
     assert how == "removed" or whole(path.with_name("elsewhere.db"))
+
+
+@pytest.mark.parametrize("seed", range(12))
+async def test_whatever_pages_are_damaged_no_answer_is_wrong_and_no_name_is_another(
+    path: Path, seed: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    chance = random.Random(seed)
+    async with standing(url(path)) as stand:
+        await stand.fill(range(20))
+        for number in range(60):
+            await register(stand, number)
+        checkpoint(path)
+    with path.open("r+b") as file:
+        for _ in range(chance.randint(1, 6)):
+            file.seek(4096 + chance.randrange(path.stat().st_size - 4096))
+            file.write(chance.randbytes(chance.choice([1, 16, 500, 5000])))
+    async with standing(url(path)) as stand:
+        await stand.ask_all(range(40))  # which compares what is heard
+        await stand.hits_all_again(range(40))
+        assert stand.cache.store is not None
+        await stand.cache.store.totals()
+        await stand.cache.store.stats()
+        names = await stand.cache.store.registry("voices")
+        for number in range(60):
+            assert names.get(f"voice {number}") not in {value(other) for other in range(60) if other != number}
+    assert told(caplog, "unexpected failure") == 0
+
+
+def value(number: int) -> bytes:
+    return number.to_bytes(2) * 100
+
+
+async def register(stand: Stand, number: int) -> None:
+    assert stand.cache.store is not None
+    await stand.cache.store.register("voices", f"voice {number}", value(number))
+
+
+async def test_a_default_place_that_is_removed_while_it_is_used_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    async with standing("sqlite://") as stand:
+        await stand.fill()
+        shutil.rmtree(tmp_path / "sayonce")
+        await until((tmp_path / "sayonce" / "clips.db").is_file)
+        await stand.hits_all_again()
+        assert stand.cache.store_state == "ok"
 
 
 async def test_a_file_that_goes_away_is_noticed_within_a_second_though_nobody_writes(path: Path) -> None:

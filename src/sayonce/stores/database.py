@@ -126,8 +126,14 @@ def _kind(error: sqlite3.Error) -> Failure:
     return next((kind for prefix, kind in _KINDS.items() if name.startswith(prefix)), Failure.BROKEN)
 
 
+def blob(value: object) -> bytes:
+    """Return what a column holds that we write bytes into; of anything else, which damage makes of it, nothing."""
+    return value if isinstance(value, bytes) else b""
+
+
 def connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
+    db.text_factory = partial(str, encoding="utf-8", errors="replace")  # one damaged name must not hide the others
     # In WAL mode NORMAL loses the last commits at a power cut, and never consistency.
     db.execute("PRAGMA synchronous = NORMAL")
     db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")

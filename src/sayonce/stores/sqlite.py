@@ -20,9 +20,9 @@ from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Sealer
 from sayonce.core.eviction import PolicyName
 from sayonce.errors import ConfigError
 from sayonce.stores.base import Failure, SealedStore, StoreError, StoreStats
-from sayonce.stores.database import Connection, prepare
+from sayonce.stores.database import Connection, blob, prepare
 from sayonce.stores.sqlite_coordinator import SQLiteCoordinator
-from sayonce.stores.sqlite_eviction import Eviction
+from sayonce.stores.sqlite_eviction import Eviction, usage
 from sayonce.stores.sqlite_file import only_one
 from sayonce.stores.sqlite_recovery import Known, begin_anew, given_up
 from sayonce.stores.sqlite_room import Room
@@ -116,7 +116,7 @@ class SQLiteStore(SealedStore):
         return entries
 
     async def stats(self) -> StoreStats:
-        entries, used_bytes = await self._look(lambda db: db.execute("SELECT entries, bytes FROM usage").fetchone())
+        entries, used_bytes, _ = await self._look(usage)
         return StoreStats(entries, used_bytes, self._room.max_bytes)
 
     async def count(self, deltas: Mapping[str, float]) -> None:
@@ -125,7 +125,8 @@ class SQLiteStore(SealedStore):
         await self._change(lambda db: db.executemany(upsert, rows))
 
     async def totals(self) -> dict[str, float]:
-        self._known.totals = dict(await self._look(lambda db: db.execute("SELECT name, value FROM totals").fetchall()))
+        rows = await self._look(lambda db: db.execute("SELECT name, value FROM totals").fetchall())
+        self._known.totals = {name: value for name, value in rows if isinstance(value, int | float)}
         return dict(self._known.totals)
 
     async def register(self, book: str, name: str, value: bytes) -> None:
@@ -137,7 +138,7 @@ class SQLiteStore(SealedStore):
     async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
         def work(db: sqlite3.Connection) -> bool:
             row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (book, name)).fetchone()
-            if (None if row is None else bytes(row[0])) != old:
+            if (None if row is None else blob(row[0])) != old:
                 return False
             db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (book, name, new))
             return True
@@ -150,11 +151,12 @@ class SQLiteStore(SealedStore):
     async def registered(self, book: str, name: str) -> bytes | None:
         sql = "SELECT value FROM books WHERE book = ? AND name = ?"
         row = await self._look(lambda db: db.execute(sql, (book, name)).fetchone())
-        return None if row is None else bytes(row[0])
+        return None if row is None else blob(row[0])
 
     async def registry(self, book: str) -> dict[str, bytes]:
         sql = "SELECT name, value FROM books WHERE book = ?"
-        rows = dict(await self._look(lambda db: db.execute(sql, (book,)).fetchall(), check_place=True))
+        found = await self._look(lambda db: db.execute(sql, (book,)).fetchall(), check_place=True)
+        rows = {name: blob(value) for name, value in found}
         self._known.books[book] = {name: value for name, value in rows.items() if len(value) <= _KNOWN_BYTES}
         return rows
 
@@ -165,15 +167,20 @@ class SQLiteStore(SealedStore):
         return there
 
     def _open(self, *, prepared: bool) -> tuple[Connection, Connection]:
-        if self._make_parents:
-            try:
-                self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            except OSError as error:
-                raise ConfigError(f"{self.path.parent}: {error.strerror}; name a file with sqlite:///…") from error
         if not prepared:
+            self._make_place()
             with only_one(self.path):
                 prepare(self.path)
         return Connection(self.path, "read"), Connection(self.path, "write", self._room.prepare)
+
+    def _make_place(self) -> None:
+        """Make the directories of the default place."""
+        if not self._make_parents:
+            return
+        try:
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"{self.path.parent}: {error.strerror}; name a file with sqlite:///…") from error
 
     async def _read(self, key: bytes) -> bytes | None:
         sql = "SELECT sealed FROM entries JOIN bodies USING (id) WHERE key = ?"
@@ -183,7 +190,7 @@ class SQLiteStore(SealedStore):
         if len(self._uses) < _MAX_NOTED:
             count, _ = self._uses.get(key, (0, 0))
             self._uses[key] = (count + 1, self._clock())
-        return bytes(row[0])
+        return blob(row[0])
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:  # noqa: ARG002 (``expires`` tells)
         now, size = self._clock(), len(sealed) + OVERHEAD_BYTES
@@ -276,7 +283,10 @@ class SQLiteStore(SealedStore):
             await asyncio.shield(self._renewing)
 
     async def _renew(self, opened: tuple[Connection, Connection], *, damaged: bool) -> None:
-        begin = partial(begin_anew, self.path, opened[_READER], known=self._known, damaged=damaged)
+        def begin(db: sqlite3.Connection) -> None:
+            self._make_place()
+            begin_anew(self.path, opened[_READER], db, self._known, damaged=damaged)
+
         try:
             await opened[_READER].run(begin)
             fresh = await asyncio.to_thread(self._open, prepared=True)

@@ -8,6 +8,7 @@ from typing import Final
 
 from sayonce.core.doorkeeper import Doorkeeper
 from sayonce.core.eviction import MAX_USES, PolicyName, worth
+from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.sqlite_room import Room
 
 _NOTE: Final = f"""
@@ -50,7 +51,7 @@ class Eviction:
         if size > self._room.max_bytes:
             return None
         uses, saves = older[0] + 1 if older else int(seen), worth(size, cost_seconds)
-        used_bytes, age = db.execute("SELECT bytes, age FROM usage").fetchone()
+        _, used_bytes, age = usage(db)
         priority = age + min(uses, MAX_USES) * saves
         if not self._make_room(db, self._room.excess(db, used_bytes, size), priority):
             return None
@@ -75,6 +76,20 @@ class Eviction:
         db.executemany("DELETE FROM entries WHERE id = ?", victims)
         _age(db, highest)
         return True
+
+
+def usage(db: sqlite3.Connection) -> tuple[int, int, float]:
+    """Return the figures of the whole file: entries, their bytes, and the priority of the last that was evicted.
+
+    Raises:
+        StoreError: the file is damaged.
+
+    """
+    row = db.execute("SELECT entries, bytes, age FROM usage WHERE id = 1").fetchone()
+    if row is None or not all(isinstance(figure, int | float) for figure in row):
+        raise StoreError("the figures of the file cannot be read", kind=Failure.DAMAGED)
+    entries, used_bytes, age = row
+    return entries, used_bytes, age
 
 
 def _age(db: sqlite3.Connection, priority: float) -> None:

@@ -88,7 +88,7 @@ def _take_over_books(old: sqlite3.Connection, fresh: sqlite3.Connection, known: 
     named = {*by_index, *by_row}
     for book, name in named:
         value, _ = _readable(old, "SELECT value FROM books WHERE book = ? AND name = ?", (book, name))
-        fresh.executemany(_MERGE_BOOKS, [(book, name, *row) for row in value])
+        fresh.executemany(_MERGE_BOOKS, [(book, name, row[0]) for row in value if isinstance(row[0], bytes)])
     for book, values in known.books.items():
         fresh.executemany(_MERGE_BOOKS, [(book, name, value) for name, value in values.items()])
     # A name whose value is lost stays with an empty one, which says that it was there and cannot be read.
