@@ -16,7 +16,7 @@ from sayonce.errors import InvalidRequest
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.answers import Status
-from sayonce.gateway.http import as_object, check_json, json_response, parse_wait, read_body, status_of
+from sayonce.gateway.http import as_object, check_json, headers_of, json_response, parse_wait, read_body, status_of
 from sayonce.speech import explain
 from sayonce.speech.bounds import MAX_NAME, check_length
 from sayonce.speech.engines.base import State
@@ -125,8 +125,9 @@ class Admin:
         return found.tier if found is not None else None
 
     async def _fields(self, request: Request) -> dict[str, Any]:
-        check_json(request.scope, declared=self._access.open)
-        return parse_json(await read_body(request.scope, request.receive, self._max_body_bytes))
+        headers = headers_of(request.scope)
+        check_json(headers, declared=self._access.open)
+        return parse_json(await read_body(headers, request.receive, self._max_body_bytes))
 
 
 def _purged(removed: Removed) -> Response:

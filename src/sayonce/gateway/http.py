@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -38,22 +38,19 @@ class Disconnected(Exception):
     """The client left before it had sent its request, or before it had its answer."""
 
 
-def header(scope: Scope, name: bytes) -> bytes | None:
-    """Return a request header by its lower-case name."""
-    for key, value in scope["headers"]:
-        if key == name:
-            return bytes(value)
-    return None
+def headers_of(scope: Scope) -> dict[bytes, bytes]:
+    """Return a request's headers by their lower-case names; of several with one name, the last."""
+    return dict(scope["headers"])
 
 
-async def read_body(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
     """Read a request's body.
 
     Raises:
         TooLarge: it is longer than ``max_bytes``; noticed before the whole has come.
 
     """
-    declared = header(scope, b"content-length")
+    declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
     message = await receive()
@@ -100,7 +97,7 @@ async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
             task.cancel()
 
 
-def check_json(scope: Scope, *, declared: bool) -> None:
+def check_json(headers: Mapping[bytes, bytes], *, declared: bool) -> None:
     """Check that the body is declared as JSON, or, unless it must be ``declared``, as nothing at all.
 
     A web page from elsewhere may send anything but what it declares as JSON without asking first.
@@ -109,7 +106,7 @@ def check_json(scope: Scope, *, declared: bool) -> None:
         UnsupportedMedia: it is declared as something else, or not at all.
 
     """
-    value = header(scope, b"content-type")
+    value = headers.get(b"content-type")
     if value == b"application/json" or (value is None and not declared):
         return
     kind = (value or b"").split(b";")[0].strip().lower().decode("latin-1")

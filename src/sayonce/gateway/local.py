@@ -13,7 +13,7 @@ from ipaddress import AddressValueError, IPv4Address, IPv6Address
 from typing import Final
 
 from sayonce.errors import Forbidden, InvalidRequest, quoted
-from sayonce.gateway.http import Scope, header
+from sayonce.gateway.http import Scope, headers_of
 
 PAGES: Final = frozenset(("/", "/docs"))
 """What a link on another site may lead to."""
@@ -108,8 +108,8 @@ def _follows_link(scope: Scope) -> bool:
     return (
         scope["method"] == "GET"
         and scope["path"] in PAGES
-        and header(scope, b"sec-fetch-mode") == b"navigate"
-        and header(scope, b"sec-fetch-dest") == b"document"
+        and headers_of(scope).get(b"sec-fetch-mode") == b"navigate"
+        and headers_of(scope).get(b"sec-fetch-dest") == b"document"
     )
 
 

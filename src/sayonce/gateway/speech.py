@@ -27,7 +27,7 @@ from sayonce.gateway.http import (
     as_sayonce_error,
     check_json,
     error_body,
-    header,
+    headers_of,
     read_body,
     send_error,
     send_whole,
@@ -76,11 +76,12 @@ class SpeechEndpoint:
         started, plan = time.perf_counter(), None
         try:
             caller = self._access.authorise(scope["headers"])
-            check_json(scope, declared=self._access.open)
-            control = header(scope, b"cache-control")
+            headers = headers_of(scope)
+            check_json(headers, declared=self._access.open)
+            control = headers.get(b"cache-control")
             policy = DEFAULT if control is None else parse_cache_control(control.decode("latin-1"))
-            body = await read_body(scope, receive, self._max_body_bytes)
-            if self._cache.view.due:
+            body = await read_body(headers, receive, self._max_body_bytes)
+            if not self._cache.view.fresh:
                 await self._cache.settle_view()
             known = await self._recall(body, caller.tenant)
             plan = known.plan

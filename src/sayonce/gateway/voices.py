@@ -16,7 +16,7 @@ from sayonce.cache import Obeyed
 from sayonce.errors import InvalidRequest, UnsupportedMedia
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
-from sayonce.gateway.http import json_response, parse_wait, read_body, status_of
+from sayonce.gateway.http import headers_of, json_response, parse_wait, read_body, status_of
 from sayonce.speech.bounds import MAX_TEXT, check_length
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.synthesis import Synthesizer
@@ -93,7 +93,7 @@ async def _fields(request: Request) -> tuple[str, bytes, str]:
         raise UnsupportedMedia(
             "the body must be multipart/form-data with 'name' and 'audio_sample'", param="Content-Type"
         )
-    body = await read_body(request.scope, request.receive, _BODY_BYTES)
+    body = await read_body(headers_of(request.scope), request.receive, _BODY_BYTES)
 
     async def replay() -> dict[str, Any]:
         return {"type": "http.request", "body": body, "more_body": False}
