@@ -123,7 +123,7 @@ class FaultyStore(MemoryStore):
         await self._trouble()
         return await super().stats()
 
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
         await self._trouble()
         return await super().swap(book, name, old, new)
 

@@ -33,7 +33,7 @@ class Beside:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._name = f"{_PREFIX}{os.getpid()}-{time.time_ns()}"
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, bytes] = {}
         self._left = False
 
     def leave(self, unwritten: Unwritten) -> None:
@@ -60,11 +60,9 @@ class Beside:
             if not entry.name.startswith(_PREFIX) or entry.name == self._name:
                 continue
             try:
-                changed = entry.stat().st_mtime_ns
-                if self._seen.get(entry.name) == changed:
-                    continue
-                told = _decode(Path(entry.path).read_bytes())
+                left = Path(entry.path).read_bytes()
             except FileNotFoundError:
                 continue  # it was obeyed by all and removed meanwhile
-            self._seen[entry.name] = changed
-            yield told
+            if self._seen.get(entry.name) != left:  # not by its time, which two changes may share
+                yield _decode(left)
+                self._seen[entry.name] = left

@@ -22,6 +22,7 @@ from sayonce.cache.raised import Raised, released
 from sayonce.cache.shared import Look, SharedFlights
 from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
+from sayonce.cache.view import TRUST_SECONDS
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry, Sealer
@@ -300,11 +301,14 @@ class Cache:
     def _under_way(self, key: bytes) -> Flight | None:
         """Return the flight that a request may join: not one whose tags were purged after it began."""
         flight = self._flights.get(key)
-        return flight if flight is not None and self._invalidation.current(flight.stamp) else None
+        if flight is None or not self._invalidation.current(flight.stamp):
+            return None
+        # Who cannot hear of purges joins only what began after any that may have been confirmed by now.
+        return flight if self.view.trusted or self.view.now() - flight.launched < TRUST_SECONDS else None
 
     def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy, *, shared: bool) -> Flight:
         """Start a computation; between the look at ``_flights`` and this there is no await, so one wins."""
-        flight = Flight(self._clock(), stamp, private=policy.no_store)
+        flight = Flight(self._clock(), stamp, private=policy.no_store, launched=self.view.now())
         if policy.no_store:
             flight.credit(Outcome.BYPASS, None)
         else:
@@ -376,7 +380,9 @@ class Cache:
 
     async def _keep(self, flight: Flight, entry: Entry, keep: Keep) -> None:
         """Hand the entry to those who wait, then write it; what was purged meanwhile is not written."""
-        if flight.discarded or not self._invalidation.current(entry.tags):
+        if self.view.due:  # this process may have been stopped meanwhile
+            await self._invalidation.settle()
+        if flight.discarded or not self._current(flight, entry):
             keep = Keep.NOWHERE
         if keep is not Keep.NOWHERE:
             self.memory.keep(entry)
@@ -384,6 +390,13 @@ class Cache:
         if keep is Keep.EVERYWHERE and self._stored is not None:
             # Nobody waits for this: a burst of writes may take its time before it counts as trouble.
             await self._stored.put(entry, patience=_WRITE_PATIENCE)
+            if self.view.due:
+                await self._invalidation.settle()
+            if flight.discarded or not self._current(flight, entry):
+                await self.discard(entry.key)
+
+    def _current(self, flight: Flight, entry: Entry) -> bool:
+        return self._invalidation.current(flight.stamp) and self._invalidation.current(entry.tags)
 
     def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
         parent = made.parent
@@ -395,7 +408,7 @@ class Cache:
             created=parent.created if parent else flight.created,
             expires=parent.expires if parent else flight.created + lifetime,
             compute_seconds=elapsed_seconds if made.compute_seconds is None else made.compute_seconds,
-            tags=parent.tags if parent else flight.stamp,
+            tags=parent.tags if parent else tuple(each for each in flight.stamp if each[0] != MEMORIES),
             about=made.about,
         )
 

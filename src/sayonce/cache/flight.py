@@ -64,8 +64,10 @@ def _nothing() -> None:
 class Flight:
     """A body that grows until it is whole or has failed; all of it happens on one event loop."""
 
-    def __init__(self, created: float, stamp: Stamp = (), *, private: bool = False) -> None:
+    def __init__(self, created: float, stamp: Stamp = (), *, private: bool = False, launched: float = 0.0) -> None:
         self.created = created
+        self.launched = launched
+        """When it began by the clock of this instance's view."""
         self.stamp = stamp
         self.private = private
         """Made for one listener, who alone hears it, and kept nowhere: it ends when that one leaves."""

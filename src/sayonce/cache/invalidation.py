@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
@@ -40,6 +41,8 @@ MAX_PURGED_TAGS: Final = 1000
 _PATIENCE: Final = 20.0
 """Of the budget: an operator waits longer than a request."""
 _MARGIN_SECONDS: Final = 0.05
+_DROPPED_AT_ONCE: Final = 50
+"""Records that one reading may remove, so that no request waits for long."""
 _READINGS: Final = 2
 """A reading that took longer than it may be trusted, as the process was stopped meanwhile, is made once more."""
 
@@ -82,6 +85,9 @@ class Invalidation:
         self._table: Mapping[str, bytes] = {}
         self._stored: dict[str, tuple[str, int]] = {}
         """Tag and epoch of each field of the table."""
+        self._superseded: dict[str, bytes] = {}
+        """Records of the table that a purge of everything made needless."""
+        self._supersede_at = math.inf
         self._told: set[str] = set()
         self._told_beside = False
         self._watched: dict[str, Callable[[], Awaitable[None]]] = {}
@@ -98,7 +104,7 @@ class Invalidation:
             InvalidRequest: they are too many, or too long.
 
         """
-        return self._epochs.stamp(check_tags(tags))
+        return self._epochs.stamp((MEMORIES, *check_tags(tags)))
 
     def current(self, stamp: Stamp) -> bool:
         """Whether nothing of a stamp was purged since."""
@@ -153,10 +159,12 @@ class Invalidation:
         if table != self._table:
             self._take_over(table)
         for tag in list(self._owed):
-            if await guard.done(self._watched[tag]):
-                self._owed.discard(tag)
+            self._owed.discard(tag)  # before it is done: what rises meanwhile is owed again
+            if not await guard.done(self._watched[tag]):
+                self._owed.add(tag)
         if self._unwritten or self._lost:
             await self._write_unwritten(guard)
+        await self._drop_superseded(guard)
         return not self._owed
 
     def _take_over(self, table: Mapping[str, bytes]) -> None:
@@ -166,10 +174,19 @@ class Invalidation:
             record = self._opened(field, sealed)
             if record is not None:
                 self._stored[field] = record
+                # Also where the number is not new: ours may have been written above another's that we never read.
+                self._owed |= {record[0]} & self._watched.keys()
         self._table = table
         stored = dict(self._stored.values())
         self._note(self._epochs.learn(stored))
-        self._lost |= {tag: epoch for tag, epoch in self._epochs.known.items() if epoch > stored.get(tag, 0)}
+        missing = {tag: epoch for tag, epoch in self._epochs.known.items() if epoch > stored.get(tag, 0)}
+        needless = {tag for tag, epoch in missing.items() if self._needless(tag, epoch)}
+        self._epochs.forget(needless - stored.keys())
+        self._lost |= {tag: epoch for tag, epoch in missing.items() if tag not in needless}
+
+    def _needless(self, tag: str, epoch: int) -> bool:
+        """Whether everything that this epoch outdates is outdated by a later purge of everything."""
+        return tag != ALL and tag not in self._watched and epoch < self._epochs.known.get(ALL, 0)
 
     def _opened(self, field: str, sealed: bytes) -> tuple[str, int] | None:
         """Return tag and epoch of a record; None, counted and told, for one that costs itself."""
@@ -221,16 +238,23 @@ class Invalidation:
         check_tags(tags)
         if len(self._epochs) + len(tags) > MAX_PURGED_TAGS and ALL not in tags:
             tags = (*[tag for tag in tags if tag in self._watched], ALL)
-        epochs = {tag: self._epochs.next(tag, self._clock()) for tag in tags}
+        epochs = {tag: self._epochs.next(self._clock()) for tag in tags}
         self._epochs.learn(epochs)
+        if ALL in tags:
+            self._supersede()
         if not self._watched.keys() >= set(tags):
             self.tell_purged()
         self._unwritten.epochs |= epochs
         return await self._spread(wait=wait)
 
+    def _supersede(self) -> None:
+        """Forget single tags, and have their records removed once every instance knows of the purge of everything."""
+        self._supersede_at = self.view.now() + 2 * TRUST_SECONDS
+        self._forget_tags()
+
     async def remove(self, keys: Iterable[bytes], *, wait: bool = True) -> tuple[int, Obeyed]:
         """Remove keys from the store; returns how many were there, and who obeys."""
-        removed = 0
+        removed, keys = 0, list(keys)
         for key in keys:
             self._unwritten.keys.add(key)
             there = await self._ask(partial(self._store.delete, key))
@@ -241,6 +265,9 @@ class Invalidation:
             self._unwritten.keys.clear()
             return removed, await self.purge(ALL, MEMORIES, wait=wait)
         obeyed = await self.purge(MEMORIES, wait=wait)
+        if wait and obeyed is Obeyed.EVERYWHERE and self._guard is not None:
+            for key in keys:  # again: another instance may have written it before it knew
+                await self._guard.call(partial(self._store.delete, key))
         return removed, obeyed if not self._unwritten.keys else Obeyed.HERE
 
     async def _spread(self, *, wait: bool) -> Obeyed:
@@ -272,8 +299,9 @@ class Invalidation:
         while True:
             there = await self._store.registered(TABLE, field)
             record = None if there is None else self._opened(field, there)
-            if record is not None and record[1] >= epoch:
-                epoch = record[1] + 1
+            if record is not None:
+                # Above what was computed here since the number was chosen: the record's purge may be later than that.
+                epoch = max(epoch, record[1]) + 1
                 self._epochs.learn({tag: epoch})
             if await self._store.swap(TABLE, field, there, self._records.sealed(tag, epoch, self._clock())):
                 return epoch
@@ -283,8 +311,11 @@ class Invalidation:
         field = self._records.field(tag)
         there = await self._store.registered(TABLE, field)
         record = None if there is None else self._opened(field, there)
-        if record is not None and record[1] >= epoch:
-            return True
+        if record is not None:
+            if record[1] >= epoch:
+                return True
+            epoch += 1  # somebody purged without knowing ours: what was computed under ours is outdated, too
+            self._epochs.learn({tag: epoch})
         return await self._store.swap(TABLE, field, there, self._records.sealed(tag, epoch, self._clock()))
 
     async def _write_unwritten(self, guard: Guard) -> None:
@@ -302,6 +333,18 @@ class Invalidation:
                 return
             self._unwritten.keys.discard(key)
         self._leave_beside()
+
+    async def _drop_superseded(self, guard: Guard) -> None:
+        if ALL in self._unwritten.epochs:
+            self._supersede_at = self.view.now() + 2 * TRUST_SECONDS
+        if self.view.now() >= self._supersede_at:
+            self._supersede_at = math.inf
+            needless = [field for field, record in self._stored.items() if self._needless(*record)]
+            self._superseded = {field: self._table[field] for field in needless}
+        for field in list(self._superseded)[:_DROPPED_AT_ONCE]:
+            if await guard.call(partial(self._store.swap, TABLE, field, self._superseded[field], None)) is None:
+                return
+            del self._superseded[field]
 
     def _leave_beside(self) -> None:
         if self._beside is not None:

@@ -45,9 +45,9 @@ class Epochs:
             return False
         return all(epoch >= known.get(tag, 0) for tag, epoch in stamp)
 
-    def next(self, tag: str, now: float) -> int:
-        """Return the epoch that a purge of the tag begins now."""
-        return max(self._epochs.get(tag, 0) + 1, int(now * 1000))
+    def next(self, now: float) -> int:
+        """Return the epoch that a purge begins now: above all that are known, so that a later purge has a higher one."""
+        return max(max(self._epochs.values(), default=0) + 1, int(now * 1000))
 
     def learn(self, epochs: Mapping[str, int]) -> list[str]:
         """Take over epochs, and return the tags whose epoch rose; an epoch never goes back."""

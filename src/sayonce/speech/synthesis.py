@@ -149,7 +149,8 @@ class Synthesizer:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
         outer = msgspec.structs.replace(policy, only_if_cached=False) if policy.only_if_cached else policy
         lead = partial(self._clip, plan, policy)
-        return await self.cache.answer(plan.flight_key, lead, policy=outer, shared=False, looked=True)
+        tags = identity.tags(plan.request, plan.tenant)  # so that nobody joins it after a purge
+        return await self.cache.answer(plan.flight_key, lead, tags=tags, policy=outer, shared=False, looked=True)
 
     def _check_refused(self, plan: Plan) -> None:
         """Repeat what an engine said a moment ago of the same request: it would say so again."""

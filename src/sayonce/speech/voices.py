@@ -19,7 +19,7 @@ import msgspec
 
 from sayonce.cache import Cache, Obeyed
 from sayonce.core.eviction import LRU
-from sayonce.errors import EngineError, InvalidRequest, NotFound, TooLarge, quoted
+from sayonce.errors import InvalidRequest, NotFound, TooLarge, VoicesUnavailable, quoted
 from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import Reference
 from sayonce.speech.voice_names import NamedVoice, VoiceNames
@@ -160,7 +160,7 @@ class VoiceBook:
 
         Raises:
             NotFound: there is no such clip any more.
-            EngineError: the store, which has it, does not answer.
+            VoicesUnavailable: the store, which has it, does not answer.
 
         """
         place = self.names.field(tenant, reference.id)
@@ -168,7 +168,7 @@ class VoiceBook:
         if clip is None:
             found = await self._cache.attempt(partial(self._stored_clip, place), read_bytes=MAX_CLIP_BYTES)
             if found is None:
-                raise EngineError("the store does not answer, and it has the clip of this voice; ask again")
+                raise VoicesUnavailable("the store does not answer, and it has the clip of this voice; ask again")
             [sealed] = found
             clip = None if sealed is None else self.names.open(_CLIPS, place, sealed)
             if clip is None:

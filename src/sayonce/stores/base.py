@@ -99,8 +99,11 @@ class Store(ABC):
         """Write a value into a book: kept for good, never evicted, and counted in no figure."""
 
     @abstractmethod
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
-        """Write a value into a book if the one that is there is ``old`` (None: there is none), atomically; whether it was."""
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Write a value into a book if the one that is there is ``old``, atomically, and return whether it was.
+
+        None as ``old`` means that there is none; as ``new``, that the value is struck out.
+        """
 
     @abstractmethod
     async def registered(self, book: str, name: str) -> bytes | None:

@@ -70,10 +70,13 @@ class MemoryStore(Store):
     async def register(self, book: str, name: str, value: bytes) -> None:
         self._books[book][name] = value
 
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
         if self._books[book].get(name) != old:
             return False
-        self._books[book][name] = new
+        if new is None:
+            self._books[book].pop(name, None)
+        else:
+            self._books[book][name] = new
         return True
 
     async def registered(self, book: str, name: str) -> bytes | None:

@@ -121,9 +121,9 @@ class RedisStore(SealedStore):
         page = book_name(book)
         await self._at(page, lambda redis: redis.hset(page, name, value))
 
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
         page = book_name(book)
-        arguments = (name, new) if old is None else (name, new, old)
+        arguments = (name, new or b"") if old is None else (name, new or b"", old)
         return bool(await self._at(page, lambda redis: _SWAP(redis, [page], *arguments)))
 
     async def registered(self, book: str, name: str) -> bytes | None:

@@ -135,17 +135,23 @@ class SQLiteStore(SealedStore):
         if book in self._known.books:
             self._known.books[book][name] = value
 
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes) -> bool:
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
         def work(db: sqlite3.Connection) -> bool:
             row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (book, name)).fetchone()
             if (None if row is None else blob(row[0])) != old:
                 return False
-            db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (book, name, new))
+            if new is None:
+                db.execute("DELETE FROM books WHERE book = ? AND name = ?", (book, name))
+            else:
+                db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (book, name, new))
             return True
 
         swapped = await self._change(work, must=True)
         if swapped and book in self._known.books:
-            self._known.books[book][name] = new
+            if new is None:
+                self._known.books[book].pop(name, None)
+            else:
+                self._known.books[book][name] = new
         return swapped
 
     async def registered(self, book: str, name: str) -> bytes | None:

@@ -1,0 +1,241 @@
+"""Purges between instances: none is lost among others, whatever lies in the table, and however clocks differ."""
+
+import asyncio
+import logging
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from sayonce.cache import Cache, Obeyed
+from sayonce.cache.beside import Beside, Unwritten
+from sayonce.cache.invalidation import MAX_PURGED_TAGS, TABLE
+from sayonce.core.envelope import Sealer
+from sayonce.core.key import Secret
+from sayonce.core.outcome import Outcome
+from sayonce.core.purges import PurgeRecords
+from sayonce.errors import InvalidRequest
+from sayonce.stores import open_store
+from sayonce.stores.redis import book_name
+
+SECRET = Secret(b"a secret of all instances")
+
+
+@asynccontextmanager
+async def instance(url, secret=SECRET, clock=time.time):
+    store = open_store(url, sealer=Sealer(secret), clock=clock, budget_seconds=0.2)
+    async with Cache(store, secret=secret, clock=clock, budget_seconds=0.2) as cache:
+        yield cache
+
+
+@pytest.fixture
+async def two(valkey):
+    async with instance(valkey.url) as one, instance(valkey.url) as other:
+        yield one, other
+
+
+async def say(cache, what, said, *tags):
+    """Return what is heard, and whether it was stored."""
+
+    async def lead(flight):
+        from sayonce.cache import Made
+
+        return Made(body=said)
+
+    answer = await cache.answer(cache.key(what), lead, tags=tags)
+    return (await answer.result()).body, answer.outcome is Outcome.HIT
+
+
+async def test_of_purges_at_the_same_moment_none_is_lost(two):
+    """Whatever was computed before a purge that was confirmed is a hit at no instance after it."""
+    one, other = two
+    for number in range(100):
+        wait = number % 10 == 0
+        for what, cache in (("a", one), ("b", other)):
+            await say(cache, what, b"old %d" % number, "voice=x")
+        purges = [asyncio.create_task(each.purge("voice=x", wait=wait)) for each in two]
+        await asyncio.sleep(0)  # both have chosen their numbers, and what follows is computed between
+        for what, cache in (("c", one), ("d", other)):
+            await say(cache, what, b"old %d" % number, "voice=x")
+        expected = Obeyed.EVERYWHERE if wait else Obeyed.SOON
+        assert await asyncio.gather(*purges) == [expected] * 2
+        if not wait:
+            await asyncio.gather(*(each._invalidation.read() for each in two))
+        for what in "abcd":
+            for cache in two:
+                said, _ = await say(cache, what, b"new %d" % number, "voice=x")
+                assert said == b"new %d" % number or (what in "cd" and said == b"old %d" % number), (what, number)
+        last = [await one.purge("voice=x", wait=False)]
+        await asyncio.gather(*(each._invalidation.read() for each in two))
+        assert last == [Obeyed.SOON]
+        assert (await say(other, "c", b"newest", "voice=x"))[0] == b"newest"
+        await other.purge("voice=x", wait=False)
+
+
+async def test_a_purge_holds_also_where_another_instances_clock_is_ahead(valkey):
+    """The one that is ahead has chosen a higher number and not written it yet, and computes under it."""
+    async with instance(valkey.url) as one, instance(valkey.url, clock=lambda: time.time() + 60) as ahead:
+        await one.purge("voice=x", wait=False)
+        await ahead._invalidation.read()
+        held, write = asyncio.Event(), ahead._invalidation._write
+
+        async def late(tag, epoch):
+            await held.wait()
+            return await write(tag, epoch)
+
+        ahead._invalidation._write = late
+        purging = asyncio.create_task(ahead.purge("voice=x", wait=False))
+        await asyncio.sleep(0)
+        assert await say(ahead, "a", b"old", "voice=x") == (b"old", False)
+        await one.purge("voice=x", wait=False)
+        held.set()
+        await purging
+        await ahead._invalidation.read()
+        assert await say(ahead, "a", b"new", "voice=x") == (b"new", False)
+
+
+async def test_of_keys_that_are_removed_at_the_same_moment_each_leaves_every_memory(two):
+    one, other = two
+    for number in range(10):
+        for cache in two:
+            assert await say(cache, f"a{number}", b"old") in ((b"old", False), (b"old", True))
+            await say(cache, f"b{number}", b"old")
+            await cache.settle()
+        await asyncio.gather(
+            one.remove(one.key(f"a{number}"), wait=False), other.remove(other.key(f"b{number}"), wait=False)
+        )
+        await asyncio.gather(*(each._invalidation.read() for each in two))
+        assert (await say(other, f"a{number}", b"new"))[0] == b"new"
+        assert (await say(one, f"b{number}", b"new"))[0] == b"new"
+
+
+async def test_what_is_watched_is_read_again_when_an_own_number_covers_anothers(two):
+    """Two uploads at once: each instance reads the names anew, although it wrote the higher number itself."""
+    one, other = two
+    read = {one: 0, other: 0}
+    for cache in two:
+
+        async def watched(cache=cache):
+            read[cache] += 1
+
+        cache.watch("book=voices", watched)
+    for number in range(1, 11):
+        before = dict(read)
+        await asyncio.gather(*(cache.announce("book=voices", wait=False) for cache in two))
+        await asyncio.gather(*(each._invalidation.read() for each in two))
+        assert all(read[cache] > before[cache] for cache in two), number
+
+
+async def test_a_request_after_a_removal_joins_no_computation_that_began_before_it(two):
+    one, other = two
+    gate, key = asyncio.Event(), one.key("k")
+
+    async def slow(flight):
+        from sayonce.cache import Made
+
+        flight.begin({})
+        await gate.wait()
+        return Made(body=b"old")
+
+    under_way = asyncio.create_task(one.answer(key, slow))
+    while not one.under_way(key):
+        await asyncio.sleep(0.01)
+    assert (await other.remove(key)).obeyed is Obeyed.EVERYWHERE
+    after = asyncio.create_task(say(other, "k", b"new"))
+    done, _ = await asyncio.wait([after], timeout=2)
+    assert done, "it waits for the old one"
+    assert after.result() == (b"new", False)
+    gate.set()
+    assert (await (await under_way).result()).body == b"old"  # whoever listened before hears it to its end
+    await one.settle()
+    for cache in two:
+        assert (await say(cache, "k", b"newer"))[0] in (b"new", b"newer")
+
+
+BAD = {
+    "no field of ours": lambda records, cache: ("x", b"notanumber"),
+    "garbage": lambda records, cache: (records.field("voice=y"), b"\0garbage" * 30),
+    "another secret": lambda records, cache: (
+        records.field("voice=y"),
+        PurgeRecords(Sealer(Secret(b"another")), "", cache.key).sealed("voice=y", 2**60, 1.0),
+    ),
+    "moved": lambda records, cache: (records.field("voice=y"), records.sealed("voice=z", 2**60, 1.0)),
+}
+
+
+@pytest.mark.parametrize("bad", BAD)
+async def test_a_bad_record_costs_itself_and_is_counted_and_told_once(two, valkey, caplog, bad):
+    one, other = two
+    records = PurgeRecords(Sealer(SECRET), "", one.key)
+    field, value = BAD[bad](records, one)
+    with valkey.client() as client, caplog.at_level(logging.WARNING, "sayonce.cache"):
+        client.hset(book_name(TABLE), field, value)
+        for _ in range(5):
+            await other._invalidation.read()
+        assert sum(other.counters[name] for name in other.counters if name.startswith("refused")) == 1
+        await say(other, "a", b"old", "voice=x")
+        await say(other, "b", b"old", "voice=y")
+        assert await one.purge("voice=x", "voice=y") is Obeyed.EVERYWHERE
+        assert await say(other, "a", b"new", "voice=x") == (b"new", False)
+        assert await say(other, "b", b"new", "voice=y") == (b"new", False)
+    told = [record for record in caplog.records if "record of a purge" in record.getMessage()]
+    assert 1 <= len(told) <= 2  # each instance tells it once
+
+
+async def test_an_older_genuine_record_that_is_put_back_changes_nothing(two, valkey):
+    one, other = two
+    await one.purge("voice=x", wait=False)
+    with valkey.client() as client:
+        old = client.hgetall(book_name(TABLE))
+        await say(other, "a", b"old", "voice=x")
+        await one.purge("voice=x")
+        client.hset(book_name(TABLE), mapping=old)
+        await asyncio.gather(*(each._invalidation.read() for each in two))
+        assert await say(other, "a", b"new", "voice=x") == (b"new", False)
+    async with instance(valkey.url) as fresh:
+        assert (await say(fresh, "a", b"newest", "voice=x"))[0] != b"old"
+
+
+async def test_tags_are_bounded_and_the_error_names_the_field(two):
+    one, _ = two
+    for tags in (["voice=" + "x" * 1200], [""], ["voice=x"] * 65):
+        with pytest.raises(InvalidRequest) as refused:
+            await one.purge(*tags)
+        assert refused.value.param == "tags"
+
+
+@pytest.mark.parametrize("kind", ["redis", "sqlite"])
+async def test_more_than_a_thousand_tags_become_a_purge_of_everything_and_the_table_shrinks(valkey, tmp_path, kind):
+    url = valkey.url if kind == "redis" else f"sqlite:///{tmp_path}/clips.db"
+    async with instance(url) as one, instance(url) as other:
+        await say(other, "a", b"old", "voice=never named")
+        for first in range(0, MAX_PURGED_TAGS + 1, 50):
+            await one.purge(*(f"voice={number}" for number in range(first, first + 50)), wait=False)
+        await other._invalidation.read()
+        assert await say(other, "a", b"new", "voice=never named") == (b"new", False)
+        until = time.monotonic() + 20
+        while len(await one.store.registry(TABLE)) > 60:
+            assert time.monotonic() < until, len(await one.store.registry(TABLE))
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+        assert len(await one.store.registry(TABLE)) <= 60  # and nobody puts them back
+        await say(one, "b", b"kept", "voice=another")
+        await one.purge("voice=x", wait=False)
+        assert await say(one, "b", b"again", "voice=another") == (b"kept", True)  # a tag is only a tag again
+        await other.purge("voice=another", wait=False)
+        await one._invalidation.read()
+        assert (await say(one, "b", b"again", "voice=another"))[0] == b"again"
+
+
+def test_what_a_worker_leaves_is_read_though_two_changes_share_a_moment(tmp_path, monkeypatch):
+    import os
+
+    one = Beside(tmp_path)
+    other = Beside(tmp_path)
+    other._name += "-other"
+    for number in range(3):
+        one.leave(Unwritten({"voice=x": number}, set()))
+        path = tmp_path / one._name
+        os.utime(path, ns=(1, 1))
+        assert [told.epochs for told in other.read()] == [{"voice=x": number}]
+        assert list(other.read()) == []
