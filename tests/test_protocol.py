@@ -462,5 +462,5 @@ def test_a_time_that_is_none_is_refused(name):
 def test_every_bound_is_documented_with_its_default():
     text = (Path(__file__).parent.parent / "docs/configuration.md").read_text()
     for name in ("connections", "header_max_bytes", "header_seconds", "request_seconds", "slowest_bytes_per_second",
-                 "buffered_max_bytes", "unread_seconds", "unread_max_bytes", "allowed_hosts"):  # fmt: skip
+                 "buffered_max_bytes", "unread_seconds", "unread_max_bytes"):  # fmt: skip
         assert re.search(rf"^\| `server\.{name}` \| `", text, re.MULTILINE), name

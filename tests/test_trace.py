@@ -272,7 +272,7 @@ async def is_reused(gateway, text, audio_format):
     async def send(message):
         sent.append(message)
 
-    headers = [(b"content-type", b"application/json")]
+    headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/v1/audio/speech", "headers": headers, "http_version": "1.1"}
     await gateway(scope, receive, send)
     assert sent[1]["status"] == 200
