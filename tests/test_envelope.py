@@ -145,7 +145,9 @@ def test_the_envelopes_of_former_releases_open(vector: dict[str, Any]) -> None:
 def test_the_examples_of_the_documentation_are_golden_vectors() -> None:
     root = Path(__file__).parent
     golden = "".join(file.read_text() for file in (root / "golden").iterdir())
-    examples = re.findall(r"`([0-9a-f]{12,})`", (root.parent / "docs" / "format.md").read_text().partition("## Leases")[0])
+    examples = re.findall(
+        r"`([0-9a-f]{12,})`", (root.parent / "docs" / "format.md").read_text().partition("## Leases")[0]
+    )
     assert len(examples) == 5
     assert all(f'"{example}"' in golden for example in examples)
 
