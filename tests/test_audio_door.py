@@ -234,3 +234,27 @@ def test_ffmpeg_is_told_the_container_so_that_no_playlist_reads_other_files(tmp_
         with pytest.raises(BadAudio):
             decode(body.encode())
     assert av.open(io.BytesIO(secret.read_bytes())).streams.audio
+
+
+def test_flac_whose_checksum_ends_in_zeros_is_heard_to_its_end():
+    """One file in 256: the checksum is right before its last byte, and that byte looks like what stands behind a file."""
+    endings = set()
+    for number in range(3000):
+        noise = np.random.default_rng(number).integers(-9000, 9000, 320, np.int16)
+        file = io.BytesIO()
+        soundfile.write(file, noise, 8000, format="FLAC", subtype="PCM_16")
+        if file.getvalue().endswith(b"\0"):
+            endings.add(number)
+            assert decode(file.getvalue()).samples == noise.tobytes()
+            assert decode(2 * file.getvalue()).samples == 2 * noise.tobytes()
+    assert endings
+
+
+def test_flac_whose_samples_spell_the_mark_of_another_is_heard_to_its_end():
+    noise = np.random.default_rng(1).integers(-32768, 32767, 40_000, np.int16)
+    noise[2000:2004] = np.frombuffer(b'fLaC\0\0\0"', ">i2")
+    file = io.BytesIO()
+    soundfile.write(file, noise, 8000, format="FLAC", subtype="PCM_16")
+    assert file.getvalue().count(b"fLaC") == 2, "verbatim samples, so the mark is among them"
+    assert decode(file.getvalue()).samples == noise.tobytes()
+    assert decode(2 * file.getvalue()).samples == 2 * noise.tobytes()

@@ -275,7 +275,7 @@ async def is_reused(gateway, text, audio_format):
     headers = [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")]
     scope = {"type": "http", "method": "POST", "path": "/v1/audio/speech", "headers": headers, "http_version": "1.1"}
     await gateway(scope, receive, send)
-    assert sent[1]["status"] == 200
+    assert sent[1]["status"] == 200, sent[2]
     return b"; stored" not in dict(sent[1]["headers"])[b"cache-status"]
 
 

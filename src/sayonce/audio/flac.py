@@ -59,17 +59,31 @@ def _read_metadata(body: bytes, start: int) -> tuple[int, bytes]:
 
 def _walk_frames(body: bytes, position: int) -> tuple[int, int]:
     """Follow the frames by their numbers; return where the last one ends, and how many samples there are."""
-    total, header = 0, _header_at(body, position)
+    header = _header_at(body, position)
     if header is None:
         raise BadAudio("The FLAC audio is empty")
-    joined = body.find(_MARK, position)
-    limit = joined if joined >= 0 else len(body)
+    total, limit = header.frames, _next_mark(body, position)
     while True:
-        total += header.frames
         following = _find_next(body, position, header, limit)
-        if following is None:
+        if following is not None:
+            position, header = following
+            total += header.frames
+        elif limit == len(body) or _ends_before(body, position, limit):
             return _last_end(body, position), total
-        position, header = following
+        else:  # what looks like the next stream are samples
+            limit = _next_mark(body, limit + 1)
+
+
+def _next_mark(body: bytes, position: int) -> int:
+    found = body.find(_MARK, position)
+    return found if found >= 0 else len(body)
+
+
+def _ends_before(body: bytes, position: int, limit: int) -> bool:
+    try:
+        return _last_end(body, position) <= limit
+    except BadAudio:
+        return False
 
 
 def _find_next(body: bytes, position: int, header: _Header, limit: int) -> tuple[int, _Header] | None:
@@ -88,8 +102,17 @@ def _last_end(body: bytes, position: int) -> int:
     for end in range(position, min(len(body), position + (1 << 20))):
         crc = (crc << 8 ^ _CRC16[crc >> 8 ^ body[end]]) & 0xFFFF
         if not crc and end > position + 6 and _is_end(body, end + 1):
-            return end + 1
+            return end + 1 + _own_zeros(body, end + 1)
     raise BadAudio(f"{_CUT} inside a frame")
+
+
+def _own_zeros(body: bytes, position: int) -> int:
+    """Return how many zeros from here on are a checksum's own: it is right before its last bytes where these are zeros.
+
+    One or two zeros and then the end, or the next stream, are taken for that, and more for what stands behind the file.
+    """
+    zeros = len(body[position : position + 3]) - len(body[position : position + 3].lstrip(b"\0"))
+    return zeros if zeros <= 2 else 0  # noqa: PLR2004 (the checksum's bytes)
 
 
 def _is_end(body: bytes, position: int) -> bool:
