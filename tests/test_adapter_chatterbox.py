@@ -1,5 +1,6 @@
 """Chatterbox's own code (English, multilingual, turbo), its networks replaced by stand-ins that count."""
 
+import io
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
@@ -203,3 +204,13 @@ def test_a_revision_that_is_given_does_not_stand_for_the_precision(kind, cache, 
     for model in (whole, half):
         speak(sayonce.adapters.chatterbox.wrap(model, cache, revision="1"), voices[0])
     assert whole.counts == half.counts == once()
+
+
+def test_what_cannot_be_identified_reaches_the_engine_each_time_with_one_warning(kind, cache, tmp_path, caplog):
+    data, model = clip(noise(1), rate=RATE), sayonce.adapters.chatterbox.wrap(build(kind), cache)
+    for times in (1, 2):
+        assert torch.equal(speak(model, io.BytesIO(data)), speak(build(kind), io.BytesIO(data)))
+        assert model.counts == once(times)
+    model.prepare_conditionals(io.BytesIO(data))
+    assert model.counts == once(3)
+    assert len([each for each in caplog.messages if each.startswith("chatterbox: computed each time")]) == 1

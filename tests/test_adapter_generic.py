@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import sayonce
-from sayonce.errors import InvalidRequest, Unkeyable
+from sayonce.errors import InvalidRequest
 from sayonce.features.adapters._clip import Clip
 from voice_samples import SAMPLES, alike, clip
 
@@ -67,10 +67,16 @@ def test_a_function_is_wrapped(cache):
     assert runs == [b"ab", b"cd"]
 
 
-def test_what_has_no_exact_identity_is_refused_by_name(cache):
-    remembered = sayonce.adapters.generic.wrap(lambda thing: b"", cache, name="thing", revision="1")
-    with pytest.raises(Unkeyable, match="'thing'"):
-        remembered(object())
+def test_what_has_no_exact_identity_reaches_the_function_each_time_with_one_warning(cache, caplog):
+    given = []
+    functions = [
+        sayonce.adapters.generic.wrap(lambda thing: given.append(thing) or b"made", cache, name=name, revision="1")
+        for name in ("one", "two")
+    ]
+    thing = object()
+    assert [function(thing) for function in functions for _ in range(2)] == [b"made"] * 4
+    assert given == [thing] * 4
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["one", "two"]
 
 
 async def test_a_full_pool_of_waiting_callers_does_not_starve_the_computation():

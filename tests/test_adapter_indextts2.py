@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import sayonce
-from sayonce.errors import InvalidRequest
 from voice_samples import alike, clip
 
 torch = pytest.importorskip("torch")
@@ -267,11 +267,26 @@ def test_a_restart_keeps_what_was_computed(edition, voices, tmp_path):
     assert counts == [edition.cold, (0, 0)]
 
 
-def test_an_undecodable_clip_is_a_clear_error(edition, cache, tmp_path):
+def test_an_undecodable_clip_is_the_engines_own_matter(edition, cache, tmp_path, voices):
     (tmp_path / "voice.wav").write_bytes(b"no audio at all")
+    tts, errors = wrapped(edition, cache), []
+    for engine in (build(edition.cls), tts):
+        with pytest.raises(Exception) as raised:
+            speak(engine, edition, tmp_path / "voice.wav")
+        errors.append(raised.type)
+    assert errors[0] is errors[1]
+    np.testing.assert_array_equal(speak(tts, edition, voices[0]), alone(edition, voices[0]))
+
+
+def test_a_clip_that_cannot_be_identified_is_spoken_as_by_the_engine_alone(edition, cache, tmp_path, voices, caplog):
+    long = tmp_path / "long.wav"
     tts = wrapped(edition, cache)
-    with pytest.raises(InvalidRequest, match="cannot be decoded"):
-        speak(tts, edition, tmp_path / "voice.wav")
+    for voice in voices:
+        speak(tts, edition, voices[0])
+        data, rate = soundfile.read(voice)
+        soundfile.write(long, np.tile(data, 1 + int(601 * rate / len(data))), rate, subtype="PCM_16")
+        np.testing.assert_array_equal(speak(tts, edition, long), alone(edition, long))
+    assert len([each for each in caplog.messages if each.startswith("indextts2: computed each time")]) == 1
 
 
 async def test_an_async_cache_serves_engines_in_threads(edition, voices):

@@ -48,7 +48,7 @@ class Threads:
 
     async def read(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run what waits for nothing but the disk."""
-        return await asyncio.get_running_loop().run_in_executor(self._reading, function, *args)
+        return await asyncio.get_running_loop().run_in_executor(self._reading, copy_context().run, function, *args)
 
     async def compute(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a computation once there is a place for it; first come those that another one waits for."""

@@ -74,13 +74,13 @@ class Bound:
             self._collect(function.__func__, path, seen)
 
     def _collect_closure(self, function: FunctionType, path: str, seen: list[Any]) -> None:
-        self._known.append((place_of(function), _code(function.__code__)))
+        self._known.append((place_of(function), code_parts(function.__code__)))
         own = _assigned(function.__code__)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if name in own:
                 continue  # the function's own count of something
             self._cells[path + name] = cell
-            if _content(cell) is not None and not _written(cell):
+            if content_of(cell) is not None and not _written(cell):
                 self._add(cell.cell_contents, path + name, seen)
         if len(seen) > 1:  # of the function itself they are arguments
             for place, value in (*enumerate(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()):
@@ -112,15 +112,16 @@ def place_of(function: Any) -> str:
     return f"{getattr(function, '__module__', None) or type(function).__module__}.{named.__qualname__}"
 
 
-def _content(cell: CellType) -> Any:
+def content_of(cell: CellType) -> Any:
+    """Return what a variable of a closure holds; None before it has a value."""
     try:
         return cell.cell_contents
-    except ValueError:  # the variable has no value yet
+    except ValueError:
         return None
 
 
 def _written(cell: CellType) -> list[str]:
-    value = _content(cell)
+    value = content_of(cell)
     return [type(value).__name__, repr(value)] if type(value) in _REBOUND_ONLY and value is not None else []
 
 
@@ -134,9 +135,9 @@ def _assigned(code: CodeType) -> set[str]:
     return {each.argval for each in dis.get_instructions(code) if each.opname == "STORE_DEREF"}
 
 
-def _code(code: CodeType) -> tuple[Any, ...]:
+def code_parts(code: CodeType) -> tuple[Any, ...]:
     """Return what tells two functions of one name apart: what they do, wherever they stand."""
-    constants = tuple(_code(each) if inspect.iscode(each) else _constant(each) for each in code.co_consts)
+    constants = tuple(code_parts(each) if inspect.iscode(each) else _constant(each) for each in code.co_consts)
     return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 
 

@@ -9,6 +9,8 @@ from functools import cached_property, partial
 from typing import Any, Final, Self, Unpack
 from weakref import WeakKeyDictionary
 
+import msgspec
+
 from sayonce import cache as base
 from sayonce.cache import portal
 from sayonce.cache.cache import DEFAULT_TTL
@@ -166,6 +168,26 @@ def _travelling(origin: Origin | None) -> Origin:
     if origin is None:
         raise TypeError("this cache cannot travel: only one that sayonce.open or sayonce.open_sync made can")
     return origin
+
+
+def for_engine(cache: base.Cache | SyncCache) -> Any:
+    """Return what arrives in another process as a cache for plain code.
+
+    Raises:
+        TypeError: the cache was not made by ``open`` or ``open_sync``.
+
+    """
+    return cache if isinstance(cache, SyncCache) else _Blocking(_travelling(getattr(cache, "origin", None)))
+
+
+class _Blocking:
+    """A cache on its way to engines in another process, which have no event loop."""
+
+    def __init__(self, origin: Origin) -> None:
+        self._origin = msgspec.structs.replace(origin, blocking=True)
+
+    def __reduce__(self) -> Any:
+        return _arrive, (self._origin,)
 
 
 def _arrive(origin: Origin) -> Any:

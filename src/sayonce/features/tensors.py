@@ -36,6 +36,13 @@ _UNREADABLE: Final = (
 )  # fmt: skip
 
 
+class Where:
+    """A device that may change: what ``find`` returns when a value is read."""
+
+    def __init__(self, find: Callable[[], Any]) -> None:
+        self.find = find
+
+
 class Codec:
     """Turns a function's values into bytes and back.
 
@@ -43,7 +50,7 @@ class Codec:
         returns: the function's return type; the dataclasses and named tuples in it can be kept.
         spec: declared types and shapes, see ``sayonce.features.spec.Spec``.
         copy: whether numpy arrays come back as the caller's own copies instead of read-only.
-        device: where torch tensors come back.
+        device: where torch tensors come back; a ``Where`` is asked each time.
         storage: ``"float16"`` keeps float32 and float64 in half precision: half the space, and *not exact*.
 
     """
@@ -128,7 +135,7 @@ class Codec:
             wide = to_numpy(flat).astype(DTYPES[restored])
             flat = Flat(restored, flat.shape, wide.tobytes())
         if kind == "torch":
-            return to_torch(flat, self._device)
+            return to_torch(flat, self._device.find() if isinstance(self._device, Where) else self._device)
         array = to_numpy(flat, copy=self._copy)
         if kind == "numpy":
             return array

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import tempfile
 from collections.abc import Iterator
@@ -10,10 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
-from sayonce.errors import InvalidRequest
+from sayonce.errors import InvalidRequest, SayonceError
+from sayonce.features.adapters._state import State
 from sayonce.features.voice import Voice
-
-log = logging.getLogger("sayonce.features")
 
 Source = str | os.PathLike[str] | bytes
 
@@ -37,12 +35,12 @@ class Clip(NamedTuple):
         return cls(source, Voice.from_audio(source))
 
     @classmethod
-    def find(cls, source: Any, engine: str) -> Self | None:
-        """Identify a clip, or return None where the engine may take what cannot be identified; the log warns once."""
+    def find(cls, source: Any, state: State) -> Self | None:
+        """Identify a clip, or return None: the engine may take it all the same; the log says so once for an engine."""
         try:
             return cls.of(source)
-        except (InvalidRequest, UnicodeError) as error:
-            warn_once(engine, error)
+        except (SayonceError, ValueError, OSError) as error:
+            state.tell(error)
             return None
 
     @contextmanager
@@ -61,16 +59,6 @@ class Clip(NamedTuple):
             copy = Path(directory, "clip" + ("" if given else Path(os.fsdecode(self.source)).suffix))
             copy.write_bytes(data)
             yield str(copy)
-
-
-_warned: set[str] = set()
-
-
-def warn_once(engine: str, error: Exception) -> None:
-    """Say once for each engine that it computes anew what cannot be identified."""
-    if engine not in _warned:
-        _warned.add(engine)
-        log.warning("%s: computed each time, and not remembered: %s", engine, error)
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

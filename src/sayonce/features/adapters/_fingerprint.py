@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +14,7 @@ import numpy as np
 
 from sayonce.core.key import canonical
 from sayonce.errors import Unkeyable
+from sayonce.features.adapters._compiled import compiled
 from sayonce.features.arrays import from_numpy, from_torch, is_torch
 
 _LIBRARIES: Final = (
@@ -24,24 +25,10 @@ _LIBRARIES: Final = (
 _BLOCK_BYTES: Final = 1 << 22
 
 
-def revision_of(engine: Any, weights: Mapping[str, Any], given: str | None, **settings: Any) -> str:
-    """Return the identity of what makes an engine's features.
-
-    Args:
-        engine: its class says which code it is; every Python file of that package counts.
-        weights: what computes the features, by name: torch modules, tensors, arrays, ``Path`` of files or folders.
-        given: stands for the weights, whose digest costs about a second per gigabyte, but not for their precision.
-        settings: what else the features depend on.
-
-    Raises:
-        Unkeyable: the weights cannot be read, and no revision is given.
-
-    """
-    digest = _weights if given is None else _precision
-    digests = {name: digest(name, part) for name, part in weights.items()}
+def kind_of(engine: Any) -> list[Any]:
+    """Return which code an engine is, and the versions of the libraries below it."""
     libraries = {name: _version(name) for name in _LIBRARIES}
-    document = [type(engine).__qualname__, code_of(type(engine)), libraries, given, digests, settings]
-    return blake2b(canonical(document), digest_size=32).hexdigest()
+    return [type(engine).__qualname__, code_of(type(engine)), libraries]
 
 
 def _version(name: str) -> str | None:
@@ -51,21 +38,29 @@ def _version(name: str) -> str | None:
         return None
 
 
-def code_of(thing: type | Callable[..., Any]) -> str:
-    """Digest the Python files of the package that a class or a function is from, or of its own file."""
-    module = sys.modules[thing.__module__]
-    package = sys.modules.get(module.__name__.partition(".")[0], module)
+def code_of(thing: Any) -> str:
+    """Digest the Python files of the package that a class or a function is from, or of its own file.
+
+    Code without a file, such as a notebook's, is digested as it is compiled.
+    """
+    module = sys.modules.get(thing.__module__)
+    package = sys.modules.get(thing.__module__.partition(".")[0], module)
     folders = [Path(folder) for folder in getattr(package, "__path__", ())]
-    own = Path(module.__file__) if module.__file__ else None
+    own = Path(getattr(module, "__file__", None) or "")
     files = [(folder, file) for folder in folders for file in sorted(folder.rglob("*.py"))]
-    return _digest((str(file.relative_to(root)), file.read_bytes()) for root, file in files or _alone(own))
+    files = files or ([(own.parent, own)] if own.is_file() else [])
+    if not files:
+        return blake2b(canonical(compiled(thing)), digest_size=32).hexdigest()
+    return _digest((str(file.relative_to(root)), file.read_bytes()) for root, file in files)
 
 
-def _alone(own: Path | None) -> list[tuple[Path, Path]]:
-    return [(own.parent, own)] if own is not None else []
+def weights_of(name: str, part: Any) -> str:
+    """Return the digest of a torch module, a tensor, an array, or files.
 
+    Raises:
+        Unkeyable: they cannot be read.
 
-def _weights(name: str, part: Any) -> str:
+    """
     if isinstance(part, Path):
         return _digest(_files(part))
     if hasattr(part, "state_dict"):
@@ -75,14 +70,19 @@ def _weights(name: str, part: Any) -> str:
     raise Unkeyable(f"the weights of {name} cannot be read; pass revision=, which changes whenever they do")
 
 
-def _precision(_: str, part: Any) -> list[str]:
+def precision_of(_: str, part: Any) -> list[str]:
     """Return the types of the numbers in a network or an array, which tell half precision from full."""
     arrays = part.state_dict().values() if hasattr(part, "state_dict") else [part]
     return sorted({str(array.dtype) for array in arrays if hasattr(array, "dtype")})
 
 
 def _array(value: Any) -> bytes:
-    flat = from_torch(value) if is_torch(value) else from_numpy(np.asarray(value))
+    try:
+        flat = from_torch(value) if is_torch(value) else from_numpy(np.asarray(value))
+    except TypeError as error:
+        raise Unkeyable(
+            f"the weights cannot be read: {error}; pass revision=, which changes whenever they do"
+        ) from None
     return canonical([flat.dtype, list(flat.shape), blake2b(flat.data).digest()])
 
 

@@ -9,7 +9,7 @@ from inspect import BoundArguments
 from typing import Any, Final, Protocol
 
 from sayonce.errors import EngineError
-from sayonce.features.adapters._remembering import unwrapped
+from sayonce.features.adapters._wrapping import unwrapped
 
 Features = tuple[str, Any]
 """A voice's id, and what was computed of it."""
@@ -28,6 +28,9 @@ class Places(Protocol):
 
     def filled(self, call: BoundArguments, speaker: Features, emotion: Features) -> Any:
         """Return a context in which a call finds the features instead of computing them."""
+
+    def emptied(self) -> Any:
+        """Return a context in which a call finds nothing, and computes what it needs."""
 
 
 class Slots:
@@ -54,11 +57,19 @@ class Slots:
             self._run_to_the_text(path)
             features = [getattr(self._engine, name) for name in names]
         finally:
-            self._fill(self._SPEAKER, "cache_spk_audio_prompt", None)
-            self._fill(self._EMOTION, "cache_emo_audio_prompt", None)
+            self._empty()
         if any(feature is None for feature in features):
             raise EngineError("this edition of IndexTTS2 computes the features of its clips elsewhere")
         return features
+
+    @contextmanager
+    def emptied(self) -> Iterator[None]:
+        self._empty()
+        yield
+
+    def _empty(self) -> None:
+        self._fill(self._SPEAKER, "cache_spk_audio_prompt", None)
+        self._fill(self._EMOTION, "cache_emo_audio_prompt", None)
 
     def _fill(self, names: tuple[str, ...], label: str, path: str | None) -> None:
         """Mark slots as filled for a path, or, for None, as empty."""
@@ -128,6 +139,20 @@ class Tables:
         if voices != self._voices:
             self._engine._emovec_cache.clear()  # noqa: SLF001
             self._voices = voices
+        own = {name: vars(self._engine)[name] for name in self._METHODS.values() if name in vars(self._engine)}
         for part, found in (("speaker", speaker), ("emotion", emotion)):
             setattr(self._engine, self._METHODS[part], lambda *_, found=found: found[1])
+        try:
+            yield
+        finally:
+            for name in self._METHODS.values():
+                delattr(self._engine, name)
+            vars(self._engine).update(own)
+
+    @contextmanager
+    def emptied(self) -> Iterator[None]:
+        """Clear the three tables: they go by path, and what is at a path may be another voice by now."""
+        for name in ("_spk_cache", "_emo_cache", "_emovec_cache"):
+            getattr(self._engine, name).clear()
+        self._voices = None
         yield

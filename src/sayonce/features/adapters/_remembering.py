@@ -7,84 +7,101 @@ import functools
 import sys
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TypeVar, Unpack
-from weakref import WeakValueDictionary
 
 from sayonce.cache import Cache
 from sayonce.cache.raised import Carried
-from sayonce.errors import Unkeyable
-from sayonce.features.adapters._clip import warn_once
+from sayonce.errors import InvalidRequest, Unkeyable
+from sayonce.features.adapters._modes import Modes
+from sayonce.features.adapters._state import State
 from sayonce.features.bound import Bound
 from sayonce.features.library import SyncCache
 from sayonce.features.remember import Options, Remembered, SyncRemembered, make_task
 
 P = ParamSpec("P")
 T = TypeVar("T")
-C = TypeVar("C", bound=Callable[..., Any])
-
-_wrapped: Final[WeakValueDictionary[int, Callable[..., Any]]] = WeakValueDictionary()
-"""What adapters have put in the place of engines' own methods, by its id: not all callables have a hash."""
 
 AnyCache = Cache | SyncCache
 
 
+class _Call:
+    """One call of an engine: what the engine was then, and whether its own code has begun."""
+
+    def __init__(self, state: State) -> None:
+        self.modes = Modes.now()
+        self.engine = [state.now(), *self.modes.document()]
+        self.begun = False
+
+
+_call: Final[ContextVar[_Call]] = ContextVar("call")
+"""Goes with the call into the cache's event loop, and from there into threads."""
+
+
+class _Stated(Bound):
+    """What an engine is bound to: its state at each call, too."""
+
+    def document(self) -> dict[str, Any]:
+        return super().document() | {"engine": _call.get().engine}
+
+
 def remembered(
     cache: AnyCache,
-    name: str,
-    revision: str,
+    state: State,
     function: Callable[P, T],
-    bound: Bound | None = None,
+    *,
+    name: str | None = None,
+    revision: str = "",
+    bound: Callable[..., Any] | None = None,
     **options: Unpack[Options],
 ) -> Callable[P, T]:
     """Return a function that blocks until it has its value, computed once however many threads ask.
 
-    ``revision`` stands for the engine that it is bound to, unless ``bound`` says what that is. An engine
-    computes alone what cannot be identified; a function that is wrapped refuses it.
+    What cannot be identified is computed alone, each time: an engine takes more than has an identity.
+
+    Args:
+        cache: an async one, within its event loop, or a plain one.
+        state: of the engine that computes.
+        function: computes; its arguments are the key, with the state.
+        name: what is computed; the engine's name when left out.
+        revision: stands for the engine where its state does not.
+        bound: a function whose closure or object is part of the key.
+        **options: see ``Options``.
 
     Raises:
         RuntimeError: the cache is async, and this is not its event loop.
 
     """
-    alone = _alone(function)
-    task = make_task(alone, name, revision, options, bound or Bound(None))
+    task = make_task(_alone(function), name or state.name, revision, options, _Stated(bound))
     if isinstance(cache, SyncCache):
         blocking: SyncRemembered[P, Any] = SyncRemembered(cache, task)
-        return blocking if bound is not None else _keyed_or_alone(blocking, function, name)
-    awaitable: Remembered[..., Any] = Remembered(cache, task)
-    waiting = _blocking(awaitable, _loop())
-    return waiting if bound is not None else _keyed_or_alone(waiting, function, name)
+        return _keyed_or_alone(blocking, function, state)
+    awaitable: Remembered[P, Any] = Remembered(cache, task)
+    recall = _blocking(awaitable, _loop())
+    return _keyed_or_alone(recall, function, state)
 
 
-def _keyed_or_alone(recall: Callable[P, Any], function: Callable[P, T], name: str) -> Callable[P, Any]:
-    """Call the function alone where an argument cannot be identified: an engine takes more than has an identity."""
-
+def _keyed_or_alone(recall: Callable[P, Any], function: Callable[P, T], state: State) -> Callable[P, Any]:
     @functools.wraps(recall)
     def call(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
+            now = _Call(state)
+        except Unkeyable as error:
+            state.tell(error)
+            return function(*args, **kwargs)
+        before = _call.set(now)
+        try:
             return recall(*args, **kwargs)
-        except Unkeyable as error:  # nothing was computed then
-            warn_once(name, error)
+        except (InvalidRequest, UnicodeError) as error:
+            if now.begun:  # the engine's own error
+                raise
+            state.tell(error)
+        finally:
+            _call.reset(before)
         return function(*args, **kwargs)
 
     return call
-
-
-def unwrapped(function: C) -> C:
-    """Return what an adapter is to put a function of its own in the place of.
-
-    Raises:
-        RuntimeError: it is such a function, and would wait within its computation for the very value.
-
-    """
-    if _wrapped.get(id(function)) is function:
-        raise RuntimeError("this engine remembers its values already: wrap it once")
-    return function
-
-
-def wrapped(function: C) -> C:
-    """Note that a function takes the place of an engine's own."""
-    _wrapped[id(function)] = function
-    return function
 
 
 def _alone(function: Callable[P, T]) -> Callable[P, Any]:
@@ -92,17 +109,22 @@ def _alone(function: Callable[P, T]) -> Callable[P, Any]:
 
     @functools.wraps(function)
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
+        call = _call.get()
+        call.begun = True
         pool = ThreadPoolExecutor(1, thread_name_prefix="sayonce-encoder")
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, _carried, function, args, kwargs)
+            running = asyncio.get_running_loop()
+            return await running.run_in_executor(pool, _carried, function, call.modes.again(), args, kwargs)
         finally:
             pool.shutdown(wait=False)
 
     return run
 
 
-def _carried(function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
-    with Carried():
+def _carried(
+    function: Callable[..., T], modes: AbstractContextManager[None], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> T:
+    with Carried(), modes:
         return _apart(function, args, kwargs)
 
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import inspect
 import sys
 import threading
+from collections.abc import Callable
 from datetime import timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 from sayonce.features.adapters._clip import Clip
-from sayonce.features.adapters._fingerprint import revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
+from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._state import State
+from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
+from sayonce.features.tensors import Where
 from sayonce.features.voice import Voice
 
 E = TypeVar("E")
@@ -40,21 +44,22 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         prompt = call.arguments["audio_prompt_path"]
-        conditionals = conditioner.find(prompt, call.arguments) if prompt else None
+        prepare = conditioner.find(prompt, call.arguments) if prompt else None
         with conditioner.lock:
-            if conditionals is not None:
-                model.conds = conditionals
+            if prepare is not None:
+                prepare()
                 call.arguments["audio_prompt_path"] = None
             return generate(*call.args, **call.kwargs)
 
     def prepare_conditionals(*args: Any, **kwargs: Any) -> None:
         call = conditioner.signature.bind(*args, **kwargs)
         call.apply_defaults()
-        conditionals = conditioner.find(call.arguments["wav_fpath"], call.arguments)
+        prepare = conditioner.find(call.arguments["wav_fpath"], call.arguments)
         with conditioner.lock:
-            model.conds = conditionals
+            prepare()
 
-    model.generate, model.prepare_conditionals = wrapped(generate_remembering), wrapped(prepare_conditionals)
+    given = Wrapping(wrap, engine, cache, revision=revision, ttl=ttl)
+    given.install(model, generate=generate_remembering, prepare_conditionals=prepare_conditionals)
     return engine
 
 
@@ -66,19 +71,20 @@ class _Conditioner:
         self._model = model
         self._original = unwrapped(model.prepare_conditionals)
         self.signature = inspect.signature(self._original)
-        settings = {"device": str(model.device), "prompt": _prompt_tokens(model), "dtype": _dtype(model)}
-        found = revision_of(model, _weights(model), revision, **settings)
-        conditionals = sys.modules[type(model).__module__].Conditionals
+        self._state = State("chatterbox", model, lambda: (_weights(model), _settings(model)), revision)
+        conditionals, device = sys.modules[type(model).__module__].Conditionals, Where(lambda: model.device)
         self._recall = remembered(
-            cache, "chatterbox", found, self._compute, ttl=ttl, ignore=("clip",), returns=conditionals, device=model.device
-        )  # fmt: skip
+            cache, self._state, self._compute, ttl=ttl, ignore=("clip",), returns=conditionals, device=device
+        )
 
-    def find(self, prompt: Any, arguments: dict[str, Any]) -> Any:
-        """Return conditionals that are the caller's own."""
-        clip = Clip.of(prompt)
+    def find(self, prompt: Any, arguments: dict[str, Any]) -> Callable[[], None]:
+        """Return what gives the model the conditionals, which are the caller's own; to be called with the lock."""
         settings = {name: arguments[name] for name in self.signature.parameters if name in arguments}
         settings.pop("wav_fpath", None)
-        return self._recall(clip.voice, settings, clip)
+        clip = Clip.find(prompt, self._state)
+        if clip is None:
+            return partial(self._original, prompt, **settings)
+        return partial(setattr, self._model, "conds", self._recall(clip.voice, settings, clip))
 
     def _compute(self, voice: Voice, settings: dict[str, Any], clip: Clip) -> Any:  # noqa: ARG002 (the voice is the key)
         with clip.file() as path, self.lock:
@@ -88,6 +94,10 @@ class _Conditioner:
                 return self._model.conds
             finally:
                 self._model.conds = before
+
+
+def _settings(model: Any) -> dict[str, Any]:
+    return {"device": str(model.device), "prompt": _prompt_tokens(model), "dtype": _dtype(model)}
 
 
 def _weights(model: Any) -> dict[str, Any]:

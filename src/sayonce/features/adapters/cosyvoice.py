@@ -9,9 +9,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sayonce.features.adapters._clip import Clip
-from sayonce.features.adapters._fingerprint import code_of, revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
+from sayonce.features.adapters._fingerprint import code_of
+from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._state import Look, State
+from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
+from sayonce.features.tensors import Where
 
 E = TypeVar("E")
 
@@ -37,17 +40,24 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
 
     """
     frontend: Any = getattr(engine, "frontend", engine)
-    weights = {name: _model(frontend, name) for name in ("campplus_session", "speech_tokenizer_session")}
-    found = revision_of(
-        frontend, weights, revision, device=str(frontend.device), features=_extractor(frontend.feat_extractor)
-    )
+    state = State("cosyvoice", frontend, _look(frontend), revision)
+    device, methods = Where(lambda: frontend.device), {}
     for name in _ENCODERS:
-        original = unwrapped(getattr(frontend, name))
-        recall = remembered(
-            cache, f"cosyvoice{name}", found, _encoder(original), ttl=ttl, ignore=("clip",), device=frontend.device
-        )
-        setattr(frontend, name, wrapped(_by_content(recall, original)))
+        original, part = unwrapped(getattr(frontend, name)), f"cosyvoice{name}"
+        recall = remembered(cache, state, _encoder(original), name=part, ttl=ttl, ignore=("clip",), device=device)
+        methods[name] = _by_content(recall, original, state)
+    Wrapping(wrap, frontend, cache, revision=revision, ttl=ttl).install(frontend, **methods)
     return engine
+
+
+def _look(frontend: Any) -> Look:
+    extractor = _extractor(frontend.feat_extractor)
+
+    def look() -> tuple[dict[str, Any], dict[str, Any]]:
+        weights = {name: _model(frontend, name) for name in ("campplus_session", "speech_tokenizer_session")}
+        return weights, {"device": str(frontend.device), "features": extractor}
+
+    return look
 
 
 def _model(frontend: Any, session: str) -> Path | None:
@@ -71,11 +81,13 @@ def _encoder(original: Callable[[Any], Any]) -> Callable[[Any, Clip | None], Any
     return encode
 
 
-def _by_content(recall: Callable[[Any, Clip | None], Any], original: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def _by_content(
+    recall: Callable[[Any, Clip | None], Any], original: Callable[[Any], Any], state: State
+) -> Callable[[Any], Any]:
     def extract(prompt_wav: Any) -> Any:
         if hasattr(prompt_wav, "shape"):
             return recall(prompt_wav, None)
-        clip = Clip.find(prompt_wav, "cosyvoice")
+        clip = Clip.find(prompt_wav, state)
         if clip is None:
             return original(prompt_wav)
         return recall(clip.voice, clip)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
-from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
-from sayonce.features.bound import Bound, place_of
+from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._state import State
+from sayonce.features.adapters._wrapping import Function, Wrapping, unwrapped
+from sayonce.features.bound import content_of, place_of
 from sayonce.features.remember import Options
 
 T = TypeVar("T")
@@ -42,7 +45,7 @@ def wrap(
         cache: an async cache (then call from threads) or a plain one.
         method: the method's name, if ``target`` is the object.
         revision: changed whenever the same arguments may give another value: new weights, other preprocessing; it stands
-            for all of an object.
+            for all that an object was when it was wrapped. Torch modules that it holds are looked at in each call.
         name: what is computed; the function's module and qualified name when left out.
         **options: see ``sayonce.features.remember.Options``, such as ``audio=("path",)``.
 
@@ -52,9 +55,19 @@ def wrap(
 
     """
     function = unwrapped(target if method is None else getattr(target, method))
-    name = name or place_of(function)
-    recall = wrapped(remembered(cache, name, revision, function, Bound(target) if method is None else None, **options))
+    state = State(name or place_of(function), None, partial(_networks, target), revision)
+    bound = target if method is None else None
+    recall = remembered(cache, state, function, revision=revision, bound=bound, **options)
+    given = {"method": method, "revision": revision, "name": name, **options}
     if method is None:
-        return recall
-    setattr(target, method, recall)
+        return Function(wrap, function, cache, given, recall)
+    Wrapping(wrap, target, cache, **given).install(target, **{method: recall})
     return target
+
+
+def _networks(target: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the torch modules that an object or a function holds; it has no other settings."""
+    owner = getattr(target, "__self__", target)
+    cells = getattr(owner, "__closure__", None) or ()
+    held = {"": owner, **getattr(owner, "__dict__", {}), **{str(n): content_of(cell) for n, cell in enumerate(cells)}}
+    return {name: part for name, part in held.items() if hasattr(type(part), "state_dict")}, {}

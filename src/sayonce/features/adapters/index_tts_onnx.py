@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sayonce.features.adapters._clip import Clip, Source
-from sayonce.features.adapters._fingerprint import revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
+from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._state import State
+from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.voice import Voice
 
@@ -45,22 +46,25 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
             pipeline._speaker = pipeline._speaker_path = None  # noqa: SLF001 (its own memory goes by path)
             return context
 
-    folder = Path(getattr(engine, "model_dir", ""))
-    weights = {name: folder / name for name in _WEIGHTS}
-    projection = {"spk_proj_w": pipeline.spk_proj_w, "spk_proj_b": pipeline.spk_proj_b}
-    found = revision_of(pipeline, weights | projection, revision, providers=_providers(pipeline))
+    state = State("index-tts-onnx", pipeline, lambda: (_weights(engine), {"providers": _providers(pipeline)}), revision)
     context = typing.get_type_hints(type(pipeline).build_speaker)["return"]
-    recall = remembered(cache, "index-tts-onnx", found, build, ttl=ttl, ignore=("clip",), returns=context, copy=True)
+    recall = remembered(cache, state, build, ttl=ttl, ignore=("clip",), returns=context, copy=True)
 
     def build_speaker(ref_audio_path: Source) -> Any:
-        clip = Clip.find(ref_audio_path, "index-tts-onnx")
+        clip = Clip.find(ref_audio_path, state)
         if clip is None:
             with lock:
                 return original(ref_audio_path)
         return recall(clip.voice, clip)
 
-    pipeline.build_speaker = wrapped(build_speaker)
+    Wrapping(wrap, engine, cache, revision=revision, ttl=ttl).install(pipeline, build_speaker=build_speaker)
     return engine
+
+
+def _weights(engine: Any) -> dict[str, Any]:
+    pipeline, folder = getattr(engine, "_pipe", engine), Path(getattr(engine, "model_dir", ""))
+    projection = {"spk_proj_w": pipeline.spk_proj_w, "spk_proj_b": pipeline.spk_proj_b}
+    return {name: folder / name for name in _WEIGHTS} | projection
 
 
 def _providers(pipeline: Any) -> list[str]:

@@ -14,10 +14,12 @@ from inspect import BoundArguments
 from typing import Any, Final, TypeVar
 
 from sayonce.features.adapters._clip import Clip
-from sayonce.features.adapters._fingerprint import revision_of
 from sayonce.features.adapters._indextts2_places import Features, Places, Slots, Tables
-from sayonce.features.adapters._remembering import AnyCache, remembered, wrapped
+from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._state import State
+from sayonce.features.adapters._wrapping import Wrapping
 from sayonce.features.remember import DEFAULT_TTL
+from sayonce.features.tensors import Where
 from sayonce.features.voice import Voice
 
 E = TypeVar("E")
@@ -46,7 +48,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     places = Tables(engine) if hasattr(engine, "_spk_cache") else Slots(engine)
     voices = _Voices(engine, places, cache, revision, ttl)
     method = voices.stream if inspect.isgeneratorfunction(places.original) else voices.infer
-    setattr(engine, places.method, wrapped(method))
+    Wrapping(wrap, engine, cache, revision=revision, ttl=ttl).install(engine, **{places.method: method})
     return engine
 
 
@@ -56,30 +58,32 @@ class _Voices:
     def __init__(self, engine: Any, places: Places, cache: AnyCache, revision: str | None, ttl: timedelta) -> None:
         self._places = places
         self._lock = threading.Lock()
-        found = revision_of(engine, _weights(engine), revision, device=str(engine.device), mel=_mel_settings(engine))
-        self._recall = remembered(
-            cache, "indextts2", found, self._encode, ttl=ttl, ignore=("clip",), device=engine.device
-        )
+        self._state = State("indextts2", engine, lambda: (_weights(engine), _settings(engine)), revision)
+        device = Where(lambda: engine.device)
+        self._recall = remembered(cache, self._state, self._encode, ttl=ttl, ignore=("clip",), device=device)
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Do what the engine's ``infer_generator`` does."""
-        call, speaker, emotion = self._prepare(args, kwargs)
-        with self._lock, self._places.filled(call, speaker, emotion):
+        call, ready = self._prepare(args, kwargs)
+        with self._lock, ready:
             yield from self._places.original(*call.args, **call.kwargs)
 
     def infer(self, *args: Any, **kwargs: Any) -> Any:
         """Do what the ``infer`` of an engine without ``infer_generator`` does."""
-        call, speaker, emotion = self._prepare(args, kwargs)
-        with self._lock, self._places.filled(call, speaker, emotion):
+        call, ready = self._prepare(args, kwargs)
+        with self._lock, ready:
             return self._places.original(*call.args, **call.kwargs)
 
-    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[BoundArguments, Features, Features]:
+    def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[BoundArguments, Any]:
         """Find the features before the engine is taken: computing them takes it, too."""
         call = self._places.signature.bind(*args, **kwargs)
-        speaker = Clip.of(call.arguments["spk_audio_prompt"])
+        speaker = Clip.find(call.arguments["spk_audio_prompt"], self._state)
         emotion = _emotion_prompt(call)
-        moved = speaker if emotion is None else Clip.of(emotion)
-        return call, self._features("speaker", speaker), self._features("emotion", moved)
+        moved = speaker if emotion is None else Clip.find(emotion, self._state)
+        if speaker is None or moved is None:
+            return call, self._places.emptied()
+        features = self._features("speaker", speaker), self._features("emotion", moved)
+        return call, self._places.filled(call, *features)
 
     def _features(self, part: str, clip: Clip) -> Features:
         return clip.voice.id, self._recall(part, clip.voice, clip)
@@ -102,6 +106,6 @@ def _weights(engine: Any) -> dict[str, Any]:
     return weights | {"length_regulator": engine.s2mel.models["length_regulator"]}
 
 
-def _mel_settings(engine: Any) -> str:
-    """Return the mel spectrogram's settings, which the engine keeps in a closure."""
-    return str(engine.cfg.s2mel["preprocess_params"])
+def _settings(engine: Any) -> dict[str, Any]:
+    """Return the device, and the mel spectrogram's settings, which the engine keeps in a closure."""
+    return {"device": str(engine.device), "mel": str(engine.cfg.s2mel["preprocess_params"])}

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from sayonce.features.adapters._fingerprint import revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
+from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._state import State
+from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
 
 E = TypeVar("E")
@@ -30,13 +31,13 @@ def wrap(encoder: E, cache: AnyCache, *, revision: str | None = None, ttl: timed
     def embed(wav: Any, rate: float, min_coverage: float) -> Any:
         return original(wav, False, rate, min_coverage)
 
-    found = revision_of(engine, {"encoder": engine}, revision, device=str(engine.device))
-    recall = remembered(cache, "resemblyzer", found, embed, ttl=ttl, copy=True)
+    state = State("resemblyzer", engine, lambda: ({"encoder": engine}, {"device": str(engine.device)}), revision)
+    recall = remembered(cache, state, embed, ttl=ttl, copy=True)
 
     def embed_utterance(wav: Any, return_partials: bool = False, rate: float = 1.3, min_coverage: float = 0.75) -> Any:
         if return_partials:
             return original(wav, return_partials, rate, min_coverage)
         return recall(wav, float(rate), float(min_coverage))
 
-    engine.embed_utterance = wrapped(embed_utterance)
+    Wrapping(wrap, engine, cache, revision=revision, ttl=ttl).install(engine, embed_utterance=embed_utterance)
     return encoder

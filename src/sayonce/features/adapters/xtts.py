@@ -8,9 +8,11 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from sayonce.features.adapters._clip import Clip
-from sayonce.features.adapters._fingerprint import revision_of
-from sayonce.features.adapters._remembering import AnyCache, remembered, unwrapped, wrapped
+from sayonce.features.adapters._remembering import AnyCache, remembered
+from sayonce.features.adapters._state import State
+from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
+from sayonce.features.tensors import Where
 from sayonce.features.voice import Voice
 
 E = TypeVar("E")
@@ -37,28 +39,28 @@ def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedel
         with ExitStack() as files:
             return original([files.enter_context(clip.file()) for clip in clips], **settings)
 
-    revised = revision_of(
-        engine,
-        _weights(engine),
-        revision,
-        device=str(engine.device),
-        perceiver=bool(engine.args.gpt_use_perceiver_resampler),
-    )
-    recall = remembered(cache, "xtts", revised, encode, ttl=ttl, ignore=("clips",), device=engine.device)
+    state = State("xtts", engine, lambda: (_weights(engine), _settings(engine)), revision)
+    device = Where(lambda: engine.device)
+    recall = remembered(cache, state, encode, ttl=ttl, ignore=("clips",), device=device)
 
     def get_conditioning_latents(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         settings = dict(call.arguments)
         source = settings.pop("audio_path")
-        found = [Clip.find(each, "xtts") for each in (source if isinstance(source, list) else [source])]
+        found = [Clip.find(each, state) for each in (source if isinstance(source, list) else [source])]
         clips = [clip for clip in found if clip is not None]
         if len(clips) < len(found):
             return original(*args, **kwargs)
         return recall([clip.voice for clip in clips], settings, clips)
 
-    engine.get_conditioning_latents = wrapped(get_conditioning_latents)
+    given = Wrapping(wrap, model, cache, revision=revision, ttl=ttl)
+    given.install(model, get_conditioning_latents=get_conditioning_latents)
     return model
+
+
+def _settings(engine: Any) -> dict[str, Any]:
+    return {"device": str(engine.device), "perceiver": bool(engine.args.gpt_use_perceiver_resampler)}
 
 
 def _weights(engine: Any) -> dict[str, Any]:
