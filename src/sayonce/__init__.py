@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from sayonce.features.library import open_cache as open  # noqa: A004 (sayonce.open is its name)
     from sayonce.features.remember import Remembered, SyncRemembered
     from sayonce.features.voice import Voice
+    from sayonce.stores.base import StoreError
 
 __all__ = [
     "BadAudio",
@@ -67,6 +68,7 @@ __all__ = [
     "Outcome",
     "Remembered",
     "SayonceError",
+    "StoreError",
     "SyncCache",
     "SyncRemembered",
     "TooLarge",
@@ -94,6 +96,7 @@ _HOMES: Final = {
     "Entry": ("sayonce.core.envelope", "Entry"),
     "Outcome": ("sayonce.core.outcome", "Outcome"),
     "Remembered": ("sayonce.features.remember", "Remembered"),
+    "StoreError": ("sayonce.stores.base", "StoreError"),
     "SyncCache": ("sayonce.features.library", "SyncCache"),
     "SyncRemembered": ("sayonce.features.remember", "SyncRemembered"),
     "Voice": ("sayonce.features.voice", "Voice"),

@@ -21,7 +21,8 @@
         │   └── DecodersBusy   the same of the threads that decode reference audio
         └── VoicesUnavailable  503, the store that has the names of uploaded voices does not answer
 
-A store's failure is none of these: it never reaches a caller (see ``sayonce.stores.base.StoreError``).
+A store's failure is none of these, as it never reaches who asks for a value: ``sayonce.StoreError`` is for an operator's
+calls, such as ``Cache.delete``, and for uploads, which must know (503 over HTTP).
 """
 
 from __future__ import annotations

@@ -151,6 +151,11 @@ class Cache:
         return "unwritable" if any(self.unwritable.values()) else "ok"
 
     @property
+    def keeps(self) -> bool:
+        """Whether what is made now is kept: the store, if there is one, took its last write."""
+        return self.store_state in ("none", "ok")
+
+    @property
     def unwritable(self) -> dict[str, str | None]:
         """Why each part of the store takes no new values; None where it does."""
         return {} if self._stored is None else self._stored.unwritable()
@@ -386,6 +391,7 @@ class Cache:
             keep = Keep.NOWHERE
         if keep is not Keep.NOWHERE:
             self.memory.keep(entry)
+        flight.kept = keep is not Keep.NOWHERE
         flight.finish(entry)
         if keep is Keep.EVERYWHERE and self._stored is not None:
             # Nobody waits for this: a burst of writes may take its time before it counts as trouble.

@@ -73,6 +73,8 @@ class Flight:
         """Made for one listener, who alone hears it, and kept nowhere: it ends when that one leaves."""
         self.discarded = False
         """Deleted while under way: those who listen hear it to its end, and it is not kept."""
+        self.kept = True
+        """Whether the value is kept, as far as that is known yet."""
         self.head: Any = None
         """What listeners must know before the first chunk; set with ``begin``."""
         self.entry: Entry | None = None

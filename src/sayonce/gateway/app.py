@@ -72,7 +72,7 @@ class Gateway:
             ],
             exception_handlers={
                 SayonceError: _on_error, StoreError: _on_store_error, HTTPException: _on_http_error,
-                Disconnected: _on_disconnect,
+                Disconnected: _on_disconnect, Exception: _on_bug,
             },
             lifespan=self._lifespan,
         )  # fmt: skip
@@ -174,7 +174,7 @@ async def _on_disconnect(_: Request, error: Exception) -> Response:  # noqa: ARG
 
 async def _on_store_error(_: Request, error: Exception) -> Response:
     failed = EngineError(f"the store did not do it: {error}")
-    return JSONResponse(error_body(failed), 503)
+    return JSONResponse(error_body(failed), 503, {"Retry-After": "1"})
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

@@ -169,20 +169,20 @@ class SpeechEndpoint:
         plan, now = known.plan, self._cache.now()
         if plan.request.sse:
             with _holding(scope, answer):
-                return await _send_stream(
-                    send, _stream_headers(plan, answer, now, b"text/event-stream"), _events(answer)
-                )
+                headers = _stream_headers(plan, answer, now, b"text/event-stream", keeps=self._cache.keeps)
+                return await _send_stream(send, headers, _events(answer))
         if answer.known_entry is None and scope.get("http_version") != "1.0":
             assert answer.flight is not None
             with _holding(scope, answer):
-                return await _send_stream(send, _stream_headers(plan, answer, now), answer.flight.chunks())
+                headers = _stream_headers(plan, answer, now, keeps=self._cache.keeps)
+                return await _send_stream(send, headers, answer.flight.chunks())
         # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
         try:
             entry = await answer.result()
         except SayonceError as error:
             await send_error(send, error)
             return error, 0.0
-        await send_whole(send, 200, known.headers(answer, entry, now), entry.body)
+        await send_whole(send, 200, known.headers(answer, entry, now, self._cache), entry.body)
         return _WHOLE
 
 
@@ -196,10 +196,10 @@ class _Known:
         self._of: tuple[str | None, float, int] | None = None
         self._fixed: Headers = []
 
-    def headers(self, answer: Answer, entry: Entry, now: float) -> Headers:
+    def headers(self, answer: Answer, entry: Entry, now: float, cache: Cache) -> Headers:
         """Return the headers for a whole clip; those of a hit only grow older."""
         if answer.outcome is not Outcome.HIT:
-            return _headers(self.plan, answer)
+            return _headers(self.plan, answer, keeps=cache.keeps)
         of = (answer.tier, entry.created, len(entry.body))
         if of != self._of:
             self._of, self._fixed = of, _headers(self.plan, answer)
@@ -272,17 +272,17 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode(data)
 
 
-def _stream_headers(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None) -> Headers:
-    headers = _headers(plan, answer, media_type)
+def _stream_headers(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, keeps: bool) -> Headers:
+    headers = _headers(plan, answer, media_type, keeps=keeps)
     return [*headers, _age(answer, now)] if answer.outcome is Outcome.HIT else headers
 
 
-def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None) -> Headers:
-    """Everything but ``Content-Length`` and ``Age``."""
+def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, keeps: bool = True) -> Headers:
+    """Everything but ``Content-Length`` and ``Age``; ``keeps`` tells whether what is made now is kept."""
     entry = answer.known_entry
     headers: Headers = [
         (b"content-type", media_type or answer.media_type.encode()),
-        (b"cache-status", _cache_status(answer)),
+        (b"cache-status", _cache_status(answer, keeps=keeps)),
         (b"etag", _etag(plan, answer.created, whole=entry is not None)),
         (b"x-sayonce-key", plan.take_key.hex().encode()),
     ]
@@ -304,10 +304,12 @@ def _etag(plan: Plan, created: float, *, whole: bool) -> bytes:
     return tag if whole or audio_format.stable_stream else b"W/" + tag
 
 
-def _cache_status(answer: Answer) -> bytes:
-    """RFC 9211."""
+def _cache_status(answer: Answer, *, keeps: bool) -> bytes:
+    """RFC 9211. What is spoken is only called stored where it will be, as far as can be told before it is written."""
     if answer.outcome is Outcome.HIT:
         return b"sayonce; hit; detail=%b" % (answer.tier or "").encode()
+    if answer.outcome is Outcome.LED and not (keeps and answer.flight is not None and answer.flight.kept):
+        return b"sayonce; fwd=miss"
     return _FORWARDED[answer.outcome]
 
 
