@@ -209,6 +209,30 @@ async def test_an_older_record_that_comes_back_is_not_believed(node, upstream):
         assert (found.id == new, found.id == old) == (True, False)
 
 
+async def test_a_plan_of_an_earlier_outage_never_answers_for_a_name(node, upstream):
+    async with gateway(node, upstream) as client:
+
+        async def lose_the_store():
+            node.stop()
+            await until(lambda: not client.service.cache.view.fresh)
+
+        async def find_the_store():
+            node.cont()
+            await until(lambda: client.service.cache.view.fresh)
+
+        await lose_the_store()
+        await client.service.cache.settle_view()
+        client.service.synthesizer.voices.names.read = True
+        assert (await speak(client, voice="carol")).status_code == 200
+        await find_the_store()
+        assert (await upload(client, "carol")).status_code == 201
+        assert (await speak(client, voice="carol")).status_code == 200
+        await lose_the_store()
+        assert was_refused(await speak(client, voice="carol"))
+        await find_the_store()
+    assert passed_on(upstream) == ["carol"]
+
+
 @pytest.mark.parametrize("voice", ["alice", "vivian"])
 async def test_with_unknown_voices_refused_only_uploaded_and_listed_names_are_spoken(node, upstream, voice):
     options = {"unknown_voices": "refuse", "voices": ["vivian"], "default_voice": "vivian"}

@@ -450,6 +450,8 @@ class Cache:
         if self.store is None:
             return Removed(here, Obeyed.EVERYWHERE)
         stored, obeyed = await self._invalidation.remove(keys, wait=wait)
+        for each in keys:  # what was read before the first was removed
+            self.drop(each)
         return Removed(max(here, stored), obeyed)
 
     async def discard(self, key: bytes) -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
@@ -80,6 +80,7 @@ class Invalidation:
         self._epochs = Epochs()
         self._clock = clock
         self._unwritten = Unwritten()
+        self._removing: Counter[bytes] = Counter()
         self._lost: dict[str, int] = {}
         """Epochs that the store does not have any more, or that another worker has not written yet."""
         self._table: Mapping[str, bytes] = {}
@@ -112,7 +113,7 @@ class Invalidation:
 
     def removed(self, key: bytes) -> bool:
         """Whether a key was removed while the store could not be told: what it has under it is not to be answered."""
-        return key in self._unwritten.keys
+        return key in self._unwritten.keys or key in self._removing
 
     def watch(self, tag: str, callback: Callable[[], Awaitable[None]]) -> None:
         """Call back when another instance has purged a tag; until it has succeeded, what is known is not fresh."""
@@ -254,7 +255,16 @@ class Invalidation:
 
     async def remove(self, keys: Iterable[bytes], *, wait: bool = True) -> tuple[int, Obeyed]:
         """Remove keys from the store; returns how many were there, and who obeys."""
-        removed, keys = 0, list(keys)
+        keys = list(keys)
+        self._removing.update(keys)  # what was asked for before must not come into memory behind the removal
+        try:
+            return await self._remove(keys, wait=wait)
+        finally:
+            self._removing.subtract(keys)
+            self._removing = +self._removing
+
+    async def _remove(self, keys: list[bytes], *, wait: bool) -> tuple[int, Obeyed]:
+        removed = 0
         for key in keys:
             self._unwritten.keys.add(key)
             there = await self._ask(partial(self._store.delete, key))

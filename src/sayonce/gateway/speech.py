@@ -119,7 +119,10 @@ class SpeechEndpoint:
         """Return the plan of a body; the same bytes from the same tenant are the same plan, until a name changes."""
         if len(body) > _REMEMBERED_BODY_BYTES:
             return _Known(await self._plan_anew(body, tenant))
-        asked = (tenant, self._synthesizer.voices.version, body)
+        version = self._synthesizer.voices.version
+        if version < 0:  # a name may stand for something else by the next time that this is so
+            return _Known(await self._plan_anew(body, tenant))
+        asked = (tenant, version, body)
         known = self._known.get(asked)
         if known is None:
             known = _Known(await self._plan_anew(body, tenant))

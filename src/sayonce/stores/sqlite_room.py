@@ -34,6 +34,8 @@ class Room:
         self._directory = path.parent
         self._log = path.with_name(f"{path.name}-wal")
         self._try_at = 0.0
+        self._blocked = False
+        """Whether the last attempt found the log too long to go on: others come later, as each takes its time."""
 
     def prepare(self, db: sqlite3.Connection) -> None:
         """Bound the log of a connection, on a small disk more tightly."""
@@ -50,12 +52,14 @@ class Room:
             StoreError: another program's reader keeps it from being emptied, and it is too long to go on.
 
         """
-        long = self.full or self._log_used() > self.log_bytes * 5 // 4
-        if long and time.monotonic() >= self._try_at:
+        used = self._log_used()
+        long, too_long = used > self.log_bytes * 5 // 4, used > 3 * self.log_bytes
+        if ((self.full or long) and time.monotonic() >= self._try_at) or (too_long and not self._blocked):
             self._try_at = time.monotonic() + _TRY_AGAIN_SECONDS
             self._empty(db)
-        used = self._log_used()
-        if used > 3 * self.log_bytes:
+            used = self._log_used()
+        self._blocked = used > 3 * self.log_bytes
+        if self._blocked:
             raise StoreError(
                 f"{self._log}: has {used:,} bytes, as a program that reads the file does not end its transaction",
                 kind=Failure.FULL,
