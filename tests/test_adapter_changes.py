@@ -1,5 +1,8 @@
 """What changes in an engine after it was wrapped is noticed at the next call."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 
@@ -143,3 +146,10 @@ def test_weights_are_not_read_again_while_they_stay(cache, monkeypatch):
         encoder.embed(bytes([number]))
     assert read == []
     assert np.array_equal(encoder.embed(b"x"), encoder.embed(b"x"))
+
+
+def test_torchs_usual_modes_are_those_of_a_process_without_torch():
+    modes = "import sys; {}; from sayonce.features.adapters._modes import Modes; print(Modes.now().document())"
+    programs = [[sys.executable, "-c", modes.format(first)] for first in ("import torch", "pass")]
+    heard = {subprocess.run(program, capture_output=True, check=True, text=True).stdout for program in programs}
+    assert heard == {"[[], []]\n"}

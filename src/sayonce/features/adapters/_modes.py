@@ -8,13 +8,20 @@ from contextlib import ExitStack, contextmanager
 from typing import Any, Final, NamedTuple
 
 _DEVICES: Final = ("cpu", "cuda", "mps", "xpu")
-_PRECISIONS: Final = (
-    "cuda.matmul.fp32_precision", "cudnn.conv.fp32_precision", "cudnn.rnn.fp32_precision",
-    "mkldnn.matmul.fp32_precision", "mkldnn.conv.fp32_precision", "mkldnn.rnn.fp32_precision",
-    "cuda.matmul.allow_fp16_reduced_precision_reduction", "cuda.matmul.allow_bf16_reduced_precision_reduction",
-)  # fmt: skip
-_OLD_PRECISIONS: Final = ("cuda.matmul.allow_tf32", "cudnn.allow_tf32")
-"""Before torch 2.9, which has no ``fp32_precision``."""
+_USUAL: Final = {
+    "fp32_precision": "none",
+    "cuda.matmul.fp32_precision": "none",
+    "cudnn.conv.fp32_precision": "tf32",
+    "cudnn.rnn.fp32_precision": "tf32",
+    "mkldnn.matmul.fp32_precision": "none",
+    "mkldnn.conv.fp32_precision": "none",
+    "mkldnn.rnn.fp32_precision": "none",
+    "cuda.matmul.allow_fp16_reduced_precision_reduction": "True",
+    "cuda.matmul.allow_bf16_reduced_precision_reduction": "True",
+}
+"""What torch begins with. Only what differs is in a key: a process that has not imported torch yet shares the rest."""
+_USUAL_BEFORE: Final = {"cuda.matmul.allow_tf32": "False", "cudnn.allow_tf32": "True"}
+"""The same before torch 2.9, which has no ``fp32_precision``."""
 
 
 class Modes(NamedTuple):
@@ -22,7 +29,8 @@ class Modes(NamedTuple):
 
     autocast: tuple[tuple[str, Any], ...] = ()
     """The devices that it is on for, and the type of each."""
-    precision: tuple[Any, ...] = ()
+    precision: tuple[tuple[str, str], ...] = ()
+    """The flags that are not as usual."""
 
     @classmethod
     def now(cls) -> Modes:
@@ -35,7 +43,7 @@ class Modes(NamedTuple):
 
     def document(self) -> list[Any]:
         """Return what is part of a key."""
-        return [[[device, str(dtype)] for device, dtype in self.autocast], [str(each) for each in self.precision]]
+        return [[[device, str(dtype)] for device, dtype in self.autocast], [list(each) for each in self.precision]]
 
     @contextmanager
     def again(self) -> Iterator[None]:
@@ -55,14 +63,17 @@ def _autocast(torch: Any, device: str) -> Any:
         return getattr(torch, f"get_autocast_{name}_dtype")() if enabled() else None
 
 
-def _precisions(torch: Any) -> Iterator[Any]:
-    yield torch.get_default_dtype()
-    yield from (_flag(torch.backends, path) for path in _PRECISIONS)
-    if not hasattr(torch.backends.cuda.matmul, "fp32_precision"):
-        yield from (_flag(torch.backends, path) for path in _OLD_PRECISIONS)
+def _precisions(torch: Any) -> Iterator[tuple[str, str]]:
+    if torch.get_default_dtype() is not torch.float32:
+        yield "default", str(torch.get_default_dtype())
+    new = hasattr(torch.backends.cuda.matmul, "fp32_precision")
+    for path, usual in (_USUAL if new else _USUAL | _USUAL_BEFORE).items():
+        value = _flag(torch.backends, path)
+        if value not in (None, usual):
+            yield path, value
 
 
-def _flag(holder: Any, path: str) -> Any:
+def _flag(holder: Any, path: str) -> str | None:
     for name in path.split("."):
         holder = getattr(holder, name, None)
-    return holder
+    return None if holder is None else "none" if holder == "ieee" else str(holder)  # the same: no shortcut is taken
