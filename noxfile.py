@@ -45,3 +45,11 @@ def lowest(session: nox.Session) -> None:
     session.run(*pip, f"uvicorn=={version}.0", external=True)
     tests = ("tests/test_protocol.py", "tests/test_cli_serve.py")
     session.run(sys.executable, "-m", "pytest", "-q", *tests, external=True, env={"PYTHONPATH": place})
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Call a remembered function in a Ray actor; Ray is large, and nothing else needs it."""
+    session.run(sys.executable, "-m", "pip", "install", "-q", "ray", external=True)
+    settings = {"SAYONCE_RAY": "1", "RAY_USAGE_STATS_ENABLED": "0", "CI": "true"}
+    session.run(sys.executable, "-m", "pytest", "-q", "tests/test_travel_ray.py", external=True, env=settings)
