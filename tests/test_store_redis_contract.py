@@ -109,7 +109,7 @@ async def store(kept: Kept) -> Any:
 
 @pytest.fixture(params=KINDS)
 async def instances(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Any]:
-    monkeypatch.setattr(lease, "LEASE_SECONDS", 0.4)
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 1.0)
     url, _ = reach(request.param, request)
     async with contextlib.AsyncExitStack() as stack:
 
