@@ -113,6 +113,7 @@ async def test_what_waits_for_a_primary_that_is_given_up_ends_with_it(in_cluster
         await filled(stand)
         servers = stand.cache.store._servers  # type: ignore[union-attr]
         name = stand.name(0)
+        stand.cache._housekeeper.cancel()  # whose own calls would tell of the primary, too
         in_cluster.owner(name).stop()
         patient = asyncio.create_task(servers.at(name, lambda redis: redis.get(name)))
         for _ in range(3):
@@ -224,7 +225,7 @@ async def test_purges_outlive_a_server_that_forgot_them(sentinels: SentinelSet) 
         before = stand.cache._invalidation.stamp(["voice=alice"])
         await stand.cache.purge("voice=alice")
         purged = sentinels.primary.call("HGETALL", book_name(TABLE))
-        assert len(purged) == 2
+        assert len(purged) == 1
         sentinels.primary.call("DEL", book_name(TABLE))
         while sentinels.primary.call("HLEN", book_name(TABLE)) == 0:
             await stand.cache._invalidation.read()
