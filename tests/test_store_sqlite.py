@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -451,6 +452,27 @@ async def test_stores_whose_file_is_gone_go_on_in_one_new_file_with_all_that_is_
     assert integrity(path) == (1, "ok")
     told = [record.message for record in caplog.records]
     assert sum("was removed: a new file" in message for message in told) == (how != "replaced")
+
+
+async def test_an_older_copy_that_is_put_in_the_place_of_the_file_undoes_no_purge(
+    tmp_path: Path, sealer: Sealer
+) -> None:
+    path, copy = tmp_path / "clips.db", tmp_path / "copy.db"
+    stores = [SQLiteStore(path, sealer=sealer) for _ in range(2)]
+    for store in stores:
+        await store.open()
+    await stores[0].register("purges", "alice", b"1")
+    with closing(sqlite3.connect(path)) as db:
+        db.execute("VACUUM INTO ?", (str(copy),))
+    await stores[0].register("purges", "alice", b"2")
+    copy.rename(path)
+    assert await stores[0].registry("purges") == {"alice": b"2"}
+    await stores[0].register("purges", "alice", b"3")
+    assert await stores[1].registry("purges") == {"alice": b"3"}
+    assert await stores[1]._writer.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+    for store in stores:
+        await store.close()
+    assert integrity(path) == (0, "ok")
 
 
 async def test_a_file_of_an_older_layout_is_set_aside_and_left_alone(

@@ -188,20 +188,20 @@ def _prepare(path: Path) -> None:
     db = connect(path)
     try:
         version = _version(db, path)
-        if version == SCHEMA_VERSION:
-            return
-        if version:
+        if version and version != SCHEMA_VERSION:
             db.close()
             kept = set_aside(path, f"layout-{version}")
             log.warning("sqlite: %s has the layout of another release: it is kept as %s", path, kept.name)
             prepare(path)
             return
-        db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # decided by a database's first page
-        if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):
+        if not version:
+            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # decided by a database's first page
+        if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):  # a copy of a file has another mode
             raise ConfigError(
                 f"{path}: this file system cannot share memory between processes; name a file on a local disk"
             )
-        db.executescript(files(__package__).joinpath("schema.sql").read_text())
+        if not version:
+            db.executescript(files(__package__).joinpath("schema.sql").read_text())
     finally:
         db.close()
 

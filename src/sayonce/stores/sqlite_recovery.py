@@ -27,6 +27,7 @@ _GIVEN_UP: Final = "given up"
 
 _MERGE_TOTALS: Final = "INSERT INTO totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
 _MERGE_BOOKS: Final = "INSERT OR IGNORE INTO books VALUES (?, ?, ?)"
+_OVERRIDE_BOOKS: Final = "INSERT OR REPLACE INTO books VALUES (?, ?, ?)"
 
 
 class Known:
@@ -49,11 +50,15 @@ def begin_anew(path: Path, old: Connection, db: sqlite3.Connection, known: Known
     with only_one(path):
         now = identity(path)
         kept = set_aside(path, "damaged") if damaged and now == old.file else None
-        if now != old.file and identity(log_of(path)) == old.log:
+        first = now != old.file and identity(log_of(path)) == old.log
+        if first:
             _settle(path, db)
         prepare(path)
         with closing(connect(path)) as fresh:
-            lost = _take_over(db, fresh, known, totals=kept is not None or now is None)
+            # What is here is newer than a file that was put in its place, and older than what another process of ours
+            # has written meanwhile.
+            merge = _OVERRIDE_BOOKS if first else _MERGE_BOOKS
+            lost = _take_over(db, fresh, known, merge, totals=kept is not None or now is None)
             if kept is not None and lost:
                 fresh.execute(_MERGE_BOOKS, (_OURS, _GIVEN_UP, os.fsencode(kept.name)))
         _tell(path, kept, removed=now is None, lost=lost)
@@ -72,23 +77,23 @@ def _settle(path: Path, db: sqlite3.Connection) -> None:
     drop_log(path)
 
 
-def _take_over(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, *, totals: bool) -> bool:
+def _take_over(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, merge: str, *, totals: bool) -> bool:
     """Copy what is kept for good, as far as it can be read or is known; return whether names may be lost."""
     with fresh:
         fresh.execute("BEGIN IMMEDIATE")
         if totals:
             counted, _ = _readable(old, "SELECT name, value FROM totals")
             fresh.executemany(_MERGE_TOTALS, [*counted, *known.totals.items()])
-        return _take_over_books(old, fresh, known)
+        return _take_over_books(old, fresh, known, merge)
 
 
-def _take_over_books(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known) -> bool:
+def _take_over_books(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, merge: str) -> bool:
     by_index, whole = _readable(old, "SELECT book, name FROM books INDEXED BY sqlite_autoindex_books_1")
     by_row, also_whole = _readable(old, "SELECT book, name FROM books NOT INDEXED")
     named = {*by_index, *by_row}
     for book, name in named:
         value, _ = _readable(old, "SELECT value FROM books WHERE book = ? AND name = ?", (book, name))
-        fresh.executemany(_MERGE_BOOKS, [(book, name, row[0]) for row in value if isinstance(row[0], bytes)])
+        fresh.executemany(merge, [(book, name, row[0]) for row in value if isinstance(row[0], bytes)])
     for book, values in known.books.items():
         fresh.executemany(_MERGE_BOOKS, [(book, name, value) for name, value in values.items()])
     # A name whose value is lost stays with an empty one, which says that it was there and cannot be read.
