@@ -20,9 +20,9 @@ from sayonce.config import Settings, load_settings
 from sayonce.core.envelope import Entry, Pointer, Refused, Sealer, place_in
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
-from sayonce.errors import ConfigError
+from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.speech.service import build_cache
-from sayonce.stores.base import Failure, SealedStore, StoreError
+from sayonce.stores.base import SealedStore
 from sayonce.stores.bodies import Bodies, name_of, place_of
 from sayonce.stores.bodies_url import open_bodies
 from sayonce.stores.memory import MemoryStore
@@ -264,7 +264,7 @@ async def test_a_disk_that_takes_no_more_still_gives(
             await store.put(make_entry(2, body=os.urandom(2_000_000)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, unlimited)
-    assert failed.value.kind is Failure.FULL
+    assert failed.value.failure is Failure.FULL
     assert len(files(tmp_path)) == 1
     assert await store.get(entry.key) == entry
 

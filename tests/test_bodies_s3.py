@@ -20,8 +20,9 @@ from sayonce.cache import Cache
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
+from sayonce.errors import Failure, StoreError
 from sayonce.stores import open_store
-from sayonce.stores.base import Failure, SealedStore, StoreError
+from sayonce.stores.base import SealedStore
 from sayonce.stores.bodies import Bodies, name_of
 from sayonce.stores.bodies_url import open_bodies
 from sayonce.stores.memory import MemoryStore
@@ -175,7 +176,7 @@ async def test_a_bucket_that_is_missing_is_no_lost_body(cache: Cache, bucket: Bu
     store.bodies = open_bodies(bucket.url_of("no-such-bucket"), secret=Secret())
     with pytest.raises(StoreError, match="NoSuchBucket; create it, or correct") as failed:
         await store.get(cache.key(1))
-    assert failed.value.kind is Failure.REFUSED
+    assert failed.value.failure is Failure.REFUSED
     with pytest.raises(StoreError, match="NoSuchBucket"):
         await store.put(Entry(key=bytes(32), body=LARGE, media_type="", created=0, expires=1e12))
     with pytest.raises(StoreError, match="no-such-bucket/some/prefix: NoSuchBucket"):
@@ -236,7 +237,7 @@ async def test_who_may_only_read_still_reads(guarded: Any, monkeypatch: pytest.M
     reading = bodies_as(bucket, monkeypatch, reader)
     with pytest.raises(StoreError, match="AccessDenied") as failed:
         await reading.put(b"new")
-    assert failed.value.kind is Failure.FULL
+    assert failed.value.failure is Failure.FULL
     assert await reading.get(place, len(LARGE)) == LARGE
     with pytest.raises(Refused, match="body altered"):  # and it cannot be removed
         await reading.get(place, len(LARGE) - 1)

@@ -14,7 +14,8 @@ from conftest import FakeClock, emptied
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
-from sayonce.stores.base import SealedStore, StoreError
+from sayonce.errors import StoreError
+from sayonce.stores.base import SealedStore
 from sayonce.stores.bodies import Bodies, Body, name_of
 from sayonce.stores.bodies_sweep import GRACE_SECONDS, sweep
 from sayonce.stores.bodies_sweeper import EVERY_SECONDS, MAX_REMOVED, Sweeper

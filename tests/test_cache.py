@@ -9,8 +9,7 @@ import pytest
 from sayonce.cache import Cache, Flight, Made
 from sayonce.core.decision import Policy
 from sayonce.core.outcome import Outcome
-from sayonce.errors import EngineError, NotCached, Unkeyable
-from sayonce.stores.base import Failure, StoreError
+from sayonce.errors import EngineError, Failure, NotCached, StoreError, Unkeyable
 from sayonce.stores.coordinator import MemoryCoordinator
 from sayonce.stores.memory import MemoryStore
 from sayonce.testing import FakeClock, FaultyStore
@@ -328,7 +327,7 @@ async def test_max_age_computes_anew_what_is_older(store):
     ("fault", "counted"),
     [
         ("hang", "timeout"),
-        (StoreError("gone", kind=Failure.LOST), "lost"),
+        (StoreError("gone", failure=Failure.LOST), "lost"),
         (RuntimeError("a bug in the store"), "broken"),
     ],
 )
@@ -353,7 +352,7 @@ class Recording(FaultyStore):
         return await super().delete(key)
 
 
-@pytest.mark.parametrize("fault", ["hang", StoreError("gone", kind=Failure.LOST)])
+@pytest.mark.parametrize("fault", ["hang", StoreError("gone", failure=Failure.LOST)])
 async def test_a_look_up_that_fails_does_not_cost_the_entry(fault):
     store = Recording()
     async with Cache(store, memory=MemoryStore(0), budget_seconds=0.02) as cache:
@@ -378,7 +377,7 @@ async def test_a_store_that_keeps_failing_is_not_asked_any_more(cache, store):
 
 
 async def test_an_exhausted_pool_is_not_an_outage(cache, store):
-    store.fault = StoreError("every connection is in use", kind=Failure.BUSY)
+    store.fault = StoreError("every connection is in use", failure=Failure.BUSY)
     for number in range(8):
         await listen(await cache.answer(cache.key(number), Work()))
     assert cache.store_state == "ok"

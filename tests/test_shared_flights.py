@@ -10,9 +10,8 @@ from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
-from sayonce.errors import EngineError
+from sayonce.errors import EngineError, Failure, StoreError
 from sayonce.stores import open_store
-from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.coordinator import COMPUTATION, MemoryCoordinator
 from sayonce.testing import FakeClock, FaultyStore
 
@@ -297,7 +296,7 @@ async def test_a_store_that_is_too_full_for_a_lease_still_gives_what_it_has(inst
     await one.settle()
 
     async def full(*_):
-        raise StoreError("OOM command not allowed", kind=Failure.FULL)
+        raise StoreError("OOM command not allowed", failure=Failure.FULL)
 
     other.store.coordinator.acquire = full
     work = Work()

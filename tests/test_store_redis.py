@@ -15,8 +15,8 @@ import redis
 
 from conftest import Server, free_port, run_redis_server
 from sayonce.core.envelope import Entry, Sealer
+from sayonce.errors import Failure, StoreError
 from sayonce.stores import open_store
-from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.redis import TOTALS, RedisStore, book_name, name_of
 from sayonce.stores.redis_server import FAILURES, MAX_CONNECTIONS, kind_of
 from sayonce.stores.url import RedisURL
@@ -126,7 +126,7 @@ async def test_a_full_server_that_evicts_nothing_refuses_writes_and_still_answer
                 await store.put(make_entry(2))
         finally:
             client.config_set("maxmemory", "0")
-    assert failed.value.kind is Failure.FULL
+    assert failed.value.failure is Failure.FULL
     assert await store.get(make_entry(1).key) == make_entry(1)
 
 
@@ -142,7 +142,7 @@ async def test_a_replica_refuses_writes_and_still_answers(
             assert await store.get(make_entry(1).key) == make_entry(1)
         finally:
             client.replicaof("no", "one")
-    assert failed.value.kind is Failure.FULL
+    assert failed.value.failure is Failure.FULL
 
 
 async def test_a_value_of_another_type_is_a_miss_and_is_replaced(
@@ -163,7 +163,7 @@ async def test_a_server_that_is_down_is_lost_and_found_again_without_reopening(
     async with opened(f"redis://127.0.0.1:{port}", sealer, clock=clock) as store:
         with pytest.raises(StoreError, match=f"redis://127.0.0.1:{port}/0: ConnectionError") as failed:
             await store.get(make_entry(1).key)
-        assert failed.value.kind is Failure.LOST
+        assert failed.value.failure is Failure.LOST
         async with proxy(redis_session.port, port) as wire:
             assert await store.put(make_entry(1))
             wire.hold()
@@ -172,7 +172,7 @@ async def test_a_server_that_is_down_is_lost_and_found_again_without_reopening(
             wire.cut()
             with pytest.raises(StoreError) as failed:
                 await reading
-            assert failed.value.kind is Failure.LOST
+            assert failed.value.failure is Failure.LOST
             wire.release()
             assert await store.get(make_entry(1).key) == make_entry(1)
 
@@ -189,7 +189,7 @@ async def test_a_server_that_hangs_is_given_up_in_time(
                     await store.get(make_entry(1).key)
         finally:
             os.kill(redis_server.pid, signal.SIGCONT)
-        assert failed.value.kind is Failure.TIMEOUT
+        assert failed.value.failure is Failure.TIMEOUT
         assert await store.get(make_entry(1).key) == make_entry(1)
 
 
@@ -206,7 +206,7 @@ async def test_waiting_for_a_connection_ends_with_the_budget_and_is_not_an_outag
         await asyncio.sleep(0)
         with pytest.raises(StoreError, match="No connection available") as failed:
             await store.totals()
-        assert failed.value.kind is Failure.BUSY
+        assert failed.value.failure is Failure.BUSY
         wire.release()
         assert await asyncio.gather(*holders) == [None] * MAX_CONNECTIONS
 
@@ -226,7 +226,7 @@ def test_every_exception_of_the_client_becomes_a_store_error(error: type[Excepti
         store._translated(),
     ):
         raise instance
-    assert failed.value.kind is kind_of(instance)
+    assert failed.value.failure is kind_of(instance)
 
 
 @pytest.mark.parametrize(
@@ -438,7 +438,7 @@ async def test_a_wrong_password_is_a_store_error_that_does_not_repeat_it(
     async with opened(f"redis://{login}127.0.0.1:{locked_server.port}", sealer, clock=clock) as store:
         with pytest.raises(StoreError, match=refusal) as failed:
             await store.get(make_entry(1).key)
-    assert failed.value.kind is Failure.REFUSED
+    assert failed.value.failure is Failure.REFUSED
     assert "wrong-secret" not in str(failed.value)
 
 

@@ -21,8 +21,8 @@ from deployments import Cluster, Node, SentinelSet
 from sayonce.cache import Cache, lease
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
+from sayonce.errors import StoreError
 from sayonce.stores import open_store
-from sayonce.stores.base import StoreError
 from sayonce.stores.redis import RedisStore, name_of
 from test_store_contract import Kept
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import FakeClock, Server
 from deployments import SERVICE, Node, SentinelNode
 from sayonce.core.envelope import Entry, Sealer
+from sayonce.errors import StoreError
 from sayonce.stores import open_store
-from sayonce.stores.base import StoreError
 from sayonce.stores.redis import RedisStore
 from sayonce.stores.redis_health import Health
 

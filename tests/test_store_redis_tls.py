@@ -19,9 +19,8 @@ from cryptography.x509.oid import NameOID
 from conftest import Server, run_redis_server
 from deployments import free_port, wait_until
 from sayonce.core.envelope import Entry, Sealer
-from sayonce.errors import ConfigError
+from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.stores import open_store
-from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.redis_server import tls_context
 from test_store_redis import PASSWORD, QUOTED, opened
 
@@ -143,7 +142,7 @@ async def test_tls_refuses_a_server_that_does_not_prove_who_it_is(
     async with opened(url, sealer, clock=clock) as store:
         with pytest.raises(StoreError, match="certificate verify failed") as failed:
             await store.register("purges", "tag", b"record")
-    assert failed.value.kind is Failure.LOST
+    assert failed.value.failure is Failure.LOST
 
 
 async def test_tls_does_not_replace_the_password(

@@ -20,9 +20,8 @@ import pytest
 
 from conftest import FakeClock
 from sayonce.core.envelope import Entry, Sealer
-from sayonce.errors import ConfigError
+from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.stores import database, open_store
-from sayonce.stores.base import Failure, StoreError
 from sayonce.stores.sqlite import SQLiteStore
 from sayonce.stores.sqlite_file import damaged_beside
 
@@ -324,7 +323,7 @@ async def test_a_locked_file_is_a_store_error(
     other.execute("BEGIN IMMEDIATE")
     with pytest.raises(StoreError, match=r"clips\.db: database is locked") as failed:
         await store.put(make_entry(2))
-    assert failed.value.kind is Failure.LOCKED
+    assert failed.value.failure is Failure.LOCKED
     assert await store.get(make_entry(1).key) is not None  # reading does not wait for writing
     other.close()
     assert await store.put(make_entry(2))
@@ -338,7 +337,7 @@ async def test_a_full_disk_is_a_store_error_and_leaves_the_rest_readable(
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
     with pytest.raises(StoreError, match=r"clips\.db: database or disk is full") as failed:
         await sqlite_store.put(make_entry(2, body=os.urandom(1_000_000)))
-    assert failed.value.kind is Failure.FULL
+    assert failed.value.failure is Failure.FULL
     assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
     assert (await sqlite_store.stats()).entries == 1
     assert await sqlite_store.put(make_entry(3))
@@ -349,7 +348,7 @@ async def test_a_file_that_becomes_read_only_is_a_store_error(sqlite_store: SQLi
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA query_only = 1"))
     with pytest.raises(StoreError, match="readonly") as failed:
         await sqlite_store.put(make_entry(2))
-    assert failed.value.kind is Failure.FULL
+    assert failed.value.failure is Failure.FULL
     assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA query_only = 0"))
 

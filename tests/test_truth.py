@@ -1,8 +1,12 @@
 """Nothing is said that is not so: what is called stored is stored, and a bug of ours is an error in the API's form."""
 
+import re
+
 import pytest
 
+import sayonce
 from deployments import Node
+from sayonce import errors
 from sayonce.testing import StubEngine
 from serving import serving, speak, until
 
@@ -58,6 +62,20 @@ async def test_what_is_heard_and_not_kept_is_not_called_stored():
     async with serving(Unproven()) as client:
         assert await status(client, "One.") == MISS
         assert await status(client, "One.") == MISS
+
+
+def test_the_error_tree_names_every_public_error_once():
+    public = {getattr(sayonce, name) for name in sayonce.__all__}
+    tree = descendants(errors.SayonceError)
+    named = {kind for kind in public if isinstance(kind, type) and issubclass(kind, Exception)}
+    assert named == {kind for kind in tree if kind.__module__ == errors.__name__}
+    drawing = errors.__doc__.split("::")[1].split("\n\n")[1]
+    drawn = re.findall(r"^[ │├└─]*(\w+)", drawing, re.MULTILINE)
+    assert sorted(drawn) == sorted(kind.__name__ for kind in named)
+
+
+def descendants(kind):
+    return {kind}.union(*map(descendants, kind.__subclasses__()))
 
 
 def routes_of(gateway):

@@ -11,12 +11,11 @@ import pytest
 import soundfile
 
 from sayonce.cache import Cache
-from sayonce.errors import EngineError, NotFound
+from sayonce.errors import EngineError, NotFound, StoreError
 from sayonce.features.voice import Voice
 from sayonce.gateway.access import new_key
 from sayonce.speech.engines.base import Reference
 from sayonce.speech.voices import VoiceBook
-from sayonce.stores.base import StoreError
 from sayonce.testing import FaultyStore, StubEngine
 from serving import serving, speak
 

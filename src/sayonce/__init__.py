@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         NotCached,
         NotFound,
         SayonceError,
+        StoreError,
         TooLarge,
         Unauthorized,
         Unkeyable,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from sayonce.features.library import open_cache as open  # noqa: A004 (sayonce.open is its name)
     from sayonce.features.remember import Remembered, SyncRemembered
     from sayonce.features.voice import Voice
-    from sayonce.stores.base import StoreError
 
 __all__ = [
     "BadAudio",
@@ -96,7 +96,6 @@ _HOMES: Final = {
     "Entry": ("sayonce.core.envelope", "Entry"),
     "Outcome": ("sayonce.core.outcome", "Outcome"),
     "Remembered": ("sayonce.features.remember", "Remembered"),
-    "StoreError": ("sayonce.stores.base", "StoreError"),
     "SyncCache": ("sayonce.features.library", "SyncCache"),
     "SyncRemembered": ("sayonce.features.remember", "SyncRemembered"),
     "Voice": ("sayonce.features.voice", "Voice"),

@@ -1,4 +1,4 @@
-"""What can go wrong, under two roots by who can act.
+"""What can go wrong, by who can act: the caller, the engine's operator, or the store's.
 
 ::
 
@@ -12,21 +12,23 @@
     │   ├── TooLarge           413
     │   ├── UnsupportedMedia   415
     │   ├── NotCached          504, only-if-cached and nothing stored
-    │   ├── ConfigError        names the file and the key
-    │   └── MissingExtra       names what to install
-    └── EngineError            502, the engine failed
-        ├── BadAudio           it answered with something that is not whole, audible speech
-        ├── EngineTimeout      504
-        ├── EngineBusy         503, with the seconds after which to try again
-        │   └── DecodersBusy   the same of the threads that decode reference audio
-        └── VoicesUnavailable  503, the store that has the names of uploaded voices does not answer
+    │   └── ConfigError        names the file and the key
+    │       └── MissingExtra   names what to install
+    ├── EngineError            502, the engine failed
+    │   ├── BadAudio           it answered with something that is not whole, audible speech
+    │   ├── EngineTimeout      504
+    │   ├── EngineBusy         503, with the seconds after which to try again
+    │   │   └── DecodersBusy   the same of the threads that decode reference audio
+    │   └── VoicesUnavailable  503, the store that has the names of uploaded voices does not answer
+    └── StoreError             503, the store did not do what it was asked to
 
-A store's failure is none of these, as it never reaches who asks for a value: ``sayonce.StoreError`` is for an operator's
-calls, such as ``Cache.delete``, and for uploads, which must know (503 over HTTP).
+A caller that asks for a value never gets a ``StoreError``: the value is computed. It is for calls that need the store,
+such as ``Cache.delete`` and the upload of a voice.
 """
 
 from __future__ import annotations
 
+from enum import StrEnum
 from typing import ClassVar, Final, Self
 
 _LONGEST_QUOTED: Final = 80
@@ -43,6 +45,7 @@ class SayonceError(Exception):
     status: ClassVar[int] = 500
     kind: ClassVar[str] = "server_error"
     code: ClassVar[str | None] = None
+    retry_after_seconds: int | None = None
 
     def __init__(self, message: str, *, param: str | None = None) -> None:
         super().__init__(message)
@@ -144,6 +147,7 @@ class EngineBusy(EngineError):
 
     status = 503
     code = "engine_busy"
+    retry_after_seconds: int
 
     def __init__(self, message: str, *, retry_after_seconds: int = 1) -> None:
         super().__init__(message)
@@ -165,3 +169,28 @@ class VoicesUnavailable(EngineError):
 
     def __init__(self, message: str) -> None:
         super().__init__(message, param="voice")
+
+
+class Failure(StrEnum):
+    """Why a store could not answer, as far as it changes what to do about it."""
+
+    TIMEOUT = "timeout"  # asked, and no answer in time
+    BUSY = "busy"  # not asked: every connection is in use, the file is locked, too much is waiting
+    FULL = "full"  # answers, and takes no new values: out of memory, read-only
+    REFUSED = "refused"  # answered with an error: loading, wrong credentials, no rights
+    LOST = "lost"  # unreachable, or the connection broke
+    LOCKED = "locked"  # readable, and another program holds the lock that writing needs
+    DAMAGED = "damaged"  # a file whose pages are not what was written
+    BROKEN = "broken"  # anything else: a protocol error, an error of the disk
+
+
+class StoreError(SayonceError):
+    """The store could not answer: unreachable, full, read-only, refusing or broken."""
+
+    status = 503
+    code = "store_failed"
+    retry_after_seconds = 1
+
+    def __init__(self, message: str, *, failure: Failure = Failure.BROKEN) -> None:
+        super().__init__(message)
+        self.failure = failure

@@ -10,9 +10,10 @@ from typing import Any
 import msgspec
 
 from sayonce.core.envelope import Entry
+from sayonce.errors import StoreError
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance, Voice
 from sayonce.speech.parameters import Parameter
-from sayonce.stores.base import StoreError, StoreStats
+from sayonce.stores.base import StoreStats
 from sayonce.stores.memory import MemoryStore
 
 __all__ = ["FakeClock", "FaultyStore", "StubEngine"]

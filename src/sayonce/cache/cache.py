@@ -32,8 +32,8 @@ from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
 from sayonce.core.relay import Ending
 from sayonce.core.spans import NoTracer, Tracer
-from sayonce.errors import EngineError, NotCached, SayonceError, Unkeyable
-from sayonce.stores.base import Store, StoreError
+from sayonce.errors import EngineError, NotCached, SayonceError, StoreError, Unkeyable
+from sayonce.stores.base import Store
 from sayonce.stores.memory import MemoryStore
 
 log = logging.getLogger("sayonce.cache")

@@ -15,7 +15,8 @@ from typing import Any, Final, TypeVar
 from sayonce.core.breaker import Breaker
 from sayonce.core.envelope import Refused
 from sayonce.core.spans import NoTracer, Tracer
-from sayonce.stores.base import Failure, Store, StoreError
+from sayonce.errors import Failure, StoreError
+from sayonce.stores.base import Store
 from sayonce.stores.limit import Limits
 
 log = logging.getLogger("sayonce.store")
@@ -137,8 +138,8 @@ class Guard:
         except TimeoutError:
             # Who waited for a place and then had no time left knows nothing of the store.
             silent = asked_at is not None and time.monotonic() - asked_at > seconds / 2
-            kind = Failure.TIMEOUT if silent else Failure.BUSY
-            raise StoreError("no answer within the budget", kind=kind) from None
+            failure = Failure.TIMEOUT if silent else Failure.BUSY
+            raise StoreError("no answer within the budget", failure=failure) from None
         except Exception as error:  # whatever a store does, the request is answered
             if self._untold("unexpected"):
                 log.exception("%s: unexpected failure", self._name)
@@ -158,10 +159,10 @@ class Guard:
             log.warning("%s: a stored value was refused (%s) and is a miss", self._name, refused.reason.value)
 
     def _failed(self, error: StoreError, began: float) -> None:
-        self._counters[f"{self._part} errors: {error.kind.value}"] += 1
-        if error.kind is Failure.BUSY:
+        self._counters[f"{self._part} errors: {error.failure.value}"] += 1
+        if error.failure is Failure.BUSY:
             return  # our own pool is exhausted: the backend is not down
-        if error.kind in (Failure.FULL, Failure.LOCKED):
+        if error.failure in (Failure.FULL, Failure.LOCKED):
             self._answered()  # what it has is still to be had
             self._takes_nothing(error)
         elif self.breaker.failed(time.monotonic(), began):
@@ -211,7 +212,7 @@ class Guard:
             except Refused:
                 self._answered()
             except StoreError as error:
-                if error.kind is Failure.BUSY:
+                if error.failure is Failure.BUSY:
                     return
                 if doubted_at is not None:
                     self.breaker.suspected(doubted_at)

@@ -24,7 +24,7 @@ from sayonce.core.envelope import Refused
 from sayonce.core.epochs import ALL, Epochs, Stamp
 from sayonce.core.outcome import Refusal
 from sayonce.core.purges import PurgeRecords, check_tags
-from sayonce.stores.base import StoreError
+from sayonce.errors import StoreError
 
 if TYPE_CHECKING:
     from sayonce.cache.guard import Guard

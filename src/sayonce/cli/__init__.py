@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Final, NoReturn
 
-from sayonce.errors import CallerError, SayonceError
+from sayonce.errors import CallerError, SayonceError, StoreError
 
 FAILED: Final = 1
 """The work failed; the same command may succeed later."""
@@ -19,15 +19,14 @@ def main() -> NoReturn:
     """Run the command line and exit: 0 good, 1 the work failed, 2 wrong usage or configuration."""
     try:
         from sayonce.cli.app import app
-        from sayonce.stores.base import StoreError
 
         app(prog_name="sayonce")
     except KeyboardInterrupt:  # first, as it may come before the names below are there
         _exit("interrupted", INTERRUPTED)
-    except SayonceError as error:
-        _exit(error.message, MISUSED if isinstance(error, CallerError) else FAILED)
     except StoreError as error:
         _exit(f"the store did not do it: {error}", FAILED)
+    except SayonceError as error:
+        _exit(error.message, MISUSED if isinstance(error, CallerError) else FAILED)
     except OSError as error:  # a full disk behind stdout, no more file handles
         _exit(str(error), FAILED)
     except SystemExit as ending:  # how typer ends, an interrupt included

@@ -15,9 +15,8 @@ from sayonce.cli.checks import Finding, fail, ok, warn
 from sayonce.cli.output import seconds, size
 from sayonce.config import BodiesSettings, Settings
 from sayonce.core.key import Secret
-from sayonce.errors import SayonceError
+from sayonce.errors import SayonceError, StoreError
 from sayonce.speech.service import build_bodies
-from sayonce.stores.base import StoreError
 from sayonce.stores.url import SQLiteURL, parse_url
 
 _LITTLE_ROOM: Final = 0.05
@@ -37,11 +36,11 @@ async def check_bodies(settings: Settings) -> AsyncIterator[Finding]:
             return
         started = time.perf_counter()
         await bodies.check()
-    except SayonceError as error:
-        yield fail("bodies", error.message)
-        return
     except StoreError as error:
         yield fail("bodies", str(error), "until this is mended, large clips are not remembered")
+        return
+    except SayonceError as error:
+        yield fail("bodies", error.message)
         return
     elapsed_seconds = time.perf_counter() - started
     yield ok("bodies", f"{bodies.shown} is written to, read and cleared in {seconds(elapsed_seconds)}")

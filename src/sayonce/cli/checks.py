@@ -21,12 +21,12 @@ from sayonce.cli.output import place, seconds, size
 from sayonce.config import ENVIRONMENT_PREFIX, Settings
 from sayonce.core.envelope import Entry
 from sayonce.core.key import DIGEST_BYTES
-from sayonce.errors import SayonceError
+from sayonce.errors import SayonceError, StoreError
 from sayonce.gateway.access import load_access
 from sayonce.speech.engines import Engine
 from sayonce.speech.service import build_cache, build_engines
 from sayonce.speech.voice_names import TABLE as VOICES
-from sayonce.stores.base import Store, StoreError
+from sayonce.stores.base import Store
 from sayonce.stores.redis_health import Health
 from sayonce.stores.sqlite_file import damaged_beside
 from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
@@ -125,7 +125,7 @@ async def store(settings: Settings) -> AsyncIterator[Finding]:
             yield warn("store", "memory:// is lost when the server ends", "name a file or a Redis in store.url")
             return
         latency_seconds = await _latency(opened)
-    except (SayonceError, StoreError) as error:
+    except SayonceError as error:
         yield fail("store", f"{error}", "mend it, or name another in store.url; until then nothing is remembered")
         return
     yield _prompt(place(where), latency_seconds, settings.store.budget_ms / 1000)

@@ -12,11 +12,11 @@ from sayonce.cli.inspect import lasting
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data, place
 from sayonce.config import Settings
+from sayonce.errors import StoreError
 from sayonce.gateway.admin import check_tag, parse_digest
 from sayonce.speech.request import Catalogue
 from sayonce.speech.service import build_cache
 from sayonce.speech.synthesis import Synthesizer
-from sayonce.stores.base import StoreError
 from sayonce.stores.url import parse_url
 
 

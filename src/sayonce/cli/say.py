@@ -17,7 +17,7 @@ from sayonce.cli.output import data_json, seconds, talk
 from sayonce.config import Settings
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.outcome import Outcome
-from sayonce.errors import InvalidRequest
+from sayonce.errors import InvalidRequest, StoreError
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import write_once
 from sayonce.speech.audio.formats import FORMATS
@@ -25,7 +25,6 @@ from sayonce.speech.engines.base import Engine
 from sayonce.speech.parameters import read_value
 from sayonce.speech.service import Service
 from sayonce.speech.synthesis import Plan
-from sayonce.stores.base import StoreError
 
 _DEFAULT_FORMAT: Final = "wav"
 _SUFFIXES: Final = {f".{name}": name for name in FORMATS} | {".ogg": "opus", ".raw": "pcm", ".ulaw": "mulaw"}

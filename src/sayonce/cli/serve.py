@@ -18,7 +18,7 @@ from uvicorn.supervisors import Multiprocess
 from sayonce.cli.options import settings as load
 from sayonce.cli.output import place, talk
 from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings
-from sayonce.errors import ConfigError, SayonceError
+from sayonce.errors import ConfigError, SayonceError, StoreError
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway
 from sayonce.gateway.protocol import bounded
@@ -26,7 +26,7 @@ from sayonce.observe.logs import logging_config
 from sayonce.observe.trace import KEY_VARIABLE, new_run_key
 from sayonce.observe.workers import shared_directory
 from sayonce.speech.service import Service, build_cache
-from sayonce.stores.base import SealedStore, Store, StoreError
+from sayonce.stores.base import SealedStore, Store
 from sayonce.stores.url import parse_url
 
 _FACTORY: Final = "sayonce.gateway.app:create_app"

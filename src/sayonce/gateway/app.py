@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from sayonce.config import Settings, load_settings, workers_directory
-from sayonce.errors import EngineError, SayonceError
+from sayonce.errors import SayonceError
 from sayonce.gateway import openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
@@ -30,7 +30,6 @@ from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.observe.workers import Workers
 from sayonce.speech.service import Service
-from sayonce.stores.base import StoreError
 
 if TYPE_CHECKING:
     from sayonce.observe.tracing import OpenTelemetry
@@ -71,7 +70,7 @@ class Gateway:
                 *_documents(),
             ],
             exception_handlers={
-                SayonceError: _on_error, StoreError: _on_store_error, HTTPException: _on_http_error,
+                SayonceError: _on_error, HTTPException: _on_http_error,
                 Disconnected: _on_disconnect, Exception: _on_bug,
             },
             lifespan=self._lifespan,
@@ -170,11 +169,6 @@ async def _on_error(_: Request, error: Exception) -> Response:
 
 async def _on_disconnect(_: Request, error: Exception) -> Response:  # noqa: ARG001 (nobody is there to hear why)
     return Response(status_code=400)
-
-
-async def _on_store_error(_: Request, error: Exception) -> Response:
-    failed = EngineError(f"the store did not do it: {error}")
-    return JSONResponse(error_body(failed), 503, {"Retry-After": "1"})
 
 
 async def _on_http_error(_: Request, error: Exception) -> Response:

@@ -12,12 +12,10 @@ from starlette.responses import Response
 
 from sayonce.cache import Obeyed
 from sayonce.errors import (
-    EngineBusy,
     InvalidRequest,
     SayonceError,
     TooLarge,
     UnsupportedMedia,
-    VoicesUnavailable,
     quoted,
 )
 from sayonce.gateway import answers
@@ -163,7 +161,7 @@ def error_response(error: SayonceError) -> Response:
 
 def error_headers(error: SayonceError) -> Headers:
     headers: Headers = []
-    if isinstance(error, EngineBusy | VoicesUnavailable):
+    if error.retry_after_seconds is not None:
         headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
     if error.status == 401:  # noqa: PLR2004 (RFC 9110 section 15.5.2)
         headers.append((b"www-authenticate", b"Bearer"))

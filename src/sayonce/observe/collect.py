@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from sayonce.cache import Cache
 from sayonce.core.outcome import Refusal
+from sayonce.errors import Failure
 from sayonce.observe.metrics import Samples, add
 from sayonce.speech.synthesis import Synthesizer
-from sayonce.stores.base import Failure, SealedStore, Store, StoreStats
+from sayonce.stores.base import SealedStore, Store, StoreStats
 
 if TYPE_CHECKING:
     from sayonce.stores.bodies import Bodies, Sweeps

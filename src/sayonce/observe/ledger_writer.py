@@ -11,8 +11,8 @@ from functools import partial
 from typing import Final
 
 from sayonce.cache import Cache
+from sayonce.errors import StoreError
 from sayonce.observe.ledger import Ledger
-from sayonce.stores.base import StoreError
 
 log = logging.getLogger("sayonce.observe")
 

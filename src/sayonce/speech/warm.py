@@ -10,9 +10,8 @@ from typing import Final, Protocol
 import msgspec
 
 from sayonce.cache import Cache
-from sayonce.errors import EngineBusy, SayonceError
+from sayonce.errors import EngineBusy, SayonceError, StoreError
 from sayonce.speech.rows import Row
-from sayonce.stores.base import StoreError
 
 DEFAULT_FORMAT: Final = "flac"
 """Where nothing says a format: lossless, so that the take alone has to be there, and every other is derived from it."""
@@ -59,7 +58,7 @@ class Target(Protocol):
         """Return what makes the row's value, or None when it is there.
 
         Raises:
-            SayonceError, StoreError: the row is wrong, or it cannot be told.
+            SayonceError: the row is wrong, or it cannot be told.
 
         """
         ...
@@ -151,7 +150,7 @@ class Warmer:
         try:
             make = None if row.error else await self._target.look(row)
             computed = make is not None and await self._made(make)
-        except (SayonceError, StoreError) as error:
+        except SayonceError as error:
             self.summary.fail(row, str(error))
         except _Stopped:
             return False

@@ -9,7 +9,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from enum import StrEnum
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,31 +16,11 @@ import msgspec
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import HEAD_BYTES, Entry, Pointer, Refused, Sealer, place_in
 from sayonce.core.outcome import Refusal
+from sayonce.errors import StoreError
 from sayonce.stores.coordinator import Coordinator
 
 if TYPE_CHECKING:
     from sayonce.stores.bodies import Bodies
-
-
-class Failure(StrEnum):
-    """Why a store could not answer, as far as it changes what to do about it."""
-
-    TIMEOUT = "timeout"  # asked, and no answer in time
-    BUSY = "busy"  # not asked: every connection is in use, the file is locked, too much is waiting
-    FULL = "full"  # answers, and takes no new values: out of memory, read-only
-    REFUSED = "refused"  # answered with an error: loading, wrong credentials, no rights
-    LOST = "lost"  # unreachable, or the connection broke
-    LOCKED = "locked"  # readable, and another program holds the lock that writing needs
-    DAMAGED = "damaged"  # a file whose pages are not what was written
-    BROKEN = "broken"  # anything else: a protocol error, an error of the disk
-
-
-class StoreError(Exception):
-    """The store could not answer: unreachable, full, read-only, refusing or broken."""
-
-    def __init__(self, message: str, *, kind: Failure = Failure.BROKEN) -> None:
-        super().__init__(message)
-        self.kind = kind
 
 
 class StoreStats(msgspec.Struct, frozen=True):

@@ -28,7 +28,7 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import Refused
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
-from sayonce.stores.base import Failure, StoreError
+from sayonce.errors import Failure, StoreError
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -178,7 +178,7 @@ class Bodies:
                     await obstore.delete_async(self._store, name)
         except TimeoutError:
             message = f"{self.shown}: no answer within {_CHECK_SECONDS:g} s; is it reachable, with credentials set?"
-            raise StoreError(message, kind=Failure.TIMEOUT) from None
+            raise StoreError(message, failure=Failure.TIMEOUT) from None
 
     async def _digest(self, body: bytes) -> bytes:
         if len(body) <= _DIGESTED_AT_ONCE:
@@ -191,7 +191,7 @@ class Bodies:
         try:
             yield
         except (exceptions.BaseError, FileNotFoundError, NotImplementedError) as error:
-            raise StoreError(f"{self.shown}: {_message(error)}", kind=_kind(error, writing=writing)) from None
+            raise StoreError(f"{self.shown}: {_message(error)}", failure=_kind(error, writing=writing)) from None
 
 
 def _digest(body: bytes, key: bytes) -> bytes:

@@ -8,7 +8,8 @@ import random
 import secrets
 from typing import Final
 
-from sayonce.stores.base import SealedStore, StoreError
+from sayonce.errors import StoreError
+from sayonce.stores.base import SealedStore
 from sayonce.stores.bodies import Bodies
 from sayonce.stores.bodies_sweep import Swept, sweep
 

@@ -16,8 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final, TypeVar
 
-from sayonce.errors import ConfigError
-from sayonce.stores.base import Failure, StoreError
+from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.stores.sqlite_file import identity, log_of, set_aside
 
 log = logging.getLogger("sayonce.store")
@@ -70,7 +69,7 @@ class Connection:
 
         """
         if not self._places.acquire(blocking=False):
-            raise StoreError(f"{self._path}: {_MAX_WAITING} calls are waiting for the disk", kind=Failure.BUSY)
+            raise StoreError(f"{self._path}: {_MAX_WAITING} calls are waiting for the disk", failure=Failure.BUSY)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
         # Not ``run_in_executor``, which would pass the answer through three futures and cancel work that waits.
@@ -78,7 +77,7 @@ class Connection:
         try:
             return await answer
         except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: {error}", kind=_kind(error)) from error
+            raise StoreError(f"{self._path}: {error}", failure=_kind(error)) from error
 
     def check_place(self) -> None:
         """Check that the open file still has its name.
@@ -88,7 +87,7 @@ class Connection:
 
         """
         if identity(self._path) != self.file:
-            raise StoreError(f"{self._path}: was removed or replaced", kind=Failure.LOST)
+            raise StoreError(f"{self._path}: was removed or replaced", failure=Failure.LOST)
 
     async def close(self) -> None:
         """Close after what is waiting."""
@@ -153,7 +152,7 @@ def prepare(path: Path) -> None:
         _prepare_patiently(path)
     except sqlite3.OperationalError as error:
         if _kind(error) is Failure.LOCKED:
-            raise StoreError(f"{path}: {error}", kind=Failure.LOCKED) from error
+            raise StoreError(f"{path}: {error}", failure=Failure.LOCKED) from error
         raise ConfigError(f"{path}: {error}; name a file that can be written") from error
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"{path}: {error}; move it away or name another file") from error

@@ -18,8 +18,8 @@ from typing import Any, Final, TypeVar
 
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry, Sealer
-from sayonce.errors import ConfigError
-from sayonce.stores.base import SealedStore, StoreError, StoreStats
+from sayonce.errors import ConfigError, StoreError
+from sayonce.stores.base import SealedStore, StoreStats
 from sayonce.stores.redis_cluster import ClusterServers
 from sayonce.stores.redis_coordinator import RedisCoordinator
 from sayonce.stores.redis_health import Health, health_of
@@ -192,7 +192,7 @@ class RedisStore(SealedStore):
             raise self._error(error) from None
 
     def _error(self, error: Exception) -> StoreError:
-        return StoreError(f"{self.url.shown}: {self._message(error)}", kind=kind_of(error))
+        return StoreError(f"{self.url.shown}: {self._message(error)}", failure=kind_of(error))
 
     def _message(self, error: Exception) -> str:
         # A pipeline's errors repeat the command before them, with what it was to store.

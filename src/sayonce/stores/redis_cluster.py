@@ -12,7 +12,7 @@ from redis import exceptions
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from sayonce.core.breaker import Breaker
-from sayonce.stores.base import Failure, StoreError
+from sayonce.errors import Failure, StoreError
 from sayonce.stores.redis_server import FAILURES, Operation, Server
 from sayonce.stores.redis_servers import ASK_SECONDS, LearnedServers, text_of
 from sayonce.stores.redis_url import Address, RedisURL, shown_address
@@ -59,8 +59,8 @@ class ClusterServers(LearnedServers):
             self.learn()
             if breaker.allows(clock()):
                 self._start(self._try_again(server, breaker))
-            kind = Failure.LOST if self._gone else Failure.BUSY
-            raise StoreError(f"{shown_address(server.address)}: not asked for now", kind=kind)
+            failure = Failure.LOST if self._gone else Failure.BUSY
+            raise StoreError(f"{shown_address(server.address)}: not asked for now", failure=failure)
         started = clock()
         try:
             answer = await super()._run(server, operation)

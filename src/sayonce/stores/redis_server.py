@@ -16,7 +16,7 @@ from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
 from sayonce._version import __version__
-from sayonce.stores.base import Failure
+from sayonce.errors import Failure
 from sayonce.stores.limit import Limits
 from sayonce.stores.redis_pipe import Login, Pipes, command_of, is_wrong_type
 from sayonce.stores.redis_url import Address, RedisURL, shown_address

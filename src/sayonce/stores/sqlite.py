@@ -18,8 +18,8 @@ from typing import Final, TypeVar
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Sealer
 from sayonce.core.eviction import PolicyName
-from sayonce.errors import ConfigError
-from sayonce.stores.base import Failure, SealedStore, StoreError, StoreStats
+from sayonce.errors import ConfigError, Failure, StoreError
+from sayonce.stores.base import SealedStore, StoreStats
 from sayonce.stores.database import Connection, blob, prepare
 from sayonce.stores.sqlite_coordinator import SQLiteCoordinator
 from sayonce.stores.sqlite_eviction import Eviction, usage
@@ -242,9 +242,9 @@ class SQLiteStore(SealedStore):
             try:
                 result = await self._on(_WRITER, transaction)
             except StoreError as error:
-                self._room.full = error.kind is Failure.FULL
-                if error.kind is not Failure.LOCKED or time.monotonic() >= until:
-                    self._locked = error.kind is Failure.LOCKED
+                self._room.full = error.failure is Failure.FULL
+                if error.failure is not Failure.LOCKED or time.monotonic() >= until:
+                    self._locked = error.failure is Failure.LOCKED
                     raise
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
@@ -257,7 +257,7 @@ class SQLiteStore(SealedStore):
             return
         now = time.monotonic()
         if now < self._try_lock_at:
-            raise StoreError(f"{self.path}: database is locked by another program", kind=Failure.LOCKED)
+            raise StoreError(f"{self.path}: database is locked by another program", failure=Failure.LOCKED)
         self._try_lock_at = now + _LOCKED_SECONDS
 
     async def _look(self, work: Callable[[sqlite3.Connection], T], *, check_place: bool = False) -> T:
@@ -275,9 +275,9 @@ class SQLiteStore(SealedStore):
         try:
             return await opened[which].run(work)
         except StoreError as error:
-            if error.kind not in (Failure.DAMAGED, Failure.LOST):
+            if error.failure not in (Failure.DAMAGED, Failure.LOST):
                 raise
-            await self._go_on(opened, damaged=error.kind is Failure.DAMAGED)
+            await self._go_on(opened, damaged=error.failure is Failure.DAMAGED)
         return await self._opened[which].run(work)
 
     async def _go_on(self, opened: tuple[Connection, Connection], *, damaged: bool) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 
 from sayonce.core.doorkeeper import Doorkeeper
 from sayonce.core.eviction import MAX_USES, PolicyName, worth
-from sayonce.stores.base import Failure, StoreError
+from sayonce.errors import Failure, StoreError
 from sayonce.stores.sqlite_room import Room
 
 _NOTE: Final = f"""
@@ -87,7 +87,7 @@ def usage(db: sqlite3.Connection) -> tuple[int, int, float]:
     """
     row = db.execute("SELECT entries, bytes, age FROM usage WHERE id = 1").fetchone()
     if row is None or not all(isinstance(figure, int | float) for figure in row):
-        raise StoreError("the figures of the file cannot be read", kind=Failure.DAMAGED)
+        raise StoreError("the figures of the file cannot be read", failure=Failure.DAMAGED)
     entries, used_bytes, age = row
     return entries, used_bytes, age
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from typing import Final
 
-from sayonce.stores.base import Failure, StoreError
+from sayonce.errors import Failure, StoreError
 
 _LEAST_LOG_BYTES: Final = 256_000
 _MOST_LOG_BYTES: Final = 4_000_000
@@ -62,7 +62,7 @@ class Room:
         if self._blocked:
             raise StoreError(
                 f"{self._log}: has {used:,} bytes, as a program that reads the file does not end its transaction",
-                kind=Failure.FULL,
+                failure=Failure.FULL,
             )
 
     @staticmethod
