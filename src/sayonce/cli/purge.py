@@ -12,10 +12,11 @@ from sayonce.cli.inspect import lasting
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data, place
 from sayonce.config import Settings
-from sayonce.errors import StoreError
+from sayonce.errors import MissingExtra, StoreError
 from sayonce.gateway.admin import check_tag, parse_digest
+from sayonce.speech import purging
 from sayonce.speech.request import Catalogue
-from sayonce.speech.service import build_cache
+from sayonce.speech.service import build_cache, build_engines
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores.url import parse_url
 
@@ -46,12 +47,20 @@ def _confirm(settings: Settings) -> None:
         raise typer.Exit(1)
 
 
+def _catalogue(settings: Settings) -> Catalogue:
+    """Return the engines that are configured, whose aliases a tag may name; none where none is installed."""
+    try:
+        return Catalogue(build_engines(settings))
+    except MissingExtra:
+        return Catalogue(())
+
+
 async def _purge(settings: Settings, tag: str | None, digest: bytes | None) -> None:
     async with build_cache(settings) as cache:
         if tag is not None:
             told, obeyed = (
                 f"purged {tag}: what was stored under it before now is no longer answered",
-                await cache.purge(tag),
+                await purging.purge(Synthesizer(cache, _catalogue(settings)), tag),
             )
         elif digest is not None:
             entries, obeyed = await Synthesizer(cache, Catalogue(())).forget(digest)

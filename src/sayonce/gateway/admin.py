@@ -17,7 +17,7 @@ from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.answers import Status
 from sayonce.gateway.http import as_object, check_json, headers_of, json_response, parse_wait, read_body, status_of
-from sayonce.speech import explain
+from sayonce.speech import explain, purging
 from sayonce.speech.bounds import MAX_NAME, check_length
 from sayonce.speech.engines.base import State
 from sayonce.speech.explain import Difference
@@ -99,7 +99,7 @@ class Admin:
         if what == "key":
             return _purged(await self._synthesizer.forget(parse_digest(value), wait=wait))
         if what in ("tag", "tags"):
-            obeyed = await self._cache.purge(*parse_tags(what, value), wait=wait)
+            obeyed = await purging.purge(self._synthesizer, *parse_tags(what, value), wait=wait)
             return json_response(answers.Purged(obeyed=obeyed), status_of(obeyed))
         if what == "all" and value is True:
             return _purged(await self._cache.remove_all(wait=wait))

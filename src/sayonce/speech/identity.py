@@ -58,7 +58,9 @@ TAGS: Final = ("tenant", "engine", "model", "voice")
 
 
 def tags(request: SpeechRequest, tenant: str) -> tuple[str, ...]:
-    """Return the names under which a take can be purged."""
+    """Return the names under which a take can be purged; that of a clip's voice, too, as names of one clip share it."""
     utterance = request.utterance
     values = (tenant, request.engine.name, utterance.model, utterance.voice)
-    return tuple(f"{name}={value}" for name, value in zip(TAGS, values, strict=True))
+    named = tuple(f"{name}={value}" for name, value in zip(TAGS, values, strict=True))
+    reference = utterance.reference
+    return named if reference is None or reference.voice == utterance.voice else (*named, f"voice={reference.voice}")

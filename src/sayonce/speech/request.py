@@ -215,9 +215,9 @@ def _who(fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | 
 
         clip = decode_clip(audio, field)
         reference = Reference(Voice.from_audio(clip).id, text or "", clip)
-        return f"clip:{reference.id[:16]}", reference
+        return reference.voice, reference
     asked = engine.default_voice if voice is None else voice
-    named = names(asked, required=voice is not None) if names is not None and asked is not None else None
+    named = _uploaded(asked, engine, names, required=voice is not None) if names and asked is not None else None
     if named is not None:
         return named.name, Reference(named.id, text or named.ref_text)
     if text:
@@ -225,6 +225,12 @@ def _who(fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | 
             "'ref_text' is what is said in a clip: 'ref_audio', or an uploaded voice", param="ref_text"
         )
     return _own_voice(voice, engine), None
+
+
+def _uploaded(asked: str, engine: Engine, names: Names, *, required: bool) -> NamedVoice | None:
+    """Return the uploaded voice that is asked for by its name, its id, or the engine's alias of either."""
+    meant = engine.voice_aliases.get(asked)
+    return names(asked, required=required) or (names(meant, required=required) if meant is not None else None)
 
 
 def _sent_along(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]:

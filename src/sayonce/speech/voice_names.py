@@ -15,9 +15,10 @@ import msgspec
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.outcome import Refusal
 from sayonce.errors import NotFound, VoicesUnavailable, quoted
+from sayonce.speech.engines.base import voice_of_clip
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping
 
     from sayonce.cache import Cache
     from sayonce.stores.base import Store
@@ -121,6 +122,14 @@ class VoiceNames:
             for known, voice in self._records.items()
             if not voice.removed and tenant in (None, known[0]) and known not in self._lost
         }
+
+    def clips(self, called: Collection[str]) -> list[str]:
+        """Return what the voices of all tenants with one of these names or ids are called by their clips."""
+        return [
+            voice_of_clip(voice.id)
+            for (_, name), voice in self._records.items()
+            if voice.id and (name in called or voice.id in called)
+        ]
 
     def record(self, tenant: str, name: str) -> NamedVoice | None:
         """Return what is known of a name, also when it was removed."""

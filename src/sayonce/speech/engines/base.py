@@ -60,6 +60,16 @@ class Reference(msgspec.Struct, frozen=True):
     text: str = ""
     audio: bytes | None = None
 
+    @property
+    def voice(self) -> str:
+        """What the voice is called where nobody has named it, and in the tags of its clips whatever it is called."""
+        return voice_of_clip(self.id)
+
+
+def voice_of_clip(clip_id: str) -> str:
+    """Return what the voice of a clip is called by what it is."""
+    return f"clip:{clip_id[:16]}"
+
 
 class Utterance(msgspec.Struct, frozen=True):
     """One thing to say, with every parameter filled in and at its bucket's representative value."""
