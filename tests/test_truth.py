@@ -1,12 +1,16 @@
 """Nothing is said that is not so: what is called stored is stored, and a bug of ours is an error in the API's form."""
 
+import logging
 import re
 
+import httpx
 import pytest
 
 import sayonce
 from deployments import Node
 from sayonce import errors
+from sayonce.errors import StoreError
+from sayonce.gateway import speech
 from sayonce.testing import StubEngine
 from serving import serving, speak, until
 
@@ -78,24 +82,115 @@ def descendants(kind):
     return {kind}.union(*map(descendants, kind.__subclasses__()))
 
 
+SECRET = "a secret of the code"
+
+
+def bug(*_, **__):
+    raise RuntimeError(SECRET)
+
+
+async def async_bug(*_, **__):
+    raise RuntimeError(SECRET)
+
+
+@pytest.fixture
+def logged(caplog):
+    """The bugs that were logged with their traceback: by us, or by the server under us."""
+
+    def bugs():
+        found = [record for record in caplog.records if record.exc_info and SECRET in str(record.exc_info[1])]
+        caplog.clear()
+        return len(found)
+
+    yield bugs
+    logging.getLogger("uvicorn").removeHandler(caplog.handler)
+
+
+def listen(caplog):
+    """Hear what the server logs: it keeps it from the root's handlers, and each start sets its levels."""
+    logging.getLogger("uvicorn").addHandler(caplog.handler)
+    logging.getLogger("uvicorn.error").setLevel(logging.ERROR)
+
+
 def routes_of(gateway):
     for route in gateway._others.routes:
         for method in sorted(route.methods - {"HEAD"}):
             yield method, route
 
 
-async def test_a_bug_on_any_route_is_a_500_in_the_apis_form_without_its_text(monkeypatch, caplog):
+async def test_a_bug_on_any_route_is_a_500_in_the_apis_form_and_logged_once(monkeypatch, caplog, logged):
     async with serving(StubEngine()) as client:
-        gateway = client.gateway
-        found = list(routes_of(gateway))
+        listen(caplog)
+        found = list(routes_of(client.gateway))
         assert len(found) > 12
-
-        async def bug(scope, receive, send):
-            raise RuntimeError("a secret of the code")
-
         for method, route in found:
-            monkeypatch.setattr(route, "app", bug)
+            monkeypatch.setattr(route, "app", async_bug)
             path = route.path.replace("{name}", "alice").replace("{path:path}", "x")
             answer = await client.request(method, path, headers={"content-type": "application/json"}, content=b"{}")
             assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error"), (method, path)
             assert "secret" not in answer.text
+            assert logged() == 1, (method, path)
+
+
+BEFORE_THE_HEADER = {
+    "access": lambda client: (client.access, "authorise", bug),
+    "planning": lambda client: (client.service.synthesizer, "plan_fields", async_bug),
+    "memory": lambda client: (client.service.synthesizer, "peek", bug),
+    "store": lambda client: (client.service.synthesizer, "find", async_bug),
+    "making": lambda client: (client.service.synthesizer, "make", async_bug),
+    "take": lambda client: (client.service.synthesizer, "_take", async_bug),
+    "clip": lambda client: (client.service.synthesizer, "_clip", async_bug),
+    "engine": lambda client: (client.service.synthesizer.catalogue.engines[0], "synthesize", bug),
+    "headers": lambda client: (speech, "_headers", bug),
+}
+
+
+@pytest.mark.parametrize("where", BEFORE_THE_HEADER)
+async def test_a_bug_before_speech_begins_is_a_500_in_the_apis_form_and_logged_once(where, monkeypatch, caplog, logged):
+    async with serving(StubEngine()) as client:
+        listen(caplog)
+        monkeypatch.setattr(*BEFORE_THE_HEADER[where](client))
+        for fields in ({}, {"response_format": "mp3"}, {"stream_format": "sse"}):
+            answer = await speak(client, **fields)
+            assert (answer.status_code, answer.json()["error"]["type"]) == (500, "server_error")
+            assert "secret" not in answer.text
+            assert logged() == 1
+        assert client.service.cache.counters["failed"] == 3
+
+
+async def test_a_bug_while_speech_is_sent_cuts_it_and_is_logged_once(caplog, logged):
+    engine = StubEngine()
+    engine.fails_at = 2
+    async with serving(engine) as client:
+        listen(caplog)
+        for fields in ({}, {"response_format": "mp3"}, {"stream_format": "sse"}):
+            engine.failure = RuntimeError(SECRET)
+            with pytest.raises(httpx.RemoteProtocolError):
+                await speak(client, "Cut.", **fields)
+            await client.service.cache.settle()
+            assert logged() == 1
+        assert client.service.cache.counters["failed"] == 3
+
+
+@pytest.mark.parametrize("note", ["answered", "hit"])
+async def test_a_bug_after_speech_was_sent_harms_no_one_and_is_logged_once(note, monkeypatch, caplog, logged):
+    async with serving(StubEngine()) as client:
+        if note == "hit":
+            await speak(client)
+            await client.service.cache.settle()
+        listen(caplog)
+        monkeypatch.setattr(client.observer, note, bug)
+        assert (await speak(client)).status_code == 200
+        await until(lambda: client.service.cache.counters["failed"])
+        assert logged() == 1
+
+
+async def test_a_store_that_does_not_do_it_is_a_503_with_a_time_to_come_back(monkeypatch):
+    async def away(*_):
+        raise StoreError("the store is away")
+
+    async with serving(StubEngine()) as client:
+        monkeypatch.setattr(client.service.synthesizer, "plan_fields", away)
+        answer = await speak(client)
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
+    assert answer.json()["error"]["code"] == "store_failed"

@@ -39,6 +39,16 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}…")
 
 
+def logged(error: BaseException) -> bool:
+    """Return whether an unexpected error was logged before; from now on it was.
+
+    It passes several places that log what nobody foresaw: the flight of a take, of a clip, and each who listens.
+    """
+    before = "logged" in error.__dict__
+    error.__dict__["logged"] = True
+    return before
+
+
 class SayonceError(Exception):
     """Root of every error that Sayonce raises on purpose."""
 

@@ -32,7 +32,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
 from sayonce.core.relay import Ending
 from sayonce.core.spans import NoTracer, Tracer
-from sayonce.errors import EngineError, NotCached, SayonceError, StoreError, Unkeyable
+from sayonce.errors import EngineError, NotCached, SayonceError, StoreError, Unkeyable, logged
 from sayonce.stores.base import Store
 from sayonce.stores.memory import MemoryStore
 
@@ -427,7 +427,7 @@ class Cache:
         error = EngineError("the computation was cancelled") if task.cancelled() else task.exception()
         if error is None:
             return
-        if not isinstance(error, SayonceError | Raised):
+        if not isinstance(error, SayonceError | Raised) and not logged(error):
             log.error("a computation failed unexpectedly", exc_info=error)
         if not flight.done:
             flight.fail(error)

@@ -16,6 +16,7 @@ from sayonce.errors import (
     SayonceError,
     TooLarge,
     UnsupportedMedia,
+    logged,
     quoted,
 )
 from sayonce.gateway import answers
@@ -179,7 +180,8 @@ def as_sayonce_error(error: BaseException) -> SayonceError:
     """Return an error that a client may see; one that we did not foresee is logged, and its text stays with us."""
     if isinstance(error, SayonceError):
         return error
-    log.error("unexpected failure", exc_info=error)
+    if not logged(error):
+        log.error("unexpected failure", exc_info=error)
     return SayonceError("internal error; the server's log has it")
 
 

@@ -45,9 +45,8 @@ _SSE_SLICE_BYTES: Final = 24_576
 _REMEMBERED_PLANS: Final = 4096
 _REMEMBERED_BODY_BYTES: Final = 2048
 
-Sent = tuple[SayonceError | None, float]
-"""Why a clip broke off, if it did, and when its first bytes were sent, if it streamed."""
-_WHOLE: Final[Sent] = (None, 0.0)
+_BEGUN: Final = "sayonce.begun"
+"""Marks the scope of a request whose answer has begun: what goes wrong from then on can only cut it off."""
 
 
 class SpeechEndpoint:
@@ -94,26 +93,29 @@ class SpeechEndpoint:
                     known = _Known(plan)
                 answer = await self._answer(plan, policy, receive)
             sending = self._send(scope, send, known, answer)
-            broken, begun = await (_while_heard(sending, answer, receive) if policy.no_store else sending)
-        except SayonceError as error:
-            self._cache.counters["refused requests" if error.status < 500 else "failed"] += 1  # noqa: PLR2004
-            self._observer.failed(error, started, plan)
-            await send_error(send, error)
-            return
-        except Disconnected:
-            self._cache.counters["left"] += 1
-            self._observer.left()
-            return
-        if broken is None:
+            begun = await (_while_heard(sending, answer, receive) if policy.no_store else sending)
             if entry is not None:
                 self._observer.hit(plan, entry, started)
             else:
                 self._observer.answered(plan, answer, started, begun)
             if self._trace is not None and answer.known_entry is not None:
                 self._trace.note(plan, answer.outcome, answer.known_entry)
-        else:
-            self._cache.counters[Outcome.FAILED.value] += 1
-            self._observer.failed(broken, started, plan)
+        except Disconnected:
+            self._cache.counters["left"] += 1
+            self._observer.left()
+        except SayonceError as error:
+            await self._fail(scope, send, error, started, plan)
+        except Exception as error:  # noqa: BLE001 (a bug of ours is answered too, in the API's form)
+            await self._fail(scope, send, as_sayonce_error(error), started, plan)
+
+    async def _fail(self, scope: Scope, send: Send, error: SayonceError, started: float, plan: Plan | None) -> None:
+        """Answer with an error, or leave the answer that has begun unfinished: the server then cuts the connection."""
+        begun = _BEGUN in scope
+        if not begun:
+            await send_error(send, error)
+        refused = not begun and error.status < 500  # noqa: PLR2004
+        self._cache.counters["refused requests" if refused else Outcome.FAILED.value] += 1
+        self._observer.failed(error, started, plan)
 
     async def _recall(self, body: bytes, tenant: str) -> _Known:
         """Return the plan of a body; the same bytes from the same tenant are the same plan, until a name changes."""
@@ -151,13 +153,8 @@ class SpeechEndpoint:
             Disconnected: the client left; its place in an engine's queue is freed, unless others wait with it.
 
         """
-        try:
-            found = await self._synthesizer.find(plan, policy)
-            return found if found is not None else await while_connected(self._make(plan, policy), receive)
-        except (SayonceError, Disconnected):
-            raise
-        except Exception as error:  # noqa: BLE001 (a bug of ours is an answer too, in the API's form)
-            raise as_sayonce_error(error) from None
+        found = await self._synthesizer.find(plan, policy)
+        return found if found is not None else await while_connected(self._make(plan, policy), receive)
 
     async def _make(self, plan: Plan, policy: Policy) -> Answer:
         try:
@@ -167,26 +164,22 @@ class SpeechEndpoint:
             limit = f"{self._timeout_seconds:g} s, the limit set by server.request_timeout"
             raise EngineTimeout(f"nothing could be heard within {limit}") from None
 
-    async def _send(self, scope: Scope, send: Send, known: _Known, answer: Answer) -> Sent:
-        """Send the clip and return how that went."""
+    async def _send(self, scope: Scope, send: Send, known: _Known, answer: Answer) -> float:
+        """Send the clip and return when its first bytes were sent, if it streamed."""
         plan, now = known.plan, self._cache.now()
         if plan.request.sse:
-            with _holding(scope, answer):
-                headers = _stream_headers(plan, answer, now, b"text/event-stream", keeps=self._cache.keeps)
-                return await _send_stream(send, headers, _events(answer))
+            headers = _stream_headers(plan, answer, now, b"text/event-stream", keeps=self._cache.keeps)
+            return await _send_stream(scope, send, answer, headers, _events(answer))
         if answer.known_entry is None and scope.get("http_version") != "1.0":
             assert answer.flight is not None
-            with _holding(scope, answer):
-                headers = _stream_headers(plan, answer, now, keeps=self._cache.keeps)
-                return await _send_stream(send, headers, answer.flight.chunks())
+            headers = _stream_headers(plan, answer, now, keeps=self._cache.keeps)
+            return await _send_stream(scope, send, answer, headers, answer.flight.chunks())
         # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
-        try:
-            entry = await answer.result()
-        except SayonceError as error:
-            await send_error(send, error)
-            return error, 0.0
-        await send_whole(send, 200, known.headers(answer, entry, now, self._cache), entry.body)
-        return _WHOLE
+        entry = await answer.result()
+        headers = known.headers(answer, entry, now, self._cache)
+        scope[_BEGUN] = True
+        await send_whole(send, 200, headers, entry.body)
+        return 0.0
 
 
 class _Known:
@@ -209,7 +202,7 @@ class _Known:
         return [*self._fixed, _age(answer, now)]
 
 
-async def _while_heard(sending: Coroutine[Any, Any, Sent], answer: Answer, receive: Receive) -> Sent:
+async def _while_heard(sending: Coroutine[Any, Any, float], answer: Answer, receive: Receive) -> float:
     """Send an answer that is made for this client alone: when it leaves, the engine stops.
 
     Raises:
@@ -235,18 +228,19 @@ def _holding(scope: Scope, answer: Answer) -> Iterator[None]:
         held.of = held.count = None
 
 
-async def _send_stream(send: Send, headers: Headers, chunks: AsyncIterator[bytes]) -> Sent:
-    """Send chunks as they come; after a failure the body is left unfinished, and the server cuts the connection."""
+async def _send_stream(
+    scope: Scope, send: Send, answer: Answer, headers: Headers, chunks: AsyncIterator[bytes]
+) -> float:
+    """Send chunks as they come, and return when the first was sent."""
     begun = 0.0
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    try:
+    scope[_BEGUN] = True
+    with _holding(scope, answer):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for chunk in chunks:
             await send({"type": "http.response.body", "body": chunk, "more_body": True})
             begun = begun or time.perf_counter()
-    except SayonceError as error:
-        return error, begun
-    await send({"type": "http.response.body", "body": b""})
-    return None, begun
+        await send({"type": "http.response.body", "body": b""})
+    return begun
 
 
 async def _events(answer: Answer) -> AsyncIterator[bytes]:
