@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
-from sayonce.stores.redis_pipe import _BUFFER_BYTES, _MAX_VALUE_BYTES, Pipe, Pipes
+from sayonce.stores.redis_pipe import _BUFFER_BYTES, MAX_VALUE_BYTES, Pipe, Pipes
 from sayonce.stores.redis_server import Get
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
@@ -130,7 +130,7 @@ def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(
 
 @pytest.mark.parametrize(
     "answer",
-    [b"$x\r\n", b":1\r\n", b"*1\r\n$1\r\na\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"$%d\r\n" % (_MAX_VALUE_BYTES + 1)],
+    [b"$x\r\n", b":1\r\n", b"*1\r\n$1\r\na\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"$%d\r\n" % (MAX_VALUE_BYTES + 1)],
 )
 async def test_another_protocol_is_an_error_of_its_own(answer: bytes) -> None:
     pipe, _ = connected()

@@ -191,6 +191,7 @@ class Failure(StrEnum):
     LOST = "lost"  # unreachable, or the connection broke
     LOCKED = "locked"  # readable, and another program holds the lock that writing needs
     DAMAGED = "damaged"  # a file whose pages are not what was written
+    BEYOND = "beyond"  # a table that is larger than any of ours: others have written into it
     BROKEN = "broken"  # anything else: a protocol error, an error of the disk
 
 

@@ -142,11 +142,11 @@ class Cache:
     @property
     def store_state(self) -> StoreState:
         """``none``, ``ok``, ``unwritable`` while the store takes no new values and what it has is still to be had, or
-        ``failing`` while the breaker keeps it from being asked.
+        ``failing`` while the breaker keeps it from being asked, or a table of it cannot be read.
         """
         if self._guard is None:
             return "none"
-        if self._guard.breaker.open:
+        if self._guard.breaker.open or self._guard.store.unread:
             return "failing"
         return "unwritable" if any(self.unwritable.values()) else "ok"
 
@@ -159,6 +159,12 @@ class Cache:
     def unwritable(self) -> dict[str, str | None]:
         """Why each part of the store takes no new values; None where it does."""
         return {} if self._stored is None else self._stored.unwritable()
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store cannot be read whole, or takes no new values; None where nothing is wrong."""
+        unread = {} if self.store is None else self.store.unread
+        return next((why for why in (*unread.values(), *self.unwritable.values()) if why is not None), None)
 
     @property
     def failing(self) -> dict[str, bool]:

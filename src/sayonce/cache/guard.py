@@ -162,6 +162,9 @@ class Guard:
         self._counters[f"{self._part} errors: {error.failure.value}"] += 1
         if error.failure is Failure.BUSY:
             return  # our own pool is exhausted: the backend is not down
+        if error.failure is Failure.BEYOND:
+            self._answered()
+            return  # the store has told of it
         if error.failure in (Failure.FULL, Failure.LOCKED):
             self._answered()  # what it has is still to be had
             self._takes_nothing(error)

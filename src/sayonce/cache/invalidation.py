@@ -296,7 +296,7 @@ class Invalidation:
             self._leave_beside()
         if wait and (written or self._beside is not None):
             await asyncio.sleep(TRUST_SECONDS + _MARGIN_SECONDS)
-        if not written:
+        if not written or TABLE in self._store.unread:  # then nobody can read it
             return Obeyed.HERE
         return Obeyed.EVERYWHERE if wait else Obeyed.SOON
 

@@ -22,7 +22,7 @@ async def collect(cache: Cache) -> dict[str, Any]:
         "memory": await _tier(cache.memory),
         "process": summary(dict(cache.counters)),
         "state": cache.store_state,
-        "trouble": next((why for why in cache.unwritable.values() if why is not None), None),
+        "trouble": cache.trouble,
     }
     if cache.store is not None:
         figures["store"] = await _tier(cache.store)

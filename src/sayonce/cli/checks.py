@@ -17,11 +17,12 @@ from typing import Final
 import msgspec
 
 from sayonce._version import __version__
+from sayonce.cache.invalidation import TABLE as PURGES
 from sayonce.cli.output import place, seconds, size
 from sayonce.config import ENVIRONMENT_PREFIX, Settings
 from sayonce.core.envelope import Entry
 from sayonce.core.key import DIGEST_BYTES
-from sayonce.errors import SayonceError, StoreError
+from sayonce.errors import Failure, SayonceError, StoreError
 from sayonce.gateway.access import load_access
 from sayonce.speech.engines import Engine
 from sayonce.speech.service import build_cache, build_engines
@@ -188,13 +189,30 @@ async def _redis(where: RedisURL, settings: Settings) -> list[Finding]:
         servers = await opened.health()
         for health in servers:
             found += [_memory(health), _clock(health)]
-        found += _lasting(servers, settings, uploaded=len(await opened.registry(VOICES)))
+        _, uploaded = [len(await _table(opened, name)) for name in (PURGES, VOICES)]
+        found += [_beyond(why) for why in opened.unread.values()]
+        found += _lasting(servers, settings, uploaded=uploaded)
     except StoreError as error:
         message = f"INFO and TIME are refused: {error}"
         found.append(warn("store", message, "allow them to this user, to have memory and clock checked"))
     finally:
         await opened.close()
     return found
+
+
+async def _table(opened: Store, name: str) -> Mapping[str, bytes]:
+    """Return a table; nothing of one that is beyond its bound, which the store then tells of."""
+    try:
+        return await opened.registry(name)
+    except StoreError as error:
+        if error.failure is not Failure.BEYOND:
+            raise
+        return {}
+
+
+def _beyond(why: str) -> Finding:
+    advice = "remove from it what is not of this program, or all of it: running servers put back what they know"
+    return fail("store", why, advice)
 
 
 def _exposure(where: RedisURL) -> Iterator[Finding]:

@@ -27,6 +27,7 @@ class Refusal(StrEnum):
     """Why stored bytes were not accepted as the value of a key."""
 
     TRUNCATED = "truncated"
+    TOO_LARGE = "too large"  # longer than any value of ours
     FOREIGN = "foreign"  # not an envelope
     VERSION = "version"  # an envelope of a version that this release does not read
     SEAL = "seal"  # altered, forged, sealed with another secret, or stored under another key

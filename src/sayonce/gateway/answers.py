@@ -129,7 +129,9 @@ class Stats(msgspec.Struct, kw_only=True):
     memory: Tier
     process: Counters
     state: ShownState
-    trouble: Annotated[str | None, Meta(description="Why the store takes no new values; null where it does.")]
+    trouble: Annotated[
+        str | None, Meta(description="Why the store cannot be read whole, or takes no new values; null where it can.")
+    ]
     store: Tier | UnsetType = UNSET
     lifetime: Counters | UnsetType = UNSET
 

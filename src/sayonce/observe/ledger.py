@@ -56,7 +56,7 @@ class Figures(msgspec.Struct):
 
 
 Accounts = dict[Owner, Figures]
-_decode = msgspec.msgpack.Decoder(list[tuple[Owner, Figures]]).decode
+_decoder = msgspec.msgpack.Decoder(list[tuple[Owner, Figures]])
 
 _METRICS: Final = {
     "compute_seconds": "sayonce_compute_seconds",
@@ -147,7 +147,7 @@ class Ledger:
 
         """
         written = await store.registered(book(self._part.day), name)
-        self._part.go_on_with(name, {} if written is None else dict(_decode(written)))
+        self._part.go_on_with(name, {} if written is None else _decode(written))
 
     async def read(self, store: Store | None, day: int) -> list[Accounts]:
         """Return what every process charged in a day, this one's newest figures among it.
@@ -157,7 +157,7 @@ class Ledger:
 
         """
         written = {} if store is None else await store.registry(book(day))
-        parts = {name: dict(_decode(part)) for name, part in written.items()}
+        parts = {name: _decode(part) for name, part in written.items()}
         parts |= {part.name: part.accounts for part in (*self._past, self._part) if part.day == day}
         return list(parts.values())
 
@@ -190,6 +190,14 @@ def book(day: int) -> str:
 def number_of(day: date) -> int:
     """Return a day as its number since the Unix epoch."""
     return day.toordinal() - _EPOCH
+
+
+def _decode(part: bytes) -> Accounts:
+    """Return what a part says; nothing where it is none of ours."""
+    try:
+        return dict(_decoder.decode(part))
+    except msgspec.MsgspecError:
+        return {}
 
 
 def _cost(plan: Plan, entry: Entry) -> float:

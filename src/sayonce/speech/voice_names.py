@@ -176,10 +176,13 @@ class VoiceNames:
     def _whose(self, field: str) -> Known | None:
         """Return the tenant and the name of a field; None for other namespaces and for what is no field of ours."""
         try:
-            namespace, tenant, name = msgspec.json.decode(field, type=tuple[str, str, str])
-        except msgspec.DecodeError:
+            found = msgspec.json.decode(field, type=tuple[str, str, str])
+        except (msgspec.DecodeError, UnicodeEncodeError):
+            found = None
+        if found is None or _field(*found) != field:  # a name has one field: another spelling of it says nothing
             self._count(Refusal.FOREIGN)
             return None
+        namespace, tenant, name = found
         return (tenant, name) if namespace == self._cache.namespace else None
 
     def _take_over(self, records: dict[Known, NamedVoice], lost: set[Known]) -> None:
@@ -225,7 +228,7 @@ class VoiceNames:
 
     def field(self, tenant: str, name: str) -> str:
         """Return where a tenant's name, or the id of a clip, stands in a table."""
-        return msgspec.json.encode((self._cache.namespace, tenant, name)).decode()
+        return _field(self._cache.namespace, tenant, name)
 
     def sealed(self, table: str, field: str, content: bytes) -> bytes:
         """Return content sealed for one field of one table."""
@@ -253,3 +256,7 @@ class VoiceNames:
 
     def _count(self, reason: Refusal) -> None:
         self._cache.counters[f"refused: {reason.value}"] += 1
+
+
+def _field(namespace: str, tenant: str, name: str) -> str:
+    return msgspec.json.encode((namespace, tenant, name)).decode()

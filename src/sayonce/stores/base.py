@@ -9,7 +9,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Mapping
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -31,6 +32,32 @@ class StoreStats(msgspec.Struct, frozen=True):
     max_bytes: int | None
 
 
+class TableBound(NamedTuple):
+    """What a table holds at most where others than this program may write to it.
+
+    A longer value is read as an empty one, which is nobody's record; a larger table is not read at all.
+    """
+
+    fields: int
+    value_bytes: int
+    total_bytes: int
+
+
+FIELD_BYTES: Final = 4_096
+"""Of a field's name; a longer one is left out."""
+BOUNDS: Final = {
+    "purges": TableBound(20_000, 4_096, 16_000_000),
+    "voices": TableBound(200_000, 100_000, 64_000_000),
+    "voice clips": TableBound(200_000, 10_100_000, 64_000_000),
+}
+_BOUND: Final = TableBound(10_000, 10_000_000, 64_000_000)
+
+
+def bound_of(book: str) -> TableBound:
+    """Return the bound of a table: far above what is in it where nobody else writes to it."""
+    return BOUNDS.get(book, _BOUND)
+
+
 class Store(ABC):
     """The contract that every tier keeps. Any method may raise ``StoreError``; all are called from one event loop."""
 
@@ -38,6 +65,8 @@ class Store(ABC):
     """The tier's name in ``Cache-Status`` and counters: ``memory``, ``sqlite``, ``redis``."""
     incomplete = False
     """Whether a damaged file was given up from which not all names of tables could be taken over."""
+    unread: Mapping[str, str] = MappingProxyType({})
+    """Tables that are beyond their bounds and so not read, with the reason."""
     coordinator: Coordinator | None = None
     """How processes that share the store share a computation; None when only one process has it."""
 

@@ -17,19 +17,22 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sayonce.core.clock import Clock
-from sayonce.core.envelope import Entry, Sealer
-from sayonce.errors import ConfigError, StoreError
-from sayonce.stores.base import SealedStore, StoreStats
+from sayonce.core.envelope import Entry, Refused, Sealer
+from sayonce.core.outcome import Refusal
+from sayonce.errors import ConfigError, Failure, StoreError
+from sayonce.stores.base import BOUNDS, FIELD_BYTES, SealedStore, StoreStats, TableBound, bound_of
 from sayonce.stores.redis_cluster import ClusterServers
 from sayonce.stores.redis_coordinator import RedisCoordinator
 from sayonce.stores.redis_health import Health, health_of
+from sayonce.stores.redis_pipe import MAX_VALUE_BYTES, ValueTooLarge
 from sayonce.stores.redis_script import Script
 from sayonce.stores.redis_server import FAILURES, Get, Operation, Server, kind_of, tls_context
 from sayonce.stores.redis_servers import SentinelServers, Servers, SingleServer
 from sayonce.stores.redis_url import Topology, shown_address
 from sayonce.stores.url import RedisURL
 
-log = logging.getLogger("sayonce.store.settings")
+log = logging.getLogger("sayonce.store")
+settings_log = logging.getLogger("sayonce.store.settings")
 T = TypeVar("T")
 
 PREFIX: Final = "sayonce:2:"
@@ -39,7 +42,11 @@ _ENTRY: Final = re.compile(rb"sayonce:2:\{[0-9a-f]{64}\}")
 _MAX_TTL_MS: Final = 100 * 365 * 86_400_000
 _SCANNED_AT_ONCE: Final = 1000
 _EXAMINED_SECONDS: Final = 2.0
+_FIELD: Final = Script("field")
 _SWAP: Final = Script("swap")
+_TABLE: Final = Script("table")
+_TOTALS_BOUND: Final = TableBound(10_000, 64, 1_000_000)
+_NUMBER: Final = re.compile(rb"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 _SERVERS: Final[dict[Topology, type[Servers]]] = {
     "single": SingleServer,
     "sentinel": SentinelServers,
@@ -67,6 +74,8 @@ class RedisStore(SealedStore):
         self.url = url
         self._servers = _SERVERS[url.topology](url, budget_seconds)
         self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
+        self.unread: dict[str, str] = {}
+        self._told_too_large = False
         self._examining: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -114,27 +123,57 @@ class RedisStore(SealedStore):
             await self._at(TOTALS, partial(_count, deltas=deltas))
 
     async def totals(self) -> dict[str, float]:
-        stored = await self._at(TOTALS, lambda redis: redis.hgetall(TOTALS))
-        return {name.decode(): float(total) for name, total in stored.items()}
+        stored = await self._whole(TOTALS, _TOTALS_BOUND)
+        return {name: float(total) for name, total in stored.items() if _NUMBER.fullmatch(total)}
 
     async def register(self, book: str, name: str, value: bytes) -> None:
         page = book_name(book)
         await self._at(page, lambda redis: redis.hset(page, name, value))
 
     async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
-        page = book_name(book)
-        arguments = (name, new or b"") if old is None else (name, new or b"", old)
+        page, most = book_name(book), bound_of(book).value_bytes
+        arguments = (name, new or b"", most) if old is None else (name, new or b"", most, old)
         return bool(await self._at(page, lambda redis: _SWAP(redis, [page], *arguments)))
 
     async def registered(self, book: str, name: str) -> bytes | None:
-        page = book_name(book)
-        value: bytes | None = await self._at(page, lambda redis: redis.hget(page, name))
+        page, most = book_name(book), bound_of(book).value_bytes
+        value: bytes | None = await self._at(page, lambda redis: _FIELD(redis, [page], name, most))
         return value
 
     async def registry(self, book: str) -> dict[str, bytes]:
-        page = book_name(book)
-        fields = await self._at(page, lambda redis: redis.hgetall(page))
-        return {name.decode(errors="replace"): value for name, value in fields.items()}
+        try:
+            table = await self._whole(book_name(book), bound_of(book))
+        except StoreError as error:
+            if error.failure is Failure.BEYOND and book in BOUNDS:
+                self._note_unread(book, error)
+            raise
+        if self.unread.pop(book, None) is not None:
+            log.warning("%s: the table %r is read again", self.url.shown, book)
+        return table
+
+    def _note_unread(self, book: str, error: StoreError) -> None:
+        if book not in self.unread:
+            log.error("%s; remove from it what is not of this program", error)
+        self.unread[book] = str(error)
+
+    async def _whole(self, page: str, bound: TableBound) -> dict[str, bytes]:
+        """Return a hash.
+
+        Raises:
+            StoreError: it is beyond its bound (``Failure.BEYOND``), or the server did not answer.
+
+        """
+        arguments = (bound.fields, FIELD_BYTES, bound.value_bytes, bound.total_bytes)
+        found = await self._at(page, lambda redis: _TABLE(redis, [page], *arguments))
+        if len(found) == 1:
+            more = f"{bound.fields:,} fields" if found[0] == b"fields" else f"{bound.total_bytes:,} bytes"
+            raise StoreError(
+                f"{self.url.shown}: {page} has more than {more}, which others have written, and is not read",
+                failure=Failure.BEYOND,
+            )
+        return {
+            name.decode(errors="surrogateescape"): value for name, value in zip(found[::2], found[1::2], strict=True)
+        }
 
     async def unregister(self, book: str, name: str) -> bool:
         page = book_name(book)
@@ -145,8 +184,19 @@ class RedisStore(SealedStore):
         return await self._at(name, Get(name.encode()))
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:
+        if len(sealed) > MAX_VALUE_BYTES:
+            self._tell_too_large(len(sealed))
+            return False
         name, ttl_ms = name_of(entry.key), max(1, int(min(ttl_seconds * 1000, _MAX_TTL_MS)))
         return bool(await self._at(name, lambda redis: redis.set(name, sealed, px=ttl_ms)))
+
+    def _tell_too_large(self, size_bytes: int) -> None:
+        if not self._told_too_large:
+            self._told_too_large = True
+            log.warning(
+                "%s: a value of %d bytes is not kept, as one takes %d bytes at most; a body store keeps larger ones",
+                self.url.shown, size_bytes, MAX_VALUE_BYTES,
+            )  # fmt: skip
 
     def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
         return self._pages(partial(_scan_heads, length=length))
@@ -157,13 +207,15 @@ class RedisStore(SealedStore):
             async with asyncio.timeout(_EXAMINED_SECONDS):
                 for health in await self.health():
                     if health.warning is not None:
-                        log.warning("redis %s: %s; %s", health.address, *health.warning)
+                        settings_log.warning("redis %s: %s; %s", health.address, *health.warning)
 
     # -- the servers --------------------------------------------------------------------------------------------------
 
     async def _at(self, name: str, operation: Operation[T]) -> T:
         try:
             return await self._servers.at(name, operation)
+        except ValueTooLarge:
+            raise Refused(Refusal.TOO_LARGE) from None
         except FAILURES as error:
             raise self._error(error) from None
 

@@ -24,8 +24,8 @@ MAX_PIPES: Final = 2
 """Connections to a server: more than one, so that a small value need not wait behind a large one."""
 _BUFFER_BYTES: Final = 262_144
 """Several usual clips: what has come is taken from the socket at once."""
-_MAX_VALUE_BYTES: Final = 2**29
-"""Redis' own bound (``proto-max-bulk-len``): what announces more is no Redis."""
+MAX_VALUE_BYTES: Final = 64_000_000
+"""What an entry takes at most, sealed: a longer value is none of ours, and no memory is taken for it."""
 _NO_CLIENTS: Final = "ERR max number of clients reached"
 _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
     "ASK": exceptions.AskError,
@@ -45,6 +45,14 @@ Login = tuple[str | None, str | None]
 TLS = Callable[[], ssl.SSLContext | None]
 Value = bytes | bytearray
 Answer = Value | exceptions.RedisError | None
+
+
+class ValueTooLarge(exceptions.InvalidResponse):
+    """A value is longer than any of ours."""
+
+
+class InTheWay(exceptions.ConnectionError):
+    """The connection was closed, as a value that nobody is to read was on its way before the answer."""
 
 
 class Pipe(asyncio.BufferedProtocol):
@@ -163,6 +171,8 @@ class Pipe(asyncio.BufferedProtocol):
             else:
                 self._end += nbytes
                 self._read()
+        except InTheWay as error:
+            self.fail(error)
         except ValueError:
             self.fail(exceptions.InvalidResponse("what answers is no Redis"))
 
@@ -176,6 +186,7 @@ class Pipe(asyncio.BufferedProtocol):
         """Answer with what is whole in the buffer, and move the rest to its beginning.
 
         Raises:
+            InTheWay: a value is too long to be received.
             ValueError: this is not RESP2, or an answer that no command here has.
 
         """
@@ -205,8 +216,9 @@ class Pipe(asyncio.BufferedProtocol):
         if size < 0:
             self._answer(None)
             return True
-        if size > _MAX_VALUE_BYTES:
-            raise ValueError(size)
+        if size > MAX_VALUE_BYTES:
+            self._answer(ValueTooLarge(f"a value of {size:,} bytes"))
+            raise InTheWay("a value that is too long was in the way")
         end = self._start + size
         if end <= self._end:
             self._answer(bytes(self._view[self._start : end]))
@@ -247,7 +259,10 @@ class Pipes:
             if opening.cancelled():  # by ``close``: whoever waits here is not cancelled with it
                 raise exceptions.ConnectionError("closed")
             pipe = opening.result()
-        return await pipe.run(command)
+        try:
+            return await pipe.run(command)
+        except InTheWay:
+            return await self.run(command)
 
     async def close(self) -> None:
         """Close every connection; whoever waits gets an error at once."""

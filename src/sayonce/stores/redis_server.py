@@ -18,7 +18,7 @@ from redis.backoff import NoBackoff
 from sayonce._version import __version__
 from sayonce.errors import Failure
 from sayonce.stores.limit import Limits
-from sayonce.stores.redis_pipe import Login, Pipes, command_of, is_wrong_type
+from sayonce.stores.redis_pipe import MAX_VALUE_BYTES, Login, Pipes, ValueTooLarge, command_of, is_wrong_type
 from sayonce.stores.redis_url import Address, RedisURL, shown_address
 
 T = TypeVar("T")
@@ -39,12 +39,14 @@ class Get:
     async def __call__(self, redis: Any) -> bytes | bytearray | None:
         """Return the value by the ordinary client, for where a connection is chosen by hand."""
         try:
-            value: bytes | bytearray | None = await redis.get(self.name)
+            value: bytes = await redis.getrange(self.name, 0, MAX_VALUE_BYTES)
         except exceptions.ResponseError as error:
             if is_wrong_type(error):
                 return None
             raise
-        return value
+        if len(value) > MAX_VALUE_BYTES:
+            raise ValueTooLarge(f"a value of more than {MAX_VALUE_BYTES:,} bytes")
+        return value or None
 
 
 @dataclass(frozen=True, slots=True)
