@@ -254,6 +254,7 @@ async def landed_flights_are_free():
         gc.collect()
         for number in range(5):
             assert (await speak(client, f"Text {number}")).status_code == 200
+        await client.service.cache.settle()
         await asyncio.sleep(0.05)
         assert [each for each in gc.get_objects() if isinstance(each, Flight)] == []
 

@@ -90,6 +90,8 @@ class Cache:
         self.namespace = namespace
         self.ttl = ttl
         self.counters: defaultdict[str, float] = defaultdict(float)
+        self._budget_seconds = budget_seconds
+        self._memory_kept_last = self.memory.figures().max_bytes != 0
         self._stored = GuardedStore(store, budget_seconds, self.counters) if store is not None else None
         self._guard = self._stored.index if self._stored is not None else None
         self._totals = Totals(self._guard, self.counters) if self._guard is not None else None
@@ -149,11 +151,6 @@ class Cache:
         if self._guard.breaker.open or self._guard.store.unread:
             return "failing"
         return "unwritable" if any(self.unwritable.values()) else "ok"
-
-    @property
-    def keeps(self) -> bool:
-        """Whether what is made now is kept: the store, if there is one, took its last write."""
-        return self.store_state in ("none", "ok")
 
     @property
     def unwritable(self) -> dict[str, str | None]:
@@ -267,6 +264,20 @@ class Cache:
             return under_way, True
         stamp = self._invalidation.stamp(tags)
         return self._launch(key, lead, ttl or self.ttl, stamp, policy, shared=shared), False
+
+    def expects_to_keep(self, flight: Flight) -> bool:
+        """Whether a value under way will be kept, as far as can be told before it is whole."""
+        kept_last = self._memory_kept_last if self._stored is None else self._stored.took_last_write
+        return kept_last and flight.keepable and not flight.discarded and self._invalidation.current(flight.stamp)
+
+    async def kept(self, flight: Flight) -> bool:
+        """Return whether a value that is whole, or what it is derived from, is kept.
+
+        False where a store does not say so within its budget.
+        """
+        landings = [each for each in (flight.landing, flight.source) if each is not None]
+        await asyncio.wait(landings, timeout=self._budget_seconds)
+        return any(each.done() and each.result() for each in landings)
 
     async def fetch(
         self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
@@ -395,17 +406,24 @@ class Cache:
             await self._invalidation.settle()
         if flight.discarded or not self._current(flight, entry):
             keep = Keep.NOWHERE
+        kept = False
         if keep is not Keep.NOWHERE:
-            self.memory.keep(entry)
-        flight.kept = keep is not Keep.NOWHERE
+            kept = self._memory_kept_last = self.memory.keep(entry)
         flight.finish(entry)
-        if keep is Keep.EVERYWHERE and self._stored is not None:
-            # Nobody waits for this: a burst of writes may take its time before it counts as trouble.
-            await self._stored.put(entry, patience=_WRITE_PATIENCE)
-            if self.view.due:
-                await self._invalidation.settle()
-            if flight.discarded or not self._current(flight, entry):
-                await self.discard(entry.key)
+        if self._stored is not None:
+            kept = keep is Keep.EVERYWHERE and await self._write(self._stored, flight, entry)
+        flight.landing.set_result(kept)
+
+    async def _write(self, stored: GuardedStore, flight: Flight, entry: Entry) -> bool:
+        """Write the entry and return whether it is kept; what was purged meanwhile is removed again."""
+        # Few wait for this, and not for long: a burst of writes may take its time before it counts as trouble.
+        kept = await stored.put(entry, patience=_WRITE_PATIENCE)
+        if self.view.due:
+            await self._invalidation.settle()
+        if flight.discarded or not self._current(flight, entry):
+            await self.discard(entry.key)
+            return False
+        return kept
 
     def _current(self, flight: Flight, entry: Entry) -> bool:
         return self._invalidation.current(flight.stamp) and self._invalidation.current(entry.tags)
@@ -427,6 +445,8 @@ class Cache:
     def _landed(self, flight: Flight, key: bytes, task: asyncio.Task[None]) -> None:
         """Close the flight: only now, after the write, may another one for the same key start."""
         self._tasks.discard(task)
+        if not flight.landing.done():
+            flight.landing.set_result(False)
         if self._flights.get(key) is flight:
             del self._flights[key]
             self._landed_lately.append(key)

@@ -73,8 +73,12 @@ class Flight:
         """Made for one listener, who alone hears it, and kept nowhere: it ends when that one leaves."""
         self.discarded = False
         """Deleted while under way: those who listen hear it to its end, and it is not kept."""
-        self.kept = True
-        """Whether the value is kept, as far as that is known yet."""
+        self.keepable = True
+        """Whether the value may be kept, as far as that is known before it is whole."""
+        self.landing: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        """Tells, when it has been written, whether it is kept where this cache keeps what lasts."""
+        self.source: asyncio.Future[bool] | None = None
+        """The same of the value that this one is derived from: while that is kept, nothing is computed again."""
         self.head: Any = None
         """What listeners must know before the first chunk; set with ``begin``."""
         self.entry: Entry | None = None

@@ -60,7 +60,7 @@ class Guard:
         self.unwritable: str | None = None
         """Why the store takes no new values, while what it has is still to be had."""
         self.took_last_write = True
-        """Whether the last value that was written to the store arrived."""
+        """Whether the store kept the last value that was written to it."""
         self._told_unwritable = False
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._writing_bytes = 0
@@ -181,10 +181,10 @@ class Guard:
                 log.warning("%s: takes no new values: %s", self._name, error)
         self.unwritable = str(error)
 
-    def wrote(self, *, taken: bool) -> None:
-        """Note whether a value that was written arrived."""
-        self.took_last_write = taken
-        if taken and self.unwritable is not None:
+    def wrote(self, kept: bool | None) -> None:
+        """Note whether the store kept a value: one that answers takes writes, and may do without this one."""
+        self.took_last_write = bool(kept)
+        if kept is not None and self.unwritable is not None:
             self.unwritable = None
             if self._told_unwritable:
                 log.warning("%s: takes new values again", self._name)

@@ -36,8 +36,11 @@ class GuardedStore:
 
     @property
     def took_last_write(self) -> bool:
-        """Whether the last value that was written arrived, and another would be written now."""
-        return all(guard.took_last_write and not guard.breaker.open for guard in self._guards().values())
+        """Whether the last value that was written is kept, and nothing speaks against the next one."""
+        return all(
+            guard.took_last_write and not (guard.breaker.open or guard.breaker.doubtful)
+            for guard in self._guards().values()
+        )
 
     def _guards(self) -> dict[str, Guard]:
         return {"store": self.index} | ({"bodies": self._outside.guard} if self._outside is not None else {})
@@ -83,11 +86,10 @@ class _Outside:
         placed = await self.guard.call(place, size_bytes=len(entry.body), patience=patience)
         if placed is None:
             return _noted(self.guard, None)
-        self.guard.wrote(taken=True)
+        self.guard.wrote(kept=True)
         return _noted(self._index, await self._index.call(partial(self._store.write, entry, placed), patience=patience))
 
 
 def _noted(guard: Guard, kept: bool | None) -> bool:
-    """Note whether the store answered a write, and return whether it kept the value: a store may do without it."""
-    guard.wrote(taken=kept is not None)
+    guard.wrote(kept)
     return bool(kept)

@@ -168,18 +168,27 @@ class SpeechEndpoint:
         """Send the clip and return when its first bytes were sent, if it streamed."""
         plan, now = known.plan, self._cache.now()
         if plan.request.sse:
-            headers = _stream_headers(plan, answer, now, b"text/event-stream", keeps=self._cache.keeps)
+            stored = await self._is_stored(answer)
+            headers = _stream_headers(plan, answer, now, b"text/event-stream", stored=stored)
             return await _send_stream(scope, send, answer, headers, _events(answer))
         if answer.known_entry is None and scope.get("http_version") != "1.0":
             assert answer.flight is not None
-            headers = _stream_headers(plan, answer, now, keeps=self._cache.keeps)
+            headers = _stream_headers(plan, answer, now, stored=await self._is_stored(answer))
             return await _send_stream(scope, send, answer, headers, answer.flight.chunks())
         # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
         entry = await answer.result()
-        headers = known.headers(answer, entry, now, self._cache)
+        stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
+        headers = known.headers(answer, entry, now, stored=stored)
         scope[_BEGUN] = True
         await send_whole(send, 200, headers, entry.body)
         return 0.0
+
+    async def _is_stored(self, answer: Answer) -> bool:
+        """Return whether what was made is kept; while it is being made, whether it will be, by all that is known."""
+        flight = answer.flight
+        if flight is None or answer.outcome is not Outcome.LED:
+            return False
+        return await self._cache.kept(flight) if flight.done else self._cache.expects_to_keep(flight)
 
 
 class _Known:
@@ -192,10 +201,10 @@ class _Known:
         self._of: tuple[str | None, float, int] | None = None
         self._fixed: Headers = []
 
-    def headers(self, answer: Answer, entry: Entry, now: float, cache: Cache) -> Headers:
+    def headers(self, answer: Answer, entry: Entry, now: float, *, stored: bool) -> Headers:
         """Return the headers for a whole clip; those of a hit only grow older."""
         if answer.outcome is not Outcome.HIT:
-            return _headers(self.plan, answer, keeps=cache.keeps)
+            return _headers(self.plan, answer, stored=stored)
         of = (answer.tier, entry.created, len(entry.body))
         if of != self._of:
             self._of, self._fixed = of, _headers(self.plan, answer)
@@ -269,17 +278,19 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode(data)
 
 
-def _stream_headers(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, keeps: bool) -> Headers:
-    headers = _headers(plan, answer, media_type, keeps=keeps)
+def _stream_headers(
+    plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, stored: bool
+) -> Headers:
+    headers = _headers(plan, answer, media_type, stored=stored)
     return [*headers, _age(answer, now)] if answer.outcome is Outcome.HIT else headers
 
 
-def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, keeps: bool = True) -> Headers:
-    """Everything but ``Content-Length`` and ``Age``; ``keeps`` tells whether what is made now is kept."""
+def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, stored: bool = False) -> Headers:
+    """Everything but ``Content-Length`` and ``Age``."""
     entry = answer.known_entry
     headers: Headers = [
         (b"content-type", media_type or answer.media_type.encode()),
-        (b"cache-status", _cache_status(answer, keeps=keeps)),
+        (b"cache-status", _cache_status(answer, stored=stored)),
         (b"etag", _etag(plan, answer.created, whole=entry is not None)),
         (b"x-sayonce-key", plan.take_key.hex().encode()),
     ]
@@ -301,17 +312,17 @@ def _etag(plan: Plan, created: float, *, whole: bool) -> bytes:
     return tag if whole or audio_format.stable_stream else b"W/" + tag
 
 
-def _cache_status(answer: Answer, *, keeps: bool) -> bytes:
-    """RFC 9211. What is spoken is only called stored where it will be, as far as can be told before it is written."""
+def _cache_status(answer: Answer, *, stored: bool) -> bytes:
+    """RFC 9211 section 2."""
     if answer.outcome is Outcome.HIT:
         return b"sayonce; hit; detail=%b" % (answer.tier or "").encode()
-    if answer.outcome is Outcome.LED and not (keeps and answer.flight is not None and answer.flight.kept):
-        return b"sayonce; fwd=miss"
+    if stored:
+        return b"sayonce; fwd=miss; stored"
     return _FORWARDED[answer.outcome]
 
 
 _FORWARDED: Final = {
-    Outcome.LED: b"sayonce; fwd=miss; stored",
+    Outcome.LED: b"sayonce; fwd=miss",
     Outcome.JOINED: b"sayonce; fwd=miss; collapsed",
     Outcome.BYPASS: b"sayonce; fwd=bypass",
 }

@@ -278,6 +278,7 @@ class Synthesizer:
             )
         with closing(take):
             flight.credit(take.outcome, take.tier)
+            flight.source = take.flight.landing if take.flight is not None else None
             if take.known_entry is None and take.flight is not None:
                 media_type = take.flight.head["media_type"]
                 if media_type == PCM:
@@ -290,7 +291,7 @@ class Synthesizer:
         head = AudioStart(**take.head)
         audio_format = plan.request.format
         encoder = open_encoder(audio_format, head.sample_rate_hz, head.channels)
-        flight.created, flight.kept = take.created, head.proves_end
+        flight.created, flight.keepable = take.created, head.proves_end
         flight.begin(audio_format.content_type)
         first_bytes = head.sample_rate_hz // _FIRST_PART * head.channels * 2
         resamples = audio_format.sample_rate_hz not in (None, head.sample_rate_hz)
@@ -375,7 +376,7 @@ async def _collect(engine: Engine, utterance: Utterance, flight: Flight) -> tupl
 
 async def _pass_on(plan: Plan, take: Flight, flight: Flight) -> Made:
     """Send audio that the engine gives in the very format asked for as it comes."""
-    flight.created, flight.kept = take.created, AudioStart(**take.head).proves_end
+    flight.created, flight.keepable = take.created, AudioStart(**take.head).proves_end
     flight.begin(take.head["media_type"])
     async for chunk in take.chunks():
         flight.send(chunk)
