@@ -8,13 +8,14 @@ import time
 
 import pytest
 
-from sayonce.cache import Obeyed
+from sayonce.cache import Cache, Obeyed
 from sayonce.cache.invalidation import TABLE as PURGES
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.purges import PurgeRecords
 from sayonce.errors import Failure, StoreError
 from sayonce.speech.voice_names import TABLE as VOICES
+from sayonce.speech.voice_names import VoiceNames
 from sayonce.stores import open_store
 from sayonce.stores.base import BOUNDS, FIELD_BYTES, TableBound, bound_of
 from sayonce.stores.redis import TOTALS, book_name, name_of
@@ -195,3 +196,27 @@ def test_doctor_tells_of_a_table_beyond_its_bound(quick, node, upstream, tmp_pat
     told = result.out
     assert "20,000 fields" in told
     assert "running servers put back what they know" in told
+
+
+@pytest.mark.parametrize("table", [PURGES, VOICES])
+async def test_a_table_full_of_garbage_holds_up_no_request_and_is_looked_at_once(valkey, monkeypatch, table):
+    fields = [f'["","","garbage {n}"]' if table == VOICES else f"{n:064x}" for n in range(15_000)]
+    with valkey.client() as client:
+        client.hset(book_name(table), mapping=dict.fromkeys(fields, b"garbage" * 10))
+    opened, open_envelope = [], Sealer.open
+    monkeypatch.setattr(
+        Sealer, "open", lambda self, key, sealed: opened.append(key) or open_envelope(self, key, sealed)
+    )
+    store = open_store(valkey.url, sealer=Sealer(Secret()), budget_seconds=5)
+    async with Cache(store, budget_seconds=5) as cache:
+        names, opened[:] = VoiceNames(cache, store), []
+        cache._invalidation._table = {}
+        read = names.learn if table == VOICES else cache._invalidation.read
+        reading, longest = asyncio.create_task(read()), 0
+        while not reading.done():
+            before = len(opened)
+            await asyncio.sleep(0)
+            longest = max(longest, len(opened) - before)
+        assert (len(opened), longest) == (15_000, 200)
+        await read()
+        assert len(opened) == 15_000

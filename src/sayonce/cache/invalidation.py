@@ -43,6 +43,8 @@ _PATIENCE: Final = 20.0
 _MARGIN_SECONDS: Final = 0.05
 _DROPPED_AT_ONCE: Final = 50
 """Records that one reading may remove, so that no request waits for long."""
+_OPENED_AT_ONCE: Final = 200
+"""Records, which takes some milliseconds of the event loop."""
 _READINGS: Final = 2
 """A reading that took longer than it may be trusted, as the process was stopped meanwhile, is made once more."""
 
@@ -158,7 +160,7 @@ class Invalidation:
         if table is None:
             return False
         if table != self._table:
-            self._take_over(table)
+            self._take_over(table, await self._changed(table))
         for tag in list(self._owed):
             self._owed.discard(tag)  # before it is done: what rises meanwhile is owed again
             if not await guard.done(self._watched[tag]):
@@ -168,11 +170,19 @@ class Invalidation:
         await self._drop_superseded(guard)
         return not self._owed
 
-    def _take_over(self, table: Mapping[str, bytes]) -> None:
-        new = {field: sealed for field, sealed in table.items() if self._table.get(field) != sealed}
+    async def _changed(self, table: Mapping[str, bytes]) -> dict[str, tuple[str, int] | None]:
+        """Return the records that are new in a table; many are opened a part at a time, so that requests go on."""
+        new = [field for field, sealed in table.items() if self._table.get(field) != sealed]
+        opened: dict[str, tuple[str, int] | None] = {}
+        for start in range(0, len(new), _OPENED_AT_ONCE):
+            if start:
+                await asyncio.sleep(0)
+            opened |= {field: self._opened(field, table[field]) for field in new[start : start + _OPENED_AT_ONCE]}
+        return opened
+
+    def _take_over(self, table: Mapping[str, bytes], new: Mapping[str, tuple[str, int] | None]) -> None:
         self._stored = {field: record for field, record in self._stored.items() if field in table and field not in new}
-        for field, sealed in new.items():
-            record = self._opened(field, sealed)
+        for field, record in new.items():
             if record is not None:
                 self._stored[field] = record
                 # Also where the number is not new: ours may have been written above another's that we never read.

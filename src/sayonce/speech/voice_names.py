@@ -8,7 +8,8 @@ own, where it could be another voice.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+import asyncio
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -18,7 +19,7 @@ from sayonce.errors import NotFound, VoicesUnavailable, quoted
 from sayonce.speech.engines.base import voice_of_clip
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from sayonce.cache import Cache
     from sayonce.stores.base import Store
@@ -27,6 +28,8 @@ TABLE: Final = "voices"
 MAX_KNOWN: Final = 100_000
 """Names that an instance remembers, removed ones included. Beyond it no name is passed on to an engine."""
 _FOREVER: Final = float(2**62)
+_OPENED_AT_ONCE: Final = 200
+"""Fields, which takes some milliseconds of the event loop."""
 
 Known = tuple[str, str]
 """A tenant and a name, or a tenant and an id."""
@@ -49,6 +52,14 @@ class NamedVoice(msgspec.Struct, frozen=True):
     """What makes the clip a poor voice, if anything does."""
 
 
+class _Look(NamedTuple):
+    """What a field of the table holds, whose it is, and what it says; None for what says nothing."""
+
+    sealed: bytes
+    known: Known | None
+    record: NamedVoice | None
+
+
 class VoiceNames:
     """What this instance has read of the table, and has written to it."""
 
@@ -58,6 +69,7 @@ class VoiceNames:
         self._sealer = Sealer(cache.secret)
         self._records: dict[Known, NamedVoice] = {}
         self._ids: dict[Known, NamedVoice] = {}
+        self._looked: dict[str, _Look] = {}
         self._lost: set[Known] = set()
         """Names that the table has, or had, and whose records cannot be read."""
         self.read = cache.store is None
@@ -154,16 +166,32 @@ class VoiceNames:
         version = -1
         while version != self.version:  # what was read before a change of our own must not undo it
             version = self.version
-            table = await self._store.registry(TABLE)
-        self._merge(table)
+            looked = await self._look(await self._store.registry(TABLE))
+        self._looked = looked
+        self._merge(looked.values())
 
-    def _merge(self, table: Mapping[str, bytes]) -> None:
-        records, lost = dict(self._records), self._lost | self.live().keys()
+    async def _look(self, table: Mapping[str, bytes]) -> dict[str, _Look]:
+        """Return what each field says; only those that have changed are opened, and others' requests go on meanwhile."""
+        looked: dict[str, _Look] = {}
+        opened = 0
         for field, sealed in table.items():
+            before = self._looked.get(field)
+            if before is not None and before.sealed == sealed:
+                looked[field] = before
+                continue
             known = self._whose(field)
+            looked[field] = _Look(sealed, known, None if known is None else self._opened(field, sealed))
+            opened += 1
+            if opened % _OPENED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return looked
+
+    def _merge(self, looked: Iterable[_Look]) -> None:
+        records, lost = dict(self._records), self._lost | self.live().keys()
+        for _, known, read in looked:
             if known is None:
                 continue
-            read, had = self._opened(field, sealed), records.get(known)
+            had = records.get(known)
             if read is None:
                 if len(lost) < MAX_KNOWN:
                     lost.add(known)
