@@ -126,7 +126,7 @@ async def test_while_the_table_of_purges_cannot_be_read_that_is_shown_and_no_pur
     async with serving(Cloner(), store=valkey.url) as client:
         with valkey.client() as redis:
             fill(redis, PURGES, BOUNDS[PURGES].fields + 1)
-            await until(lambda: client.service.cache.store_state == "failing")
+            await until(lambda: client.service.cache.store_state == "failing" and not client.service.cache.view.fresh)
             ready = (await client.get("/health/ready")).json()
             assert (ready["status"], ready["store"]) == ("ready", "failing")
             assert ready["offline"]["hits_end_in_seconds"] > 0
