@@ -182,10 +182,11 @@ class Cache:
 
     def peek(self, key: bytes) -> Entry | None:
         """Return the entry if it is in memory and what is known of purges may be trusted, at once."""
+        return self._peek(key) if self.view.trusted else None
+
+    def _peek(self, key: bytes) -> Entry | None:
         entry = self.memory.peek(key)
-        if entry is None or not self.view.trusted:
-            return None
-        if not self._invalidation.current(entry.tags):
+        if entry is not None and not self._invalidation.current(entry.tags):
             self.memory.drop(key)
             return None
         return entry
@@ -194,12 +195,13 @@ class Cache:
         self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True, patience: float = 1.0
     ) -> Answer | None:
         """Return the stored entry from memory or from the store, if the policy lets it answer."""
+        asked = self.view.now()
         if self.view.due:
             await self._invalidation.settle()
-        if not policy.reads:
+        if not policy.reads or not (self.view.trusted or self.view.covers(asked)):
             return None
-        entry, tier = self.peek(key), self.memory.name
-        if entry is None and ask_store and self._stored is not None and self.view.trusted and self.view.ever_read:
+        entry, tier = self._peek(key), self.memory.name
+        if entry is None and ask_store and self._stored is not None and self.view.ever_read:
             tier = self._stored.name
             with self.tracer.span("lookup", key=key.hex()):
                 entry = await self._stored.get(key, policy.expected_bytes, patience=patience)

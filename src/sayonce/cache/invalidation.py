@@ -148,7 +148,9 @@ class Invalidation:
 
     async def _read(self, guard: Guard) -> None:
         began = self.view.now()
-        if self._learn_beside() and await self._learn_stored(guard):
+        learned = self._learn_beside()
+        await self._empty_memories()
+        if learned and await self._learn_stored(guard):
             self.view.read(began)
         else:
             self._counters["view: readings failed"] += 1
@@ -161,6 +163,7 @@ class Invalidation:
             return False
         if table != self._table:
             self._take_over(table, await self._changed(table))
+        await self._empty_memories()
         for tag in list(self._owed):
             self._owed.discard(tag)  # before it is done: what rises meanwhile is owed again
             if not await guard.done(self._watched[tag]):
@@ -169,6 +172,12 @@ class Invalidation:
             await self._write_unwritten(guard)
         await self._drop_superseded(guard)
         return not self._owed
+
+    async def _empty_memories(self) -> None:
+        """Empty this process's memory where that is owed, which needs no store."""
+        if MEMORIES in self._owed:
+            self._owed.discard(MEMORIES)
+            await self._watched[MEMORIES]()
 
     async def _changed(self, table: Mapping[str, bytes]) -> dict[str, tuple[str, int] | None]:
         """Return the records that are new in a table; many are opened a part at a time, so that requests go on."""
@@ -236,9 +245,7 @@ class Invalidation:
                 self._lost |= {tag: epoch for tag, epoch in told.epochs.items() if epoch == self._epochs.known.get(tag)}
                 self._unwritten.keys |= told.keys
         except OSError as error:
-            if not self._told_beside:
-                log.warning("the directory that this server's workers share cannot be read: %s", error)
-            self._told_beside = True
+            self._tell_beside("read", error)
             return False
         return True
 
@@ -265,7 +272,7 @@ class Invalidation:
 
     async def remove(self, keys: Iterable[bytes], *, wait: bool = True) -> tuple[int, Obeyed]:
         """Remove keys from the store; returns how many were there, and who obeys."""
-        keys = list(keys)
+        keys = [bytes(key) for key in keys]  # as the workers tell them to one another
         self._removing.update(keys)  # what was asked for before must not come into memory behind the removal
         try:
             return await self._remove(keys, wait=wait)
@@ -295,7 +302,7 @@ class Invalidation:
         if self._guard is None:
             self._unwritten = Unwritten()
             return Obeyed.EVERYWHERE
-        self._leave_beside()
+        told = self._leave_beside()
         written = True
         for tag, epoch in list(self._unwritten.epochs.items()):
             if await self._ask(partial(self._write, tag, epoch)) is None:
@@ -306,6 +313,8 @@ class Invalidation:
             self._leave_beside()
         if wait and (written or self._beside is not None):
             await asyncio.sleep(TRUST_SECONDS + _MARGIN_SECONDS)
+        if not written and not told:
+            raise StoreError("neither the store nor the other workers of this server can be told of a purge yet")
         if not written or TABLE in self._store.unread:  # then nobody can read it
             return Obeyed.HERE
         return Obeyed.EVERYWHERE if wait else Obeyed.SOON
@@ -366,9 +375,21 @@ class Invalidation:
                 return
             del self._superseded[field]
 
-    def _leave_beside(self) -> None:
-        if self._beside is not None:
+    def _leave_beside(self) -> bool:
+        """Leave for the workers beside this one what the store does not have yet; False when that failed."""
+        if self._beside is None:
+            return True
+        try:
             self._beside.leave(self._unwritten)
+        except OSError as error:
+            self._tell_beside("written", error)
+            return False
+        return True
+
+    def _tell_beside(self, what: str, error: OSError) -> None:
+        if not self._told_beside:
+            log.warning("the directory that this server's workers share cannot be %s: %s", what, error)
+        self._told_beside = True
 
 
 async def announce(invalidation: Invalidation, tag: str, *, wait: bool = True) -> Obeyed:

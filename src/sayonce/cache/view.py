@@ -2,7 +2,8 @@
 
 Whoever purges, or changes a name, waits ``TRUST_SECONDS`` before saying that it is done. So no instance may use what
 it read earlier than that without reading again, counted from the *beginning* of the reading, on a clock that goes on
-while the process is stopped.
+while the process is stopped. A reading that began after a request had come is good for that request however long it
+took, as on a busy machine: it has all that was confirmed before the request was sent.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ class View:
         self._offline_seconds = offline_seconds
         self._fresh_until = clock()
         self._offline_until = clock() + TRUST_SECONDS + offline_seconds
-        self._trusted_until = -math.inf
+        self._trusted_until = self._read_from = -math.inf
         self._try_again_at = -math.inf
         self.ever_read = False
 
@@ -39,6 +40,10 @@ class View:
     def fresh(self) -> bool:
         """Whether it was read so lately that nobody's change can have been confirmed since."""
         return self._clock() < self._fresh_until
+
+    def covers(self, moment: float) -> bool:
+        """Whether the last reading began after a moment, so that it has every change that was confirmed before it."""
+        return self._read_from >= moment
 
     @property
     def due(self) -> bool:
@@ -58,12 +63,13 @@ class View:
 
     def always(self) -> None:
         """Trust what is known for good: nobody else can change it."""
-        self._fresh_until = self._trusted_until = math.inf
+        self._fresh_until = self._trusted_until = self._read_from = math.inf
         self.ever_read = True
 
     def read(self, began: float) -> None:
         """Note that a reading which began at a moment has succeeded."""
         self.ever_read = True
+        self._read_from = max(self._read_from, began)
         self._fresh_until = self._trusted_until = max(self._fresh_until, began + TRUST_SECONDS)
         self._offline_until = self._fresh_until + self._offline_seconds
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import math
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import closing, contextmanager
@@ -134,17 +135,18 @@ class SpeechEndpoint:
         return known
 
     async def _plan_anew(self, body: bytes, tenant: str) -> Plan:
+        asked = self._cache.view.now()
         try:
-            return await self._synthesizer.plan_fields(parse_json(body), tenant)
+            return await self._synthesizer.plan_fields(parse_json(body), tenant, asked)
         except (NotFound, VoicesUnavailable) as error:
             if error.param != "voice" or not self._synthesizer.catalogue.clones:
                 raise
-        return await self._plan_afresh(body, tenant)
+        return await self._plan_afresh(body, tenant, asked)
 
-    async def _plan_afresh(self, body: bytes, tenant: str) -> Plan:
+    async def _plan_afresh(self, body: bytes, tenant: str, asked: float = math.inf) -> Plan:
         """Look whether the voice was uploaded at another instance a moment ago, before an engine guesses."""
         await self._synthesizer.learn_voices()
-        return await self._synthesizer.plan_fields(parse_json(body), tenant)
+        return await self._synthesizer.plan_fields(parse_json(body), tenant, asked)
 
     async def _answer(self, plan: Plan, policy: Policy, receive: Receive) -> Answer:
         """Answer from the store, whose budget is its time limit, or while the client waits for the making.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -92,15 +93,18 @@ class Synthesizer:
         self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
         self._loading: set[asyncio.Task[None]] = set()
 
-    def parse(self, fields: Mapping[str, Any], tenant: str = "") -> SpeechRequest:
-        """Check a request's fields against its engine, the tenant's uploaded voices being known by name."""
-        return parse_request(fields, self.catalogue, partial(self.voices.names.find, tenant))
+    def parse(self, fields: Mapping[str, Any], tenant: str = "", asked: float = math.inf) -> SpeechRequest:
+        """Check a request's fields against its engine, the tenant's uploaded voices being known by name.
+
+        ``asked`` is when the request came, where the names may have been read since (``View.covers``).
+        """
+        return parse_request(fields, self.catalogue, partial(self.voices.names.find, tenant, asked=asked))
 
     async def learn_voices(self) -> None:
         """Take over the names of uploaded voices as the store has them, where an engine speaks in such voices."""
         if self.catalogue.clones:
-            await self.cache.settle_view()
             await self.cache.attempt(self.voices.refresh)
+            await self.cache.settle_view()  # last, as it is good for half a second only
 
     def plan(self, request: SpeechRequest, tenant: str = "") -> Plan:
         """Return the request with its keys: pure, and the greater part of what a hit costs."""
@@ -108,15 +112,15 @@ class Synthesizer:
         own = request.format == self._take_format(request.engine)
         return Plan(request, tenant, take_key, take_key if own else identity.derivative(take_key, request.format))
 
-    async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "") -> Plan:
+    async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "", asked: float = math.inf) -> Plan:
         """Return the plan of a request's fields; a clip that was sent along is decoded beside the event loop."""
         check_shape(fields)
         if is_large(fields) or (self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields)):
-            return await self.decoding.run(self._planned, fields, tenant)
-        return self._planned(fields, tenant)
+            return await self.decoding.run(self._planned, fields, tenant, asked)
+        return self._planned(fields, tenant, asked)
 
-    def _planned(self, fields: Mapping[str, Any], tenant: str) -> Plan:
-        return self.plan(self.parse(fields, tenant), tenant)
+    def _planned(self, fields: Mapping[str, Any], tenant: str, asked: float) -> Plan:
+        return self.plan(self.parse(fields, tenant, asked), tenant)
 
     def document(self, request: SpeechRequest, tenant: str = "") -> dict[str, Any]:
         """Return the canonical document that a request's take is keyed by."""

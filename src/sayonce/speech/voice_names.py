@@ -9,6 +9,7 @@ own, where it could be another voice.
 from __future__ import annotations
 
 import asyncio
+import math
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -77,33 +78,34 @@ class VoiceNames:
         self.version = 0
         """Rises when a name is added, changed, removed or lost, as far as this instance has heard."""
 
-    def find(self, tenant: str, asked: str, *, required: bool = True) -> NamedVoice | None:
+    def find(self, tenant: str, name: str, *, required: bool = True, asked: float = math.inf) -> NamedVoice | None:
         """Return the voice of a name or an id; None when no upload is known to have had it.
 
         An engine's default voice is not ``required`` to be known: until the table was read it is taken for the engine's.
+        ``asked`` is when the request came: what was read since is good for it.
 
         Raises:
             NotFound: it was removed.
             VoicesUnavailable: the table, or this name in it, cannot be read now.
 
         """
-        known = (tenant, asked)
+        known = (tenant, name)
         voice = self._records.get(known) or self._ids.get(known)
         if known in self._lost or (voice is not None and (tenant, voice.name) in self._lost):
             raise VoicesUnavailable(
-                f"the record of the uploaded voice {quoted(asked)} cannot be read; if that lasts, upload it again"
+                f"the record of the uploaded voice {quoted(name)} cannot be read; if that lasts, upload it again"
             )
         if not self.read and not required:
             return None
         self.check_read()
         if voice is None and len(self._records) + len(self._lost) < MAX_KNOWN:
             if required:
-                self._check_complete(asked)
+                self._check_complete(name)
             return None
+        if voice is not None and not self.current(asked):  # also one that was removed: it may have been uploaded again
+            raise VoicesUnavailable(f"the store is away, and may have another clip for the voice {quoted(name)}")
         if voice is None or voice.removed:
-            raise NotFound(f"there is no uploaded voice {quoted(asked)}", param="voice")
-        if not self.current():
-            raise VoicesUnavailable(f"the store is away, and may have another clip for the voice {quoted(asked)}")
+            raise NotFound(f"there is no uploaded voice {quoted(name)}", param="voice")
         return voice
 
     def _check_complete(self, asked: str) -> None:
@@ -123,9 +125,9 @@ class VoiceNames:
         if not self.read:
             raise VoicesUnavailable("the names of uploaded voices could not be read from the store yet")
 
-    def current(self) -> bool:
+    def current(self, asked: float = math.inf) -> bool:
         """Whether what was read is to be trusted: a name may have been changed while the store was away."""
-        return self._cache.view.fresh
+        return self._cache.view.fresh or self._cache.view.covers(asked)
 
     def live(self, tenant: str | None = None) -> dict[Known, NamedVoice]:
         """Return the voices that there are, by tenant and name; those of one tenant, or of all."""
