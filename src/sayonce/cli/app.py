@@ -275,7 +275,9 @@ def simulate(
 @app.command("new-key")
 def new_key(
     tenant: Annotated[str, typer.Argument(metavar="TENANT", help="Whose key it is; tenants share no clips.")],
-    admin: Annotated[bool, typer.Option("--admin", help="May also see statistics and purge.")] = False,
+    admin: Annotated[
+        bool, typer.Option("--admin", help="The operator's: sees, hears and purges what every tenant has.")
+    ] = False,
     file: Annotated[Path | None, typer.Option("--file", help="The keys' file, to which its line is added.")] = None,
 ) -> None:
     """Make an API key, print it this once, and add its digest to the keys' file."""

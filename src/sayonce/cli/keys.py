@@ -23,6 +23,8 @@ def new_key(tenant: str, *, admin: bool, file: Path | None) -> None:
     else:
         _append(file, line)
         talk(f"{file}: added a key of {tenant!r}; servers read it when they start, and at SIGHUP")
+    if admin:
+        talk("it has the right 'admin', over what every tenant has: it is for the operator, and for no tenant")
     data(key)
 
 

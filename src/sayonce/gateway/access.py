@@ -1,8 +1,8 @@
 """Who may ask, and for which tenant: bearer API keys from a file that holds only their digests.
 
 One key a line, ``tenant:digest`` or ``tenant:digest:admin``, the digest being SHA-256 of the key in hexadecimal; empty
-lines and lines that begin with ``#`` are skipped. A tenant may have several keys; a key has one tenant. The keys are
-random and long, so a plain digest is enough.
+lines and lines that begin with ``#`` are skipped. A tenant may have several keys; a key has one tenant. The right
+``admin`` is the operator's, over all tenants. The keys are random and long, so a plain digest is enough.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ log = logging.getLogger("sayonce.gateway")
 
 
 class Caller(msgspec.Struct, frozen=True):
-    """An authorised caller. The tenant is part of every key's document."""
+    """An authorised caller. The tenant is part of every key's document; ``admin`` is over all tenants."""
 
     tenant: str = ""
     admin: bool = False
