@@ -11,6 +11,7 @@ import contextlib
 import logging
 import time
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -238,12 +239,12 @@ BEFORE: dict[str, Tampering] = {
 }
 
 
-async def led(place: Place) -> tuple[Cache, Work, str]:
+async def led(place: Place, *tags: str) -> tuple[Cache, Work, str]:
     """Have an instance lead a flight that waits after two chunks; return it, its work and its lease's owner."""
     leader, work = await place.instance(), Work()
     work.gate.clear()
     place.stack.callback(work.gate.set)  # before the leader is closed, which waits for it
-    await leader.answer(KEY, work)
+    await leader.answer(KEY, work, tags=tags)
     owner = place.attacker.lease(KEY)
     assert owner is not None
     return leader, work, owner.decode()
@@ -342,6 +343,25 @@ async def test_a_flight_that_began_before_a_purge_is_not_followed_after_it(place
     after = await place.instance()
     # Of the two, whose writes may land in any order, only the new one counts.
     assert await listen(await after.answer(KEY, new, tags=["voice=anna"])) == b"new words"
+
+
+@pytest.mark.parametrize("purge", ["tag", "key", "all"])
+async def test_who_follows_another_instance_hears_the_whole_though_it_is_purged_meanwhile(
+    place: Place, purge: str
+) -> None:
+    """What streams ends as it began; nothing of it is kept, and it is not computed twice."""
+    leader, work, _ = await led(place, "voice=anna")
+    follower = await place.instance()
+    heard = asyncio.create_task(listen(await follower.answer(KEY, Work(b"wrong"), tags=["voice=anna"])))
+    other = await place.instance()
+    await {"tag": partial(other.purge, "voice=anna"), "key": partial(other.remove, KEY), "all": other.remove_all}[
+        purge
+    ]()
+    work.gate.set()
+    assert await heard == HONEST
+    await asyncio.gather(leader.settle(), follower.settle())
+    for instance in (leader, follower, other):
+        assert await instance.lookup(KEY) is None
 
 
 async def test_a_flight_that_is_silent_for_long_is_followed_by_its_signs_of_life(place: Place) -> None:

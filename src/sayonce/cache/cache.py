@@ -391,15 +391,26 @@ class Cache:
         self, flight: Flight, key: bytes, policy: Policy, patience: float = 1.0, ending: Ending | None = None
     ) -> bool:
         """Look again after winning: another flight may have landed between the first look and now."""
+        if ending is not None:
+            return await self._found_relayed(flight, key, patience, ending)
         found = await self.lookup(key, policy, patience=patience)
         if found is None:
             return False
         assert found.entry is not None
-        if ending is not None and not ending.fits(found.entry):
-            return False  # what was heard is not what is stored
         if flight.outcome is Outcome.LED:  # and not one that followed another process
             flight.credit(Outcome.HIT, found.tier)
         flight.finish(found.entry)
+        return True
+
+    async def _found_relayed(self, flight: Flight, key: bytes, patience: float, ending: Ending) -> bool:
+        """Finish with the entry that was relayed; one that was purged meanwhile is heard to its end, and not kept."""
+        assert self._stored is not None
+        entry = ending.entry or await self._stored.get(key, patience=patience)
+        if entry is None or entry.key != key or not ending.fits(entry):
+            return False  # what was heard is not what is stored
+        if ending.entry is None and not flight.discarded and self._current(flight, entry):
+            self.memory.keep(entry)
+        flight.finish(entry)
         return True
 
     async def _keep(self, flight: Flight, entry: Entry, keep: Keep) -> None:

@@ -32,6 +32,8 @@ HEAD: Final = b"h"
 CHUNK: Final = b"c"
 BEAT: Final = b"b"
 """A sign of life, for those who wait while there is nothing to hear."""
+VALUE: Final = b"v"
+"""A part of the entry, where followers do not find it in the store: it was purged meanwhile, or is not kept."""
 END: Final = b"e"
 
 _RENEWALS: Final = 10
@@ -85,6 +87,8 @@ class Lease:
         try:
             (published,) = await asyncio.gather(self._publishing, return_exceptions=True)
             if published is True and entry is not None:
+                if not (self._flight.landing.done() and self._flight.landing.result()):
+                    await self._tell(*(VALUE + part for part in _parts(msgspec.msgpack.encode(entry))))
                 await self._tell(END + msgspec.msgpack.encode(Ending.of(self._relayed_bytes, entry)))
         finally:  # and not before: a lease that ends by itself would have the others begin again
             for task in self._tasks:

@@ -22,9 +22,9 @@ import msgspec
 from sayonce.cache import lease as leading
 from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
-from sayonce.cache.lease import CHUNK, END, FOLLOWERS, HEAD, PATIENCE, WELCOMES, Lease
+from sayonce.cache.lease import CHUNK, END, FOLLOWERS, HEAD, PATIENCE, VALUE, WELCOMES, Lease
 from sayonce.cache.watch import Watch
-from sayonce.core.envelope import Refused
+from sayonce.core.envelope import Entry, Refused
 from sayonce.core.epochs import Stamp
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
@@ -210,7 +210,7 @@ class SharedFlights:
 
     async def _relay(self, flight: Flight, seal: FlightSeal, signs: _Signs, question: Question) -> Ending | None:
         """Pass a holder's records on, each of which must be the next one."""
-        place, relayed_bytes = 0, 0
+        place, relayed_bytes, value = 0, 0, b""
         async for sighting in signs.of(question):
             for record in sighting.records:
                 content = _opened(seal, COMPUTATION, place, record)
@@ -222,11 +222,13 @@ class SharedFlights:
                     flight.send(content)
                 elif kind == HEAD:
                     self._begin(flight, _decoded(content, Head))
+                elif kind == VALUE:
+                    value += content
                 elif kind == END:
                     ending = _decoded(content, Ending)
                     if ending.relayed_bytes != relayed_bytes:
                         raise NotBelieved(Doubt.FORGED)
-                    return ending
+                    return msgspec.structs.replace(ending, entry=_decoded(value, Entry) if value else None)
         return None
 
     def _begin(self, flight: Flight, head: Head) -> None:

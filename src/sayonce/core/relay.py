@@ -40,10 +40,14 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Ending(msgspec.Struct, array_like=True, frozen=True):
-    """What is told after the last chunk: how many bytes there were in all, and which entry they are the sound of."""
+    """What is told after the last chunk: how many bytes there were in all, and which entry they are the sound of.
+
+    ``entry`` is that entry itself where the store does not have it, and was told in records of its own.
+    """
 
     relayed_bytes: int
     body_digest: bytes
+    entry: Entry | None = None
 
     @classmethod
     def of(cls, relayed_bytes: int, entry: Entry) -> Ending:
