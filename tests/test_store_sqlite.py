@@ -507,7 +507,7 @@ async def test_a_disk_that_hangs_blocks_neither_the_event_loop_nor_memory(
     await asyncio.sleep(0)
     refused = [task for task in waiting if task.done() and isinstance(task.exception(), StoreError)]
     assert len(refused) == 400 - 255
-    assert {task.exception().kind for task in refused} == {Failure.BUSY}  # type: ignore[union-attr]
+    assert {task.exception().failure for task in refused} == {Failure.BUSY}  # type: ignore[union-attr]
     assert await sqlite_store.get(make_entry(1).key) is None  # reading goes on
     disk.set()
     await hanging

@@ -159,9 +159,10 @@ class Cache:
 
     @property
     def trouble(self) -> str | None:
-        """Why the store cannot be read whole, or takes no new values; None where nothing is wrong."""
+        """Why the store is not asked now, takes no new values or cannot be read whole; None where all is well."""
         unread = {} if self.store is None else self.store.unread
-        return next((why for why in (*unread.values(), *self.unwritable.values()) if why is not None), None)
+        asked = None if self._stored is None else self._stored.trouble
+        return next((why for why in (asked, *unread.values()) if why is not None), None)
 
     @property
     def failing(self) -> dict[str, bool]:

@@ -59,6 +59,7 @@ class Guard:
         self._counters = counters
         self.unwritable: str | None = None
         """Why the store takes no new values, while what it has is still to be had."""
+        self._outage = ""
         self.took_last_write = True
         """Whether the store kept the last value that was written to it."""
         self._told_unwritable = False
@@ -169,6 +170,7 @@ class Guard:
             self._answered()  # what it has is still to be had
             self._takes_nothing(error)
         elif self.breaker.failed(time.monotonic(), began):
+            self._outage = str(error)
             log.warning("%s: not asked for now: %s", self._name, error)
             self._limits.expire()  # what others still wait for will not come either
         elif not self.breaker.open:
@@ -180,6 +182,11 @@ class Guard:
             if self._told_unwritable:
                 log.warning("%s: takes no new values: %s", self._name, error)
         self.unwritable = str(error)
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the store is not asked now, or takes no new values; None where all is well."""
+        return self._outage if self.breaker.open else self.unwritable
 
     def wrote(self, kept: bool | None) -> None:
         """Note whether the store kept a value: one that answers takes writes, and may do without this one."""

@@ -35,6 +35,11 @@ class GuardedStore:
         return {part: guard.unwritable for part, guard in self._guards().items()}
 
     @property
+    def trouble(self) -> str | None:
+        """Why a backend is not asked now, or takes no new values; None where all is well."""
+        return next((guard.trouble for guard in self._guards().values() if guard.trouble is not None), None)
+
+    @property
     def took_last_write(self) -> bool:
         """Whether the last value that was written is kept, and nothing speaks against the next one."""
         return all(

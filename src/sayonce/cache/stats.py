@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from typing import Any, Final
 
 from sayonce.cache.cache import Cache
 from sayonce.core.outcome import Outcome
+from sayonce.errors import StoreError
 from sayonce.stores.base import Store
 
+_PATIENCE_SECONDS: Final = 1.0
 _ANSWERS = tuple(outcome.value for outcome in Outcome if outcome is not Outcome.FAILED)
 
 
 async def collect(cache: Cache) -> dict[str, Any]:
-    """Return the figures of a cache's tiers, of this process, and of the store's whole life.
-
-    Raises:
-        StoreError: the store did not answer.
-
-    """
+    """Return the figures of a cache's tiers, of this process, and of the store's whole life, if the store answers."""
     figures: dict[str, Any] = {
         "memory": await _tier(cache.memory),
         "process": summary(dict(cache.counters)),
@@ -25,9 +23,22 @@ async def collect(cache: Cache) -> dict[str, Any]:
         "trouble": cache.trouble,
     }
     if cache.store is not None:
-        figures["store"] = await _tier(cache.store)
-        figures["lifetime"] = summary(await cache.store.totals())
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                figures |= await stored(cache.store)
+        except (StoreError, TimeoutError):
+            figures["store"] = {"name": cache.store.name, "entries": None, "used_bytes": None, "max_bytes": None}
     return figures
+
+
+async def stored(store: Store) -> dict[str, Any]:
+    """Return the figures of a store, and of its whole life.
+
+    Raises:
+        StoreError: it did not answer.
+
+    """
+    return {"store": await _tier(store), "lifetime": summary(await store.totals())}
 
 
 def summary(counters: dict[str, float]) -> dict[str, Any]:

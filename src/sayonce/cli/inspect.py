@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 import typer
 
-from sayonce.cache.stats import collect
+from sayonce.cache.stats import stored
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data_json, seconds, size, table
 from sayonce.config import Settings
@@ -58,8 +58,8 @@ def stats(settings: Settings, *, as_json: bool) -> None:
 
 async def _collect(settings: Settings) -> dict[str, Any]:
     async with build_cache(settings) as cache:
-        figures = await collect(cache)
-    return {"store": figures["store"], "lifetime": figures["lifetime"]}
+        assert cache.store is not None
+        return await stored(cache.store)
 
 
 def _rows(store: dict[str, Any], lifetime: dict[str, Any]) -> Iterator[tuple[str, str]]:

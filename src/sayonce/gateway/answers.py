@@ -130,7 +130,10 @@ class Stats(msgspec.Struct, kw_only=True):
     process: Counters
     state: ShownState
     trouble: Annotated[
-        str | None, Meta(description="Why the store cannot be read whole, or takes no new values; null where it can.")
+        str | None,
+        Meta(
+            description="Why the store is not asked now, takes no new values or cannot be read whole; null where all is well."
+        ),
     ]
     store: Tier | UnsetType = UNSET
     lifetime: Counters | UnsetType = UNSET

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import sqlite3
@@ -17,7 +18,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sayonce.errors import ConfigError, Failure, StoreError
-from sayonce.stores.sqlite_file import identity, log_of, set_aside
+from sayonce.stores.sqlite_file import Identity, identity, index_of, log_of, set_aside
 
 log = logging.getLogger("sayonce.store")
 T = TypeVar("T")
@@ -42,9 +43,13 @@ _KINDS: Final = {
     "SQLITE_CANTOPEN": Failure.FULL,
     "SQLITE_IOERR_WRITE": Failure.FULL,
     "SQLITE_IOERR_SHM": Failure.FULL,
+    "SQLITE_IOERR_READ": Failure.DAMAGED,  # a disk that cannot read what it has
+    "SQLITE_IOERR_SHORT_READ": Failure.DAMAGED,  # a log that somebody has cut
     "SQLITE_CORRUPT": Failure.DAMAGED,
     "SQLITE_NOTADB": Failure.DAMAGED,
 }
+_PASSES: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
+"""Errors at the opening that say nothing against the place: another program's lock, a disk that is full."""
 
 
 class Connection:
@@ -57,9 +62,13 @@ class Connection:
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"sayonce-{name}")
         self._places = threading.BoundedSemaphore(_MAX_WAITING)
         self._db = connect(path)
-        self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # makes the log, if there is none
-        prepare_with(self._db)
-        self.file, self.log = identity(path), identity(log_of(path))
+        try:
+            self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # makes the log, if there is none
+            prepare_with(self._db)
+        except sqlite3.Error:
+            self._db.close()
+            raise
+        self.file, self.log, self._index = _names(path)
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``work`` returns. It is done also when the caller leaves: a write that was accepted lands.
@@ -80,19 +89,27 @@ class Connection:
             raise StoreError(f"{self._path}: {error}", failure=_kind(error)) from error
 
     def check_place(self) -> None:
-        """Check that the open file still has its name.
+        """Check that the open file still has its name, and so do its log and the log's index.
 
         Raises:
-            StoreError: it was removed, or another has the name.
+            StoreError: one was removed, or another has the name.
 
         """
-        if identity(self._path) != self.file:
+        file, log, index = _names(self._path)
+        if file != self.file:
             raise StoreError(f"{self._path}: was removed or replaced", failure=Failure.LOST)
+        if (log, index) != (self.log, self._index):
+            # Who opens the file from now on makes another log, and neither side sees what the other writes.
+            raise StoreError(f"{self._path}: its write-ahead log was removed or replaced", failure=Failure.DAMAGED)
 
     async def close(self) -> None:
         """Close after what is waiting."""
-        await asyncio.get_running_loop().run_in_executor(self._threads, self._db.close)
+        await asyncio.get_running_loop().run_in_executor(self._threads, self.close_now)
         self._threads.shutdown(wait=False)
+
+    def close_now(self) -> None:
+        """Close at once, for who has not used it yet."""
+        self._db.close()
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
@@ -120,9 +137,17 @@ def _settle(answer: asyncio.Future[T], done: Future[T]) -> None:
         answer.set_exception(error)
 
 
+def _names(path: Path) -> tuple[Identity | None, ...]:
+    return identity(path), identity(log_of(path)), identity(index_of(path))
+
+
 def _kind(error: sqlite3.Error) -> Failure:
-    name = getattr(error, "sqlite_errorname", None) or ""  # absent on errors of the Python module itself
+    name = _error_name(error)
     return next((kind for prefix, kind in _KINDS.items() if name.startswith(prefix)), Failure.BROKEN)
+
+
+def _error_name(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", None) or ""  # absent on errors of the Python module itself
 
 
 def blob(value: object) -> bytes:
@@ -144,15 +169,15 @@ def prepare(path: Path) -> None:
 
     Raises:
         ConfigError: the file cannot be made or opened, or is not ours to write to.
-        StoreError: another process has it locked.
+        StoreError: another process has it locked, or the disk is full.
 
     """
     _make(path)
     try:
         _prepare_patiently(path)
     except sqlite3.OperationalError as error:
-        if _kind(error) is Failure.LOCKED:
-            raise StoreError(f"{path}: {error}", failure=Failure.LOCKED) from error
+        if _error_name(error).startswith(_PASSES):
+            raise StoreError(f"{path}: {error}", failure=_kind(error)) from error
         raise ConfigError(f"{path}: {error}; name a file that can be written") from error
     except sqlite3.DatabaseError as error:
         raise ConfigError(f"{path}: {error}; move it away or name another file") from error
@@ -166,6 +191,8 @@ def _make(path: Path) -> None:
     except FileExistsError:
         pass
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise StoreError(f"{path}: {error.strerror}", failure=Failure.FULL) from error
         raise ConfigError(
             f"{path}: {error.strerror}; name a file in a directory that exists and is writable"
         ) from error

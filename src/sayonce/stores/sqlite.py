@@ -77,6 +77,9 @@ class SQLiteStore(SealedStore):
         self._renewing: asyncio.Task[None] | None = None
         self._make_parents = make_parents
         self._connections: tuple[Connection, Connection] | None = None
+        self._is_open = False
+        self._displaced = False
+        """Whether the file has lost its name, or is damaged, and nothing could go on in its place yet."""
         self.coordinator = SQLiteCoordinator(partial(self._change, budgets=_ASKING_BUDGETS), self._look, clock)
         self._uses: dict[bytes, tuple[int, float]] = {}
 
@@ -84,20 +87,23 @@ class SQLiteStore(SealedStore):
         return f"SQLiteStore({str(self.path)!r})"
 
     async def open(self) -> None:
-        """Open the file, or make it.
+        """Open the file, or make it; where the disk is full or another has it locked, each call tries again.
 
         Raises:
             ConfigError: the directory is missing or not writable, or the file is something else.
 
         """
-        self._connections = await asyncio.to_thread(self._open, prepared=False)
-        self.incomplete = await self._look(self._given_up)
+        self._is_open = True
+        with suppress(StoreError):  # whoever asks is told
+            self._connections = await asyncio.to_thread(self._open_prepared)
+            self.incomplete = await self._look(self._given_up)
 
     async def close(self) -> None:
-        if self._connections is None:
-            return
+        self._is_open = False
         if self._renewing is not None:
             await asyncio.wait([self._renewing])
+        if self._connections is None:
+            return
         with suppress(StoreError):  # notes of use are worth nothing to a caller
             await self._change(lambda _: None)
         reader, writer = self._connections
@@ -172,12 +178,22 @@ class SQLiteStore(SealedStore):
         self._known.books.get(book, {}).pop(name, None)
         return there
 
-    def _open(self, *, prepared: bool) -> tuple[Connection, Connection]:
-        if not prepared:
-            self._make_place()
-            with only_one(self.path):
-                prepare(self.path)
-        return Connection(self.path, "read"), Connection(self.path, "write", self._room.prepare)
+    def _open_prepared(self) -> tuple[Connection, Connection]:
+        self._make_place()
+        with only_one(self.path):
+            prepare(self.path)
+        return self._open()
+
+    def _open(self) -> tuple[Connection, Connection]:
+        try:
+            reader = Connection(self.path, "read")
+            try:
+                return reader, Connection(self.path, "write", self._room.prepare)
+            except sqlite3.Error:
+                reader.close_now()
+                raise
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: {error}") from error
 
     def _make_place(self) -> None:
         """Make the directories of the default place."""
@@ -261,16 +277,21 @@ class SQLiteStore(SealedStore):
         self._try_lock_at = now + _LOCKED_SECONDS
 
     async def _look(self, work: Callable[[sqlite3.Connection], T], *, check_place: bool = False) -> T:
-        """Read; with ``check_place``, as is asked twice a second, notice also without a write that the file is gone."""
+        """Read; with ``check_place``, as is asked twice a second, notice also without a write that the file is gone.
+
+        While nothing goes on in its place no read answers, so that the store fails as a whole and not now and then.
+        """
 
         def checked(db: sqlite3.Connection) -> T:
             self._reader.check_place()
             return work(db)
 
-        return await self._on(_READER, checked if check_place else work)
+        return await self._on(_READER, checked if check_place or self._displaced else work)
 
     async def _on(self, which: int, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run work on a connection, and once more where its file was gone or damaged and another goes on."""
+        if self._connections is None:
+            await self._go_on(None, damaged=False)
         opened = self._opened
         try:
             return await opened[which].run(work)
@@ -280,28 +301,32 @@ class SQLiteStore(SealedStore):
             await self._go_on(opened, damaged=error.failure is Failure.DAMAGED)
         return await self._opened[which].run(work)
 
-    async def _go_on(self, opened: tuple[Connection, Connection], *, damaged: bool) -> None:
+    async def _go_on(self, opened: tuple[Connection, Connection] | None, *, damaged: bool) -> None:
         """Go on in the file that is at the path now, or in a new one; whoever meets it waits for the same."""
-        if self._connections is opened and self._renewing is None:
+        if self._is_open and self._connections is opened and self._renewing is None:
             self._renewing = asyncio.create_task(self._renew(opened, damaged=damaged))
             self._renewing.add_done_callback(self._renewed)
         if self._renewing is not None:
             await asyncio.shield(self._renewing)
 
-    async def _renew(self, opened: tuple[Connection, Connection], *, damaged: bool) -> None:
-        def begin(db: sqlite3.Connection) -> None:
-            self._make_place()
-            begin_anew(self.path, opened[_READER], db, self._known, damaged=damaged)
-
+    async def _renew(self, opened: tuple[Connection, Connection] | None, *, damaged: bool) -> None:
+        self._displaced = True
         try:
-            await opened[_READER].run(begin)
-            fresh = await asyncio.to_thread(self._open, prepared=True)
+            if opened is None:
+                fresh = await asyncio.to_thread(self._open_prepared)
+            else:
+                fresh = await opened[_READER].run(partial(self._begin_anew, opened[_READER], damaged=damaged))
             self.incomplete = await fresh[_READER].run(self._given_up)
             self._connections = fresh
-        except (ConfigError, OSError, sqlite3.Error) as error:
-            raise StoreError(f"{error}") from error
-        for connection in opened:
+        except (ConfigError, StoreError, OSError) as error:
+            raise StoreError(f"{error}") from error  # of no kind that would be taken for a state of the file
+        self._displaced = False
+        for connection in opened or ():
             await connection.close()
+
+    def _begin_anew(self, old: Connection, db: sqlite3.Connection, *, damaged: bool) -> tuple[Connection, Connection]:
+        self._make_place()
+        return begin_anew(self.path, old, db, self._known, self._open, damaged=damaged)
 
     def _given_up(self, db: sqlite3.Connection) -> bool:
         return given_up(db, self.path)

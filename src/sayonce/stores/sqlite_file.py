@@ -14,10 +14,10 @@ Identity = tuple[int, int]
 
 
 def identity(path: Path) -> Identity | None:
-    """Return which file a name stands for; None when there is none."""
+    """Return which file a name stands for; None when there is none, or its directory cannot be entered any more."""
     try:
-        facts = path.stat()
-    except FileNotFoundError:
+        facts = os.stat(path)  # noqa: PTH116 (asked at every write, and much quicker)
+    except OSError:
         return None
     return facts.st_dev, facts.st_ino
 
@@ -27,10 +27,15 @@ def log_of(path: Path) -> Path:
     return path.with_name(f"{path.name}-wal")
 
 
+def index_of(path: Path) -> Path:
+    """Return where SQLite keeps the index of that log, which all processes share."""
+    return path.with_name(f"{path.name}-shm")
+
+
 def drop_log(path: Path) -> None:
     """Remove the log of a file that is not there any more: SQLite would write it into the next file of that name."""
     log_of(path).unlink(missing_ok=True)
-    _index_of(path).unlink(missing_ok=True)
+    index_of(path).unlink(missing_ok=True)
 
 
 def set_aside(path: Path, why: str) -> Path:
@@ -40,7 +45,7 @@ def set_aside(path: Path, why: str) -> Path:
     # The log under the name that SQLite looks for, as the last commits may be in it alone; its index is made anew.
     with suppress(FileNotFoundError):
         log_of(path).rename(log_of(kept))
-    _index_of(path).unlink(missing_ok=True)
+    index_of(path).unlink(missing_ok=True)
     path.rename(kept)
     return kept
 
@@ -64,7 +69,3 @@ def only_one(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(directory)
-
-
-def _index_of(path: Path) -> Path:
-    return path.with_name(f"{path.name}-shm")

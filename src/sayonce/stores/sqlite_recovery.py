@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing, suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from sayonce.stores.database import Connection, connect, prepare
 from sayonce.stores.sqlite_file import drop_log, identity, log_of, only_one, set_aside
 
 log = logging.getLogger("sayonce.store")
+T = TypeVar("T")
 
 _OURS: Final = "store"
 """The book in which the store itself keeps notes."""
@@ -39,8 +41,12 @@ class Known:
         """Those that were read from beginning to end."""
 
 
-def begin_anew(path: Path, old: Connection, db: sqlite3.Connection, known: Known, *, damaged: bool) -> None:
+def begin_anew(
+    path: Path, old: Connection, db: sqlite3.Connection, known: Known, open_it: Callable[[], T], *, damaged: bool
+) -> T:
     """Have a sound file at ``path``: another process's, or a new one; ``db`` is what ``old`` has open.
+
+    It is opened under the same lock, so that others, who see its log, know that they come later.
 
     Raises:
         ConfigError: what has taken its place is not ours.
@@ -49,9 +55,14 @@ def begin_anew(path: Path, old: Connection, db: sqlite3.Connection, known: Known
     """
     with only_one(path):
         now = identity(path)
-        kept = set_aside(path, "damaged") if damaged and now == old.file else None
-        first = now != old.file and identity(log_of(path)) == old.log
-        if first:
+        kept = None
+        if damaged and now == old.file:
+            if identity(log_of(path)) is None:
+                _empty_log(db)  # the log has no name any more: what it holds belongs into the file that is kept
+            kept = set_aside(path, "damaged")
+        log_there = identity(log_of(path))
+        first = now != old.file and log_there in (None, old.log)
+        if first and log_there is not None:
             _settle(path, db)
         prepare(path)
         with closing(connect(path)) as fresh:
@@ -61,7 +72,8 @@ def begin_anew(path: Path, old: Connection, db: sqlite3.Connection, known: Known
             lost = _take_over(db, fresh, known, merge, totals=kept is not None or now is None)
             if kept is not None and lost:
                 fresh.execute(_MERGE_BOOKS, (_OURS, _GIVEN_UP, os.fsencode(kept.name)))
-        _tell(path, kept, removed=now is None, lost=lost)
+        _tell(path, kept, removed=now is None, first=first, lost=lost)
+        return open_it()
 
 
 def given_up(db: sqlite3.Connection, path: Path) -> bool:
@@ -72,9 +84,13 @@ def given_up(db: sqlite3.Connection, path: Path) -> bool:
 
 def _settle(path: Path, db: sqlite3.Connection) -> None:
     """Write the log of a file that is gone from here into it, wherever it is now, before the next one has the name."""
+    _empty_log(db)
+    drop_log(path)
+
+
+def _empty_log(db: sqlite3.Connection) -> None:
     with suppress(sqlite3.Error):
         db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-    drop_log(path)
 
 
 def _take_over(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, merge: str, *, totals: bool) -> bool:
@@ -111,7 +127,8 @@ def _readable(db: sqlite3.Connection, sql: str, values: tuple[Any, ...] = ()) ->
     return rows, True
 
 
-def _tell(path: Path, kept: Path | None, *, removed: bool, lost: bool) -> None:
+def _tell(path: Path, kept: Path | None, *, removed: bool, first: bool, lost: bool) -> None:
+    """Warn of it once: the processes that follow find a file that another of them has made."""
     names = (
         "; names of voices may be missing, so unknown ones are refused until that file is moved away" if lost else ""
     )
@@ -120,4 +137,5 @@ def _tell(path: Path, kept: Path | None, *, removed: bool, lost: bool) -> None:
     elif removed:
         log.warning("sqlite: %s was removed: a new file goes on in its place", path)
     else:
-        log.warning("sqlite: another file has taken the place of %s, and goes on", path)
+        level = logging.WARNING if first else logging.INFO
+        log.log(level, "sqlite: another file has taken the place of %s, and goes on", path)
