@@ -17,6 +17,7 @@ from sayonce.speech.bounds import LARGE, MAX_NAME, MAX_TEXT, check_length, check
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines.base import Engine, Reference, Utterance
 from sayonce.speech.parameters import Parameter
+from sayonce.text.marks import MOST_IN_A_ROW, too_many_marks
 from sayonce.text.reading import Reading
 
 if TYPE_CHECKING:
@@ -163,9 +164,19 @@ def normalize_text(text: str) -> str:
     return (text if text.isascii() else unicodedata.normalize("NFC", text)).strip()
 
 
+def _refuse_many_marks(text: str) -> None:
+    mark = too_many_marks(text)
+    if mark is not None:
+        raise InvalidRequest(
+            f"'input' has more than {MOST_IN_A_ROW} combining marks in a row, from U+{ord(mark):04X} on", param="input"
+        )
+
+
 def _text(fields: Mapping[str, Any], engine: Engine) -> str:
     text = (_string(fields, "input", longest=None) or "").strip()
     if len(text) <= _COMPOSED * engine.max_characters:  # else it is too long in any form, and long to look at
+        if not text.isascii():
+            _refuse_many_marks(text)
         text = normalize_text(text)
     if not text:
         raise InvalidRequest("'input' is empty; it is the text to speak", param="input")

@@ -21,12 +21,14 @@ _DRESS: Final = "\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
 """What follows a picture and belongs to it: how it is shown, the tone of skin, a region of a flag."""
 _PICTURE: Final = rf"[{_PICTURES}][{_DRESS}]*"
 
+_NOTE: Final = r"(?:(?<=[^\W\d_][^\W\d_])(?![²³](?![⁰¹²³⁴-⁹]))|(?<=[.,;:!?…”’»]))[⁰¹²³⁴-⁹]+"
+"""The number of a note behind a word or a clause; ``km²`` is none."""
+
 _ORNAMENT: Final = (
-    rf"(?:[0-9#*]\ufe0f?\u20e3"  # keycaps
-    rf"|[\U0001f1e6-\U0001f1ff]{{2}}"
+    rf"(?:[\U0001f1e6-\U0001f1ff]{{2}}"
     rf"|[©™®‼⁉ℹ㊗㊙]\ufe0f"
     rf"|{_PICTURE}(?:\u200d{_PICTURE})*"
-    rf"|<?(?:-+|=+)>|<-+(?![-.\d])|={{3,}}|\*{{3,}}|~{{3,}})"
+    rf"|<?(?:-+|=+)>|<-+(?![-.\d])|={{3,}}|\*{{3,}}|~{{3,}}|\^_+\^|{_NOTE})"
 )
 """Also arrows and rules that are made of several signs; ``<=`` and ``>=`` are comparisons, and read before."""
 
@@ -37,9 +39,14 @@ def _runs(ornament: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
 
 
 _ORNAMENTS: Final = _runs(_ORNAMENT)
-_MARKERS: Final = _runs(r"[*~～]")
-"""Signs that are marks where they are neither times nor about nor to: of a list, of emphasis, of a drawn-out vowel."""
-_MAY_BE: Final = re.compile(rf"[{_PICTURES}\u20e3\ufe0f]|->|=>|<-|<=|===|\*\*\*|~~~")
+_MARKERS: Final = _runs(r"[*~～_]")
+"""Signs that are marks where they are neither times nor about nor to: of a list, of emphasis, of a drawn-out vowel, of a
+blank to fill in."""
+_MAY_BE: Final = re.compile(rf"[{_PICTURES}\u20e3\ufe0f]|->|=>|<-|<=|===|\*\*\*|~~~|\^_|[⁰¹²³⁴-⁹]")
+_MAY_MARK: Final = re.compile("[*~～_]")
+_OPERATORS: Final = {"✕": "×", "✖": "×", "❌": "×", "➕": "+", "➖": "−", "➗": "÷"}
+_OPERATOR: Final = re.compile(r"(?:(?<=[\d)\]])|(?<=[\d)\]]\s))[✕✖❌➕➖➗]\ufe0f?(?=\s?[\d(\[√π−-])")
+"""Dingbats between numbers."""
 _CLOSES: Final = frozenset(".,;:!?…)]}»”，。！？；：、）》」』\n")
 
 _UNSEEN: Final = re.compile(
@@ -57,26 +64,27 @@ _UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 
 def leave_out_ornaments(text: str) -> tuple[str, tuple[str, ...]]:
     """Return a text without its ornaments, and each of these once, in their order."""
+    text = _OPERATOR.sub(lambda match: _OPERATORS[match[0][0]], text)
     return _left_out(text, _ORNAMENTS) if _MAY_BE.search(text) else (text, ())
 
 
 def leave_out_markers(text: str) -> tuple[str, tuple[str, ...]]:
-    """Return a text without the asterisks and tildes that its signs' words have left, and these."""
-    return _left_out(text, _MARKERS) if "*" in text or "~" in text or "～" in text else (text, ())
+    """Return a text without the marks that its signs' words have left, and these."""
+    return _left_out(text, _MARKERS) if _MAY_MARK.search(text) else (text, ())
 
 
 def _left_out(text: str, runs: tuple[re.Pattern[str], re.Pattern[str]]) -> tuple[str, tuple[str, ...]]:
     found: dict[str, None] = {}
 
     def left_out(match: re.Match[str]) -> str:
-        found.update(dict.fromkeys(runs[1].findall(match[1])))
+        found.update(dict.fromkeys(each[0] for each in runs[1].finditer(text, match.start(1), match.end(1))))
         before, after = (
             text[match.start() - 1 : match.start()] if match.start() else "",
             text[match.end() : match.end() + 1],
         )
         if before in ("", "\n") or not after or after in _CLOSES:
             return ""
-        return "" if match[0].strip("*~～") == "" else " "  # **bold**ness
+        return "" if match[0].strip("*~～_") == "" else " "  # **bold**ness
 
     return runs[0].sub(left_out, text), tuple(found)
 

@@ -7,8 +7,10 @@ from typing import Final
 
 import msgspec
 
+from sayonce.text.marks import leave_out_accents
+from sayonce.text.numerals import write_digits
 from sayonce.text.ornaments import leave_out_markers, leave_out_ornaments, leave_out_unseen, told
-from sayonce.text.signs import spell
+from sayonce.text.signs import Unspeakable, spell, unknown
 
 _TOLD: Final = 16
 
@@ -33,10 +35,15 @@ def read(text: str, language: str | None, *, own_money: str = "") -> Reading:
 
     """
     ascii_only = text.isascii()
+    if not ascii_only:
+        if (strange := unknown(text)) is not None:
+            raise Unspeakable(strange)
+        text = write_digits(text)
     rest, ignored = leave_out_ornaments(text)
     if not ascii_only:
         rest = leave_out_unseen(rest)
     if language is not None:
+        rest, accents = (rest, ()) if ascii_only else leave_out_accents(rest)
         rest, markers = leave_out_markers(spell(rest, language, own_money=own_money))
-        ignored += markers
+        ignored += accents + markers
     return Reading((rest if ascii_only else unicodedata.normalize("NFC", rest)).strip(), ignored)

@@ -6,18 +6,23 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
+from sayonce.text.marks import is_mark
+
 EVERYWHERE: Final = frozenset(
-    ("LATIN", "FULLWIDTH", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "MATHEMATICAL", "SCRIPT", "INFORMATION")
-)
-"""Latin, and letters that are signs in every script."""
+    (
+        "LATIN", "FULLWIDTH", "MODIFIER", "FEMININE", "MASCULINE", "MICRO", "MATHEMATICAL", "SCRIPT", "INFORMATION",
+        "COMBINING", "VARIATION", "ENCLOSING",
+    )
+)  # fmt: skip
+"""Latin, and letters and marks that are signs in every script."""
 _FIRST_FOREIGN: Final = "\u0250"
-_SPELLED: Final = {"HALFWIDTH": "KATAKANA", "IDEOGRAPHIC": "CJK"}
+_SPELLED: Final = {"HALFWIDTH": "KATAKANA", "IDEOGRAPHIC": "CJK", "VEDIC": "DEVANAGARI"}
 
 
 @lru_cache(maxsize=8192)
 def script_of(character: str) -> str | None:
-    """Return the script of a letter, such as "CYRILLIC"; None for what every voice may meet."""
-    if character < _FIRST_FOREIGN or not character.isalpha():
+    """Return the script of a letter or of a letter's mark, such as "CYRILLIC"; None for what every voice may meet."""
+    if character < _FIRST_FOREIGN or not (character.isalpha() or is_mark(character)):
         return None
     first = unicodedata.name(character, "UNKNOWN").replace("-", " ").split(" ", 1)[0]
     return None if first in EVERYWHERE else _SPELLED.get(first, first)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from typing import Final
 
 from sayonce.text import tables
+from sayonce.text.marks import MEANT as _MEANT
+from sayonce.text.numerals import apart, digits, fraction_of
 from sayonce.text.tables import CURRENCIES, LANGUAGES, MEASURES, Forms
 
 MINUS: Final = "\N{MINUS SIGN}"
@@ -20,7 +22,9 @@ _SAME: Final = str.maketrans(
         "￥": "¥", "￦": "₩", "￢": "¬", "℃": "°C", "℉": "°F", "∼": "~", "≦": "≤", "≧": "≥", "⩽": "≤", "⩾": "≥",
         "≒": "≈", "≃": "≈", "➕": "+", "➖": MINUS, "✖": "×", "➗": "÷", "✕": "×", "⨯": "×", "₊": "+", "₋": MINUS, "₌": "=",
         "₀": "0", "₁": "1", "₂": "2", "₃": "3", "₄": "4", "₅": "5", "₆": "6", "₇": "7", "₈": "8", "₉": "9", "˗": MINUS,
-        "∟": "∠", "｜": "|", "﹨": "\\", "∙": "•",
+        "∟": "∠", "⅟": "1⁄", "｜": "|", "﹨": "\\", "∙": "•", "＃": "#", "﹟": "#", "＆": "&", "﹠": "&", "＠": "@", "﹫": "@", "＊": "*",
+        "﹡": "*", "＼": "\\", "／": "/", "＾": "^", "ˆ": "^", "＿": "_", "｀": "`", "ˋ": "`", "´": "'", "΄": "'", "ʼ": "'", "ʻ": "'",
+        "ʽ": "'", "ʹ": "′", "ʺ": "″", "˚": "°", "˜": "~", "〜": "～", "꞉": ":", "꞊": "=", "٭": "*",
     }
 )  # fmt: skip
 """Signs that are another one in another dress."""
@@ -30,41 +34,84 @@ _IN_ASCII: Final = re.compile(r"!=|(?<![<=])<=(?![=>])|(?<![=>])>=(?![=>])|\+/-|
 _NUMBER: Final = r"\d+(?:[.,\u00a0\u202f]\d+)*"
 _MONEY: Final = "".join(CURRENCIES)
 _BEFORE_A_NUMBER: Final = rf"(?=(?:[{_MONEY}]\s?)?(?:[.,]?\d|[½⅓⅔¼¾⅕-⅞∞√∛∜π]))"
+_DOUBLE: Final = re.compile(r"(?<=\d)--(?=[.,]?\d)")
+_ENDS_NEGATIVE: Final = re.compile(rf"(?:^|[\s(\[{{=<>:,/])[-\u2012\u2013−]{_NUMBER}$")
+_DASH: Final = re.compile(
+    rf"(?:(?<=[\d%‰°′″年月日号度时点{_MONEY}])|(?<=\d[A-Za-z])|(?<=\d\s[A-Za-z])|(?<=\d[A-Za-z]{{2}})|(?<=\d\s[A-Za-z]{{2}}))[\u2012\u2013—](?=[{_MONEY}]?−?[{_MONEY}]?[.,]?\d)|(?<=\d)-(?=−)"
+)
+"""A dash right between numbers."""
+_ONE_OF_MANY: Final = re.compile(r"\d[-\u2012\u2013][\d.,]+$"), re.compile(r"[\d.,]*\d[-\u2012\u2013]\d")
+_TELEPHONE: Final = re.compile(r"(?<!\d)\d{3}\u2012\d{4}(?!\d)")
+_EQUALS: Final = re.compile(rf"{_NUMBER}\s*=")
 _OPENS: Final = r"\s(\[{\"'“‘«„=<>≤≥≈≠±×÷*/^:;,|~，。：；、！？（《「【"
 _HAN_BEFORE_SIGNED: Final = "了为是至到达约于在有低高过"
 _MINUS: Final = re.compile(
-    rf"(?:(?<=^)|(?<=[{_OPENS}{_MONEY}]))[-\u2012\u2013](?!\d+[-\u2012\u2013](?!\d)){_BEFORE_A_NUMBER}"
+    rf"(?:(?<=^)|(?<=[{_OPENS}{_MONEY}]))[-\u2012\u2013](?!\d+[-\u2012\u2013](?![\d−{_MONEY}-])){_BEFORE_A_NUMBER}"
     rf"|(?<=[{_HAN_BEFORE_SIGNED}])-{_BEFORE_A_NUMBER}"
     rf"|(?<=[\u4e00-\u9fff])-(?={_NUMBER}\s?[十百千万亿]*[%‰°度元摄米点分亿])"
     rf"|(?<=\d[eE])-(?=\d)"
-    rf"|(?<=\d)\s*-\s*(?={_NUMBER}\s*=)"
-    rf"|(?<==)\s*-(?=[A-Za-z]\b)",
+    rf"|(?<=\d)\s*[-\u2012\u2013]\s*(?={_NUMBER}\s*=)"
+    rf"|(?<=\d[\u2012\u2013])-(?=[.,]?\d)"
+    rf"|(?<=[=(\[<>≤≥≈≠±×÷*/^])\s*-(?=[A-Za-z]\b)|^-(?=[A-Za-z]\s?[=+*/^<>≤≥≈≠±×÷])",
     re.MULTILINE,
 )
 """A hyphen, or a dash that stands for one, where it is a minus: not in 3-5, 555-1234, 2026-01-13, F-16 or e-mail."""
 _SUBTRACTION: Final = re.compile(rf"(?<=[0-9A-Za-z)\]]){MINUS}|(?<=[0-9A-Za-z)\]] ){MINUS}(?=\s)")
-_SUPERSCRIPT: Final = re.compile(r"(?<=[\w)\]])[⁺⁻]?[⁰¹²³⁴⁵⁶⁷⁸⁹]+")
+_SUPERSCRIPT: Final = re.compile(r"(?<=[\w)\]])(?<![⁰¹²³⁴⁵⁶⁷⁸⁹])[⁺⁻]?(?:[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿⁱ])")
 _IS_A_POWER: Final = re.compile(r"(?:\d|\b[A-Za-z]|[)\]])$")
 _FRACTION: Final = re.compile(r"(\d\s?)?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒])")
 _TIMES: Final = re.compile(
     r"(?<=[\d)\]])\s*\*\s*(?=[\d(\[.√π−])|(?<=\b[A-Za-z])\*(?=[A-Za-z0-9]\b|[−(])|(?<=\b[A-Za-z\d])\s\*\s(?=\w)"
 )
+_DOT: Final = re.compile(
+    r"(?<=[\d)\]])\s?·\s?(?=[\d(\[√π−])|(?<=\b[A-Za-z])\s?·\s?(?=(?:[A-Za-z]\b|\d|[(√−]))|(?<=\d)\s?·\s?(?=[A-Za-z]\b)"
+)
+"""A middle dot in a product; between words it is punctuation."""
+_BAR: Final = re.compile(r"(?<=\S)\||\|(?=\S)")
+_PER: Final = re.compile(rf"(?:(?<=[{_MONEY}])|(?P<price>[{_MONEY}]\s?{_NUMBER}))\s?/\s?(?=[^\W\d])")
+_JOINT: Final = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
+_LENGTH: Final = re.compile(
+    rf"""(?P<feet>{_NUMBER})(?:[′'])\s?(?P<inches>{_NUMBER})(?:″|"|′′|'')|(?P<alone>{_NUMBER})(?:″|′′)"""
+)
+_ANGLE: Final = re.compile(rf"""(?<=°)\s?(?P<minutes>{_NUMBER})\s?[′'](?:\s?(?P<seconds>{_NUMBER})\s?(?:″|"|′′|''))?""")
 _POWER: Final = re.compile(r"(?<=[\w)\]])\s?\^\s?(?=[\w−({])(−?\d+|)")
-_RANGE: Final = re.compile(r"(?<=[\d%°])\s?[~～〜]\s?(?=[−]?\d)")
+_RANGE: Final = re.compile(r"(?<=[\d%°])\s?[~～]\s?(?=[−]?\d)")
 _ABOUT: Final = re.compile(rf"(?<![\w~～])[~～](?=[{_MONEY}]?{MINUS}?\d)|(?<=[\u4e00-\u9fff])[~～](?=\d)")
 _DEGREE: Final = re.compile(r"(?:°|º)\s?([CF])(?![A-Za-z])")
 _FRENCH_NUMBER: Final = re.compile(r"\b[nN]°\s?")
 _STARTS_WORD: Final = re.compile(r"[^\s.,;:!?)\]}”’»…。，！？；：、）》」』-]|\.\d")
-_DRESSED: Final = re.compile("[\u2460-\u249b\U0001d400-\U0001d7ff]")
-"""Numbers in circles or brackets, and letters as mathematicians set them."""
-_SIGN: Final = re.compile(r"[^\w\s.,;:!?'\"()\[\]{}&@#/\\`_-]")
+_DRESSED: Final = re.compile(
+    "[\u2102\u2107\u210a-\u2113\u2115\u2119-\u211d\u2124\u2128-\u2139\u213c-\u213f\u2145-\u2149\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
+)
+"""Letters as mathematicians set them, and wide ones."""
+_SIGN: Final = re.compile(
+    "[-+=<>~%$^|*\\\\]|[^\\x00-\\x7f\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0391-\u03a1\u03a3-\u03f5\u0400-\u0481\u048a-\u052f"
+    "\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]"
+)
+"""What may be a sign: all but the letters that are most common."""
+_FAR: Final = 24
+_FIRST_OTHER: Final = "\u0530"
+_LAST_PLANE_0: Final = "\uffff"
+_FORMS: Final = re.compile("MODIFIER|SUPERSCRIPT|LATIN")
+_RARE: Final = re.compile("[\U0001df00-\U0001df2f\U0002a6d7-\U0002a6df\U0002b735-\U0002b738\U00030000-\U000323af]")
+"""Letters of scripts that are read, which espeak-ng passes over."""
+_CYRILLIC: Final = re.compile(
+    "[\u0400\u0402\u0403\u0405\u0408-\u040d\u040f\u0450\u0452\u0453\u0455\u0458-\u045d\u045f-\u0481\u048a-\u048f\u0492-\u052f]"
+)
+_FRENCH_HASH: Final = re.compile("#")
+_LETTERS_DOT: Final = re.compile(r"(?<=\b[A-Za-z])\s?·\s?(?=[A-Za-z]\b)")
 _LETTERS: Final = {"k": " thousand", "m": " million", "b": " billion"}
 
-_ASCII_SIGNS: Final = re.compile(r"[-+*=<>~%$^]")
-_PUNCTUATION: Final = frozenset("|‐‒–—―⁓〜〰゠⸺⸻﹘֊־᐀᠆⸗⸚⹀⹝︱︲")
-"""Dashes and separators: heard as a pause, where they are heard."""
-_SPOKEN_TOO: Final = frozenset("%‰‱§¶℅")
-"""Signs that Unicode counts as punctuation."""
+_ASCII_SIGNS: Final = re.compile(r"[-+*=<>~%$^|_\\#]|\d['\"]")
+_DASHES: Final = frozenset("-‐‑‒–—―⁓゠⸺⸻﹘﹣－֊־᐀᠆⸗⸚⹀⹝︱︲\U00010ead")
+_PAUSES: Final = frozenset(
+    "|'`~～*¡¿·՚՛՜՝՞՟։׀׃׆׳״،؍؛؞؟۔।॥๏๚๛‥…‧‸‼‽⁇⁈⁉⁏、。〃・︐︑︒︓︔︕︖︙︰﹅﹆﹐﹑﹒﹔﹕﹖﹗！＂＇，．：；？｡､･＇"
+)
+_PUNCTUATION: Final = _DASHES | _PAUSES
+"""Reviewed: dashes, separators and other punctuation, heard as a pause, where they are heard."""
+_BRACKETS: Final = frozenset(("Ps", "Pe", "Pi", "Pf", "Zs", "Zl", "Zp", "Cc", "Nd"))
+_JOINERS: Final = frozenset("\u200b\u200c\u200d")
+_UNKNOWN: Final = frozenset(("Co", "Cn", "Cs"))
 
 
 class Unspeakable(Exception):
@@ -108,40 +155,86 @@ class _Speller:
             if language != "cmn"
             else r"(?P<scale>[十百千万亿]+)?"
         )
+        to = self._glue + tables.RANGE[language] + self._glue
         own = rf"(?<=[A-Za-z])[{re.escape(own_money)}]|" if own_money else ""
         foreign = "".join(set(self._money) - set(own_money))
         money, foreign = f"[{re.escape(_MONEY)}]", f"{own}[{re.escape(foreign)}]"
         self._before = re.compile(
-            rf"(?P<sign>{foreign})\s?(?P<minus>{MINUS}?)(?P<number>{_NUMBER}(?:[-–]{_NUMBER})?){scale}"
+            rf"(?P<sign>{foreign})\s?(?P<minus>{MINUS}?)(?P<number>{_NUMBER}(?:(?:[-–]|{to}){_NUMBER})?){scale}"
         )
         self._behind = re.compile(rf"(?P<minus>)(?P<number>{_NUMBER}){scale}\s?(?P<sign>{money})")
         self._measured = re.compile(rf"({_NUMBER})\s?(°[CF]|[{''.join(set(''.join(self._measures)) - set('CF'))}])")
+        self._own_letters = "〇" if language == "cmn" else ""
+        self._per = tables.PER[language]
+        self._inserted = (
+            (_TIMES, self._words["×"]),
+            (_DOT, self._words["⋅"]) if language != "cmn" else (_LETTERS_DOT, self._words["⋅"]),
+            (_RANGE, tables.RANGE[language]),
+            (_ABOUT, tables.ABOUT[language]),
+            (_JOINT, self._words["_"]),
+            (_BAR, self._words["|"]),
+        )
         self._own_money = re.compile(rf"(?<![A-Za-z])[{re.escape(own_money)}]\s?{_NUMBER}") if own_money else None
 
     def _of(self, table: Mapping[str, tuple[Forms, ...]]) -> dict[str, Forms]:
         return {sign: row[self._column] for sign, row in table.items()}
 
     def spell(self, text: str) -> str:
-        text = _DRESSED.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+        text = _DRESSED.sub(_undressed, text)
         text = _IN_ASCII.sub(lambda match: _WRITTEN[match[0]], text.translate(_SAME))
         if self._language == "fr":
-            text = _FRENCH_NUMBER.sub("numéro ", text)
+            text = _FRENCH_HASH.sub("dièse", _FRENCH_NUMBER.sub("numéro ", text))
         text = _DEGREE.sub(r"°\1", text)
         text = self._spell_powers(self._spell_minus(text))
         text = _FRACTION.sub(self._fraction, text)
-        text = self._insert(_TIMES, self._words["×"], text)
-        text = self._insert(_RANGE, tables.RANGE[self._language], text)
-        text = self._insert(_ABOUT, tables.ABOUT[self._language], text)
+        text = _LENGTH.sub(self._length, _ANGLE.sub(self._angle, text))
+        for pattern, words in self._inserted:
+            text = self._insert(pattern, words, text)
+        text = _PER.sub(lambda match: f"{match['price'] or ''}{self._glue}{self._per}{self._glue}", text)
         text = self._before.sub(self._amount, text)
         text = self._behind.sub(self._amount, text)
         text = self._measured.sub(self._measure, text)
+        if self._language == "ru" and (letter := _CYRILLIC.search(text)):
+            raise Unspeakable(letter[0])
         return self._spell_rest(text)
 
     def _spell_minus(self, text: str) -> str:
-        text = _MINUS.sub(MINUS, text)
+        text = _MINUS.sub(MINUS, _DOUBLE.sub(_dashes, text))
+        text = _DASH.sub(self._range, text)
         if MINUS not in text:
             return text
         return self._insert(_SUBTRACTION, tables.SUBTRACT[self._language], text)
+
+    def _range(self, match: re.Match[str]) -> str:
+        """Say a dash between numbers, but not one of several, as in a date, nor a telephone number's."""
+        text, start, end = match.string, match.start(), match.end()
+        if match[0] == "—" and self._language != "cmn":
+            return match[0]
+        before, after = _ONE_OF_MANY
+        if (
+            before.search(text, max(0, start - _FAR), start)
+            or after.match(text, end)
+            or _TELEPHONE.match(text, start - 3)
+        ):
+            return "-"
+        return self._spaced(match, tables.RANGE[self._language])
+
+    def _length(self, match: re.Match[str]) -> str:
+        parts = (
+            [("inches", match["alone"])] if match["alone"] else [("feet", match["feet"]), ("inches", match["inches"])]
+        )
+        return self._counted(match, parts)
+
+    def _angle(self, match: re.Match[str]) -> str:
+        return self._counted(match, [("minutes", match["minutes"]), ("seconds", match["seconds"])])
+
+    def _counted(self, match: re.Match[str], parts: Iterable[tuple[str, str | None]]) -> str:
+        words = (
+            f"{number}{self._glue}{tables.form(tables.PRIMES[what][self._column], number, self._language)}"
+            for what, number in parts
+            if number is not None
+        )
+        return self._spaced(match, self._glue.join(words))
 
     def _spell_powers(self, text: str) -> str:
         def superscript(match: re.Match[str]) -> str:
@@ -204,29 +297,95 @@ class _Speller:
             sign = match[0]
             if match.start() in kept:
                 return sign
-            words = tables.MINUS[self._language] if sign == MINUS else self._words.get(sign) or self._alone.get(sign)
-            if words is not None:
-                return self._spaced(match, words)
-            if not is_sign(sign) or sign in _PUNCTUATION or sign in "~～":
+            if sign == MINUS:
+                return self._spaced(match, tables.MINUS[self._language])
+            if not is_sign(sign) or sign in self._own_letters:
                 return sign
-            plain = unicodedata.normalize("NFKC", sign)
-            if plain != sign and plain.strip("()").isalnum():
-                return plain
-            raise Unspeakable(sign)
+            words = self._words.get(sign) or self._alone.get(sign)
+            return self._spaced(match, words) if words is not None else self._other(match)
 
         return _SIGN.sub(word, text)
+
+    def _other(self, match: re.Match[str]) -> str:
+        """Return the words of a numeral, or the plain form of a letter.
+
+        Raises:
+            Unspeakable: it is neither.
+
+        """
+        sign = match[0]
+        number = digits(sign)
+        if number is not None:
+            return apart(match, number)
+        fraction = fraction_of(sign)
+        if fraction is not None:
+            over = self._words["⁄"]
+            return apart(match, f"{fraction.numerator}{self._glue}{over}{self._glue}{fraction.denominator}")
+        plain = _plain(sign)
+        if plain is None:
+            raise Unspeakable(sign)
+        return plain
+
+
+def _dashes(match: re.Match[str]) -> str:
+    """Return what two hyphens are between numbers: a range's dash, and a minus where that can be."""
+    text, start, end = match.string, match.start(), match.end()
+    if _EQUALS.match(text, end):
+        return MINUS + MINUS
+    return f"–{MINUS}" if _ENDS_NEGATIVE.search(text[max(0, start - _FAR) : start]) else "–"
+
+
+def _undressed(match: re.Match[str]) -> str:
+    return _plain(match[0]) or match[0]
+
+
+@lru_cache(maxsize=4096)
+def _plain(character: str) -> str | None:
+    """Return the letters that a character is a form of; None where it is none."""
+    plain = unicodedata.normalize("NFKC", character)
+    return plain if plain != character and plain.strip("()").isalnum() and plain < _FIRST_OTHER else None
 
 
 def _ends_word(character: str) -> bool:
     return character.isalnum() or character in ")]}”’»%°"
 
 
+@lru_cache(maxsize=8192)
 def is_sign(character: str) -> bool:
-    """Whether a character is a mathematical sign, a currency or another symbol, and so may mean something."""
-    return unicodedata.category(character) in ("Sm", "Sc", "So") or character in _SPOKEN_TOO
+    """Whether a character may mean something, and is no letter that a voice reads: a symbol, a numeral, a letter's form."""
+    category = unicodedata.category(character)
+    if character in _PUNCTUATION or character in _JOINERS or category in _BRACKETS:
+        return False
+    if category == "Lm":
+        return _FORMS.match(unicodedata.name(character, "")) is not None or character > _LAST_PLANE_0
+    if category[0] == "L":
+        return _plain(character) is not None or _RARE.match(character) is not None
+    if category[0] == "M":
+        return category == "Me" or _MEANT.match(character) is not None
+    return True
+
+
+def count_signs(text: str) -> int:
+    """Return how many signs a text has that take time to spell."""
+    return sum(each != "-" and (each.isascii() or is_sign(each)) for each in _SIGN.findall(text))
+
+
+def unknown(text: str) -> str | None:
+    """Return the first character of a text that has no meaning of its own: a private or unassigned one."""
+    return next((each for each in dict.fromkeys(text) if unicodedata.category(each) in _UNKNOWN), None)
 
 
 def signs_of(text: str) -> list[int]:
-    """Return where a text has signs that an engine may pass over: those, and hyphens that are a minus."""
-    found = [match.start() for match in _SIGN.finditer(text) if is_sign(match[0]) and match[0] not in _PUNCTUATION]
-    return sorted({*found, *(match.start() for match in _MINUS.finditer(text))})
+    """Return where a text has signs that an engine may pass over: those, and hyphens and dashes that are a minus or "to"."""
+    found = {match.start() for match in _SIGN.finditer(text) if is_sign(match[0])}
+    for pattern in (_MINUS, _DASH, _DOUBLE, _JOINT, _BAR, _DOT):
+        found.update(match.start() for match in pattern.finditer(text))
+    return sorted(found.union(_rare_letters(text)))
+
+
+def _rare_letters(text: str) -> list[int]:
+    """Return where Cyrillic letters of few languages are, which others' voices pass over: each first in and within a word."""
+    found: dict[tuple[str, bool], int] = {}
+    for match in _CYRILLIC.finditer(text):
+        found.setdefault((match[0], text[match.start() - 1 : match.start()].isalpha()), match.start())
+    return list(found.values())

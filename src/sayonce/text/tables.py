@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 1
+VERSION: Final = 2
 """Raised when a table or a rule changes what is spoken: it is in the identity of the engines that read by it."""
 
 LANGUAGES: Final = ("en", "cmn", "fr", "de", "ru")
@@ -18,6 +18,9 @@ POWER: Final = dict(zip(LANGUAGES, ("to the power of", "的幂", "puissance", "h
 SQUARED: Final = dict(zip(LANGUAGES, ("squared", "平方", "au carré", "hoch zwei", "в квадрате"), strict=True))
 CUBED: Final = dict(zip(LANGUAGES, ("cubed", "立方", "au cube", "hoch drei", "в кубе"), strict=True))
 NUMBER: Final = dict(zip(LANGUAGES, ("number", "号", "numéro", "Nummer", "номер"), strict=True))
+
+PER: Final = dict(zip(LANGUAGES, ("per", "每", "par", "pro", "за"), strict=True))
+"""The slash behind a currency."""
 
 Row = tuple[str, str, str, str, str]
 
@@ -100,6 +103,14 @@ WORDS: Final[dict[str, Row]] = {
     "№": ("number", "号", "numéro", "Nummer", "номер"),
     "℡": ("telephone", "电话", "téléphone", "Telefon", "телефон"),
     "§": ("section", "节", "paragraphe", "Paragraf", "параграф"),
+    "′": ("prime", "撇", "prime", "Strich", "штрих"),
+    "″": ("double prime", "两撇", "seconde", "zwei Strich", "два штриха"),
+    "‴": ("triple prime", "三撇", "tierce", "drei Strich", "три штриха"),
+    "_": ("underscore", "下划线", "tiret bas", "Unterstrich", "подчёркивание"),
+    "|": ("vertical bar", "竖线", "barre verticale", "senkrechter Strich", "вертикальная черта"),
+    "\\": ("backslash", "反斜杠", "barre oblique inverse", "Backslash", "обратная косая черта"),
+    "^": ("caret", "脱字符", "circonflexe", "Zirkumflex", "крышка"),
+    "⁊": ("and", "和", "et", "und", "и"),
     "¶": ("paragraph", "段", "alinéa", "Absatz", "абзац"),
 }
 """What a sign is called, wherever it stands."""
@@ -147,6 +158,17 @@ MEASURES: Final[_Measures] = {
     ),
 }  # fmt: skip
 """What stands behind a number."""
+
+PRIMES: Final[_Measures] = {
+    "feet": (("foot", "feet"), ("英尺",), ("pied", "pieds"), ("Fuß",), ("фут", "фута", "футов")),
+    "inches": (("inch", "inches"), ("英寸",), ("pouce", "pouces"), ("Zoll",), ("дюйм", "дюйма", "дюймов")),
+    "minutes": (("minute", "minutes"), ("分",), ("minute", "minutes"), ("Minute", "Minuten"), ("минута", "минуты", "минут")),
+    "seconds": (
+        ("second", "seconds"), ("秒",), ("seconde", "secondes"), ("Sekunde", "Sekunden"),
+        ("секунда", "секунды", "секунд"),
+    ),
+}  # fmt: skip
+"""What primes behind a number mean: of a length, and behind degrees of an angle."""
 
 CURRENCIES: Final[_Measures] = {
     "$": (("dollar", "dollars"), ("美元",), ("dollars",), ("Dollar",), ("доллар", "доллара", "долларов")),

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -16,6 +18,7 @@ from sayonce.speech.engines._reading import read_text, unread_script
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.parameters import Parameter
+from sayonce.text.latin import plain_letters
 from sayonce.text.reading import Reading
 from sayonce.text.tables import VERSION
 
@@ -24,6 +27,10 @@ if TYPE_CHECKING:
 
 _OWN_MONEY: Final = "$£€¥₹₩"
 """Currencies that the package reads by itself: $5.50 as five dollars and fifty cents."""
+_MICRO: Final = "\N{GREEK SMALL LETTER MU}"
+_LONGEST: Final = 24
+"""So many letters of a word that is in no lexicon are read."""
+_LONG: Final = re.compile(rf"[^\W\d_]{{{_LONGEST + 1},}}")
 _SPOKEN_ELSEWHERE: Final = "another engine, such as espeak, speaks it"
 
 
@@ -77,10 +84,22 @@ class HibariEngine(LocalEngine):
 
     def read(self, text: str, voice: str) -> Reading:  # noqa: ARG002
         reading = read_text(text, "en", engine=self.name, own_money=_OWN_MONEY)
-        unread = unread_script(reading.text.replace("\N{GREEK SMALL LETTER MU}", ""), ())
+        if reading.text.isascii():
+            return reading
+        unread = unread_script(reading.text.replace(_MICRO, ""), ())
         if unread is not None:
             raise _not_english(unread[1])
-        return reading
+        plain = plain_letters(reading.text, self._letters)
+        strange = next((each for each in plain if each.isalpha() and each not in self._letters), None)
+        if strange is not None:
+            raise _not_english(strange)
+        return Reading(plain, reading.ignored)
+
+    @cached_property
+    def _letters(self) -> frozenset[str]:
+        """The letters that every accent's network for unknown words reads; it passes over all others."""
+        tables = [json.loads((self._assets / name).read_bytes()) for name in ("oov.json", "oov_gb.json")]
+        return frozenset.intersection(*(frozenset(table["in"]) for table in tables)) | {_MICRO}
 
     def voices(self) -> tuple[Voice, ...]:
         return self._voices
@@ -133,10 +152,18 @@ def _phonemes(model: Hibari, text: str) -> list[str]:
     """
     if not text.isascii():
         _refuse_silenced(model, text)
+    text = _LONG.sub(lambda match: _in_pieces(model, match[0]), text)
     sentences: list[str] = model.phonemize(text)
     if not any(map(_audible, sentences)):
         raise InvalidRequest("'input' has nothing to speak", param="input")
     return sentences
+
+
+def _in_pieces(model: Hibari, word: str) -> str:
+    """Return a long word so that it is read to its end: in pieces where the network would end before."""
+    if model.g2p(word) != model.g2p(word[:_LONGEST]):
+        return word
+    return " ".join(word[start : start + _LONGEST] for start in range(0, len(word), _LONGEST))
 
 
 def _refuse_silenced(model: Hibari, text: str) -> None:
@@ -153,7 +180,7 @@ def _not_english(part: str) -> InvalidRequest:
 
 
 def _latin(character: str) -> bool:
-    return character == "\N{GREEK SMALL LETTER MU}" or unicodedata.name(character, "").startswith("LATIN")  # µ: a unit
+    return character == _MICRO or unicodedata.name(character, "").startswith("LATIN")  # µ: a unit
 
 
 def _audible(phonemes: str) -> bool:
