@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import signal
+import subprocess
+import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from conftest import free_port
 
@@ -110,3 +113,40 @@ async def wire_to(port: int) -> AsyncIterator[Wire]:
         server.close()
         wire.close()
         await asyncio.sleep(0.01)  # for the connections to end
+
+
+class FarWire:
+    """A wire in a process of its own, which a busy test does not slow down."""
+
+    def __init__(self, process: subprocess.Popen[bytes], port: int) -> None:
+        self._process = process
+        self.url = f"redis://127.0.0.1:{port}"
+
+    def swallow(self) -> None:
+        self._process.send_signal(signal.SIGUSR1)
+
+    def heal(self) -> None:
+        self._process.send_signal(signal.SIGUSR2)
+
+
+@contextmanager
+def far_wire_to(port: int) -> Iterator[FarWire]:
+    with subprocess.Popen([sys.executable, __file__, str(port)], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield FarWire(process, int(process.stdout.readline()))
+        finally:
+            process.kill()
+
+
+async def _run(port: int) -> None:
+    async with wire_to(port) as wire:
+        loop = asyncio.get_running_loop()
+        loop.add_signal_handler(signal.SIGUSR1, wire.swallow)
+        loop.add_signal_handler(signal.SIGUSR2, wire.heal)
+        print(wire.port, flush=True)  # noqa: T201 (the parent reads it)
+        await asyncio.Event().wait()
+
+
+if __name__ == "__main__":
+    asyncio.run(_run(int(sys.argv[1])))
