@@ -282,6 +282,7 @@ def test_two_workers_whose_directory_is_removed_answer_and_say_so_everywhere_unt
             return httpx.get(f"{server.url}/metrics", timeout=30).text
 
         wait_until(lambda: "hit" in ask(0))
+        wait_until(lambda: "sayonce_workers 2.0" in metric())
         checkpoint(path)
         shutil.rmtree(path.parent)
         wait_until(lambda: ask(0) and 'sayonce_store_breaker_open{part="store"} 2.0' in metric())
@@ -297,4 +298,30 @@ def test_two_workers_whose_directory_is_removed_answer_and_say_so_everywhere_unt
     assert code == 0
     assert talk.count("not asked for now") == talk.count("answers again") == 2
     assert talk.count("was removed: a new file goes on") == 1
+    assert whole(path)
+
+
+def test_a_worker_that_starts_while_the_directory_is_gone_does_not_end_the_server(tmp_path: Path) -> None:
+    sayonce = CommandLine(tmp_path)
+    path = tmp_path / "data" / "clips.db"
+    path.parent.mkdir()
+    with sayonce.serving("--workers", "2", "--engine", "espeak", "--store", url(path)) as server:
+        shutil.rmtree(path.parent)  # no worker is up yet
+        speech = {"input": "Here we are.", "response_format": "wav"}
+
+        def ask() -> str:
+            answer = httpx.post(f"{server.url}/v1/audio/speech", json=speech, timeout=60)
+            assert answer.status_code == 200
+            return answer.headers["cache-status"]
+
+        def metric() -> str:
+            return httpx.get(f"{server.url}/metrics", timeout=60).text
+
+        wait_until(lambda: 'sayonce_store_breaker_open{part="store"} 2.0' in metric())
+        assert ask()
+        path.parent.mkdir()
+        wait_until(lambda: 'sayonce_store_breaker_open{part="store"} 0.0' in metric())
+        code, talk = stop(server)
+    assert code == 0
+    assert talk.count("not asked for now") == talk.count("answers again") == 2
     assert whole(path)

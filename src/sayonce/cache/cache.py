@@ -32,7 +32,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
 from sayonce.core.relay import Ending
 from sayonce.core.spans import NoTracer, Tracer
-from sayonce.errors import EngineError, NotCached, SayonceError, StoreError, Unkeyable, logged
+from sayonce.errors import ConfigError, EngineError, NotCached, SayonceError, StoreError, Unkeyable, logged
 from sayonce.stores.base import Store
 from sayonce.stores.memory import MemoryStore
 
@@ -588,9 +588,19 @@ class Cache:
             for task in late:
                 task.cancel()
 
-    async def open(self) -> Self:
+    async def open(self, *, checked: bool = False) -> Self:
+        """Open the store; where it was ``checked`` before, what is wrong with its place now is trouble that may pass.
+
+        Raises:
+            ConfigError: the store's place is wrong.
+
+        """
         if self.store is not None:
-            await self.store.open()
+            try:
+                await self.store.open()
+            except ConfigError:
+                if not checked:
+                    raise
             await self._invalidation.read()
             self._housekeeper = asyncio.create_task(self._keep_house())
         return self

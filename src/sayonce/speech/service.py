@@ -49,7 +49,7 @@ class Service:
         self._sweeper: Sweeper | None = None
 
     async def __aenter__(self) -> Self:
-        await self.cache.open()
+        await self.cache.open(checked=True)  # a worker that starts anew must not end the server
         await self.cache.attempt(self.synthesizer.voices.refresh)
         self.synthesizer.load()
         self._sweeper = build_sweeper(self.cache.store, self.settings)
