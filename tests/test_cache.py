@@ -7,6 +7,7 @@ from datetime import timedelta
 import pytest
 
 from sayonce.cache import Cache, Flight, Made
+from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.decision import Policy
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError, Failure, NotCached, StoreError, Unkeyable
@@ -394,6 +395,21 @@ async def test_a_busy_event_loop_is_not_a_slow_store():
     async with Cache(Late(), budget_seconds=0.02) as cache:
         assert await cache.lookup(cache.key("x")) is None
         assert "store errors: timeout" not in cache.counters
+
+
+async def test_a_call_that_waited_for_a_place_on_a_busy_event_loop_tells_nothing_of_the_store():
+    class Prompt(FaultyStore):
+        async def get(self, key):
+            for _ in range(3):  # turns of the event loop, in each of which there is other work
+                asyncio.get_running_loop().call_soon(time.sleep, 0.03)
+                await asyncio.sleep(0.001)
+
+    async with Cache(Prompt(), budget_seconds=0.05) as cache:
+        for _ in range(3):
+            asked = [cache.lookup(cache.key(number)) for number in range(2 * CALLS_AT_ONCE)]
+            assert await asyncio.gather(*asked) == [None] * len(asked)
+        assert "store errors: timeout" not in cache.counters
+        assert cache.store_state == "ok"
 
 
 async def test_time_in_which_the_event_loop_is_busy_is_no_part_of_the_budget():

@@ -6,8 +6,10 @@ import asyncio
 import os
 import random
 import signal
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -355,6 +357,21 @@ async def test_after_a_silence_no_idle_connection_is_used_again(
         wire.heal()
         async with asyncio.timeout(0.2):
             assert await asyncio.gather(*(store.totals() for _ in range(5))) == [{}] * 5
+
+
+async def test_a_busy_event_loop_gives_no_connection_up(
+    redis_server: Server, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float]
+) -> None:
+    async with opened(redis_server.url, sealer, budget_seconds=0.05, clock=clock) as store:
+        await store.put(make_entry(1))
+        (server,) = await store._servers.primaries()
+        for ask in (partial(store.get, make_entry(1).key), store.totals) * 3:
+            asked = asyncio.create_task(ask())
+            await asyncio.sleep(0)
+            time.sleep(0.2)  # work of this process
+            asked.cancel()
+            await asyncio.wait([asked])
+        assert server.times_left == 0
 
 
 async def test_a_read_that_everyone_has_given_up_does_not_keep_the_way(

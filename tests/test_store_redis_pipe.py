@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
-from sayonce.stores.redis_pipe import _BUFFER_BYTES, MAX_VALUE_BYTES, Pipe, Pipes
+from sayonce.stores.redis_pipe import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes
 from sayonce.stores.redis_server import Get
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
@@ -177,12 +177,23 @@ async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
     pipe, far = connected()
     time = pipe._loop = Time()  # type: ignore[assignment]
     first, second = pipe.ask(b"GET 1"), pipe.ask(b"GET 2")
-    time.advance(SILENCE_SECONDS)
+    for _ in range(round(SILENCE_SECONDS / _TICK_SECONDS) + 1):
+        assert not far.aborted or first.done()
+        time.advance(_TICK_SECONDS)
     assert isinstance(first.result(), exceptions.TimeoutError)
     assert isinstance(second.result(), exceptions.TimeoutError)
     assert far.aborted
     with pytest.raises(exceptions.TimeoutError):
         pipe.ask(b"GET 3")
+
+
+async def test_an_event_loop_that_is_late_is_no_silence_of_the_server() -> None:
+    pipe, far = connected()
+    time = pipe._loop = Time()  # type: ignore[assignment]
+    asked = pipe.ask(b"GET 1")
+    time.advance(10 * SILENCE_SECONDS)  # in which nobody read what had come
+    receive(pipe, b"$2\r\nhi\r\n")
+    assert (asked.result(), far.aborted) == (b"hi", False)
 
 
 async def test_a_large_value_may_take_its_time_while_it_comes() -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
+import random
+import subprocess
+import sys
+import time
 from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +64,44 @@ async def test_a_gateway_whose_redis_is_killed_stopped_full_and_back_fails_nobod
         for number, utterance in zip(NUMBERS, engine.calls, strict=True):  # what is right is what the engine says
             assert right[number] == b"".join(engine.sound(utterance, chunk) for chunk in range(2))
         await in_trouble(Load(ask), node, record_property)
+
+
+async def test_a_healthy_redis_stays_in_use_at_200_connections_on_busy_processors(
+    node: Node, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And one that hangs then is still noticed."""
+    async with serving(StubEngine(), store=node.url, memory__max_bytes=0) as client:
+        url = f"http://127.0.0.1:{client.port}"
+        cache = client.service.cache
+
+        async def ask_on(until: float) -> None:
+            while time.monotonic() < until:
+                number = random.choice(NUMBERS)
+                answer = await crowd.ask(url, input=f"Text number {number}.", voice="anna", response_format="flac")
+                assert answer.status == 200
+
+        with burning():
+            until = time.monotonic() + 20
+            await asyncio.gather(*(ask_on(until) for _ in range(200)))
+        assert "not asked for now" not in caplog.text
+        assert cache.counters["hit"] > 0
+        node.stop()
+        until = time.monotonic() + 5
+        await asyncio.gather(*(ask_on(until) for _ in range(200)))
+        assert "not asked for now" in caplog.text
+        node.cont()
+
+
+@contextmanager
+def burning() -> Iterator[None]:
+    """Have other processes want all processors."""
+    burners = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(os.cpu_count() or 1)]
+    try:
+        yield
+    finally:
+        for burner in burners:
+            burner.kill()
+            burner.wait()
 
 
 async def in_trouble(load: Load, node: Node, record_property: Callable[[str, Any], None]) -> None:

@@ -28,6 +28,8 @@ WRITING_BYTES: Final = 64_000_000
 """What may be on its way to a slow store; what comes on top is not stored."""
 _BYTES_PER_SECOND: Final = 20_000_000
 """The slowest transfer that a budget allows for, beyond its fixed part."""
+_SILENT_PART: Final = 0.8
+"""Of its time: so much of it a call must have waited for the store itself before that tells of the store."""
 _SCOUT_PATIENCE: Final = 2.0
 """Of the budget: a store that twice does not answer within so long does not answer."""
 _CONNECT_SECONDS: Final = 0.5
@@ -127,18 +129,18 @@ class Guard:
 
         While a patient one waits, the store is looked at beside it: whether it is busy, or does not answer at all.
         """
-        asked_at = None
+        waited_seconds = seconds
         limit = self._limits.limit(seconds, patient=patient)
         try:
             with limit:
                 async with places:
-                    asked_at = time.monotonic()
+                    waited_seconds = limit.passed_seconds
                     result = await operation()
         except (Refused, StoreError):
             raise
         except TimeoutError:
-            # Who waited for a place and then had no time left knows nothing of the store.
-            silent = asked_at is not None and time.monotonic() - asked_at > seconds / 2
+            # A call that waited for a place, or for our own event loop, and then had no time left tells nothing.
+            silent = limit.passed_seconds - waited_seconds > _SILENT_PART * seconds
             failure = Failure.TIMEOUT if silent else Failure.BUSY
             raise StoreError("no answer within the budget", failure=failure) from None
         except Exception as error:  # whatever a store does, the request is answered

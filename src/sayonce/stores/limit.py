@@ -42,7 +42,7 @@ class Limits:
             limit.expire()
 
     def begin(self, limit: Limit) -> None:
-        now = self._now(limit.loop)
+        now = self.now(limit.loop)
         limit.due = now + limit.seconds
         if limit.patient:
             limit.doubt_due = now + self._budget_seconds
@@ -53,7 +53,8 @@ class Limits:
     def end(self, limit: Limit) -> None:
         self._running.discard(limit)
 
-    def _now(self, loop: asyncio.AbstractEventLoop) -> float:
+    def now(self, loop: asyncio.AbstractEventLoop) -> float:
+        """Return the seconds in which the event loop listened."""
         passed_seconds = loop.time() - self._looked_at
         return self._clock_seconds + min(passed_seconds, _TICK_SECONDS)
 
@@ -67,7 +68,7 @@ class Limits:
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
         """End what is over time; where the loop itself is late, what has arrived is looked at first."""
-        now = self._now(loop)
+        now = self.now(loop)
         late = loop.time() - self._looked_at > 2 * _TICK_SECONDS
         over = self._clock_seconds if late else now
         self._timer, self._next_seconds = None, inf
@@ -113,6 +114,11 @@ class Limit:
         self._limits.end(self)
         if self._expired and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
             raise TimeoutError from error
+
+    @property
+    def passed_seconds(self) -> float:
+        """How long ago it began, without what the event loop was late since."""
+        return self._limits.now(self.loop) - (self.due - self.seconds)
 
     @property
     def lost_cancellation(self) -> bool:

@@ -18,6 +18,7 @@ from typing import Final, cast
 from redis import exceptions
 
 from sayonce._version import __version__
+from sayonce.stores.limit import Limits
 from sayonce.stores.redis_url import Address
 
 MAX_PIPES: Final = 2
@@ -26,6 +27,8 @@ _BUFFER_BYTES: Final = 262_144
 """Several usual clips: what has come is taken from the socket at once."""
 MAX_VALUE_BYTES: Final = 64_000_000
 """What an entry takes at most, sealed: a longer value is none of ours, and no memory is taken for it."""
+_TICK_SECONDS: Final = 0.01
+"""Silence is counted in looks this far apart, between each of which the event loop has read what had come."""
 _NO_CLIENTS: Final = "ERR max number of clients reached"
 _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
     "ASK": exceptions.AskError,
@@ -68,7 +71,8 @@ class Pipe(asyncio.BufferedProtocol):
         self._waiting: deque[asyncio.Future[Answer]] = deque()
         self._unsent: list[bytes] = []
         self._watching = False
-        self._heard_at = 0.0
+        self.silent_seconds = 0.0
+        """How long a server that owes an answer has said nothing; what the event loop itself is late is left out."""
         self._error: exceptions.RedisError | None = None
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
@@ -111,7 +115,7 @@ class Pipe(asyncio.BufferedProtocol):
                 self._loop.call_soon(self._send)
             self._unsent.append(command)
         else:
-            self._heard_at = self._loop.time()
+            self.silent_seconds = 0.0
             self._watch()
             self._transport.write(command)
         self._waiting.append(answer)
@@ -139,14 +143,15 @@ class Pipe(asyncio.BufferedProtocol):
     def _watch(self) -> None:
         if not self._watching:
             self._watching = True
-            self._loop.call_later(self._silence_seconds, self._listen)
+            self._loop.call_later(_TICK_SECONDS, self._listen)
 
     def _listen(self) -> None:
         """Give a server up that owes an answer and has sent nothing for some time."""
         self._watching = False
         if not self._waiting:
             return
-        if self._loop.time() - self._heard_at >= self._silence_seconds:
+        self.silent_seconds += _TICK_SECONDS
+        if self.silent_seconds >= self._silence_seconds:
             self.fail(exceptions.TimeoutError("no answer in time"))
         else:
             self._watch()
@@ -164,7 +169,7 @@ class Pipe(asyncio.BufferedProtocol):
         return memoryview(self._body)[self._received :] if self._body else self._view[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._heard_at = self._loop.time()
+        self.silent_seconds = 0.0
         try:
             if self._body:
                 self._receive(nbytes)
@@ -248,7 +253,13 @@ class Pipes:
         self._silence_seconds = silence_seconds
         self._pipes: list[Pipe] = []
         self._opening: asyncio.Task[Pipe] | None = None
+        self._limits = Limits()
         self._closed = False
+
+    @property
+    def silences(self) -> list[float]:
+        """How long each connection that owes an answer has been silent."""
+        return [pipe.silent_seconds for pipe in self._pipes if pipe.waiting]
 
     async def run(self, command: bytes) -> Value | None:
         """Return what a command gives; see ``Pipe.run``."""
@@ -306,7 +317,7 @@ class Pipes:
         """
         pipe, ready = Pipe(self._silence_seconds), False
         try:
-            async with asyncio.timeout(self._silence_seconds):
+            with self._limits.limit(self._silence_seconds):
                 tls = self._tls()
                 await asyncio.get_running_loop().create_connection(
                     lambda: pipe, self._host, self._port, ssl=tls, server_hostname=self._host if tls else None

@@ -107,7 +107,9 @@ class Server:
 
     def __init__(self, address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int = 0) -> None:
         self.address = address
-        self.late_seconds = 0.8 * budget_seconds
+        self.times_left = 0
+        """How often it was silent until it was given up."""
+        self._late_seconds = 0.5 * budget_seconds
         self._answer_seconds = max(budget_seconds, _ANSWER_SECONDS)
         self._connect = partial(_Connections, address, url, budget_seconds, login, db)
         self._connections = self._connect()
@@ -122,26 +124,34 @@ class Server:
         """Run an operation here; what was silent until it was given up gets new connections."""
         if self._closed:
             raise exceptions.ConnectionError("closed")
-        connections, clock = self._connections, asyncio.get_running_loop().time
-        started = clock()
+        connections = self._connections
         try:
             if isinstance(operation, _PIPED):
                 return cast("T", await connections.pipes.run(operation.command))
-            return await self._run(connections.client, operation)
+            return await self._run(connections, operation)
         except exceptions.TimeoutError:
             self._leave(connections)
             raise
         except asyncio.CancelledError:
-            if clock() - started >= self.late_seconds:
+            if any(self._is_late(seconds) for seconds in connections.pipes.silences):
                 self._leave(connections)
             raise
 
-    async def _run(self, client: Any, operation: Operation[T]) -> T:
+    async def _run(self, connections: _Connections, operation: Operation[T]) -> T:
+        limit = self._limits.limit(self._answer_seconds)
         try:
-            with self._limits.limit(self._answer_seconds):
-                return await operation(client)
+            with limit:
+                return await operation(connections.client)
         except TimeoutError:
             raise exceptions.TimeoutError("no answer in time") from None
+        except asyncio.CancelledError:
+            # While hits are answered it is this process that has too much to do, and new connections would be more.
+            if self._is_late(limit.passed_seconds) and not connections.pipes.silences:
+                self._leave(connections)
+            raise
+
+    def _is_late(self, seconds: float) -> bool:
+        return seconds >= self._late_seconds
 
     async def close(self) -> None:
         """Close every connection; who waits for an answer gets an error at once."""
@@ -156,6 +166,7 @@ class Server:
         """Use none of these connections any more: a network that swallows packets has taken all of them."""
         if connections is self._connections and not self._closed:
             self._connections = self._connect()
+            self.times_left += 1
             self._left[connections] = asyncio.create_task(self._close_later(connections))
 
     async def _close_later(self, connections: _Connections) -> None:
