@@ -146,6 +146,9 @@ async def test_a_log_that_is_removed_alone_makes_a_new_file_before_two_sides_wri
     assert whole(path)
     (kept,) = damaged_beside(path)
     assert whole(kept)
+    with closing(sqlite3.connect(kept)) as db:
+        (entries,) = db.execute("SELECT count(*) FROM entries").fetchone()
+    assert entries >= len(KNOWN)  # also what only the log had
 
 
 async def test_a_log_that_is_cut_while_it_is_used_makes_a_new_file(
