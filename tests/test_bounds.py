@@ -170,17 +170,17 @@ async def test_decoding_has_its_own_threads_and_a_full_queue_is_told_to_come_bac
     held, decoding = threading.Event(), Decoding(threads=1, queue=2)
     names = []
     waiting = [
-        asyncio.ensure_future(decoding.run(lambda: (held.wait(), names.append(threading.current_thread().name))))
-        for _ in range(3)
+        asyncio.ensure_future(decoding.run(who, lambda: (held.wait(), names.append(threading.current_thread().name))))
+        for who in ("a", "a", "b")
     ]
     await asyncio.sleep(0)
     with pytest.raises(DecodersBusy) as told:
-        await decoding.run(int)
+        await decoding.run("c", int)
     assert (told.value.status, told.value.retry_after_seconds) == (503, 1)
-    waiting[1].cancel()  # who leaves makes room once the thread has passed it
+    waiting[1].cancel()  # who leaves makes room at once
     held.set()
     await asyncio.gather(*waiting, return_exceptions=True)
-    assert await decoding.run(int) == 0
+    assert await decoding.run("c", int) == 0
     assert all(name.startswith("sayonce-decode") for name in names)
     decoding.close()
 
@@ -205,7 +205,8 @@ async def test_long_clips_that_are_sent_along_make_no_other_synthesis_wait(clien
 
 
 async def test_uploads_are_decoded_there_too_and_refused_when_it_is_full(client, monkeypatch):
-    client.service.synthesizer.decoding._free = 0
+    decoding = client.service.synthesizer.decoding
+    decoding._free = decoding._queue = 0
     answer = await client.post("/v1/audio/voices", data={"name": "alice"}, files={"audio_sample": ("a.wav", clip())})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
     answer = await speak(client, ref_audio=base64.b64encode(clip()).decode())

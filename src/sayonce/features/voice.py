@@ -6,6 +6,7 @@ import os
 import struct
 import threading
 from collections import OrderedDict
+from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, BinaryIO, Final, Self
@@ -13,6 +14,8 @@ from typing import Any, BinaryIO, Final, Self
 import msgspec
 import numpy as np
 
+from sayonce.audio.apart import Sound as Apart
+from sayonce.audio.apart import open_apart
 from sayonce.audio.door import UNDERSTOOD, Sound, open_sound
 from sayonce.audio.part import Block, to_float64
 from sayonce.errors import BadAudio, InvalidRequest
@@ -56,12 +59,15 @@ class Voice(msgspec.Struct, frozen=True):
         *,
         max_seconds: float = MAX_SECONDS,
         max_bytes: int = MAX_BYTES,
+        apart: bool = False,
     ) -> Self:
         """Return the identity of a clip, given as a path, as the bytes of an audio file, or as a file object.
 
         A file object is read from its start, and left there.
 
         The answer for a file's bytes is remembered, never one for its name or time of change.
+        ``apart`` is for files from strangers: they are decoded in a process with a bound on its time and its memory, as
+        a file of a few bytes may crash a decoder, or fill the memory.
 
         Raises:
             InvalidRequest: it cannot be read or decoded, is empty, too long or too large.
@@ -71,7 +77,7 @@ class Voice(msgspec.Struct, frozen=True):
         known = blake2b(data, digest_size=32).digest()
         facts = _memory.get(known)
         if facts is None:
-            facts = _identify(data, max_seconds)
+            facts = _identify(data, max_seconds, open_apart if apart else open_sound)
             _memory.put(known, facts)
         if facts[1] > max_seconds:
             raise _too_long(max_seconds)
@@ -140,18 +146,18 @@ def _read(source: Source, max_bytes: int) -> bytes:
     return data
 
 
-def _identify(data: bytes, max_seconds: float) -> Facts:
+def _identify(data: bytes, max_seconds: float, open_audio: Callable[[bytes], Sound | Apart]) -> Facts:
     """Digest the samples block by block, since a broken header may claim any number of them.
 
     As float64, which holds the numbers of every sample format exactly; ``+ 0.0`` makes -0.0 the silence that it is.
     """
     try:
-        return _digest(open_sound(data), max_seconds)
+        return _digest(open_audio(data), max_seconds)
     except BadAudio as error:
         raise _wrong(f"the reference audio cannot be decoded ({error.message}); {UNDERSTOOD}") from None
 
 
-def _digest(sound: Sound, max_seconds: float) -> Facts:
+def _digest(sound: Sound | Apart, max_seconds: float) -> Facts:
     digest, frames, peak, rate, channels = None, 0, 0.0, 1, 1
     for block in sound.blocks(MAX_SAMPLES):
         rate, channels = block.sample_rate_hz, block.samples.shape[1]
@@ -166,7 +172,7 @@ def _digest(sound: Sound, max_seconds: float) -> Facts:
     return digest.hexdigest(), frames / rate, rate, channels, _warning(frames / rate, peak)
 
 
-def _begin(sound: Sound, rate: int, channels: int) -> blake2b:
+def _begin(sound: Sound | Apart, rate: int, channels: int) -> blake2b:
     person = b"sayonce voice" if sound.decoding == 1 else b"sayonce voice %d" % sound.decoding
     return blake2b(struct.pack("<QQ", rate, channels), digest_size=32, person=person)
 

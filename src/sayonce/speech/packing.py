@@ -21,7 +21,7 @@ _SHORTEST_SECONDS: Final = 0.01
 def pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, dict[str, Any]]:
     """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is."""
     if head.media_type != PCM:
-        return audio, head.media_type, _facts(decode(audio))
+        return audio, head.media_type, _facts(decode(audio, apart=True))
     audio_format = FORMATS[TAKE_FORMATS[take]]
     pcm = Pcm(audio, head.sample_rate_hz, head.channels, len(audio) // (2 * head.channels))
     return encode(pcm, audio_format), audio_format.media_type, _facts(pcm)

@@ -225,7 +225,7 @@ def _who(fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | 
         from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
 
         clip = decode_clip(audio, field)
-        reference = Reference(Voice.from_audio(clip).id, text or "", clip)
+        reference = Reference(Voice.from_audio(clip, apart=True).id, text or "", clip)
         return reference.voice, reference
     asked = engine.default_voice if voice is None else voice
     named = _uploaded(asked, engine, names, required=voice is not None) if names and asked is not None else None

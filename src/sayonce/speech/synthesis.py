@@ -116,7 +116,7 @@ class Synthesizer:
         """Return the plan of a request's fields; a clip that was sent along is decoded beside the event loop."""
         check_shape(fields)
         if is_large(fields) or (self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields)):
-            return await self.decoding.run(self._planned, fields, tenant, asked)
+            return await self.decoding.run(tenant, self._planned, fields, tenant, asked)
         return self._planned(fields, tenant, asked)
 
     def _planned(self, fields: Mapping[str, Any], tenant: str, asked: float) -> Plan:

@@ -100,7 +100,7 @@ class VoiceBook:
             raise TooLarge(
                 f"the clip is larger than {MAX_CLIP_BYTES} bytes; some seconds are enough", param="audio_sample"
             )
-        heard = await self._decoding.run(_identified, clip)
+        heard = await self._decoding.run(tenant, _identified, clip)
         await self.refresh()
         old = self.names.live(tenant).get((tenant, name))
         size_bytes, number = len(clip) + len(ref_text.encode()), self.names.next_number(tenant, name)
@@ -203,6 +203,6 @@ def _identified(clip: bytes) -> Voice:
     from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that most services do not need)
 
     try:
-        return Voice.from_audio(clip)
+        return Voice.from_audio(clip, apart=True)
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param="audio_sample") from None

@@ -120,6 +120,6 @@ async def _whole(answer: Answer) -> AsyncIterator[AudioStart | bytes]:
         file += chunk
         if len(file) > LONGEST_BYTES:
             raise BadAudio(f"{answer.name!r} sent more than {LONGEST_BYTES} bytes of audio for one text")
-    pcm = await asyncio.to_thread(decode, bytes(file))
+    pcm = await asyncio.to_thread(decode, bytes(file), apart=True)
     yield AudioStart(pcm.sample_rate_hz, pcm.channels, proves_end=answer.framed)
     yield pcm.samples

@@ -210,7 +210,7 @@ def _decoded(clip: str) -> bytes:
 
     audio = decode_clip(clip, "emo_audio")
     try:
-        Voice.from_audio(audio)
+        Voice.from_audio(audio, apart=True)
     except InvalidRequest as error:
         raise InvalidRequest(f"'emo_audio': {error.message}", param="emo_audio") from None
     return audio

@@ -1,0 +1,161 @@
+"""What strangers send is decoded in a process of its own: a file can crash it, fill it or keep it busy, and no more."""
+
+import asyncio
+import os
+import resource
+import signal
+import threading
+import time
+from contextlib import suppress
+
+import pytest
+
+import hostile_files
+from audio_files import KINDS, made, speech
+from sayonce import Voice
+from sayonce.audio import apart
+from sayonce.audio.door import open_sound
+from sayonce.errors import BadAudio, DecodersBusy
+from sayonce.speech.audio import decode
+from sayonce.speech.decoding import Decoding
+from sayonce.speech.engines import build_engine
+from serving import serving, speak
+from test_bounds import Passing
+from upstream import Upstream
+from voice_samples import clip
+
+PLENTY = 100_000_000
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_another_process_gives_the_very_samples_that_this_one_would(name):
+    kind = KINDS[name]
+    body = made(kind, speech(5, 1.2, kind.rate))
+    here, there = open_sound(body), apart.open_apart(body)
+    assert (here.media_type, here.decoding) == (there.media_type, there.decoding)
+    ours, theirs = list(here.blocks(PLENTY)), list(there.blocks(PLENTY))
+    assert [each.sample_rate_hz for each in ours] == [each.sample_rate_hz for each in theirs]
+    assert [each.samples.tobytes() for each in ours] == [each.samples.tobytes() for each in theirs]
+    assert {each.samples.dtype for each in ours} == {each.samples.dtype for each in theirs}
+
+
+def test_a_clip_is_the_same_voice_wherever_it_is_decoded():
+    body = made(KINDS["m4a"], speech(6, 2, 24_000))
+    assert Voice.from_audio(body, apart=True) == Voice.from_audio(body)
+    assert decode(body, apart=True) == decode(body)
+
+
+def test_what_is_wrong_with_a_file_is_told_as_if_it_were_read_here():
+    for body in (b"no audio at all", b"", made(KINDS["wav"], speech(1, 1, 24_000))[:9_000]):
+        with pytest.raises(BadAudio) as here:
+            list(open_sound(body).blocks(PLENTY))
+        with pytest.raises(BadAudio) as there:
+            list(apart.open_apart(body).blocks(PLENTY))
+        assert there.value.message == here.value.message
+    with pytest.raises(BadAudio, match="more than 1,000 samples"):
+        list(apart.open_apart(clip()).blocks(1_000))
+
+
+HOSTILE = {
+    "a codebook that crashes libvorbis": lambda: hostile_files.CRASHES_LIBVORBIS,
+    "packets that are not there": lambda: hostile_files.m4a_of_claimed_packets(80_000_000),
+    "a fragment that is not there": lambda: hostile_files.m4a_of_a_claimed_fragment(60_000_000),
+    "pictures of a quarter of a gigabyte": lambda: hostile_files.m4a_with_pictures(2, 8_000),
+    "marks to look behind": lambda: hostile_files.busy_flac(400_000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_that_would_crash_or_fill_or_occupy_a_decoder_does_nothing_to_this_process(name, monkeypatch):
+    monkeypatch.setattr(apart, "_SECONDS", 2)
+    monkeypatch.setattr(apart, "_BYTES_PER_SECOND", 2**40)
+    body = HOSTILE[name]()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    with suppress(BadAudio):
+        heard = b"".join(block.samples.tobytes() for block in apart.open_apart(body).blocks(PLENTY))
+        assert heard == hostile_files.SOUND  # FFmpeg did without the rest
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert after.ru_maxrss - before.ru_maxrss < 50_000  # kB
+    assert after.ru_utime - before.ru_utime < 1
+    assert decode(clip(), apart=True) == decode(clip())  # the next file is none the worse for it
+
+
+def test_a_process_that_was_killed_is_started_again():
+    decode(clip(), apart=True)
+    os.kill(apart._apart._process.pid, signal.SIGKILL)
+    apart._apart._process.wait()
+    assert decode(clip(), apart=True) == decode(clip())
+
+
+def test_closing_ends_what_is_being_decoded():
+    ended = threading.Event()
+
+    def hear():
+        with suppress(BadAudio):
+            apart.open_apart(hostile_files.busy_flac(400_000))
+        ended.set()
+
+    threading.Thread(target=hear).start()
+    time.sleep(0.3)
+    assert not ended.is_set()
+    apart.close()
+    assert ended.wait(5)
+
+
+async def test_an_upload_that_crashes_its_decoder_is_a_400_and_the_server_goes_on():
+    async with serving(Passing()) as client:
+        for _ in range(2):
+            answer = await client.post(
+                "/v1/audio/voices",
+                data={"name": "alice"},
+                files={"audio_sample": ("a.ogg", hostile_files.CRASHES_LIBVORBIS)},
+            )
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "audio_sample")
+        assert (await speak(client)).status_code == 200
+
+
+async def test_an_answer_that_crashes_its_decoder_is_a_failure_of_its_server():
+    with Upstream() as upstream:
+        upstream.answer(200, hostile_files.CRASHES_LIBVORBIS, "audio/ogg")
+        section = {"kind": "openai", "base_url": upstream.url, "model": "m", "default_voice": "a"}
+        async with serving(build_engine("far", section)) as client:
+            answer = await speak(client, model="far", voice="a", response_format="wav")
+            assert answer.status_code == 502
+            assert "decoder broke off" in answer.json()["error"]["message"]
+
+
+# -- turns -------------------------------------------------------------------------------------------------------------
+
+
+async def test_one_tenants_clips_delay_anothers_by_no_more_than_the_one_that_is_being_decoded():
+    decoding, order = Decoding(threads=1, queue=8), []
+    held = threading.Event()
+    first = asyncio.ensure_future(decoding.run("greedy", held.wait, 20))
+    await asyncio.sleep(0)
+    greedy = [asyncio.ensure_future(decoding.run("greedy", order.append, f"greedy {n}")) for n in range(4)]
+    await asyncio.sleep(0)
+    other = asyncio.ensure_future(decoding.run("other", order.append, "other"))
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(first, *greedy, other)
+    assert order.index("other") <= 1
+    decoding.close()
+
+
+async def test_one_tenant_takes_half_of_the_places_to_wait_at_most():
+    decoding, held = Decoding(threads=1, queue=4), threading.Event()
+    waiting = [asyncio.ensure_future(decoding.run("greedy", held.wait, 20)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(DecodersBusy, match="as may wait") as told:
+        await decoding.run("greedy", int)
+    assert told.value.status == 503
+    other = asyncio.ensure_future(decoding.run("other", int))
+    await asyncio.sleep(0)
+    waiting[2].cancel()  # whoever leaves makes room
+    await asyncio.sleep(0)
+    again = asyncio.ensure_future(decoding.run("greedy", int))
+    await asyncio.sleep(0)
+    held.set()
+    assert await asyncio.gather(other, again) == [0, 0]
+    await asyncio.gather(*waiting, return_exceptions=True)
+    decoding.close()
