@@ -226,10 +226,10 @@ async def test_a_clip_that_is_sent_along_speaks_whatever_voice_is_named(client, 
 async def test_a_long_clip_that_is_sent_along_delays_nobody(client, monkeypatch):
     looking, others_were_answered = threading.Event(), threading.Event()
 
-    def slow(audio):
+    def slow(audio, **more):
         looking.set()
         assert others_were_answered.wait(10)
-        return identify(audio)
+        return identify(audio, **more)
 
     identify = Voice.from_audio
     monkeypatch.setattr(Voice, "from_audio", slow)

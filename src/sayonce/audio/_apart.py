@@ -43,7 +43,7 @@ _WAITS_PER_SECOND: Final = 10
 def _decode(line: socket.socket) -> None:
     """Decode one file; whoever no longer listens ends this process by SIGPIPE."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
-    with line.makefile("rb") as given:
+    with line, line.makefile("rb") as given:
         body_bytes, memory_bytes, seconds = REQUEST.unpack(given.read(REQUEST.size))
         _bound(memory_bytes, seconds)
         try:
