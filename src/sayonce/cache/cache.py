@@ -356,11 +356,17 @@ class Cache:
         computing([flight])
         with self.tracer.span("flight", key=key.hex()):
             look = partial(self._found_after_all, flight, key, policy)
-            if self._shared is not None and shared and policy.reads:
+            if self._shared is not None and shared and policy.reads and await self._knows(flight):
                 await self._fly_shared(self._shared, flight, key, lead, ttl, policy, look)
             elif not ((self._shared is None or key in self._landed_lately) and await look()):
                 self.counters["flights: led"] += shared
                 await self._compute(flight, key, lead, ttl, policy)
+
+    async def _knows(self, flight: Flight) -> bool:
+        """Whether all is known that was purged before a flight; else it may follow one that was purged long ago."""
+        if self.view.due:
+            await self._invalidation.settle()
+        return self.view.trusted or self.view.covers(flight.launched)
 
     async def _fly_shared(
         self,
