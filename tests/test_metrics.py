@@ -242,6 +242,10 @@ async def test_it_tells_no_text_voice_tenant_or_key(tmp_path, engine):
         assert secret not in found.text
 
 
+STORE_FIGURES = {"sayonce_tier_bytes", "sayonce_tier_entries", "sayonce_tier_max_bytes"}
+"""Left out of a scrape where the store has no time to tell them."""
+
+
 async def test_labels_stay_few_whatever_clients_send(client):
     for number in range(50):
         await speak(client, f"Text {number}.", voice="anna" if number % 2 else "ben", speed=0.5 + number / 100)
@@ -249,7 +253,8 @@ async def test_labels_stay_few_whatever_clients_send(client):
     few = series(await scrape(client))
     for number in range(50, 60):
         await speak(client, f"Text {number}.", model=f"model-{number}", voice=f"voice-{number}", emotion="happy")
-    assert series(await scrape(client)) == few
+    more = series(await scrape(client)) - few
+    assert {name for name, *_ in more} <= STORE_FIGURES
     assert len(few) < 300
 
 
