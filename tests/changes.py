@@ -161,6 +161,7 @@ class Town:
         """The number of the last change of a subject that an instance must obey."""
         self.gone: defaultdict[str, list[Span]] = defaultdict(list)
         """From the beginning of each removal of a name to the answer to its next upload."""
+        self.changed_at: defaultdict[str, float] = defaultdict(float)
         self.away: list[tuple[str, Span]] = []
         """When an instance could not reach the store."""
         self.locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
@@ -202,9 +203,10 @@ class Town:
         return least if subject[0] == "n" else max(least, self.confirmed[url, "all"])
 
     def _excused(self, answer: httpx.Response, subject: str, url: str, sent: float) -> bool:
-        """Whether a name may have been removed, or unknown to an instance that did not reach the store."""
+        """Whether a name may be removed, its clip was replaced meanwhile, or the instance did not reach the store."""
         if answer.status_code == 404:
-            return any(span.meets(sent) for span in self.gone[subject])
+            replaced = "clip of this voice is lost" in answer.text and self.changed_at[subject] > sent
+            return replaced or any(span.meets(sent) for span in self.gone[subject])
         told_to_come_back = answer.status_code == 503 and answer.headers["retry-after"] == "1"
         return told_to_come_back and subject[0] == "n" and self._is_away(url, sent)
 
@@ -239,6 +241,7 @@ class Town:
                 self.confirmed[obeying, subject] = max(self.confirmed[obeying, subject], number)
             if not everywhere and not self._change_excused(answer, subject, url, since):
                 self._blame("change", subject, url, since, answer.status_code, answer.text)
+            self.changed_at[subject] = time.monotonic()
             if answer.status_code == 201:
                 for span in self.gone[subject]:
                     span.end = min(span.end, time.monotonic())
