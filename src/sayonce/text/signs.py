@@ -9,11 +9,12 @@ from functools import lru_cache
 from typing import Final
 
 from sayonce.text import tables
+from sayonce.text.dashes import BETWEEN, MINUS, SUBTRACTION, is_one_of_many, places_of_dashes, write_minus
+from sayonce.text.dashes import MONEY as _MONEY
+from sayonce.text.dashes import NUMBER as _NUMBER
 from sayonce.text.marks import MEANT as _MEANT
 from sayonce.text.numerals import apart, digits, fraction_of
 from sayonce.text.tables import CURRENCIES, LANGUAGES, MEASURES, Forms
-
-MINUS: Final = "\N{MINUS SIGN}"
 
 _SAME: Final = str.maketrans(
     {
@@ -31,32 +32,6 @@ _SAME: Final = str.maketrans(
 _WRITTEN: Final = {"!=": "≠", "<=": "≤", ">=": "≥", "+/-": "±", "+-": "±", "==": "=", "℃": "°C"}
 _IN_ASCII: Final = re.compile(r"!=|(?<![<=])<=(?![=>])|(?<![=>])>=(?![=>])|\+/-|(?<!\+)\+-(?=\d)|(?<![<>=!])==(?!=)")
 
-_NUMBER: Final = r"\d+(?:[.,\u00a0\u202f]\d+)*"
-_MONEY: Final = "".join(CURRENCIES)
-_BEFORE_A_NUMBER: Final = rf"(?=(?:[{_MONEY}]\s?)?(?:[.,]?\d|[½⅓⅔¼¾⅕-⅞∞√∛∜π]))"
-_DOUBLE: Final = re.compile(r"(?<=\d)--(?=[.,]?\d)")
-_ENDS_NEGATIVE: Final = re.compile(rf"(?:^|[\s(\[{{=<>:,/])[-\u2012\u2013−]{_NUMBER}$")
-_DASH: Final = re.compile(
-    rf"(?:(?<=[\d%‰°′″年月日号度时点{_MONEY}])|(?<=\d[A-Za-z])|(?<=\d\s[A-Za-z])|(?<=\d[A-Za-z]{{2}})|(?<=\d\s[A-Za-z]{{2}}))[\u2012\u2013—](?=[{_MONEY}]?−?[{_MONEY}]?[.,]?\d)|(?<=\d)-(?=−)"
-)
-"""A dash right between numbers."""
-_ONE_OF_MANY: Final = re.compile(r"\d[-\u2012\u2013][\d.,]+$"), re.compile(r"[\d.,]*\d[-\u2012\u2013]\d")
-_TELEPHONE: Final = re.compile(r"(?<!\d)\d{3}\u2012\d{4}(?!\d)")
-_EQUALS: Final = re.compile(rf"{_NUMBER}\s*=")
-_OPENS: Final = r"\s(\[{\"'“‘«„=<>≤≥≈≠±×÷*/^:;,|~，。：；、！？（《「【"
-_HAN_BEFORE_SIGNED: Final = "了为是至到达约于在有低高过"
-_MINUS: Final = re.compile(
-    rf"(?:(?<=^)|(?<=[{_OPENS}{_MONEY}]))[-\u2012\u2013](?!\d+[-\u2012\u2013](?![\d−{_MONEY}-])){_BEFORE_A_NUMBER}"
-    rf"|(?<=[{_HAN_BEFORE_SIGNED}])-{_BEFORE_A_NUMBER}"
-    rf"|(?<=[\u4e00-\u9fff])-(?={_NUMBER}\s?[十百千万亿]*[%‰°度元摄米点分亿])"
-    rf"|(?<=\d[eE])-(?=\d)"
-    rf"|(?<=\d)\s*[-\u2012\u2013]\s*(?={_NUMBER}\s*=)"
-    rf"|(?<=\d[\u2012\u2013])-(?=[.,]?\d)"
-    rf"|(?<=[=(\[<>≤≥≈≠±×÷*/^])\s*-(?=[A-Za-z]\b)|^-(?=[A-Za-z]\s?[=+*/^<>≤≥≈≠±×÷])",
-    re.MULTILINE,
-)
-"""A hyphen, or a dash that stands for one, where it is a minus: not in 3-5, 555-1234, 2026-01-13, F-16 or e-mail."""
-_SUBTRACTION: Final = re.compile(rf"(?<=[0-9A-Za-z)\]]){MINUS}|(?<=[0-9A-Za-z)\]] ){MINUS}(?=\s)")
 _SUPERSCRIPT: Final = re.compile(r"(?<=[\w)\]])(?<![⁰¹²³⁴⁵⁶⁷⁸⁹])[⁺⁻]?(?:[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿⁱ])")
 _IS_A_POWER: Final = re.compile(r"(?:\d|\b[A-Za-z]|[)\]])$")
 _FRACTION: Final = re.compile(r"(\d\s?)?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒])")
@@ -69,16 +44,18 @@ _DOT: Final = re.compile(
 """A middle dot in a product; between words it is punctuation."""
 _BAR: Final = re.compile(r"(?<=\S)\||\|(?=\S)")
 _PER: Final = re.compile(rf"(?:(?<=[{_MONEY}])|(?P<price>[{_MONEY}]\s?{_NUMBER}))\s?/\s?(?=[^\W\d])")
+_SPEED: Final = re.compile(r"(?<=[A-Za-z])(?<![A-Za-z]{4})/(?=(?:h|s|min|m|l|kg|d|j)\b)")
+_FRACTION_BAR: Final = re.compile(r"(?<=\d)(?<!/\d)(?<!/\d\d)/(?=\d+(?![/\d]))")
 _JOINT: Final = re.compile(r"(?<=[^\W_])_+(?=[^\W_])")
 _LENGTH: Final = re.compile(
-    rf"""(?P<feet>{_NUMBER})(?:[′'])\s?(?P<inches>{_NUMBER})(?:″|"|′′|'')|(?P<alone>{_NUMBER})(?:″|′′)"""
+    rf"""(?P<feet>{_NUMBER})(?:[′'])\s?(?P<inches>{_NUMBER})(?:″|"|′′|'')|(?P<alone>{_NUMBER})(?:″|′′|''|"(?!\w))"""
 )
 _ANGLE: Final = re.compile(rf"""(?<=°)\s?(?P<minutes>{_NUMBER})\s?[′'](?:\s?(?P<seconds>{_NUMBER})\s?(?:″|"|′′|''))?""")
 _POWER: Final = re.compile(r"(?<=[\w)\]])\s?\^\s?(?=[\w−({])(−?\d+|)")
 _RANGE: Final = re.compile(r"(?<=[\d%°])\s?[~～]\s?(?=[−]?\d)")
 _ABOUT: Final = re.compile(rf"(?<![\w~～])[~～](?=[{_MONEY}]?{MINUS}?\d)|(?<=[\u4e00-\u9fff])[~～](?=\d)")
 _DEGREE: Final = re.compile(r"(?:°|º)\s?([CF])(?![A-Za-z])")
-_FRENCH_NUMBER: Final = re.compile(r"\b[nN]°\s?")
+_FRENCH_NUMBER: Final = re.compile(r"(?:\b[nN]°|#(?=\d))\s?")
 _STARTS_WORD: Final = re.compile(r"[^\s.,;:!?)\]}”’»…。，！？；：、）》」』-]|\.\d")
 _DRESSED: Final = re.compile(
     "[\u2102\u2107\u210a-\u2113\u2115\u2119-\u211d\u2124\u2128-\u2139\u213c-\u213f\u2145-\u2149\uff21-\uff3a\uff41-\uff5a\U0001d400-\U0001d7ff]"
@@ -89,7 +66,6 @@ _SIGN: Final = re.compile(
     "\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]"
 )
 """What may be a sign: all but the letters that are most common."""
-_FAR: Final = 24
 _FIRST_OTHER: Final = "\u0530"
 _LAST_PLANE_0: Final = "\uffff"
 _FORMS: Final = re.compile("MODIFIER|SUPERSCRIPT|LATIN")
@@ -98,11 +74,14 @@ _RARE: Final = re.compile("[\U0001df00-\U0001df2f\U0002a6d7-\U0002a6df\U0002b735
 _CYRILLIC: Final = re.compile(
     "[\u0400\u0402\u0403\u0405\u0408-\u040d\u040f\u0450\u0452\u0453\u0455\u0458-\u045d\u045f-\u0481\u048a-\u048f\u0492-\u052f]"
 )
-_FRENCH_HASH: Final = re.compile("#")
-_LETTERS_DOT: Final = re.compile(r"(?<=\b[A-Za-z])\s?·\s?(?=[A-Za-z]\b)")
+_BETWEEN: Final = frozenset("–‒—·|*~^")
+_FRENCH_HASH: Final = re.compile(r"#\s?")
+_HASH: Final = re.compile(r"#(?=\d)")
+_CHINESE_DOT: Final = re.compile(r"(?<=\b[A-Za-z])\s?·\s?(?=[A-Za-z]\b)|(?<=\d)\s?·\s?(?=\d+(?![\d\u4e00-\u9fff]))")
+"""Not in 3·15晚会, a date."""
 _LETTERS: Final = {"k": " thousand", "m": " million", "b": " billion"}
 
-_ASCII_SIGNS: Final = re.compile(r"[-+*=<>~%$^|_\\#]|\d['\"]")
+_ASCII_SIGNS: Final = re.compile(r"[-+*=<>~%$^|_\\#/]|\d['\"]")
 _DASHES: Final = frozenset("-‐‑‒–—―⁓゠⸺⸻﹘﹣－֊־᐀᠆⸗⸚⹀⹝︱︲\U00010ead")
 _PAUSES: Final = frozenset(
     "|'`~～*¡¿·՚՛՜՝՞՟։׀׃׆׳״،؍؛؞؟۔।॥๏๚๛‥…‧‸‼‽⁇⁈⁉⁏、。〃・︐︑︒︓︔︕︖︙︰﹅﹆﹐﹑﹒﹔﹕﹖﹗！＂＇，．：；？｡､･＇"
@@ -168,7 +147,7 @@ class _Speller:
         self._per = tables.PER[language]
         self._inserted = (
             (_TIMES, self._words["×"]),
-            (_DOT, self._words["⋅"]) if language != "cmn" else (_LETTERS_DOT, self._words["⋅"]),
+            (_CHINESE_DOT if language == "cmn" else _DOT, self._words["⋅"]),
             (_RANGE, tables.RANGE[language]),
             (_ABOUT, tables.ABOUT[language]),
             (_JOINT, self._words["_"]),
@@ -183,13 +162,16 @@ class _Speller:
         text = _DRESSED.sub(_undressed, text)
         text = _IN_ASCII.sub(lambda match: _WRITTEN[match[0]], text.translate(_SAME))
         if self._language == "fr":
-            text = _FRENCH_HASH.sub("dièse", _FRENCH_NUMBER.sub("numéro ", text))
+            text = _FRENCH_HASH.sub("dièse ", _FRENCH_NUMBER.sub("numéro ", text))
         text = _DEGREE.sub(r"°\1", text)
         text = self._spell_powers(self._spell_minus(text))
         text = _FRACTION.sub(self._fraction, text)
         text = _LENGTH.sub(self._length, _ANGLE.sub(self._angle, text))
         for pattern, words in self._inserted:
             text = self._insert(pattern, words, text)
+        if self._language in tables.SLASH:
+            text = _SPEED.sub(f" {self._per} ", text)
+            text = _FRACTION_BAR.sub(f" {tables.SLASH[self._language]} ", text)
         text = _PER.sub(lambda match: f"{match['price'] or ''}{self._glue}{self._per}{self._glue}", text)
         text = self._before.sub(self._amount, text)
         text = self._behind.sub(self._amount, text)
@@ -199,31 +181,23 @@ class _Speller:
         return self._spell_rest(text)
 
     def _spell_minus(self, text: str) -> str:
-        text = _MINUS.sub(MINUS, _DOUBLE.sub(_dashes, text))
-        text = _DASH.sub(self._range, text)
+        text = BETWEEN.sub(self._range, write_minus(text))
         if MINUS not in text:
             return text
-        return self._insert(_SUBTRACTION, tables.SUBTRACT[self._language], text)
+        return self._insert(SUBTRACTION, tables.SUBTRACT[self._language], text)
 
     def _range(self, match: re.Match[str]) -> str:
         """Say a dash between numbers, but not one of several, as in a date, nor a telephone number's."""
-        text, start, end = match.string, match.start(), match.end()
         if match[0] == "—" and self._language != "cmn":
             return match[0]
-        before, after = _ONE_OF_MANY
-        if (
-            before.search(text, max(0, start - _FAR), start)
-            or after.match(text, end)
-            or _TELEPHONE.match(text, start - 3)
-        ):
-            return "-"
-        return self._spaced(match, tables.RANGE[self._language])
+        return "-" if is_one_of_many(match) else self._spaced(match, tables.RANGE[self._language])
 
     def _length(self, match: re.Match[str]) -> str:
-        parts = (
-            [("inches", match["alone"])] if match["alone"] else [("feet", match["feet"]), ("inches", match["inches"])]
-        )
-        return self._counted(match, parts)
+        if not match["alone"]:
+            return self._counted(match, [("feet", match["feet"]), ("inches", match["inches"])])
+        if match[0].endswith('"') and match.string.count('"', 0, match.end() - 1) % 2:
+            return match[0]  # the end of a quotation
+        return self._counted(match, [("inches", match["alone"])])
 
     def _angle(self, match: re.Match[str]) -> str:
         return self._counted(match, [("minutes", match["minutes"]), ("seconds", match["seconds"])])
@@ -327,14 +301,6 @@ class _Speller:
         return plain
 
 
-def _dashes(match: re.Match[str]) -> str:
-    """Return what two hyphens are between numbers: a range's dash, and a minus where that can be."""
-    text, start, end = match.string, match.start(), match.end()
-    if _EQUALS.match(text, end):
-        return MINUS + MINUS
-    return f"–{MINUS}" if _ENDS_NEGATIVE.search(text[max(0, start - _FAR) : start]) else "–"
-
-
 def _undressed(match: re.Match[str]) -> str:
     return _plain(match[0]) or match[0]
 
@@ -367,7 +333,7 @@ def is_sign(character: str) -> bool:
 
 def count_signs(text: str) -> int:
     """Return how many signs a text has that take time to spell."""
-    return sum(each != "-" and (each.isascii() or is_sign(each)) for each in _SIGN.findall(text))
+    return sum(each in _BETWEEN or is_sign(each) for each in _SIGN.findall(text)) + text.count("_") + text.count("/")
 
 
 def unknown(text: str) -> str | None:
@@ -378,8 +344,9 @@ def unknown(text: str) -> str | None:
 def signs_of(text: str) -> list[int]:
     """Return where a text has signs that an engine may pass over: those, and hyphens and dashes that are a minus or "to"."""
     found = {match.start() for match in _SIGN.finditer(text) if is_sign(match[0])}
-    for pattern in (_MINUS, _DASH, _DOUBLE, _JOINT, _BAR, _DOT):
+    for pattern in (_JOINT, _BAR, _DOT, _TIMES, _HASH):
         found.update(match.start() for match in pattern.finditer(text))
+    found.update(places_of_dashes(text))
     return sorted(found.union(_rare_letters(text)))
 
 

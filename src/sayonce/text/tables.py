@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 2
+VERSION: Final = 3
 """Raised when a table or a rule changes what is spoken: it is in the identity of the engines that read by it."""
 
 LANGUAGES: Final = ("en", "cmn", "fr", "de", "ru")
@@ -20,7 +20,9 @@ CUBED: Final = dict(zip(LANGUAGES, ("cubed", "立方", "au cube", "hoch drei", "
 NUMBER: Final = dict(zip(LANGUAGES, ("number", "号", "numéro", "Nummer", "номер"), strict=True))
 
 PER: Final = dict(zip(LANGUAGES, ("per", "每", "par", "pro", "за"), strict=True))
-"""The slash behind a currency."""
+"""The slash behind a currency, and in km/h."""
+SLASH: Final = {"fr": "sur", "de": "Schrägstrich"}
+"""The slash between two numbers, where espeak-ng has no word for it."""
 
 Row = tuple[str, str, str, str, str]
 

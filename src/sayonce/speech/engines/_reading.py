@@ -22,7 +22,7 @@ def read_text(text: str, language: str | None, *, engine: str, own_money: str = 
         InvalidRequest: it has a sign for which the language has no words; the message names it. Or it has too many signs.
 
     """
-    if language is not None and len(text) > _MOST_SIGNS and count_signs(text) > _MOST_SIGNS:
+    if len(text) > _MOST_SIGNS and count_signs(text) > _MOST_SIGNS:
         raise InvalidRequest(f"'input' has more than {_MOST_SIGNS} signs; write them in words", param="input")
     try:
         return read(text, language, own_money=own_money)

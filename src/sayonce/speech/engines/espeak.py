@@ -108,15 +108,15 @@ class EspeakEngine(Engine):
     def read(self, text: str, voice: str) -> Reading:
         reading = read_text(text, _language(voice), engine=self.name)
         if not reading.text.isascii():
-            self._check_scripts(_ALONE.sub("", reading.text), voice)
+            self._check_scripts(reading.text, voice, asked=text)
         return reading
 
-    def _check_scripts(self, text: str, voice: str) -> None:
-        """Refuse a text of whose letters the voice would say the names."""
-        unread = unread_script(text, scripts_read(voice))
+    def _check_scripts(self, text: str, voice: str, *, asked: str) -> None:
+        """Refuse a text of whose letters the voice would say the names; ``asked`` is without the words of its signs."""
+        unread = unread_script(_ALONE.sub("", text), scripts_read(voice))
         if unread is None:
             return
-        other = voice_for(scripts_of(text))
+        other = voice_for(scripts_of(_ALONE.sub("", asked)))
         advice = f"the voice {other!r} does" if other else "no voice of this engine reads all scripts of this text"
         raise InvalidRequest(
             f"'input' has {unread[1]!r}, which is {unread[0].title()}: the voice {voice!r} does not read it; {advice}",

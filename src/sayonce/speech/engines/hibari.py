@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 _OWN_MONEY: Final = "$£€¥₹₩"
 """Currencies that the package reads by itself: $5.50 as five dollars and fifty cents."""
+_NO_LINKS: Final = str.maketrans("[]", "()")
+"""The package reads ``[word](phonemes)`` as the phonemes, and leaves out what it cannot read as such."""
 _MICRO: Final = "\N{GREEK SMALL LETTER MU}"
 _LONGEST: Final = 24
 """So many letters of a word that is in no lexicon are read."""
@@ -84,6 +86,7 @@ class HibariEngine(LocalEngine):
 
     def read(self, text: str, voice: str) -> Reading:  # noqa: ARG002
         reading = read_text(text, "en", engine=self.name, own_money=_OWN_MONEY)
+        reading = Reading(reading.text.translate(_NO_LINKS), reading.ignored)
         if reading.text.isascii():
             return reading
         unread = unread_script(reading.text.replace(_MICRO, ""), ())
