@@ -19,6 +19,7 @@ from uvicorn.server import ServerState
 
 from sayonce.config import ServerSettings
 from sayonce.gateway.door import CROWDED, HELD, LOOK_SECONDS, Door, Held, Refusal
+from sayonce.gateway.outlet import Outlet
 
 MAX_TARGET_BYTES: Final = 8192
 MAX_FIELDS: Final = 128
@@ -46,6 +47,8 @@ def bounded(bounds: ServerSettings) -> type[asyncio.Protocol]:
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
+
+    outlet: Outlet
 
     def __init__(
         self,
@@ -104,7 +107,8 @@ class Protocol(HttpToolsProtocol):
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        self.outlet = Outlet(transport, self.loop)
+        super().connection_made(cast("asyncio.Transport", self.outlet))
         if self.door.enter(self, transport.get_extra_info("socket").fileno()):
             self.door.heads[self] = None
         else:
@@ -156,6 +160,7 @@ class Protocol(HttpToolsProtocol):
             self._take_authority()
         earlier = self.cycle
         super().on_headers_complete()
+        self.outlet.header_next = True
         self.scope[HELD] = self.held  # type: ignore[typeddict-unknown-key]
         self.door.heads.pop(self, None)
         self._body = 0
