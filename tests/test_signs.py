@@ -275,7 +275,9 @@ def test_hibari_reads_a_long_word_to_its_end():
 
 def test_a_row_of_too_many_marks_is_refused_before_it_is_composed():
     for model, marks in [("hibari", "\u0301"), ("openai", "\u0316\u0301"), ("espeak", "\u0f73")]:
-        with pytest.raises(InvalidRequest, match=r"more than 30 combining marks in a row, from U\+0[0-9A-F]{3} on"):
+        with pytest.raises(
+            InvalidRequest, match=rf"more than 30 combining marks in a row, from U\+{ord(marks[0]):04X} on"
+        ):
             plan("a" + marks * 31, model, voice="heart" if model == "hibari" else "en-us")
     assert plan("a" + "\u0301" * 30, "openai", voice="v").request.utterance.text
 
