@@ -13,7 +13,7 @@ PATIENCE_MS = 30_000
 
 
 @asynccontextmanager
-async def chromium():
+async def chromium(*arguments):
     """Yield a browser; skips where there is none, and fails in CI."""
     path = shutil.which("chromium")
     if path is None:
@@ -23,7 +23,7 @@ async def chromium():
     from playwright.async_api import async_playwright
 
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=path, args=ARGUMENTS, timeout=60_000)
+        browser = await playwright.chromium.launch(executable_path=path, args=[*ARGUMENTS, *arguments], timeout=60_000)
         yield browser
         await browser.close()
 

@@ -25,8 +25,7 @@ def asked(*headers, method="POST", path="/v1/audio/speech", version="1.1"):
 
 @pytest.mark.parametrize(
     "host",
-    ["localhost", "localhost:8080", "LOCALHOST:1", "localhost.", "127.0.0.1", "127.8.8.8:80", "127.0.0.1.", "[::1]", "[::1]:9",
-     "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]:8080", "tts.example.com", "TTS.example.com.:443"],
+    ["localhost", "localhost:8080", "LOCALHOST:1", "127.0.0.1", "127.8.8.8:80", "[::1]", "[::1]:9", "tts.example.com", "TTS.example.com.:443"],
 )  # fmt: skip
 def test_this_machine_is_answered_under_each_of_its_names(host):
     LocalOnly(["tts.Example.com"]).check(asked(("host", host)))
@@ -38,6 +37,7 @@ def test_this_machine_is_answered_under_each_of_its_names(host):
     ["evil.com", "localhost.evil.com", "evil.localhost", "127.0.0.1.evil.com", "0.0.0.0", "[::]", "192.168.1.2", "10.0.0.1:80",
      "[::ffff:10.0.0.1]", "[fe80::1]", "", ":8080", "localhost:8080:80", "evil.com@localhost", "localhost@evil.com", "localhost/",
      "localhost#", "localhost evil.com", "127.0.0.1, evil.com", "2130706433", "0x7f.1", "127.1", "[::1", "::1", "localhost..",
+     "localhost.", "127.0.0.1.", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]:8080", "[::127.0.0.1]", "127.0.0.01",
      "l\xf6calhost", "128.0.0.1", "126.255.255.255", "example.com", "xtts.example.com", "tts.example.com.evil.com"],
 )  # fmt: skip
 def test_every_other_host_is_refused_so_no_foreign_name_can_be_made_to_lead_here(host):
@@ -96,9 +96,49 @@ def test_the_servers_own_pages_and_what_the_user_types_are_answered(site):
     LocalOnly().check(asked(("host", "localhost:8080"), ("origin", "http://localhost:8080"), ("sec-fetch-site", site)))
 
 
+BROWSER = (
+    "user-agent",
+    "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36",
+)
+
+
+@pytest.mark.parametrize("host", ["tts.example.com", "tts.example.com:8000", "localhost:8000"])
+def test_a_browser_that_does_not_say_which_page_asks_only_reaches_pages(host):
+    """To plain http under a name that it does not trust a browser sends neither Sec-Fetch-Site nor, for GET, Origin."""
+    local, named = LocalOnly(["tts.example.com"]), ("host", host)
+    for path in PAGES:
+        local.check(asked(named, BROWSER, method="GET", path=path))
+    for page in (f"http://{host}/", f"http://{host}/docs"):
+        local.check(asked(named, BROWSER, ("referer", page), method="GET", path="/v1/cache/overview"))
+    local.check(asked(named, BROWSER, ("origin", f"http://{host}")))
+    local.check(asked(named, ("user-agent", "curl/8.14"), method="GET", path="/v1/models"))
+    for page in (
+        None,
+        "",
+        "null",
+        "http://evil.com/",
+        "http://localhost:9999/",
+        f"http://evil.com/http://{host}/",
+        f"http://{host}.evil.com/",
+    ):
+        headers = [] if page is None else [("referer", page)]
+        for method, path in (
+            ("GET", "/v1/cache/overview"),
+            ("GET", "/v1/cache/clips/00"),
+            ("POST", "/"),
+            ("POST", "/v1/audio/voices"),
+        ):
+            with pytest.raises(Forbidden) as told:
+                local.check(asked(named, BROWSER, *headers, method=method, path=path))
+            assert told.value.param == "Referer"
+    with pytest.raises(Forbidden):  # another origin of this machine
+        local.check(asked(named, BROWSER, ("origin", "http://localhost:9999"), ("referer", f"http://{host}/")))
+
+
 def test_an_origin_that_may_ask_may_ask_from_another_site():
     local = LocalOnly(origins=["https://app.example.com"])
     local.check(asked(("host", "localhost"), ("origin", "https://app.example.com"), ("sec-fetch-site", "cross-site")))
+    local.check(asked(("host", "localhost"), ("origin", "https://app.example.com"), BROWSER))
     with pytest.raises(Forbidden):
         local.check(asked(("host", "localhost"), ("origin", "https://app.example.com.evil.com")))
     with pytest.raises(Forbidden):
@@ -267,6 +307,72 @@ async def test_from_a_web_page_on_another_origin_nothing_is_purged_uploaded_read
         await page.goto(target["target"] + "/")  # but a link, or the user, leads to the dashboard
         await page.get_by_text("Sayonce").first.wait_for()
         pages.close()
+
+
+BLIND = """
+async (paths) => {
+  const load = (tag, url, heard) => new Promise(resolve => {
+    const element = document.createElement(tag);
+    element[heard] = () => resolve("loaded"); element.onerror = () => resolve("failed");
+    element.src = url; document.body.append(element);
+  });
+  const done = {};
+  for (const url of paths) {
+    for (const [tag, heard] of [["audio", "onloadedmetadata"], ["script", "onload"], ["img", "onload"]]) {
+      done[tag + " " + url] = await load(tag, url, heard);
+    }
+    done["fetch " + url] = await fetch(url, {referrerPolicy: "no-referrer"}).then(answer => answer.text()).catch(() => "failed");
+    await fetch(url, {mode: "no-cors"}).catch(() => "failed");
+  }
+  return done;
+}
+"""
+
+
+@pytest.mark.parametrize("name", ["[::ffff:127.0.0.1]", "tts.example.com", "127.0.0.1"])
+async def test_a_page_elsewhere_plays_and_detects_nothing_also_where_browsers_say_no_site(name):
+    """The key of a clip is no secret by itself: a page that could load one would know which texts were spoken."""
+    async with (
+        serving(StubEngine(), server__allowed_hosts="tts.example.com") as client,
+        chromium("--host-resolver-rules=MAP *.example.com 127.0.0.1, MAP evil.com 127.0.0.1") as browser,
+        await asyncio.start_server(served_page, "127.0.0.1") as pages,
+    ):
+        key = (await speak(client)).headers["x-sayonce-key"]
+        paths = (f"/v1/cache/clips/{key}?format=wav", "/dashboard/dashboard.js", "/v1/models")
+        asked = []
+        client.gateway._local = Noting(client.gateway._local, asked)
+        page = await (await browser.new_context()).new_page()
+        await page.goto(f"http://evil.com:{pages.sockets[0].getsockname()[1]}/")
+        done = await page.evaluate(BLIND, [f"http://{name}:{client.port}{path}" for path in paths])
+        assert set(done.values()) == {"failed"}
+        assert {told for _, told in asked} == {"refused"}
+        pages.close()
+
+
+class Noting:
+    """Notes what was asked, and whether it was refused."""
+
+    def __init__(self, local, asked):
+        self._local, self._asked = local, asked
+
+    def check(self, scope):
+        self._asked.append((scope["path"], "refused"))
+        self._local.check(scope)
+        self._asked[-1] = (scope["path"], "answered")
+
+
+async def test_the_dashboard_works_over_plain_http_under_an_allowed_name():
+    async with (
+        serving(StubEngine(), server__allowed_hosts="tts.example.com") as client,
+        chromium("--host-resolver-rules=MAP tts.example.com 127.0.0.1") as browser,
+    ):
+        asked = []
+        client.gateway._local = Noting(client.gateway._local, asked)
+        page = await (await browser.new_context()).new_page()
+        await page.goto(f"http://tts.example.com:{client.port}/")
+        await page.get_by_text("Requests").first.wait_for()
+        assert ("/v1/cache/overview", "answered") in asked
+        assert not [path for path, told in asked if told == "refused" and path != "/favicon.ico"]
 
 
 async def test_a_foreign_name_that_is_made_to_lead_here_reads_nothing():

@@ -3,13 +3,17 @@
 A server on loopback is reached by every web page that its user opens: browsers send requests to it from any site, and
 a site's own name may be made to lead to it (DNS rebinding). The browser says who asks, in headers that no page can
 change: ``Host``, ``Origin`` (RFC 6454) and ``Sec-Fetch-Site`` (W3C Fetch Metadata). Programs send no such ``Origin``.
+
+Browsers send ``Sec-Fetch-Site`` only to addresses that they trust: ``https``, and this machine under its usual names. To
+others, such as a name of ``server.allowed_hosts`` over plain ``http``, they send no ``Origin`` with a GET either. What is
+left there is ``Referer``, which a page can leave out and cannot make up: a browser is answered where it names our page.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from ipaddress import AddressValueError, IPv4Address, IPv6Address
+from ipaddress import AddressValueError, IPv4Address
 from typing import Final
 
 from sayonce.errors import Forbidden, InvalidRequest, quoted
@@ -17,8 +21,11 @@ from sayonce.gateway.http import Scope, headers_of
 
 PAGES: Final = frozenset(("/", "/docs"))
 """What a link on another site may lead to."""
+_SHOWN_PAGES: Final = " and ".join(sorted(PAGES))
 _AUTHORITY: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::\d{0,5})?")
 _ORIGIN: Final = re.compile(rb"https?://([^/]*)")
+_BROWSER: Final = b"Mozilla/"
+"""With this begins the ``User-Agent`` of every browser, and of few programs."""
 _OWN_SITE: Final = (b"same-origin", b"none")
 _REMEMBERED: Final = 256
 
@@ -33,7 +40,8 @@ class LocalOnly:
     """
 
     def __init__(self, allowed_hosts: Iterable[str] = (), origins: Iterable[str] = ()) -> None:
-        self._names = frozenset(("localhost", *(name.lower() for name in allowed_hosts)))
+        allowed = [name.lower() for name in allowed_hosts]
+        self._names = frozenset(("localhost", "[::1]", *allowed, *(f"{name}." for name in allowed)))
         self._origins = frozenset(origin.encode() for origin in origins)
         self._known: set[bytes] = set()
 
@@ -45,7 +53,7 @@ class LocalOnly:
             Forbidden: it is not this machine, or a web page from elsewhere.
 
         """
-        hosts, site, foreign = 0, None, False
+        hosts, site, foreign, agent = 0, None, False, b""
         for name, value in scope["headers"]:
             if name == b"host":
                 hosts += 1
@@ -55,13 +63,12 @@ class LocalOnly:
                 foreign = self._check_origin(value)
             elif name == b"sec-fetch-site":
                 site = value
+            elif name == b"user-agent":
+                agent = value
         if hosts != 1 and (hosts or scope["http_version"] != "1.0"):
             raise InvalidRequest("a request has one 'Host' header (RFC 9112 section 3.2)", param="Host")
-        if site is not None and site not in _OWN_SITE and not (foreign or _follows_link(scope)):
-            raise Forbidden(
-                f"without API keys a web page from another site may only link to {' and '.join(sorted(PAGES))}",
-                param="Sec-Fetch-Site",
-            )
+        if not foreign and site not in _OWN_SITE:
+            _check_site(site, agent, scope)
 
     def _check_host(self, value: bytes) -> None:
         if not self._is_local(value):
@@ -89,18 +96,45 @@ class LocalOnly:
         found = _AUTHORITY.fullmatch(authority)
         if found is None:
             return False
-        name = found.group(1).decode().lower().removesuffix(".")
+        name = found.group(1).decode().lower()
         return name in self._names or _is_loopback(name)
 
 
 def _is_loopback(name: str) -> bool:
+    """Whether browsers, too, take this address for their own machine; of ``[::ffff:127.0.0.1]`` they do not know it."""
     try:
-        if not name.startswith("["):
-            return IPv4Address(name).is_loopback
-        address = IPv6Address(name[1:-1])
+        return IPv4Address(name).is_loopback
     except AddressValueError:
         return False
-    return address.is_loopback or (address.ipv4_mapped is not None and address.ipv4_mapped.is_loopback)
+
+
+def _check_site(site: bytes | None, agent: bytes, scope: Scope) -> None:
+    if site is None:
+        if agent.startswith(_BROWSER):
+            _check_page(scope)
+    elif not _follows_link(scope):
+        raise Forbidden(
+            f"without API keys a web page from another site may only link to {_SHOWN_PAGES}", param="Sec-Fetch-Site"
+        )
+
+
+def _check_page(scope: Scope) -> None:
+    """Check that a browser which does not say from which site it asks follows a link, or asks for our own page.
+
+    Raises:
+        Forbidden: it may ask for a page from elsewhere.
+
+    """
+    headers = headers_of(scope)
+    page = _ORIGIN.match(headers.get(b"origin") or headers.get(b"referer", b""))
+    own = page is not None and page.group(1) == headers.get(b"host")
+    if not own and not (scope["method"] == "GET" and scope["path"] in PAGES):
+        raise Forbidden(
+            f"without API keys a browser must say which page asks; under this name it only reaches {_SHOWN_PAGES} and "
+            "what they ask for. Use https, http://localhost, or http://127.0.0.1; a program should not call itself "
+            f"{_BROWSER.decode()}",
+            param="Referer",
+        )
 
 
 def _follows_link(scope: Scope) -> bool:

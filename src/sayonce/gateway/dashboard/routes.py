@@ -25,7 +25,7 @@ _SECURITY: Final = {
     "content-security-policy": "default-src 'self'; media-src blob:; object-src 'none'; base-uri 'none';"
     " form-action 'none'; frame-ancestors 'none'",
     "x-content-type-options": "nosniff",
-    "referrer-policy": "no-referrer",
+    "referrer-policy": "same-origin",
     "cache-control": "no-cache",
 }
 """A clip is fetched with the API key and played as a blob, as no address of it may hold the key."""
