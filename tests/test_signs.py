@@ -244,6 +244,8 @@ async def test_in_other_languages_a_sign_that_is_passed_over_is_refused_and_all_
         with pytest.raises(InvalidRequest, match=r"U\+[0-9A-F]{4} [A-Z -]+\)"):
             await pcm(engine, text, "es")
     assert engine.read("４５ ٥ ①", "es").text == "45 5 1"
+    with pytest.raises(InvalidRequest, match=r"U\+E000"):
+        engine.read("a \ue000", "es")
     for text in ("Cuesta 5 €", "3 + 4 = 7", "e-mail, 3-5"):
         assert engine.read(text, "es").text == text
         assert len(await pcm(engine, text, "es")) > 4000
