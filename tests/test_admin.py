@@ -35,18 +35,22 @@ async def test_stats_count_what_was_asked_and_what_was_saved(client):
     assert (figures["store"]["name"], figures["store"]["entries"]) == ("sqlite", 1)
 
 
+@pytest.mark.parametrize("store", ["memory://", "sqlite"])
 @pytest.mark.parametrize("what", ["key", "tag", "all"])
-async def test_a_purged_clip_is_made_anew_in_every_format(client, what):
-    first = await speak(client)
-    await speak(client, response_format="mp3")
-    await client.service.cache.settle()
-    value = {"key": first.headers["x-sayonce-key"], "tag": "voice=anna", "all": True}[what]
-    assert (await client.post("/v1/cache/purge", json={what: value})).status_code == 200
-    for audio_format in ("mp3", "wav"):
-        await client.service.cache.settle()
-        answer = await speak(client, response_format=audio_format)
-        expected = "sayonce; fwd=miss; stored" if audio_format == "mp3" else "sayonce; hit; detail=memory"
-        assert answer.headers["cache-status"] == expected
+async def test_a_purged_clip_is_made_anew_in_every_format(engine, tmp_path, what, store):
+    async with serving(engine, store=store if store == "memory://" else f"sqlite:///{tmp_path}/clips.db") as client:
+        for formats in (["mp3", "wav", "pcm"], ["wav", "pcm", "mp3"], ["pcm", "mp3", "wav"]):
+            for audio_format in formats:
+                key = (await speak(client, response_format=audio_format)).headers["x-sayonce-key"]
+            await client.service.cache.settle()
+            value = {"key": key, "tag": "voice=anna", "all": True}[what]
+            assert (await client.post("/v1/cache/purge", json={what: value})).status_code == 200
+            for audio_format in formats:
+                answer = await speak(client, response_format=audio_format)
+                first = audio_format == formats[0]
+                expected = "sayonce; fwd=miss; stored" if first else "sayonce; hit; detail=memory"
+                assert answer.headers["cache-status"] == expected, formats
+                await client.service.cache.settle()
 
 
 async def test_a_purge_of_one_voice_leaves_the_others(client):

@@ -136,10 +136,12 @@ async def test_the_leader_may_hang_up_and_the_clip_is_kept(client, engine):
     assert len(engine.calls) == 1
 
 
-async def test_a_failure_in_mid_stream_never_ends_cleanly_and_is_not_kept(client, engine):
+@pytest.mark.parametrize("stream_format", ["audio", "sse"])
+async def test_a_failure_in_mid_stream_never_ends_cleanly_and_is_not_kept(client, engine, stream_format):
     engine.failure, engine.fails_at = EngineError("broke"), 2
     with pytest.raises(httpx.RemoteProtocolError):
-        await speak(client)
+        await speak(client, stream_format=stream_format)
+    assert client.service.cache.counters["failed"] == 1
     engine.failure = None
     answer = await speak(client)
     assert (answer.headers["cache-status"], seconds(answer.content)) == ("sayonce; fwd=miss; stored", TAKE_SECONDS)

@@ -152,6 +152,15 @@ async def test_accounts_are_bounded_and_nothing_is_lost(charge, clock):
     assert len(found) == 4  # three, and what the others share
 
 
+async def test_a_process_keeps_a_thousand_accounts_of_a_day_apart(charge, clock):
+    ledger = Ledger(clock)
+    for number in range(1500):
+        charge(ledger, tenant=f"tenant-{number}")
+    found = await lines(ledger, None, DAY, DAY)
+    assert sum(line["voice"] != OTHER for line in found) == 1000
+    assert sum(line["requests"] for line in found) == 1500
+
+
 async def test_hits_of_a_clip_that_was_made_anew_are_charged_with_what_it_took(make_entry):
     synthesizer = Synthesizer(Cache(), Catalogue([StubEngine()]))
     plan = synthesizer.plan(synthesizer.parse({"input": "Hello."}))

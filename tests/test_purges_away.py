@@ -1,6 +1,7 @@
 """Purges over HTTP, by whom they are obeyed and when: while the store is away, and while it is there."""
 
 import asyncio
+import signal
 import sqlite3
 import threading
 import time
@@ -134,6 +135,36 @@ async def test_an_instance_that_is_cut_off_says_what_was_purged_for_store_offlin
             if await generations(client, one.url, "Hello.", "anna", 1) == {0}:
                 said_old.append(sent)
         assert 1.0 < max(said_old) <= 2.5, said_old
+
+
+@pytest.mark.parametrize("offline", ["0", "24h"])
+async def test_an_instance_that_was_stopped_during_a_purge_does_not_answer_what_was_purged(
+    tmp_path, teller, client, valkey, offline
+):
+    sayonce = configured(tmp_path, teller, offline)
+    with serving(sayonce, valkey.url) as one, serving(sayonce, valkey.url) as other:
+        for number in range(5):
+            assert await generations(client, one.url, "Hello.", "anna", 1) == {number}
+            one.send_signal(signal.SIGSTOP)
+            teller.generation = number + 1
+            assert (await purge(client, other.url, tags=["voice=anna"])).status_code == 200
+            asked = [asyncio.create_task(say(client, one.url)) for _ in range(6)]
+            await asyncio.sleep(0.05)  # they lie in the socket of the stopped process
+            one.send_signal(signal.SIGCONT)
+            assert {told(await each)["generation"] for each in asked} == {number + 1}
+
+
+async def test_with_offline_0_nothing_is_said_from_memory_while_the_store_is_away(tmp_path, teller, client, valkey):
+    sayonce = configured(tmp_path, teller, "0")
+    with far_wire_to(valkey.port) as wire, serving(sayonce, wire.url) as one:
+        assert await generations(client, one.url, "Hello.", "anna", 1) == {0}
+        assert "offline" not in (await client.get(f"{one.url}/health/ready")).json()
+        wire.swallow()
+        await asyncio.sleep(0.6)  # what was read before is no longer fresh
+        assert (await client.get(f"{one.url}/health/ready")).json()["offline"]["hits_end_in_seconds"] == 0
+        for number in range(1, 5):
+            teller.generation = number
+            assert await generations(client, one.url, "Hello.", "anna", 1) == {number}
 
 
 async def test_without_waiting_a_purge_is_obeyed_by_another_instance_within_a_second(tmp_path, teller, client, valkey):

@@ -1,0 +1,63 @@
+"""How long what is known of purges may answer: half a second after a reading, and ``store.offline`` after a failed one."""
+
+import pytest
+
+from sayonce.cache.view import TRUST_SECONDS, View
+
+
+@pytest.fixture
+def view(clock):
+    def view(offline_seconds):
+        view = View(offline_seconds, clock)
+        view.read(view.now())
+        return view
+
+    return view
+
+
+def test_what_was_read_is_fresh_and_trusted_for_half_a_second_and_no_longer(view, clock):
+    view = view(offline_seconds=24 * 3600)
+    clock.move(TRUST_SECONDS - 0.01)
+    assert (view.trusted, view.fresh, view.due) == (True, True, False)
+    clock.move(0.02)
+    assert (view.trusted, view.fresh, view.due) == (False, False, True)
+
+
+def test_nothing_is_trusted_or_fresh_before_the_first_reading(clock):
+    view = View(24 * 3600, clock)
+    assert (view.trusted, view.fresh, view.ever_read) == (False, False, False)
+
+
+def test_a_reading_counts_from_when_it_began_however_long_it_took(view, clock):
+    view = view(offline_seconds=0)
+    began = view.now()
+    clock.move(2 * TRUST_SECONDS)
+    view.read(began)
+    assert (view.trusted, view.fresh, view.covers(began), view.covers(began + 0.1)) == (False, False, True, False)
+
+
+def fails_for(view, clock, seconds):
+    """Try again at each moment that is due; return for how long what is known was trusted."""
+    trusted_seconds, started = 0.0, view.now()
+    while view.now() < started + seconds:
+        if view.due:
+            view.failed(view.now())
+        if view.trusted:
+            trusted_seconds = view.now() - started
+        clock.move(0.125)
+    return trusted_seconds
+
+
+@pytest.mark.parametrize("offline_seconds", [0, 2, 60])
+def test_while_the_store_is_away_hits_end_after_offline_and_what_is_known_is_never_fresh(view, clock, offline_seconds):
+    view = view(offline_seconds)
+    assert fails_for(view, clock, offline_seconds + 10) == pytest.approx(TRUST_SECONDS + offline_seconds, abs=0.125)
+    assert (view.trusted, view.fresh, view.offline_seconds_left) == (False, False, 0)
+
+
+def test_a_store_that_is_back_is_trusted_at_once_and_offline_begins_anew(view, clock):
+    view = view(offline_seconds=2)
+    fails_for(view, clock, 10)
+    view.read(view.now())
+    assert (view.trusted, view.fresh, view.away_seconds) == (True, True, 0)
+    assert fails_for(view, clock, 10) == pytest.approx(TRUST_SECONDS + 2, abs=0.125)
