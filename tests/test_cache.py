@@ -398,16 +398,21 @@ async def test_a_busy_event_loop_is_not_a_slow_store():
 
 
 async def test_a_call_that_waited_for_a_place_on_a_busy_event_loop_tells_nothing_of_the_store():
-    class Prompt(FaultyStore):
-        async def get(self, key):
-            for _ in range(3):  # turns of the event loop, in each of which there is other work
-                asyncio.get_running_loop().call_soon(time.sleep, 0.03)
-                await asyncio.sleep(0.001)
+    class Slow(FaultyStore):
+        gets = 0
 
-    async with Cache(Prompt(), budget_seconds=0.05) as cache:
-        for _ in range(3):
-            asked = [cache.lookup(cache.key(number)) for number in range(2 * CALLS_AT_ONCE)]
-            assert await asyncio.gather(*asked) == [None] * len(asked)
+        async def get(self, key):
+            self.gets += 1
+            if self.gets <= CALLS_AT_ONCE:
+                return await asyncio.sleep(0.15)
+            if self.gets == CALLS_AT_ONCE + 1:
+                asyncio.get_running_loop().call_soon(time.sleep, 0.2)  # other work
+            return await asyncio.Event().wait()
+
+    async with Cache(Slow(), budget_seconds=0.2) as cache:
+        asked = [cache.lookup(cache.key(number)) for number in range(2 * CALLS_AT_ONCE)]
+        assert await asyncio.gather(*asked) == [None] * len(asked)
+        assert cache.counters["store errors: busy"] >= CALLS_AT_ONCE  # they had their places for 50 ms of the budget
         assert "store errors: timeout" not in cache.counters
         assert cache.store_state == "ok"
 
