@@ -98,6 +98,7 @@ def encoder_settings():
         rates = codec.rates or (24_000,)
         options = {f"{rate}/{channels}": codec.options(rate, channels) for rate in rates for channels in (1, 2)}
         told[name] = {"subtype": codec.subtype, "rates": list(codec.rates), "mono": codec.mono, "options": options}
+        told[name] |= {"floating": True} if codec.floating else {}
     return told
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 import msgspec
+import numpy as np
 import soundfile
 
 from sayonce.speech.audio.base import Encoder
@@ -46,16 +47,22 @@ def _mp3_options(rate_hz: int, channels: int) -> dict[str, Any]:
 
 
 class _Codec(msgspec.Struct, frozen=True):
+    """How libsndfile is told to write one format.
+
+    ``floating`` samples go to its MP3 encoder: of two channels of integers, libsndfile 1.2.2 makes noise.
+    """
+
     container: str
     subtype: str
     rates: Sequence[int] = ()
     mono: bool = False
+    floating: bool = False
     options: Callable[[int, int], dict[str, Any]] = _as_it_is
 
 
 _CODECS: Final = {
     "flac": _Codec("FLAC", "PCM_16"),
-    "mp3": _Codec("MP3", "MPEG_LAYER_III", MP3_RATES, options=_mp3_options),
+    "mp3": _Codec("MP3", "MPEG_LAYER_III", MP3_RATES, floating=True, options=_mp3_options),
     "opus": _Codec("OGG", "OPUS", tuple(_OPUS_BITS), options=_opus_options),
     "mulaw": _Codec("RAW", "ULAW", (8_000,), mono=True),
 }
@@ -66,6 +73,7 @@ class SndfileEncoder(Encoder):
 
     def __init__(self, format_name: str, sample_rate_hz: int, channels: int) -> None:
         codec = _CODECS[format_name]
+        self._floating = codec.floating
         rate_hz = nearest_rate(sample_rate_hz, codec.rates or (sample_rate_hz,))
         super().__init__(Resampler(sample_rate_hz, rate_hz, channels, mono=codec.mono))
         self._file = soundfile.SoundFile(
@@ -81,7 +89,7 @@ class SndfileEncoder(Encoder):
             _shorten_pages(self._file)
 
     def _write(self, samples: Samples) -> None:
-        self._file.write(samples)
+        self._file.write(samples.astype(np.float32) / 32768 if self._floating else samples)
 
     def _close(self) -> None:
         self._file.close()
