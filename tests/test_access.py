@@ -1,5 +1,9 @@
 """Who may ask: authorised before anything is looked up, and tenants share nothing."""
 
+import asyncio
+import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -7,6 +11,7 @@ import pytest
 from sayonce.config import load_settings
 from sayonce.errors import ConfigError, Unauthorized
 from sayonce.gateway.access import load_access, new_key
+from sayonce.gateway.app import rereading
 from sayonce.testing import StubEngine
 from serving import serving, speak
 
@@ -158,6 +163,32 @@ async def test_keys_are_read_again_and_a_broken_file_changes_nothing(client, key
     assert (await speak(client, headers=keys["school"])).status_code == 401
     assert (await speak(client, headers=late)).status_code == 200
     path.write_text(lines)
+
+
+class LookedUp(dict):
+    """A table that nobody goes through from one end to the other."""
+
+    __iter__ = items = keys = values = None
+
+
+async def test_a_request_costs_the_same_however_many_keys_there_are(client, keys):
+    """Otherwise whoever asks, with or without a key, costs all others the more time the more tenants there are."""
+    client.access._callers = LookedUp(client.access._callers)
+    assert (await speak(client, headers=keys["school"])).status_code == 200
+    assert (await speak(client, headers={"authorization": "Bearer wrong"})).status_code == 401
+
+
+async def test_requests_go_on_while_many_keys_are_read_again():
+    loop, began, end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+    def read():
+        loop.call_soon_threadsafe(began.set)
+        assert end.wait(20)
+
+    with rereading(read):
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.wait_for(began.wait(), 20)
+        end.set()
 
 
 def test_the_file_holds_no_key_that_could_be_used():

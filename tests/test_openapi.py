@@ -44,6 +44,19 @@ def test_every_route_is_described_and_nothing_else(gateway):
     assert {(path, method) for path, method, _ in OPERATIONS} == served | {(SPEECH_PATH, "post")}
 
 
+async def test_the_description_is_made_once_as_anyone_may_ask_for_it_over_and_over(monkeypatch):
+    """It takes the event loop many milliseconds, and needs no key."""
+    made = []
+    monkeypatch.setattr(openapi, "description", lambda: made.append(1) or API)
+    for each in (openapi.document, openapi.page):
+        each.cache_clear()
+    async with serving(StubEngine()) as client:
+        for _ in range(3):
+            assert (await client.get("/openapi.json")).json() == API
+            assert (await client.get("/docs")).text == openapi_page.render(API)
+    assert len(made) == 2
+
+
 def test_every_reference_leads_somewhere():
     found = list(references(API))
     assert found

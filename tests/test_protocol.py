@@ -255,8 +255,9 @@ async def test_unfinished_bodies_of_all_connections_have_one_bound_and_the_silen
             await writer.drain()
             await asyncio.sleep(0.05)
         for reader, _ in silent[:4]:
-            status, headers, _ = await answer(reader)
+            status, headers, body = await answer(reader)
             assert (status, headers["retry-after"]) == (503, "1")
+            assert json.loads(body)["error"]["type"] == "server_error"
         assert (await speak(client)).status_code == 200
         body = SPEECH[:-1] + b" " * 600_000 + b"}"
         async with connected(client, post(body)) as (reader, _):
@@ -348,8 +349,9 @@ async def test_when_all_connections_are_busy_the_next_is_told_to_come_back():
             writer.write(post(SPEECH.replace(b"Hello", b"Hello %d" % number)))
             await reader.readuntil(b"\r\n\r\n")
         async with connected(client, LIVE) as (reader, _):
-            status, headers, _ = await answer(reader)
+            status, headers, body = await answer(reader)
             assert (status, headers["retry-after"]) == (503, "1")
+            assert json.loads(body)["error"]["type"] == "server_error"
         engine.gate.set()
         for reader, writer in busy:
             await reader.readuntil(b"\r\n0\r\n\r\n")

@@ -157,6 +157,22 @@ async def test_a_deleted_voice_is_gone(client):
     assert (again.status_code, again.json()["error"]["param"]) == (404, "voice")
 
 
+async def test_the_list_of_voices_is_made_anew_only_when_a_name_has_changed(client, monkeypatch):
+    """A thousand names take the event loop some milliseconds."""
+    made, honest = [], client.service.synthesizer.voices.of
+    monkeypatch.setattr(client.service.synthesizer.voices, "of", lambda tenant: made.append(tenant) or honest(tenant))
+
+    async def names():
+        return [voice["id"] for voice in (await client.get("/v1/audio/voices")).json()["data"] if "ref_text" in voice]
+
+    alice, bob = (await upload(client)).json()["id"], (await upload(client, "bob", clip(2))).json()["id"]
+    for _ in range(3):
+        assert await names() == [alice, bob]
+    assert made == [""]
+    await client.delete("/v1/audio/voices/alice")
+    assert await names() == [bob]
+
+
 async def test_voices_survive_a_restart_and_are_listed(engine, tmp_path):
     store = f"sqlite:///{tmp_path}/clips.db"
     async with serving(engine, store=store) as client:

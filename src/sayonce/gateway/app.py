@@ -138,12 +138,12 @@ def _recorder(service: Service) -> Recorder | None:
 
 @contextmanager
 def rereading(reread: Callable[[], None]) -> Iterator[None]:
-    """Call a function at each SIGHUP; one that came before the start, while it was blocked, counts too."""
+    """Call a function, beside the event loop, at each SIGHUP; one that came while it was blocked, before the start, counts."""
     if threading.current_thread() is not threading.main_thread():  # only there are signals heard
         yield
         return
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGHUP, reread)
+    loop.add_signal_handler(signal.SIGHUP, loop.run_in_executor, None, reread)
     blocked = signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
     try:
         yield
@@ -154,7 +154,7 @@ def rereading(reread: Callable[[], None]) -> Iterator[None]:
 
 def _documents() -> list[Route]:
     async def description(_: Request) -> Response:
-        return JSONResponse(openapi.description())
+        return Response(openapi.document(), media_type="application/json")
 
     async def page(_: Request) -> Response:
         return HTMLResponse(openapi.page())

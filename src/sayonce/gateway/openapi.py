@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, Final
+
+import msgspec
 
 from sayonce._version import __version__
 from sayonce.gateway import answers, openapi_page
@@ -65,8 +68,15 @@ def description() -> JSONObject:
     }
 
 
+@cache
+def document() -> bytes:
+    """Return the description as JSON; it takes many milliseconds to make, and is made once."""
+    return msgspec.json.encode(description())
+
+
+@cache
 def page() -> str:
-    """Return the description as one HTML page that needs nothing else."""
+    """Return the description as one HTML page that needs nothing else; made once, too."""
     return openapi_page.render(description())
 
 

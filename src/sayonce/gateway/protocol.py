@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from functools import partial
+from http import HTTPStatus
 from typing import Any, Final, cast
 
 import httptools
@@ -344,7 +345,8 @@ class Protocol(HttpToolsProtocol):
             self.transport.write_eof()
 
     def _answer(self, refusal: Refusal) -> bytes:
-        error = {"message": refusal.message, "type": "invalid_request_error", "param": None, "code": refusal.code}
+        kind = "invalid_request_error" if refusal.status < HTTPStatus.INTERNAL_SERVER_ERROR else "server_error"
+        error = {"message": refusal.message, "type": kind, "param": None, "code": refusal.code}
         body = msgspec.json.encode({"error": error})
         headers = [
             *self.server_state.default_headers,
