@@ -26,7 +26,7 @@ from sayonce.cache.view import TRUST_SECONDS
 from sayonce.core.clock import Clock
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry, Sealer
-from sayonce.core.epochs import ALL, Stamp
+from sayonce.core.epochs import ALL, Stamp, derived
 from sayonce.core.key import Digest, Secret, canonical, digest
 from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
@@ -187,7 +187,7 @@ class Cache:
 
     def _peek(self, key: bytes) -> Entry | None:
         entry = self.memory.peek(key)
-        if entry is not None and not self._invalidation.current(entry.tags):
+        if entry is not None and not self._invalidation.current(entry.tags, key):
             self.memory.drop(key)
             return None
         return entry
@@ -206,7 +206,11 @@ class Cache:
             tier = self._stored.name
             with self.tracer.span("lookup", key=key.hex()):
                 entry = await self._stored.get(key, policy.expected_bytes, patience=patience)
-            if entry is not None and self._invalidation.current(entry.tags) and not self._invalidation.removed(key):
+            if (
+                entry is not None
+                and self._invalidation.current(entry.tags, key)
+                and not self._invalidation.removed(key)
+            ):
                 self.memory.keep(entry)
             else:
                 entry = None
@@ -265,7 +269,7 @@ class Cache:
         if under_way is not None:
             self.counters["flights: joined"] += 1
             return under_way, True
-        stamp = self._invalidation.stamp(tags)
+        stamp = self._invalidation.stamp(tags, key)
         return self._launch(key, lead, ttl or self.ttl, stamp, policy, shared=shared), False
 
     def expects_to_keep(self, flight: Flight) -> bool:
@@ -446,7 +450,7 @@ class Cache:
         return kept
 
     def _current(self, flight: Flight, entry: Entry) -> bool:
-        return self._invalidation.current(flight.stamp) and self._invalidation.current(entry.tags)
+        return self._invalidation.current(flight.stamp) and self._invalidation.current(entry.tags, entry.key)
 
     def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
         parent = made.parent
@@ -458,7 +462,9 @@ class Cache:
             created=parent.created if parent else flight.created,
             expires=parent.expires if parent else flight.created + lifetime,
             compute_seconds=elapsed_seconds if made.compute_seconds is None else made.compute_seconds,
-            tags=parent.tags if parent else tuple(each for each in flight.stamp if each[0] != MEMORIES),
+            tags=derived(parent.tags, parent.key)
+            if parent
+            else tuple(each for each in flight.stamp if each[0] != MEMORIES),
             about=made.about,
         )
 
@@ -489,13 +495,17 @@ class Cache:
         """
         return _told(await self.remove(key)).entries > 0
 
-    async def remove(self, *keys: bytes, wait: bool = True) -> Removed:
-        """Remove entries everywhere, also those that are being made; see ``purge`` for who obeys, and when."""
+    async def remove(self, key: bytes, *derivatives: bytes, wait: bool = True) -> Removed:
+        """Remove an entry and what is derived from it everywhere, also while it is being made.
+
+        See ``purge`` for who obeys, and when.
+        """
+        keys = (key, *derivatives)
         here = sum([self.drop(each) for each in keys])
         self._invalidation.tell_purged()
         if self.store is None:
             return Removed(here, Obeyed.EVERYWHERE)
-        stored, obeyed = await self._invalidation.remove(keys, wait=wait)
+        stored, obeyed = await self._invalidation.remove(key, derivatives, wait=wait)
         for each in keys:  # what was read before the first was removed
             self.drop(each)
         return Removed(max(here, stored), obeyed)

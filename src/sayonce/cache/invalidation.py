@@ -21,7 +21,7 @@ from sayonce.cache.beside import Beside, Unwritten
 from sayonce.cache.view import TRUST_SECONDS, View
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Refused
-from sayonce.core.epochs import ALL, Epochs, Stamp
+from sayonce.core.epochs import ALL, Epochs, Stamp, key_in, key_tag
 from sayonce.core.outcome import Refusal
 from sayonce.core.purges import PurgeRecords, check_tags
 from sayonce.errors import StoreError
@@ -38,6 +38,10 @@ MEMORIES: Final = "memories"
 """The tag whose epoch rises when instances are to empty their memory; no entry carries it."""
 MAX_PURGED_TAGS: Final = 1000
 """Beyond so many, a purge outdates everything, and the records of single tags go."""
+MAX_REMOVED_KEYS: Final = 2000
+"""Beyond so many, the records of the oldest go; or everything is outdated, where they are not old enough yet."""
+_LATE_SECONDS: Final = 3600.0
+"""A write that was sent before a key was removed has arrived by then, or never: TCP gives up in a quarter of an hour."""
 _PATIENCE: Final = 20.0
 """Of the budget: an operator waits longer than a request."""
 _MARGIN_SECONDS: Final = 0.05
@@ -100,18 +104,18 @@ class Invalidation:
 
     # -- what is known ----------------------------------------------------------------------------------------------
 
-    def stamp(self, tags: Iterable[str]) -> Stamp:
+    def stamp(self, tags: Iterable[str], key: bytes) -> Stamp:
         """Return the tags of a computation that begins now, with their epochs.
 
         Raises:
             InvalidRequest: they are too many, or too long.
 
         """
-        return self._epochs.stamp((MEMORIES, *check_tags(tags)))
+        return self._epochs.stamp((MEMORIES, *check_tags(tags)), key)
 
-    def current(self, stamp: Stamp) -> bool:
-        """Whether nothing of a stamp was purged since."""
-        return self._epochs.current(stamp)
+    def current(self, stamp: Stamp, key: bytes = b"") -> bool:
+        """Whether nothing of a stamp was purged since, nor the key removed under which it is stored."""
+        return self._epochs.current(stamp, key)
 
     def removed(self, key: bytes) -> bool:
         """Whether a key was removed while the store could not be told: what it has under it is not to be answered."""
@@ -163,6 +167,7 @@ class Invalidation:
             return False
         if table != self._table:
             self._take_over(table, await self._changed(table))
+        self._look_for_lost()
         await self._empty_memories()
         for tag in list(self._owed):
             self._owed.discard(tag)  # before it is done: what rises meanwhile is owed again
@@ -197,16 +202,27 @@ class Invalidation:
                 # Also where the number is not new: ours may have been written above another's that we never read.
                 self._owed |= {record[0]} & self._watched.keys()
         self._table = table
-        stored = dict(self._stored.values())
-        self._note(self._epochs.learn(stored))
-        missing = {tag: epoch for tag, epoch in self._epochs.known.items() if epoch > stored.get(tag, 0)}
-        needless = {tag for tag, epoch in missing.items() if self._needless(tag, epoch)}
-        self._epochs.forget(needless - stored.keys())
-        self._lost |= {tag: epoch for tag, epoch in missing.items() if tag not in needless}
+        self._note(self._epochs.learn(dict(self._stored.values())))
 
-    def _needless(self, tag: str, epoch: int) -> bool:
-        """Whether everything that this epoch outdates is outdated by a later purge of everything."""
-        return tag != ALL and tag not in self._watched and epoch < self._epochs.known.get(ALL, 0)
+    def _look_for_lost(self) -> None:
+        """Find what the table lacks: at each reading, as it may lose again what was just put back."""
+        stored = dict(self._stored.values())
+        missing = {tag: epoch for tag, epoch in self._epochs.known.items() if epoch > stored.get(tag, 0)}
+        if missing:
+            needless = self._needless(missing)
+            self._epochs.forget(needless - stored.keys())
+            kept_out = needless | self._unwritten.epochs.keys()  # which are being written
+            self._lost |= {tag: epoch for tag, epoch in missing.items() if tag not in kept_out}
+
+    def _needless(self, epochs: Mapping[str, int]) -> set[str]:
+        """Return the tags whose epochs outdate nothing but what a later purge of everything does, or what is gone."""
+        everything = self._epochs.known.get(ALL, 0)
+        outdated = {tag for tag, epoch in epochs.items() if epoch < everything}
+        return (outdated - {ALL, *self._watched}) | (self._surplus() & epochs.keys())
+
+    def _surplus(self, new_keys: int = 0) -> set[str]:
+        """Return the tags of keys that may be forgotten, when so many new ones come."""
+        return self._epochs.surplus(MAX_REMOVED_KEYS - new_keys, self._clock() - _LATE_SECONDS)
 
     def _opened(self, field: str, sealed: bytes) -> tuple[str, int] | None:
         """Return tag and epoch of a record; None, counted and told, for one that costs itself."""
@@ -254,8 +270,10 @@ class Invalidation:
     async def purge(self, *tags: str, wait: bool = True) -> Obeyed:
         """Outdate every entry that carries one of the tags, also those that are being made."""
         check_tags(tags)
-        if len(self._epochs) + len(tags) > MAX_PURGED_TAGS and ALL not in tags:
-            tags = (*[tag for tag in tags if tag in self._watched], ALL)
+        return await self._purge(tags, wait=wait)
+
+    async def _purge(self, tags: Iterable[str], *, wait: bool) -> Obeyed:
+        tags = self._bounded(list(tags))
         epochs = {tag: self._epochs.next(self._clock()) for tag in tags}
         self._epochs.learn(epochs)
         if ALL in tags:
@@ -265,14 +283,31 @@ class Invalidation:
         self._unwritten.epochs |= epochs
         return await self._spread(wait=wait)
 
+    def _bounded(self, tags: list[str]) -> list[str]:
+        """Return what is to be purged: everything, where it would be too much to know one by one."""
+        known = self._epochs.known
+        new = [tag for tag in tags if tag not in known]
+        new_keys = sum(key_in(tag) is not None for tag in new)
+        surplus = self._surplus(new_keys)
+        if surplus:
+            self._supersede_at = min(self._supersede_at, self.view.now() + 2 * TRUST_SECONDS)
+        keys = self._epochs.removed_keys + new_keys
+        many = len(known) + len(new) - keys > MAX_PURGED_TAGS or keys - len(surplus) > MAX_REMOVED_KEYS
+        if ALL in tags or not many:
+            return tags
+        return [*[tag for tag in tags if tag in self._watched], ALL]
+
     def _supersede(self) -> None:
         """Forget single tags, and have their records removed once every instance knows of the purge of everything."""
         self._supersede_at = self.view.now() + 2 * TRUST_SECONDS
         self._forget_tags()
 
-    async def remove(self, keys: Iterable[bytes], *, wait: bool = True) -> tuple[int, Obeyed]:
-        """Remove keys from the store; returns how many were there, and who obeys."""
-        keys = [bytes(key) for key in keys]  # as the workers tell them to one another
+    async def remove(self, key: bytes, derived: Iterable[bytes], *, wait: bool = True) -> tuple[int, Obeyed]:
+        """Remove a key and what is derived from its entry; returns how many of them were there, and who obeys.
+
+        What was computed before and is stored later, by an instance that is slow, is outdated by the key's record.
+        """
+        keys = [bytes(each) for each in (key, *derived)]  # as the workers tell them to one another
         self._removing.update(keys)  # what was asked for before must not come into memory behind the removal
         try:
             return await self._remove(keys, wait=wait)
@@ -291,7 +326,7 @@ class Invalidation:
         if len(self._unwritten.keys) > MAX_PURGED_TAGS:
             self._unwritten.keys.clear()
             return removed, await self.purge(ALL, MEMORIES, wait=wait)
-        obeyed = await self.purge(MEMORIES, wait=wait)
+        obeyed = await self._purge((MEMORIES, key_tag(keys[0])), wait=wait)
         if wait and obeyed is Obeyed.EVERYWHERE and self._guard is not None:
             for key in keys:  # again: another instance may have written it before it knew
                 await self._guard.call(partial(self._store.delete, key))
@@ -368,8 +403,10 @@ class Invalidation:
             self._supersede_at = self.view.now() + 2 * TRUST_SECONDS
         if self.view.now() >= self._supersede_at:
             self._supersede_at = math.inf
-            needless = [field for field, record in self._stored.items() if self._needless(*record)]
-            self._superseded = {field: self._table[field] for field in needless}
+            needless = self._needless(dict(self._stored.values()))
+            self._superseded = {
+                field: self._table[field] for field, (tag, _) in self._stored.items() if tag in needless
+            }
         for field in list(self._superseded)[:_DROPPED_AT_ONCE]:
             if await guard.call(partial(self._store.swap, TABLE, field, self._superseded[field], None)) is None:
                 return

@@ -3,6 +3,9 @@
 An entry carries the epochs that were known when its computation *began*, so a purge during the computation also
 outdates what is stored after it. Epochs are milliseconds since the Unix epoch, or one more than the last, so that they
 go on rising where the record of the last one was lost.
+
+A key that is removed is purged like a tag that every entry under it has: what is stored under it carries the epoch of
+its last removal, if there was one, so that nothing older counts that comes after, as a write that is late may.
 """
 
 from __future__ import annotations
@@ -10,11 +13,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Final
 
+from sayonce.core.key import DIGEST_BYTES
+
 ALL: Final = "all"
 """The tag that every entry has: no other tag is called so, as they are ``name=value`` or a library user's own."""
 
+_KEY: Final = "key="
+_HEX_DIGITS: Final = 2 * DIGEST_BYTES
+
 Stamp = tuple[tuple[str, int], ...]
 """(tag, epoch) pairs."""
+
+
+def key_tag(key: bytes) -> str:
+    """Return the tag of what lies under a key, and of what is derived from it."""
+    return f"{_KEY}{key.hex()}"
+
+
+def key_in(tag: str) -> bytes | None:
+    """Return the key whose tag this is; None for a tag of another kind."""
+    if not tag.startswith(_KEY) or len(tag) != len(_KEY) + _HEX_DIGITS:
+        return None
+    try:
+        return bytes.fromhex(tag.removeprefix(_KEY))
+    except ValueError:
+        return None
+
+
+def derived(stamp: Stamp, key: bytes) -> Stamp:
+    """Return the stamp of what is derived from an entry: it also goes where the entry's key is removed."""
+    tag = key_tag(key)
+    return stamp if tag in dict(stamp) else (*stamp, (tag, 0))
 
 
 class Epochs:
@@ -22,26 +51,32 @@ class Epochs:
 
     def __init__(self) -> None:
         self._epochs: dict[str, int] = {}
-
-    def __len__(self) -> int:
-        return len(self._epochs)
+        self._removed: dict[bytes, str] = {}
+        """Keys that were removed, and their tags."""
 
     @property
     def known(self) -> Mapping[str, int]:
         return self._epochs
 
-    def stamp(self, tags: Iterable[str]) -> Stamp:
-        """Return the tags with their epochs; the tag of all is left out until it was purged."""
+    @property
+    def removed_keys(self) -> int:
+        return len(self._removed)
+
+    def stamp(self, tags: Iterable[str], key: bytes = b"") -> Stamp:
+        """Return the tags with their epochs; those of all and of the key are left out until they were purged."""
         known = self._epochs
         everything = ((ALL, known[ALL]),) if ALL in known else ()
-        return everything + tuple((tag, known.get(tag, 0)) for tag in tags)
+        removed = ((self._removed[key], known[self._removed[key]]),) if key in self._removed else ()
+        return everything + removed + tuple((tag, known.get(tag, 0)) for tag in tags)
 
-    def current(self, stamp: Stamp) -> bool:
-        """Whether no tag of the stamp has been purged since."""
+    def current(self, stamp: Stamp, key: bytes = b"") -> bool:
+        """Whether no tag of the stamp has been purged since, nor the key removed."""
         known = self._epochs
         if not known:
             return True
         if ALL in known and dict(stamp).get(ALL, 0) < known[ALL]:
+            return False
+        if key in self._removed and dict(stamp).get(self._removed[key], 0) < known[self._removed[key]]:
             return False
         return all(epoch >= known.get(tag, 0) for tag, epoch in stamp)
 
@@ -54,9 +89,20 @@ class Epochs:
         risen = [tag for tag, epoch in epochs.items() if epoch > self._epochs.get(tag, 0)]
         for tag in risen:
             self._epochs[tag] = epochs[tag]
+            key = key_in(tag)
+            if key is not None:
+                self._removed[key] = tag
         return risen
 
+    def surplus(self, most: int, before: float) -> set[str]:
+        """Return the tags of keys that were removed before a moment, and before as many others."""
+        if len(self._removed) <= most:
+            return set()
+        newest_first = sorted(self._removed.values(), key=lambda tag: (-self._epochs[tag], tag))
+        return {tag for tag in newest_first[most:] if self._epochs[tag] < before * 1000}
+
     def forget(self, tags: Iterable[str]) -> None:
-        """Forget tags: only once everything that could carry them is outdated by the tag of all."""
+        """Forget tags: only once everything that could carry them is gone, or outdated by the tag of all."""
         for tag in tags:
             self._epochs.pop(tag, None)
+            self._removed.pop(key_in(tag) or b"", None)
