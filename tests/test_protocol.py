@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from sayonce.config import ServerSettings
 from sayonce.gateway.access import new_key
+from sayonce.gateway.door import Held, Unread
 from sayonce.gateway.protocol import MAX_FIELDS, MAX_PIPELINED, MAX_TARGET_BYTES, bounded
 from sayonce.testing import StubEngine
 from serving import serving, speak
@@ -356,6 +357,92 @@ async def test_when_all_connections_are_busy_the_next_is_told_to_come_back():
         for reader, writer in busy:
             await reader.readuntil(b"\r\n0\r\n\r\n")
             writer.transport.abort()
+
+
+async def test_clients_that_read_slowly_give_way_when_they_have_taken_every_connection():
+    async with serving(StubEngine(chunks=CHUNKS), server__connections=5, server__unread_max_bytes="1 GB") as client:
+        slow = [await asyncio.open_connection("127.0.0.1", client.port, limit=1024) for _ in range(5)]
+        for _, writer in slow:
+            writer.write(post())
+        while len(client.door.unread) < 5:
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            async with connected(client, LIVE) as (reader, _):
+                assert (await answer(reader))[0] == 200
+        for _, writer in slow:
+            writer.transport.abort()
+
+
+class Reader:
+    """A connection whose client reads, as far as ``Unread`` knows it."""
+
+    def __init__(self, held):
+        self.held, self.transport, self.unsent, self.asked = held, self, 0, 0
+
+    def get_write_buffer_size(self):
+        self.asked += 1
+        return self.unsent
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["pause", "resume", "end", "count"]), st.integers(0, 99))))
+def test_what_is_unread_is_counted_right_whatever_pauses_and_ends(steps):
+    body = Held()
+    readers, unread, known = [Reader(Held() if number % 2 else body) for number in range(6)], Unread(), {}
+    body.of, body.count = body, lambda: 1000
+    for number, step, size in steps:
+        reader = readers[number]
+        if step == "pause":
+            reader.unsent = known[number] = size
+            unread.note(reader)
+        elif step == "resume":
+            known.pop(number, None)
+            unread.forget(reader)
+        elif step == "end":
+            reader.held = Held()
+        else:
+            unread.recount()
+    unread.recount()
+    sharing = any(readers[number].held is body for number in known)
+    assert (len(unread), unread.bytes) == (len(known), sum(known.values()) + 1000 * sharing)
+    for reader in readers:
+        unread.forget(reader)
+    assert (len(unread), unread.bytes) == (0, 0)
+
+
+def test_a_pause_costs_the_same_however_many_do_not_read():
+    readers, unread = [Reader(Held()) for _ in range(1000)], Unread()
+    for reader in readers:
+        unread.note(reader)
+    assert {reader.asked for reader in readers} == {1}
+
+
+async def test_streams_leave_the_event_loop_to_others_after_each_chunk():
+    """The system takes megabytes without a pause: a thousand clients would have a whole clip each before anyone else."""
+    async with serving(StubEngine(chunks=100)) as client:
+        await speak(client)
+        sent, most, rounds, loop = 0, 0, [], asyncio.get_running_loop()
+
+        def tick():
+            nonlocal sent, most
+            most, sent = max(most, sent), 0
+            rounds.append(loop.call_soon(tick))
+
+        async def send(message):
+            nonlocal sent
+            sent += bool(message.get("more_body"))
+
+        async def ask():
+            body = json.dumps(json.loads(SPEECH) | {"stream_format": "sse"}).encode()
+            scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/audio/speech"}
+            headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+            messages = iter([{"type": "http.request", "body": body}])
+            await client.gateway(scope | {"headers": headers}, lambda: asyncio.sleep(0, next(messages)), send)
+
+        tick()
+        await asyncio.gather(*(ask() for _ in range(20)))
+        rounds[-1].cancel()
+        assert most <= 20  # at first each has one chunk
+        assert len(rounds) > 20 * 10
 
 
 async def test_pipelined_requests_are_answered_in_order_and_a_flood_of_them_is_cut(client):

@@ -20,6 +20,7 @@ log = logging.getLogger("sayonce.gateway")
 HELD: Final = "sayonce.held"
 """Where a request's scope has the connection's ``Held``."""
 LOOK_SECONDS: Final = 0.5
+_COUNT_SECONDS: Final = 0.05
 _TELL_SECONDS: Final = 60.0
 _SPARE_DESCRIPTORS: Final = 16
 """Left to stores and engines."""
@@ -54,6 +55,55 @@ class Held:
         self.count: Callable[[], int] | None = None
 
 
+class Unread:
+    """What answers keep in memory for clients that read more slowly than they are sent to, counted as it changes.
+
+    Each connection has what is unsent to itself; a body or a flight that several read is counted once beside it.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._own: dict[Protocol, tuple[int, int]] = {}
+        self._shared: dict[int, tuple[int, int]] = {}
+        """How many read it, and its bytes, by the identity of what they read."""
+
+    def __len__(self) -> int:
+        return len(self._own)
+
+    def note(self, connection: Protocol) -> None:
+        """Count what a connection holds now."""
+        self.forget(connection)
+        unsent, held = connection.transport.get_write_buffer_size(), connection.held
+        self._own[connection] = unsent, id(held.of)
+        self.bytes += unsent
+        if held.count is not None:
+            readers, size = self._shared.get(id(held.of), (0, 0))
+            self._shared[id(held.of)] = readers + 1, held.count()
+            self.bytes += self._shared[id(held.of)][1] - size
+
+    def forget(self, connection: Protocol) -> None:
+        unsent, of = self._own.pop(connection, (0, 0))
+        self.bytes -= unsent
+        readers, size = self._shared.pop(of, (0, 0))
+        if readers > 1:
+            self._shared[of] = readers - 1, size
+        else:
+            self.bytes -= size
+
+    def recount(self) -> None:
+        """Count all of them anew: they have read, and what they read has grown."""
+        connections = list(self._own)
+        self._own.clear()
+        self._shared.clear()
+        self.bytes = 0
+        for connection in connections:
+            self.note(connection)
+
+    def slowest(self) -> Protocol | None:
+        """Return the connection whose client has not read longest."""
+        return min(self._own, key=lambda each: each.read_at, default=None)
+
+
 class Door:
     """The bounds of a process's connections, and what they use of them; it decides who has to go."""
 
@@ -62,19 +112,26 @@ class Door:
         self.connections: dict[Protocol, None] = {}
         self.heads: dict[Protocol, None] = {}
         """Those whose next request has not come to the end of its header, the one that began first before the others."""
-        self.unread: dict[Protocol, None] = {}
-        """Those whose client does not read as fast as it is sent to."""
+        self.unread = Unread()
         self.buffered_bytes = 0
         self.refused = _refusals(bounds)
         self._watching = False
+        self._counted_at = 0.0
         self._told: dict[str, float] = {}
         self._descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)[0] - _SPARE_DESCRIPTORS
 
     def enter(self, connection: Protocol, descriptor: int) -> bool:
-        """Let a connection in, in place of one that waits where there are too many; returns whether there was room."""
+        """Let a connection in, where there are too many in place of one that waits, or of one whose client reads slowly.
+
+        Returns whether there was room.
+        """
         if len(self.connections) >= self.bounds.connections or descriptor >= self._descriptors:
             self.tell("there are as many connections as there may be; those that wait longest are closed")
-            victim = next(iter(self.heads), None) or min(self._waiting(), key=_waiting_since, default=None)
+            victim = (
+                next(iter(self.heads), None)
+                or min(self._waiting(), key=_waiting_since, default=None)
+                or self.unread.slowest()
+            )
             if victim is None:
                 return False
             victim.give_way()
@@ -88,8 +145,9 @@ class Door:
         return (each for each in self.connections if each.waits)
 
     def leave(self, connection: Protocol) -> None:
-        for group in (self.connections, self.heads, self.unread):
-            group.pop(connection, None)
+        self.connections.pop(connection, None)
+        self.heads.pop(connection, None)
+        self.unread.forget(connection)
 
     def make_room(self, asking: Protocol) -> None:
         """Refuse requests that are not whole, the one that has been silent longest first, until what is held fits."""
@@ -101,18 +159,28 @@ class Door:
             if victim is asking:
                 return
 
+    def pause(self, connection: Protocol) -> None:
+        """Count a client that does not read as fast as it is sent to.
+
+        All are counted again only when there is too much, and not at each pause: thousands of them would be all that
+        the event loop does.
+        """
+        self.unread.note(connection)
+        now = connection.loop.time()
+        if self.unread.bytes > self.bounds.unread_max_bytes and now - self._counted_at > _COUNT_SECONDS:
+            self._count_unread(now)
+        self.bound_unread()
+
     def bound_unread(self) -> None:
         """Cut off clients that do not read, the one that has not read longest first; one alone may have any clip."""
-        while len(self.unread) > 1 and self._unread_bytes() > self.bounds.unread_max_bytes:
+        while len(self.unread) > 1 and self.unread.bytes > self.bounds.unread_max_bytes:
             self.tell("answers that nobody reads take as much memory as they may; their connections are cut")
-            min(self.unread, key=lambda each: each.read_at).cut()
+            if (victim := self.unread.slowest()) is not None:
+                victim.cut()
 
-    def _unread_bytes(self) -> int:
-        held: dict[object, int] = {}
-        for connection in self.unread:
-            of, size = connection.holds()
-            held[of] = max(size, held.get(of, 0))
-        return sum(held.values())
+    def _count_unread(self, now: float) -> None:
+        self._counted_at = now
+        self.unread.recount()
 
     def tell(self, what: str) -> None:
         """Log what happens, once a minute at most."""
@@ -125,6 +193,7 @@ class Door:
         now = loop.time()
         for connection in list(self.connections):
             connection.look(now)
+        self._count_unread(now)
         self.bound_unread()
         self._watching = bool(self.connections)
         if self._watching:

@@ -87,13 +87,6 @@ class Protocol(HttpToolsProtocol):
         """Whether nothing is lost but time when this connection ends: it is idle, refused, or its request not whole."""
         return self.cycle is None or self.cycle.response_complete or self.unfinished
 
-    def holds(self) -> tuple[object, int]:
-        """Return what keeps memory for this client, and how much."""
-        size = self.transport.get_write_buffer_size()
-        if self.held.count is None:
-            return self, size
-        return self.held.of, max(size, self.held.count())
-
     def give_way(self) -> None:
         """End for another connection's sake."""
         self.door.leave(self)
@@ -188,12 +181,11 @@ class Protocol(HttpToolsProtocol):
     def pause_writing(self) -> None:
         super().pause_writing()
         self.read_at, self._unsent = self.loop.time(), self.transport.get_write_buffer_size()
-        self.door.unread[self] = None
-        self.door.bound_unread()
+        self.door.pause(self)
 
     def resume_writing(self) -> None:
         super().resume_writing()
-        self.door.unread.pop(self, None)
+        self.door.unread.forget(self)
         self._unsent = 0
 
     def timeout_keep_alive_handler(self) -> None:
