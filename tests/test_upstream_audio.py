@@ -1,6 +1,8 @@
 """What servers answer is heard whole and as it is meant, whatever its label says; else it is an error with a reason."""
 
+import gzip
 import logging
+import zlib
 
 import numpy as np
 import pytest
@@ -56,6 +58,11 @@ async def connect(upstream):
         ("audio/L16;rate=16000;channels=1;endianness=little-endian", 16_000, 1),
         ("audio/pcm", 24_000, 1),
         ("application/octet-stream", 24_000, 1),
+        ("audio/pcm; sample_rate=16000", 16_000, 1),
+        ("audio/pcm;samplerate=16000;ch=1", 16_000, 1),
+        ("audio/pcm;Sample-Rate=44100;bit_depth=16", 44_100, 1),
+        ("audio/L16;codec=pcm;rate=16000;endian=little", 16_000, 1),
+        ("audio/pcm;rate=16000;rate=16000;format=s16le;charset=utf-8", 16_000, 1),
     ],
 )
 async def test_raw_samples_have_the_rate_and_channels_that_their_label_says(upstream, connect, label, rate, channels):
@@ -94,12 +101,28 @@ async def test_the_samples_of_telephones_are_read_by_their_label(upstream, conne
         ("audio/pcm;rate=1", r"engines\.far\.sample_rate_hz"),
         ("audio/pcm;rate=fast", "rate is no number"),
         ("audio/L24;rate=24000", "16 bits only"),
+        ("audio/pcm;rate=24000;format=f32le", "format 'f32le' are not read"),
+        ("audio/pcm;encoding=float", "format 'float' are not read"),
+        ("audio/pcm;rate=24000;rate=16000", "rate has two values"),
+        ("audio/pcm;rate=24000;sample_rate=16000", "rate has two values"),
+        ("audio/pcm;format=s16be;endian=little", "endianness is not understood"),
+        ("audio/pcm;speed=2", "parameter 'speed' is not understood"),
+        ("audio/pcm;16000", "parameter '16000' is not understood"),
     ],
 )
 async def test_a_label_that_contradicts_the_configuration_is_an_error_that_names_both(upstream, connect, label, told):
     upstream.answer(200, RAW, label)
     with pytest.raises(EngineError, match=told):
         await pcm(await connect(response_format="pcm", sample_rate_hz=24_000), "Hello.")
+
+
+@pytest.mark.parametrize("zeros", [0, 8_000])
+async def test_samples_without_a_rate_where_a_file_was_asked_for_are_an_error_that_says_what_to_set(
+    upstream, connect, zeros
+):
+    upstream.answer(200, bytes(zeros) + RAW, "audio/pcm")
+    with pytest.raises(EngineError, match=r"asked for wav.*set engines\.far\.response_format to 'pcm'"):
+        await pcm(await connect(), "Hello.")
 
 
 @pytest.mark.parametrize("label", ["audio/pcm", "application/octet-stream", "audio/pcm;rate=24000", ""])
@@ -121,6 +144,28 @@ async def test_what_is_no_sound_is_never_played_as_samples(upstream, connect, la
     upstream.answer(200, [body[:3], body[3:]], label)
     with pytest.raises(EngineError, match=r"instead of audio|with an error"):
         await pcm(await connect(response_format="pcm"), "Hello.")
+
+
+@pytest.mark.parametrize(
+    ("coding", "body"),
+    [
+        ("gzip", gzip.compress(RAW[: len(RAW) // 2]) + gzip.compress(RAW[len(RAW) // 2 :])),
+        ("gzip", gzip.compress(RAW)[:-100]),
+        ("x-gzip", gzip.compress(RAW)),
+        ("identity, DEFLATE", zlib.compress(RAW)),
+        ("br", RAW),
+        ("zstd", RAW),
+    ],
+)
+async def test_a_compressed_answer_is_an_error_that_names_its_coding_and_never_sound(upstream, connect, coding, body):
+    upstream.answer(200, body, "audio/pcm", content_encoding=coding)
+    with pytest.raises(EngineError, match=f"Content-Encoding: {coding}"):
+        await pcm(await connect(response_format="pcm"), "Hello.")
+
+
+async def test_an_answer_that_says_it_is_uncompressed_is_heard(upstream, connect):
+    upstream.answer(200, RAW, "audio/pcm", content_encoding="Identity")
+    assert await pcm(await connect(response_format="pcm"), "Hello.") == RAW
 
 
 @pytest.mark.parametrize("label", ["audio/pcm", "application/octet-stream"])

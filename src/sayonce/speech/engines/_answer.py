@@ -30,6 +30,7 @@ class Answer(msgspec.Struct, frozen=True):
 
     name: str
     label: Label
+    asked: str
     media_type: str
     head: bytes
     chunks: Chunks
@@ -46,7 +47,7 @@ async def recognise(name: str, content_type: str, asked: str, chunks: Chunks, *,
         if kind is not None:
             break
     kind = kind or tell(head, label, asked, ended=True) or NO_AUDIO
-    return Answer(name, label, kind, head, chunks, framed)
+    return Answer(name, label, asked, kind, head, chunks, framed)
 
 
 async def audio(
@@ -60,7 +61,7 @@ async def audio(
 
     """
     if answer.media_type == PCM:
-        shape = shape_of(answer.name, answer.label, configured_hz)
+        shape = shape_of(answer.name, answer.label, configured_hz, asked=answer.asked)
         items = _samples(answer, shape, on_odd)
     elif answer.media_type == WAV and telephony.tag(answer.head, junk.skip(answer.head)) not in telephony.NAMES:
         items = _wav(answer, on_odd)

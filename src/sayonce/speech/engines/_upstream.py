@@ -46,9 +46,11 @@ def translated(name: str) -> Iterator[None]:
     except (httpx.ConnectError, httpx.ProxyError) as error:
         raise EngineError(f"{name!r} cannot be reached: {error}") from None
     except (httpx.ReadError, httpx.RemoteProtocolError) as error:
-        raise BadAudio(f"{name!r} broke its answer off: {error}") from None
+        raise BadAudio(f"{name!r} broke its answer off: {str(error) or 'the connection was reset'}") from None
+    except httpx.DecodingError as error:
+        raise EngineError(f"{name!r} answered with an error that cannot be read: {error}") from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise EngineError(f"{name!r} cannot be asked: {error}") from None
+        raise EngineError(f"{name!r} cannot be asked: {str(error) or type(error).__name__}") from None
 
 
 def refusal(name: str, response: httpx.Response, body: bytes) -> SayonceError:
@@ -87,6 +89,24 @@ def not_audio(name: str, body: bytes) -> EngineError:
         return BadAudio(f"{name!r} answered with text instead of audio: {text}")
     what = "an empty body" if not body else "a web page" if body.lstrip()[:1] == b"<" else "no known audio"
     return BadAudio(f"{name!r} answered with {what} instead of audio")
+
+
+def refuse_compressed(name: str, response: httpx.Response) -> None:
+    """Refuse a content coding that we did not ask for: what is left out or undone by half would be played as sound.
+
+    The HTTP client passes on codings that it does not know, ends gzip at its first member, and takes an unfinished one
+    for whole.
+
+    Raises:
+        EngineError: the body is not sent as it is.
+
+    """
+    codings = response.headers.get("content-encoding", "")
+    if any(each.strip().lower() not in ("", "identity") for each in codings.split(",")):
+        raise EngineError(
+            f"{name!r} answered with Content-Encoding: {_shown(codings)}, though 'identity' was asked for: "
+            "let it, or the proxy before it, send audio uncompressed"
+        )
 
 
 def is_framed(response: httpx.Response) -> bool:

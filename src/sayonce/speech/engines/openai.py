@@ -195,6 +195,7 @@ class OpenAIEngine(Engine):
 
     async def _audio(self, response: httpx.Response) -> AsyncIterator[AudioStart | bytes]:
         content_type, asked = response.headers.get("content-type", ""), self._options.response_format
+        _upstream.refuse_compressed(self.name, response)
         framed = _upstream.is_framed(response)
         answer = await _answer.recognise(self.name, content_type, asked, response.aiter_bytes(), framed=framed)
         if answer.media_type == _content.NO_AUDIO:
