@@ -397,7 +397,8 @@ def test_every_error_of_the_http_client_becomes_ours(kind):
 
 
 def test_a_connection_that_was_reset_without_a_word_is_told_in_words():
-    with pytest.raises(EngineError, match="broke its answer off: the connection was reset"), _upstream.translated("far"):
+    told = "broke its answer off: the connection was reset"
+    with pytest.raises(EngineError, match=told), _upstream.translated("far"):
         raise httpx.ReadError("")
 
 
