@@ -72,6 +72,24 @@ async def test_of_purges_at_the_same_moment_none_is_lost(two):
         await other.purge("voice=x", wait=False)
 
 
+async def test_a_tag_that_is_purged_right_after_everything_is_outdated_where_both_are_read_at_once(two):
+    one, other = two
+    await other._invalidation.read()
+    read, other._invalidation.read = other._invalidation.read, pausing  # nothing is read between the two
+    await asyncio.sleep(0.3)
+    await one.remove_all(wait=False)
+    await say(one, "a", b"old", "voice=x")
+    await one.settle()
+    await one.purge("voice=x", wait=False)
+    other._invalidation.read = read
+    await read()
+    assert await say(other, "a", b"new", "voice=x") == (b"new", False)
+
+
+async def pausing():
+    """Stand in for a reading that is not made."""
+
+
 async def test_a_purge_holds_also_where_another_instances_clock_is_ahead(valkey):
     """The one that is ahead has chosen a higher number and not written it yet, and computes under it."""
     async with instance(valkey.url) as one, instance(valkey.url, clock=lambda: time.time() + 60) as ahead:

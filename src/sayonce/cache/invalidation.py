@@ -247,9 +247,8 @@ class Invalidation:
             self.tell_purged()
 
     def _forget_tags(self) -> None:
-        """Forget single tags: whatever carries them carries an older epoch of all."""
-        kept = {ALL, *self._watched}
-        self._epochs.forget([tag for tag in self._epochs.known if tag not in kept])
+        """Forget single tags, but for those that were purged later than everything."""
+        self._epochs.forget(self._needless(self._epochs.known))
 
     def _learn_beside(self) -> bool:
         """Obey what workers of this server were told while the store was away; False when that cannot be read."""
