@@ -32,6 +32,7 @@ class Kind(IntEnum):
     TRACK = 0xAE
     TRACK_NUMBER = 0xD7
     TRACK_TYPE = 0x83
+    CLUSTER_TIME = 0xE7
     BLOCK_GROUP = 0xA0
     BLOCK = 0xA1
     SIMPLE_BLOCK = 0xA3
@@ -48,6 +49,14 @@ class _Element(msgspec.Struct, frozen=True):
     end: int
 
 
+class _Track(msgspec.Struct):
+    """When a track's blocks begin: the first, the last, and the longest time between two; in the file's own unit."""
+
+    first: int
+    last: int
+    gap: int = 0
+
+
 class _Sums(msgspec.Struct):
     """What was found on the way."""
 
@@ -57,6 +66,8 @@ class _Sums(msgspec.Struct):
     number: int = 0
     audio: int | None = None
     size: int = 0
+    time: int = 0
+    tracks: dict[int, _Track] = {}
 
 
 def walk(body: bytes, start: int) -> Part:
@@ -72,12 +83,28 @@ def walk(body: bytes, start: int) -> Part:
     if sums.audio is None or not sums.size:
         raise BadAudio("The WebM file has no audio, or none of it has come")
     blocks = partial(libav.container_blocks, "WebM", "matroska", body[start : sums.end], sums.size)
-    seconds = max(0.0, sums.duration * sums.scale / 1e9 - _ROUNDING_SECONDS)
-    return Part(name="WebM", end=sums.end, blocks=blocks, seconds=seconds)
+    return Part(name="WebM", end=sums.end, blocks=blocks, seconds=_seconds(sums))
+
+
+def _seconds(sums: _Sums) -> float:
+    """Return how much sound there is at least.
+
+    The stated duration is that of the track which ends last. Where another one goes on to it, nothing is cut off, and
+    the sound is as long as its own blocks say.
+    """
+    unit, sound = sums.scale / 1e9, sums.tracks[sums.audio or 0]
+    stated = sums.duration * unit - _ROUNDING_SECONDS
+    others = (track for number, track in sums.tracks.items() if number != sums.audio)
+    if any(track.last * unit + min(track.gap * unit, _LONGEST_GAP_SECONDS) >= stated for track in others):
+        stated = sound.last * unit - _ROUNDING_SECONDS
+    return max(0.0, stated - sound.first * unit)
 
 
 _ROUNDING_SECONDS: Final = 0.1
 """Durations are in milliseconds, with or without the delay of the encoder, which is two frames in AAC."""
+
+_LONGEST_GAP_SECONDS: Final = 1.0
+"""A track ends as long behind the beginning of its last block as its blocks are apart, and at most so long."""
 
 
 def _elements(body: bytes, position: int, sums: _Sums) -> Iterator[_Element]:
@@ -111,10 +138,19 @@ def _add(body: bytes, element: _Element, sums: _Sums) -> None:
         case Kind.TRACK_TYPE:
             if int.from_bytes(content, "big") == _AUDIO and sums.audio is None:
                 sums.audio = sums.number
+        case Kind.CLUSTER_TIME:
+            sums.time = int.from_bytes(content, "big")
         case Kind.BLOCK | Kind.SIMPLE_BLOCK:
             track, at = _number(content, 0)
+            _add_time(sums, track, sums.time + int.from_bytes(content[at : at + 2], "big", signed=True))
             if track == sums.audio:
                 sums.size += _payload_bytes(content, at)
+
+
+def _add_time(sums: _Sums, number: int, time: int) -> None:
+    track = sums.tracks.setdefault(number, _Track(time, time))
+    track.gap = max(track.gap, time - track.last)
+    track.last = max(track.last, time)
 
 
 def _float(content: bytes) -> float:
