@@ -31,6 +31,9 @@ KINDS = {
     "flac": Kind("flac", "flac", lossless=True),
     "flac of unknown length": Kind("flac", "flac", piped=True, states_end=False, lossless=True),
     "aiff": Kind("aiff", "pcm_s16be", lossless=True),
+    "au": Kind("au", "pcm_s16be", lossless=True),
+    "w64": Kind("w64", "pcm_s16le", lossless=True),
+    "rf64": Kind("wav", "pcm_s16le", options={"rf64": "always"}, lossless=True),
     "caf": Kind("caf", "pcm_s16le", lossless=True),
     "m4a in ALAC": Kind("ipod", "alac", lossless=True),
     "ogg/opus": Kind("ogg", "libopus", surplus=960 * 3),
@@ -44,6 +47,7 @@ KINDS = {
     "3gp": Kind("3gp", "libopencore_amrnb", 8_000, surplus=160 * 4),
     "amr": Kind("amr", "libopencore_amrnb", 8_000, surplus=160 * 4, states_end=False),
     "webm": Kind("webm", "libopus", 48_000, surplus=960 * 4),
+    "matroska": Kind("matroska", "libopus", 48_000, surplus=960 * 4),
     "webm of unknown length": Kind("webm", "libopus", 48_000, surplus=960 * 4, piped=True, states_end=False),
 }  # fmt: skip
 

@@ -26,11 +26,11 @@ async def scrape(client, **headers):
     return Scraped(answer.text)
 
 
-def program(name):
-    """Return the path of a program of Debian's package ``prometheus``; skips without it, and fails in CI."""
+def program(name, package="prometheus"):
+    """Return the path of a program of one of Debian's packages; skips without it, and fails in CI."""
     path = shutil.which(name)
     if path is None:
         if os.environ.get("CI") == "true":
-            pytest.fail(f"{name} is not installed: apt-get install prometheus")
+            pytest.fail(f"{name} is not installed: apt-get install {package}")
         pytest.skip(f"{name} is not installed")
     return path

@@ -11,6 +11,7 @@ from functools import cache
 import pytest
 
 from audio_files import KINDS, decoded_by_others, likeness, made, speech
+from sayonce.audio.kinds import media_type_of
 from sayonce.errors import BadAudio, EngineError
 from sayonce.speech.audio import Pcm, decode
 from sayonce.speech.engines import _answer
@@ -107,7 +108,8 @@ def joined(name, dice):
 
 
 def joined_to_another_kind(name, dice):
-    other = dice.choice([each for each in KINDS if KINDS[each].container != KINDS[name].container])
+    kind = media_type_of(files(name)[0])
+    other = dice.choice([each for each in KINDS if media_type_of(files(each)[0]) != kind])
     pcm = heard(files(name)[0] + files(other)[0])
     if pcm is not None:  # what has no length of its own may go on into what follows, and then lasts longer
         assert pcm.frames >= len(sources(name)[0]) * pcm.sample_rate_hz // KINDS[name].rate

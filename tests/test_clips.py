@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from metering import program
 from sayonce.audio.kinds import UNKNOWN, media_type_of
 from sayonce.errors import InvalidRequest
 from sayonce.speech.clips import decode_clip
@@ -131,7 +132,7 @@ def test_the_media_type_of_a_file_is_told_by_its_content(kind, tmp_path):
     options, media_type = ENCODED[kind]
     source, made = tmp_path / "source.wav", tmp_path / "made.bin"
     source.write_bytes(clip())
-    command = ["ffmpeg", "-v", "error", "-i", source, *options.split(), made]
+    command = [program("ffmpeg", "ffmpeg"), "-v", "error", "-i", source, *options.split(), made]
     subprocess.run(command, check=True)
     file = made.read_bytes()
     assert media_type_of(file) == media_type
