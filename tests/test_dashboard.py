@@ -183,7 +183,7 @@ async def test_a_stopped_redis_is_shown_and_its_return(browser, valkey, width, s
         await shows(page, "The store answers.", "#store-state")
         os.kill(valkey.pid, signal.SIGSTOP)
         try:
-            await shows(page, "The store does not answer.", "#store-state")
+            await shows(page, "The store does not answer", "#store-state")
             await shows(page, "does not answer", "#chart-store .note")
             await shows(page, "The store does not answer", "#state")
             assert await fits(page)

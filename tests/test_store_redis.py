@@ -371,7 +371,7 @@ async def test_a_busy_event_loop_gives_no_connection_up(
             time.sleep(0.2)  # work of this process
             asked.cancel()
             await asyncio.wait([asked])
-        assert server.times_left == 0
+        assert server.times_silent == 0
 
 
 async def test_a_read_that_everyone_has_given_up_does_not_keep_the_way(

@@ -104,7 +104,7 @@ async def test_while_one_primary_is_gone_the_keys_of_the_others_are_hits(in_clus
                 await stand.ask_all(MANY)
                 outcomes += [await stand.ask(number) for number, owner in owners.items() if owner is not lost]
         assert outcomes.count(Outcome.HIT) > 0.9 * len(outcomes)
-        assert stand.cache.store_state == "ok"
+        assert stand.cache.store_state in ("ok", "incomplete")  # the one that is gone may have had the purges
         assert stand.slowest_seconds < BOUND_SECONDS + SLACK_SECONDS
 
 

@@ -12,11 +12,12 @@ from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, Self, TypeVar
+from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from sayonce.cache.answer import Answer, saved_seconds
 from sayonce.cache.flight import Compute, Flight, Keep, Made, computed, computing
 from sayonce.cache.guarded import GuardedStore
+from sayonce.cache.health import StoreHealth, StoreState
 from sayonce.cache.invalidation import MEMORIES, Invalidation, Obeyed, announce
 from sayonce.cache.raised import Raised, released
 from sayonce.cache.shared import Look, SharedFlights
@@ -39,8 +40,6 @@ from sayonce.stores.memory import MemoryStore
 log = logging.getLogger("sayonce.cache")
 
 T = TypeVar("T")
-
-StoreState = Literal["none", "ok", "unwritable", "failing"]
 
 DEFAULT_TTL: Final = timedelta(hours=24)
 DEFAULT_OFFLINE: Final = timedelta(hours=24)
@@ -109,6 +108,9 @@ class Cache:
         )
         self._invalidation.watch(MEMORIES, self._empty_memory)
         self.view = self._invalidation.view
+        self.health: StoreHealth | None = None
+        if store is not None and self._stored is not None:
+            self.health = StoreHealth(store, self._stored, self.view)
         self._shared: SharedFlights | None = None
         if self._guard is not None and store is not None and store.coordinator is not None:
             self._shared = SharedFlights(
@@ -143,31 +145,13 @@ class Cache:
 
     @property
     def store_state(self) -> StoreState:
-        """``none``, ``ok``, ``unwritable`` while the store takes no new values and what it has is still to be had, or
-        ``failing`` while the breaker keeps it from being asked, or a table of it cannot be read.
-        """
-        if self._guard is None:
-            return "none"
-        if self._guard.breaker.open or self._guard.store.unread:
-            return "failing"
-        return "unwritable" if any(self.unwritable.values()) else "ok"
-
-    @property
-    def unwritable(self) -> dict[str, str | None]:
-        """Why each part of the store takes no new values; None where it does."""
-        return {} if self._stored is None else self._stored.unwritable()
+        """How the store is in one word; see ``StoreHealth``."""
+        return "none" if self.health is None else self.health.state
 
     @property
     def trouble(self) -> str | None:
-        """Why the store is not asked now, takes no new values or cannot be read whole; None where all is well."""
-        unread = {} if self.store is None else self.store.unread
-        asked = None if self._stored is None else self._stored.trouble
-        return next((why for why in (asked, *unread.values()) if why is not None), None)
-
-    @property
-    def failing(self) -> dict[str, bool]:
-        """Whether each part of the store is not asked for now, as it failed."""
-        return {} if self._stored is None else self._stored.failing()
+        """What of the store fails, in words; None where nothing does."""
+        return None if self.health is None else self.health.trouble
 
     def trace(self, tracer: Tracer) -> None:
         """Tell a tracer of look-ups, flights and the store's calls."""

@@ -62,6 +62,8 @@ class Guard:
         self.unwritable: str | None = None
         """Why the store takes no new values, while what it has is still to be had."""
         self._outage = ""
+        self.last_error = ""
+        """How the latest call failed that failed."""
         self.took_last_write = True
         """Whether the store kept the last value that was written to it."""
         self._told_unwritable = False
@@ -163,6 +165,7 @@ class Guard:
 
     def _failed(self, error: StoreError, began: float) -> None:
         self._counters[f"{self._part} errors: {error.failure.value}"] += 1
+        self.last_error = str(error)
         if error.failure is Failure.BUSY:
             return  # our own pool is exhausted: the backend is not down
         if error.failure is Failure.BEYOND:

@@ -158,7 +158,7 @@ class Invalidation:
             self.view.read(began)
         else:
             self._counters["view: readings failed"] += 1
-            self.view.failed(began)
+            self.view.failed(began, asked=not guard.breaker.open)
 
     async def _learn_stored(self, guard: Guard) -> bool:
         """Learn from the store's table, do what it asks for, and write what it lacks; False when that failed."""

@@ -30,6 +30,8 @@ class View:
         self._trusted_until = self._read_from = -math.inf
         self._try_again_at = -math.inf
         self.ever_read = False
+        self.failures = 0
+        """Readings in a row that failed though the store was asked."""
 
     @property
     def trusted(self) -> bool:
@@ -69,12 +71,14 @@ class View:
     def read(self, began: float) -> None:
         """Note that a reading which began at a moment has succeeded."""
         self.ever_read = True
+        self.failures = 0
         self._read_from = max(self._read_from, began)
         self._fresh_until = self._trusted_until = max(self._fresh_until, began + TRUST_SECONDS)
         self._offline_until = self._fresh_until + self._offline_seconds
 
-    def failed(self, began: float) -> None:
-        """Note that the store did not answer a reading: it is away until the next attempt."""
+    def failed(self, began: float, *, asked: bool = True) -> None:
+        """Note that the store did not answer a reading, or was not asked: it is away until the next attempt."""
+        self.failures = self.failures + 1 if asked else 0
         self._try_again_at = began + TRUST_SECONDS
         self._trusted_until = max(self._fresh_until, min(self._try_again_at, self._offline_until))
 

@@ -9,6 +9,7 @@ import shutil
 import stat
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import suppress
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
@@ -27,6 +28,7 @@ from sayonce.gateway.access import load_access
 from sayonce.speech.engines import Engine
 from sayonce.speech.service import build_cache, build_engines
 from sayonce.speech.voice_names import TABLE as VOICES
+from sayonce.speech.voice_names import VoiceNames
 from sayonce.stores.base import Store
 from sayonce.stores.redis_health import Health
 from sayonce.stores.sqlite_file import damaged_beside
@@ -131,7 +133,7 @@ async def store(settings: Settings) -> AsyncIterator[Finding]:
         return
     yield _prompt(place(where), latency_seconds, settings.store.budget_ms / 1000)
     found = _sqlite(where, settings) if isinstance(where, SQLiteURL) else await _redis(where, settings)
-    for finding in found:
+    for finding in (*found, *await _names(settings)):
         yield finding
 
 
@@ -177,6 +179,17 @@ def _sqlite(where: SQLiteURL, settings: Settings) -> list[Finding]:
     if _others_have_rights(where.path):
         found.append(warn("store", "other users have rights to the file", f"chmod 600 {where.path}"))
     return found
+
+
+async def _names(settings: Settings) -> list[Finding]:
+    """Find records of uploaded voices that cannot be read: those voices are not spoken in."""
+    async with build_cache(settings) as cache:
+        assert cache.store is not None
+        assert cache.health is not None
+        with suppress(StoreError):  # of a table that is beyond its bound it was told before
+            await VoiceNames(cache, cache.store).learn()
+        advice = "or set the secret with which they were uploaded"
+        return [warn("voices", why, advice) for why in cache.health.lost.values()]
 
 
 async def _redis(where: RedisURL, settings: Settings) -> list[Finding]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,13 +14,14 @@ import typer
 
 from sayonce.cache.stats import stored
 from sayonce.cli.options import wrong
-from sayonce.cli.output import data_json, seconds, size, table
+from sayonce.cli.output import data_json, seconds, size, table, talk
 from sayonce.config import Settings
-from sayonce.errors import ConfigError, InvalidRequest, NotFound
+from sayonce.errors import ConfigError, InvalidRequest, NotFound, StoreError
 from sayonce.speech.explain import differences, manifest
 from sayonce.speech.lint import Finding, lint_engine
 from sayonce.speech.request import parse_json
 from sayonce.speech.service import Service, build_cache
+from sayonce.speech.voice_names import VoiceNames
 
 _STDIN: Final = "-"
 _UNKNOWN: Final = "unknown"
@@ -42,7 +44,7 @@ def lasting(settings: Settings) -> None:
 
 
 def stats(settings: Settings, *, as_json: bool) -> None:
-    """Print the store's figures.
+    """Print the store's figures, and what of it cannot be read; whether it takes new values is not tried.
 
     Raises:
         StoreError: it did not answer.
@@ -54,12 +56,17 @@ def stats(settings: Settings, *, as_json: bool) -> None:
         data_json(figures)
     else:
         table(_rows(figures["store"], figures["lifetime"]))
+        if figures["trouble"] is not None:
+            talk(f"the store is in trouble: {figures['trouble']}")
 
 
 async def _collect(settings: Settings) -> dict[str, Any]:
     async with build_cache(settings) as cache:
         assert cache.store is not None
-        return await stored(cache.store)
+        figures = await stored(cache.store)
+        with suppress(StoreError):  # which the cache then tells of
+            await VoiceNames(cache, cache.store).learn()
+        return {**figures, "trouble": cache.trouble}
 
 
 def _rows(store: dict[str, Any], lifetime: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from sayonce.cache import Obeyed
-from sayonce.cache.cache import StoreState
+from sayonce.cache.health import StoreState
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.observe.recent import Clip, Request
 from sayonce.speech.engines.base import State
@@ -25,8 +25,9 @@ Weakness = Annotated[str, Meta(description="What makes the clip a poor voice: it
 ShownState = Annotated[
     StoreState,
     Meta(
-        description="A store in trouble does not make the server unready. `unwritable`: what it has is served, and "
-        "nothing new is kept."
+        description="A store in trouble does not make the server unready. `incomplete`: it answers, and large bodies, "
+        "names of voices, or what was purged elsewhere cannot be read. `unwritable`: what it has is served, and nothing new "
+        "is kept. `failing`: it is not asked, as it failed, or a table of it is beyond its bound."
     ),
 ]
 
@@ -132,7 +133,7 @@ class Stats(msgspec.Struct, kw_only=True):
     trouble: Annotated[
         str | None,
         Meta(
-            description="Why the store is not asked now, takes no new values or cannot be read whole; null where all is well."
+            description="What of the store fails: it is not asked, takes no new values, or cannot be read whole; null where all is well."
         ),
     ]
     store: Tier | UnsetType = UNSET

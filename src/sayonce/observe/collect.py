@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from sayonce.cache import Cache
+from sayonce.cache.health import STATES, StoreHealth
 from sayonce.core.outcome import Refusal
 from sayonce.errors import Failure
 from sayonce.observe.metrics import Samples, add
@@ -45,14 +46,21 @@ def of_cache(cache: Cache) -> Samples:
             add(samples, _COUNTED[what], labels, number)
         elif part in _PARTS and did in _OF_PARTS:
             add(samples, _OF_PARTS[did], (part, *labels), number)
-    for part, failing in cache.failing.items():
-        add(samples, "sayonce_store_breaker_open", (part,), int(failing))
-    for part, why in cache.unwritable.items():
-        add(samples, "sayonce_store_unwritable", (part,), int(why is not None))
+    if cache.health is not None:
+        _add_health(samples, cache.health)
     if (bodies := _bodies(cache)) is not None:
         _add_sweeps(samples, bodies.sweeps)
     _add_tier(samples, cache.memory, cache.memory.figures())
     return samples
+
+
+def _add_health(samples: Samples, health: StoreHealth) -> None:
+    for part, failing in health.failing.items():
+        add(samples, "sayonce_store_breaker_open", (part,), int(failing))
+    for part, why in health.unwritable.items():
+        add(samples, "sayonce_store_unwritable", (part,), int(why is not None))
+    for state in STATES:
+        add(samples, "sayonce_store_state", (state,), int(health.state == state))
 
 
 def _bodies(cache: Cache) -> Bodies | None:
@@ -71,7 +79,8 @@ def _add_sweeps(samples: Samples, sweeps: Sweeps) -> None:
 def _zeros(cache: Cache) -> Samples:
     """Begin at 0 with what alerts look at: a counter that appears with its first event has not risen."""
     samples: Samples = {"sayonce_refused_values": {(reason.value,): [0] for reason in Refusal}}
-    samples["sayonce_store_errors"] = {(part, kind.value): [0] for part in cache.failing for kind in Failure}
+    parts = cache.health.failing if cache.health is not None else ()
+    samples["sayonce_store_errors"] = {(part, kind.value): [0] for part in parts for kind in Failure}
     return samples
 
 

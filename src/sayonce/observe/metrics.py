@@ -73,6 +73,12 @@ METRICS: Final = (
         "gauge", "sayonce_store_breaker_open", ("part",), "Processes that do not ask the store, or its bodies, now."
     ),
     Metric("gauge", "sayonce_store_unwritable", ("part",), "Processes to which it gives, and takes nothing new."),
+    Metric(
+        "gauge",
+        "sayonce_store_state",
+        ("state",),
+        "Processes for which the store is so: ok, incomplete, unwritable, failing.",
+    ),
     Metric("counter", "sayonce_bodies_sweeps", ("outcome",), "Sweeps of the bodies outside the store."),
     Metric("counter", "sayonce_bodies_swept", (), "Bodies that sweeps removed, as nothing pointed to them."),
     Metric("counter", "sayonce_bodies_swept_bytes", (), "Bytes of the bodies that sweeps removed."),

@@ -217,6 +217,7 @@ class VoiceNames:
 
     def _take_over(self, records: dict[Known, NamedVoice], lost: set[Known]) -> None:
         changed = not self.read or (records, lost) != (self._records, self._lost)
+        self._tell_lost(len(lost))
         self._records, self._lost, self.read = records, lost, True
         if not changed:
             return
@@ -224,6 +225,13 @@ class VoiceNames:
         ordered = sorted(records, key=lambda known: (records[known].removed or known in lost, known), reverse=True)
         self._ids = {(known[0], records[known].id): records[known] for known in ordered}
         self.version += 1
+
+    def _tell_lost(self, number: int) -> None:
+        health = self._cache.health
+        if health is not None and number:
+            health.lost[TABLE] = f"{number} records of uploaded voices cannot be read: upload these voices again"
+        elif health is not None:
+            health.lost.pop(TABLE, None)
 
     async def write(self, tenant: str, voice: NamedVoice) -> NamedVoice:
         """Put a record in the place of its name's, with a number above the one that is there, and return it.

@@ -16,6 +16,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from redis import exceptions
+
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.outcome import Refusal
@@ -46,6 +48,12 @@ _FIELD: Final = Script("field")
 _SWAP: Final = Script("swap")
 _TABLE: Final = Script("table")
 _TOTALS_BOUND: Final = TableBound(10_000, 64, 1_000_000)
+_BEYOND: Final = {
+    b"fields": "has more than {fields:,} fields",
+    b"bytes": "has more than {total_bytes:,} bytes",
+    b"type": "is no hash",
+}
+"""What ``table.lua`` says of a table, or its error."""
 _NUMBER: Final = re.compile(rb"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
 _SERVERS: Final[dict[Topology, type[Servers]]] = {
     "single": SingleServer,
@@ -164,12 +172,11 @@ class RedisStore(SealedStore):
 
         """
         arguments = (bound.fields, FIELD_BYTES, bound.value_bytes, bound.total_bytes)
-        found = await self._at(page, lambda redis: _TABLE(redis, [page], *arguments))
+        found = await self._at(page, partial(_table, page=page, arguments=arguments))
         if len(found) == 1:
-            more = f"{bound.fields:,} fields" if found[0] == b"fields" else f"{bound.total_bytes:,} bytes"
+            why = _BEYOND[found[0]].format(fields=bound.fields, total_bytes=bound.total_bytes)
             raise StoreError(
-                f"{self.url.shown}: {page} has more than {more}, which others have written, and is not read",
-                failure=Failure.BEYOND,
+                f"{self.url.shown}: {page} {why}, which others have written, and is not read", failure=Failure.BEYOND
             )
         return {
             name.decode(errors="surrogateescape"): value for name, value in zip(found[::2], found[1::2], strict=True)
@@ -274,6 +281,16 @@ def name_of(key: bytes) -> str:
 def book_name(book: str) -> str:
     """Return the name of a book's hash."""
     return f"{PREFIX}{{book:{book}}}"
+
+
+async def _table(redis: Any, *, page: str, arguments: tuple[int, ...]) -> list[bytes]:
+    try:
+        found: list[bytes] = await _TABLE(redis, [page], *arguments)
+    except exceptions.ResponseError as error:
+        if "WRONGTYPE" in str(error):  # which older servers tell in the middle of a script's error
+            return [b"type"]
+        raise
+    return found
 
 
 async def _scan(redis: Any, cursor: int) -> tuple[int, list[bytes]]:

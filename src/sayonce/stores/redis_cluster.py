@@ -61,14 +61,14 @@ class ClusterServers(LearnedServers):
                 self._start(self._try_again(server, breaker))
             failure = Failure.LOST if self._gone else Failure.BUSY
             raise StoreError(f"{shown_address(server.address)}: not asked for now", failure=failure)
-        times_left = server.times_left
+        times_silent = server.times_silent
         try:
             answer = await super()._run(server, operation)
         except _SILENCE:
             self._silent(server)
             raise
         except asyncio.CancelledError:
-            if server.times_left > times_left:  # else whoever asked has left, and that tells nothing
+            if server.times_silent > times_silent:  # else whoever asked has left, and that tells nothing
                 self._silent(server)
             raise
         except FAILURES:

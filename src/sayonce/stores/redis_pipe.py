@@ -18,7 +18,7 @@ from typing import Final, cast
 from redis import exceptions
 
 from sayonce._version import __version__
-from sayonce.stores.limit import Limits
+from sayonce.stores.limit import Limit, Limits
 from sayonce.stores.redis_url import Address
 
 MAX_PIPES: Final = 2
@@ -254,7 +254,14 @@ class Pipes:
         self._pipes: list[Pipe] = []
         self._opening: asyncio.Task[Pipe] | None = None
         self._limits = Limits()
+        self._first: Limit | None = None
+        """The time that the only connection takes to be opened."""
         self._closed = False
+
+    @property
+    def opening_seconds(self) -> float:
+        """How long those who call have waited for a connection to be opened, as there is none; 0 while there is one."""
+        return self._first.passed_seconds if self._first is not None and not self._pipes else 0.0
 
     @property
     def silences(self) -> list[float]:
@@ -304,7 +311,7 @@ class Pipes:
         return self._opening
 
     def _opened(self, opening: asyncio.Task[Pipe]) -> None:
-        self._opening = None
+        self._opening = self._first = None
         if not opening.cancelled() and opening.exception() is None:
             self._pipes.append(opening.result())
 
@@ -317,7 +324,7 @@ class Pipes:
         """
         pipe, ready = Pipe(self._silence_seconds), False
         try:
-            with self._limits.limit(self._silence_seconds):
+            with self._limits.limit(self._silence_seconds) as self._first:
                 tls = self._tls()
                 await asyncio.get_running_loop().create_connection(
                     lambda: pipe, self._host, self._port, ssl=tls, server_hostname=self._host if tls else None

@@ -107,8 +107,8 @@ class Server:
 
     def __init__(self, address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int = 0) -> None:
         self.address = address
-        self.times_left = 0
-        """How often it was silent until it was given up."""
+        self.times_silent = 0
+        """How often it was silent until a call was given up."""
         self._late_seconds = 0.5 * budget_seconds
         self._answer_seconds = max(budget_seconds, _ANSWER_SECONDS)
         self._connect = partial(_Connections, address, url, budget_seconds, login, db)
@@ -135,6 +135,8 @@ class Server:
         except asyncio.CancelledError:
             if any(self._is_late(seconds) for seconds in connections.pipes.silences):
                 self._leave(connections)
+            elif self._is_late(connections.pipes.opening_seconds):
+                self.times_silent += 1  # another connection would be no quicker
             raise
 
     async def _run(self, connections: _Connections, operation: Operation[T]) -> T:
@@ -166,7 +168,7 @@ class Server:
         """Use none of these connections any more: a network that swallows packets has taken all of them."""
         if connections is self._connections and not self._closed:
             self._connections = self._connect()
-            self.times_left += 1
+            self.times_silent += 1
             self._left[connections] = asyncio.create_task(self._close_later(connections))
 
     async def _close_later(self, connections: _Connections) -> None:

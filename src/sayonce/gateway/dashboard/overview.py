@@ -123,6 +123,7 @@ def _store(samples: Samples, cache: Cache) -> dict[str, Any]:
     return {
         "name": cache.store.name if cache.store is not None else None,
         "state": cache.store_state,
+        "trouble": cache.trouble,
         "operations": total(samples, "sayonce_store_operations"),
         "skipped": total(samples, "sayonce_store_skipped"),
         "errors": [{"part": part, "kind": kind, "calls": n} for (part, kind), [n] in errors.items() if n],

@@ -117,10 +117,17 @@ function show() {
   showVoices();
 }
 
+// What is said of a store in each of its states.
+const STORE = {
+  none: ["storeNone", "note"], ok: ["storeOk", "good"], incomplete: ["storeIncomplete", "warn"],
+  unwritable: ["storeUnwritable", "warn"], failing: ["storeFailing", "bad"],
+};
+
 function showTrouble({ store, engines }) {
   const named = (...states) => engines.filter(({ state }) => states.includes(state)).map(({ name }) => name).join(", ");
   const troubles = [
     [store.state === "failing", t("storeTrouble"), "bad"],
+    [["unwritable", "incomplete"].includes(store.state), t(STORE[store.state]?.[0]), "warn"],
     [named("failed", "down"), t("engineFailed", named("failed", "down")), "bad"],
     [named("loading"), t("engineLoading", named("loading")), "warn"],
   ].filter(([there]) => there);
@@ -178,7 +185,7 @@ function showSavings(savings) {
 }
 
 function showStore({ store, tiers }) {
-  const [text, style] = { ok: ["storeOk", "good"], failing: ["storeFailing", "bad"], none: ["storeNone", "note"] }[store.state];
+  const [text, style] = STORE[store.state];
   id("store-state").textContent = t(text);
   id("store-state").className = style;
   table("tiers", [
@@ -187,7 +194,8 @@ function showStore({ store, tiers }) {
     { title: t("used"), n: true, show: (tier) => bytes(tier.used_bytes) },
     { title: t("limit"), n: true, show: (tier) => bytes(tier.max_bytes || null) },
   ], tiers);
-  const facts = store.name ? [t("operations", count(store.operations), count(store.skipped))] : [];
+  const facts = store.trouble ? [store.trouble] : [];
+  if (store.name) facts.push(t("operations", count(store.operations), count(store.skipped)));
   if (store.errors.length) facts.push(t("storeErrors", store.errors.map(({ part, kind, calls }) => `${part} ${kind} ${count(calls)}`).join(", ")));
   if (store.refused.length) facts.push(t("refusedValues", store.refused.map(({ reason, values }) => `${reason} ${count(values)}`).join(", ")));
   if (store.sweeps?.last) facts.push(t("sweeps", count(store.sweeps.removed), bytes(store.sweeps.removed_bytes), clock(store.sweeps.last)));
