@@ -81,6 +81,11 @@ class ServerSettings(_Section, frozen=True):
             raise ValueError("allowed_hosts must be names such as tts.example.com, without scheme, port or path")
         if self.connections < 1:
             raise ValueError("connections must be at least 1")
+        if self.request_timeout.total_seconds() <= 0:
+            raise ValueError("request_timeout must be more than 0")
+        for name in ("max_body_bytes", "header_max_bytes", "slowest_bytes_per_second"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be a number of bytes above 0")
         for name in ("header_seconds", "request_seconds", "unread_seconds"):
             if not 0 < getattr(self, name) < float("inf"):
                 raise ValueError(f"{name} must be a number of seconds above 0")
@@ -298,9 +303,13 @@ class _Layers:
         what, _, where = message.partition(" - at `$")
         key = where.rstrip("`").lstrip(".")
         names = (key, _unknown_key(key, what), f"{key}.{what.partition(' ')[0]}")  # the last: "port must be …"
-        origin = next((self._origins[name] for name in names if name in self._origins), None)
+        origin = next((self._origins[name] for name in names if name in self._origins), self._within(names[1]))
         place = origin or self._origins.get("", "settings")
         return f"{place}: {key}: {what}{_choices(key, what)}" if key else f"{place}: {what}{_choices(key, what)}"
+
+    def _within(self, section: str) -> str | None:
+        """Return what set anything within an unknown section."""
+        return next((origin for name, origin in self._origins.items() if name.startswith(f"{section}.")), None)
 
 
 def _unknown_key(section: str, what: str) -> str:

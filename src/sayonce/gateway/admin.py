@@ -171,6 +171,6 @@ def check_tag(value: Any, param: str = "tag") -> str:
 
     """
     if type(value) is not str or value.partition("=")[0] not in TAGS or "=" not in value:
-        raise InvalidRequest(f"'tag' must be one of {', '.join(f'{name}=…' for name in TAGS)}", param=param)
+        raise InvalidRequest(f"'{param}' must begin with one of {', '.join(f'{name}=…' for name in TAGS)}", param=param)
     check_length(param, value, 2 * MAX_NAME)
     return value

@@ -28,7 +28,7 @@ _SPEECH_EVENT: Final = "`speech.audio.delta` events with base64 audio, then `spe
 _ERRORS: Final = {
     400: "A parameter is missing, unknown, of the wrong type or out of range; `param` names it.",
     401: "No API key, or one that is not valid.",
-    403: "The key has not the right `admin`.",
+    403: "The key has not the right `admin`; without API keys also a foreign Host or Origin, on every route.",
     404: "There is no such model, voice or clip; the message names some that exist, where there are few.",
     413: "The body is larger than `server.max_body_bytes`, or there is no room for another voice.",
     415: "The body is not JSON.",
@@ -208,7 +208,7 @@ def _metrics() -> JSONObject:
 
 def _overview() -> JSONObject:
     operation = _get("Show what the dashboard shows", "overview", _ref("Overview"), 401, 403)
-    text = "Of all processes since the server began; `clips` and `latest` of one. Needs the right `admin`."
+    text = "Of all processes since the server began; `clips` and `latest` of the other workers up to half a second late, and without texts. Needs the right `admin`."
     return operation | {"description": text}
 
 
@@ -292,7 +292,10 @@ def _error_response(status: int) -> JSONObject:
     response: JSONObject = {"description": _ERRORS[status], "content": _content(_ref("Error"))}
     if status == 503:  # noqa: PLR2004 (the one with a header)
         response["headers"] = {
-            "Retry-After": {"description": "Seconds, from an engine that is full.", "schema": _INTEGER}
+            "Retry-After": {
+                "description": "Seconds: from an engine or a decoder that is full, or while the store is away.",
+                "schema": _INTEGER,
+            }
         }
     return response
 

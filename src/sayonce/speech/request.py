@@ -91,7 +91,10 @@ class Catalogue:
         engine = self._by_model.get(model)
         if engine is None:
             known = ", ".join(sorted(self._by_model))
-            raise NotFound(f"there is no model {quoted(model)}; there is: {known}", param="model")
+            raise NotFound(
+                f"there is no model {quoted(model)}; there is: {known} (`aliases` of an engine gives it more names)",
+                param="model",
+            )
         return engine
 
     @property
