@@ -1,11 +1,13 @@
 """What servers answer is heard whole and as it is meant, whatever its label says; else it is an error with a reason."""
 
 import gzip
+import io
 import logging
 import zlib
 
 import numpy as np
 import pytest
+import soundfile
 
 from audio_files import KINDS, likeness, made, speech
 from hearing import hear, pcm
@@ -265,3 +267,23 @@ async def test_what_nobody_can_hear_is_heard_kept_for_a_moment_and_counted(upstr
         assert cache.counters["silent takes: stub"] == len(upstream.heard) == 1
         take = cache.peek(client.service.synthesizer.recent[0][0])
         assert 0 < take.expires - take.created <= 60
+
+
+JOINABLE = {
+    "mp3": ("mp3", "audio/mpeg"),
+    "flac": ("flac", "audio/flac"),
+    "ogg/opus": ("opus", "audio/ogg"),
+}
+
+
+@pytest.mark.parametrize("name", JOINABLE)
+async def test_what_was_joined_is_kept_as_one_file_that_every_player_hears_whole(upstream, name):
+    asked, label = JOINABLE[name]
+    upstream.answer(200, 3 * made(KINDS[name], VOICE), label)
+    section = {"kind": "openai", "base_url": upstream.url, "model": "m", "response_format": asked}
+    async with gateway(build_engine("stub", section)) as client:
+        await speak(client, response_format=asked)
+        again = await speak(client, response_format=asked)
+    assert "hit" in again.headers["cache-status"]
+    heard, rate = soundfile.read(io.BytesIO(again.content))
+    assert 3.0 <= len(heard) / rate <= 3.3

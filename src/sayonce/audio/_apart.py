@@ -48,7 +48,7 @@ def _decode(line: socket.socket) -> None:
         _bound(memory_bytes, seconds)
         try:
             sound = open_sound(given.read(body_bytes))
-            _send(line, OPENED, msgspec.msgpack.encode((sound.media_type, sound.decoding)))
+            _send(line, OPENED, msgspec.msgpack.encode((sound.media_type, sound.decoding, sound.joined)))
             (most_samples,) = MOST_SAMPLES.unpack(given.read(MOST_SAMPLES.size))
             for block in sound.blocks(most_samples):
                 _send(line, BLOCK, _packed(block))

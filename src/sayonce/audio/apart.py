@@ -34,7 +34,7 @@ class Sound:
     def __init__(self, line: socket.socket, seconds: int) -> None:
         self._line = line
         self._seconds = seconds
-        self.media_type, self.decoding = _opened(self._expect(worker.OPENED))
+        self.media_type, self.decoding, self.joined = _opened(self._expect(worker.OPENED))
 
     def blocks(self, most_samples: int) -> Iterator[Block]:
         """Yield the decoded blocks; whoever has read to the end has every sample of every frame.
@@ -76,7 +76,7 @@ class Sound:
         return bytes(data)
 
 
-_opened = msgspec.msgpack.Decoder(tuple[str, int]).decode
+_opened = msgspec.msgpack.Decoder(tuple[str, int, bool]).decode
 
 
 class _Apart:

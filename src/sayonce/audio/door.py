@@ -50,6 +50,11 @@ class Sound(msgspec.Struct, frozen=True):
         """Tells samples apart that another version of Sayonce decoded otherwise; always 1 where nothing is lost."""
         return max(part.decoding for part in self.parts)
 
+    @property
+    def joined(self) -> bool:
+        """Whether these are several files, of which the first one's header says less than there is."""
+        return len(self.parts) > 1
+
     def blocks(self, most_samples: int) -> Iterator[Block]:
         """Decode; whoever has read to the end has every sample of every frame.
 

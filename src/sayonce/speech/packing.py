@@ -15,13 +15,20 @@ TakeForm = Literal["flac", "opus", "as-is"]
 TAKE_FORMATS: Final = {"flac": "flac", "opus": "opus", "as-is": "wav"}
 PCM: Final = "audio/pcm"
 SILENCE_TTL: Final = timedelta(minutes=1)
+_HEADED: Final = {FORMATS[name].media_type: FORMATS[name] for name in ("mp3", "flac", "opus")}
+"""Formats that clients are sent as they came, and that state a length or an end."""
 _SHORTEST_SECONDS: Final = 0.01
 
 
 def pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, dict[str, Any]]:
-    """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is."""
+    """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is.
+
+    Joined files are encoded anew: many players stop where the first one's header says that it ends.
+    """
     if head.media_type != PCM:
-        return audio, head.media_type, _facts(decode(audio, apart=True))
+        pcm = decode(audio, apart=True)
+        chosen = _HEADED.get(head.media_type) if pcm.joined else None
+        return audio if chosen is None else encode(pcm, chosen), head.media_type, _facts(pcm)
     audio_format = FORMATS[TAKE_FORMATS[take]]
     pcm = Pcm(audio, head.sample_rate_hz, head.channels, len(audio) // (2 * head.channels))
     return encode(pcm, audio_format), audio_format.media_type, _facts(pcm)

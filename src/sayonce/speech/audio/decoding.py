@@ -30,7 +30,7 @@ def decode(body: bytes, *, apart: bool = False) -> Pcm:
     for block in sound.blocks(_MOST_SAMPLES):
         rate, channels = block.sample_rate_hz, block.samples.shape[1]
         samples += to_pcm16(block.samples).tobytes()
-    return Pcm(bytes(samples), rate, channels, len(samples) // (2 * channels))
+    return Pcm(bytes(samples), rate, channels, len(samples) // (2 * channels), sound.joined)
 
 
 def transcode(body: bytes, chosen: Format) -> bytes:

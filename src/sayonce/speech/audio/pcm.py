@@ -17,6 +17,8 @@ class Pcm(msgspec.Struct, frozen=True):
     sample_rate_hz: int
     channels: int
     frames: int
+    joined: bool = False
+    """Whether it was in several files, joined to one."""
 
 
 def samples_of(pcm: bytes, channels: int) -> Samples:
