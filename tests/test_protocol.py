@@ -144,9 +144,18 @@ async def test_what_is_sent_beside_a_chunked_body_is_bounded_too(client, flood):
     await alive(client)
 
 
+CHUNKED = post(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+
+
+async def test_a_body_in_far_too_small_chunks_is_refused_early(client):
+    """Each costs the event loop as much as a large one."""
+    await refused(client, CHUNKED + b"1\r\n \r\n" * 300_000, 400, "chunks_too_small")
+    await alive(client)
+
+
 async def test_a_body_in_the_smallest_chunks_is_taken(client):
-    head = post(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
-    body = SPEECH[:-1] + b" " * 30_000 + b"}"
+    head = CHUNKED
+    body = SPEECH[:-1] + b" " * 3000 + b"}"
     chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
     async with connected(client) as (reader, writer):
         writer.write(head)

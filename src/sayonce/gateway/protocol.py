@@ -31,6 +31,9 @@ _SMALL_BYTES: Final = 4096
 """A request of so few bytes, arrived whole, is not counted."""
 _FRAME_BYTES: Final = 32
 """What a chunk of a body may have around it."""
+_MANY_PIECES: Final = 4096
+_PIECE_BYTES: Final = 256
+"""Of more pieces than that, these are the bytes that they have on average: each takes some microseconds."""
 _LINGER_SECONDS: Final = 2.0
 """How long a client that was refused may go on sending: closed at once, it might never read why."""
 _RATE_AFTER_SECONDS: Final = 10.0
@@ -38,6 +41,7 @@ _RATE_AFTER_SECONDS: Final = 10.0
 _MALFORMED: Final = Refusal(400, "this is not a valid HTTP/1.1 request", "invalid_request")
 _LONG_TARGET: Final = Refusal(414, f"the request's target is longer than {MAX_TARGET_BYTES} bytes", "target_too_long")
 _MANY_FIELDS: Final = Refusal(431, f"the request has more than {MAX_FIELDS} header fields", "too_many_headers")
+_SMALL_PIECES: Final = Refusal(400, "the body comes in too many small chunks", "chunks_too_small")
 _TOO_SLOW: Final = Refusal(408, "the request came too slowly", "request_timeout")
 
 
@@ -69,6 +73,7 @@ class Protocol(HttpToolsProtocol):
         self._body = 0
         """Bytes of the request that is not whole yet, and of its body with what may be around its chunks."""
         self._piece = 0
+        self._pieces = 0
         self._charged = 0
         self._unsent = 0
         self._earlier: list[RequestResponseCycle] = []
@@ -157,12 +162,16 @@ class Protocol(HttpToolsProtocol):
         self.outlet.header_next = True
         self.scope[HELD] = self.held  # type: ignore[typeddict-unknown-key]
         self.door.heads.pop(self, None)
-        self._body = 0
+        self._body = self._pieces = 0
         if earlier is not None and not earlier.response_complete:
             self._queue_behind(earlier)
 
     def on_body(self, body: bytes) -> None:
         self._body += len(body) + _FRAME_BYTES
+        self._pieces += 1
+        if self._pieces > _MANY_PIECES and self._body < self._pieces * _PIECE_BYTES:
+            self._wrong = _SMALL_PIECES
+            raise ValueError(_SMALL_PIECES.message)
         super().on_body(body)
 
     def on_message_complete(self) -> None:

@@ -91,7 +91,7 @@ class SpeechEndpoint:
                 answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
             else:
                 if plan.request.names_unknown_voice:
-                    plan = await self._plan_afresh(body, caller.tenant)
+                    plan = await self._plan_afresh(parse_json(body), caller.tenant)
                     known = _Known(plan)
                 answer = await self._answer(plan, policy, receive)
             sending = self._send(scope, send, known, answer)
@@ -136,18 +136,18 @@ class SpeechEndpoint:
         return known
 
     async def _plan_anew(self, body: bytes, tenant: str) -> Plan:
-        asked = self._cache.view.now()
+        asked, fields = self._cache.view.now(), parse_json(body)
         try:
-            return await self._synthesizer.plan_fields(parse_json(body), tenant, asked)
+            return await self._synthesizer.plan_fields(fields, tenant, asked)
         except (NotFound, VoicesUnavailable) as error:
             if error.param != "voice" or not self._synthesizer.catalogue.clones:
                 raise
-        return await self._plan_afresh(body, tenant, asked)
+        return await self._plan_afresh(fields, tenant, asked)
 
-    async def _plan_afresh(self, body: bytes, tenant: str, asked: float = math.inf) -> Plan:
+    async def _plan_afresh(self, fields: dict[str, Any], tenant: str, asked: float = math.inf) -> Plan:
         """Look whether the voice was uploaded at another instance a moment ago, before an engine guesses."""
         await self._synthesizer.learn_voices()
-        return await self._synthesizer.plan_fields(parse_json(body), tenant, asked)
+        return await self._synthesizer.plan_fields(fields, tenant, asked)
 
     async def _answer(self, plan: Plan, policy: Policy, receive: Receive) -> Answer:
         """Answer from the store, whose budget is its time limit, or while the client waits for the making.

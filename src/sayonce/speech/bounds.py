@@ -17,7 +17,10 @@ MAX_NAME: Final = 256
 """Characters of a name: of a model, a voice, a format, a field."""
 MAX_TEXT: Final = 16_384
 """Characters of every other string, but for ``input``, which has the engine's bound, and for clips."""
-MAX_VALUES: Final = 20_000
+MAX_VALUES: Final = 4096
+"""An embedding of a speaker has some thousand; so many are worked through in a few milliseconds."""
+MAX_FIELDS: Final = 256
+_MAX_COMMAS: Final = 20_000
 MAX_DEPTH: Final = 32
 LARGE: Final = 65_536
 """Characters or bytes above which a request is worked on beside the event loop."""
@@ -36,45 +39,63 @@ def check_number_of_values(body: bytes) -> None:
     commas = 0
     for start in range(0, len(body), LARGE):  # many commas are slow to count, so no more than needed are
         commas += body[start : start + LARGE].count(b",")
-        if commas > MAX_VALUES:
-            raise InvalidRequest(f"the body has more than {MAX_VALUES:,} values")
+        if commas > _MAX_COMMAS:
+            raise InvalidRequest(f"the body has more than {_MAX_COMMAS:,} values, or commas in its texts")
 
 
-def check_shape(fields: Mapping[str, Any]) -> None:
-    """Check the number and the depth of a request's values, and the length of their names.
+def check_shape(fields: Mapping[str, Any]) -> int:
+    """Check the number and the depth of a request's values, and the length of their names; return their characters.
 
     Raises:
         InvalidRequest: naming the field.
 
     """
-    values = 0
+    if len(fields) > MAX_FIELDS:
+        raise InvalidRequest(f"the body has more than {MAX_FIELDS} fields")
+    values = characters = 0
     for field, content in fields.items():
         check_length(field, field, MAX_NAME, what="the name of a field")
-        for value, depth in _walk(content):
-            values += 1
+        for depth, level in enumerate(_levels(content), 1):
+            values += len(level)
             if values > MAX_VALUES:
                 raise InvalidRequest(f"the body has more than {MAX_VALUES:,} values", param=field)
             if depth > MAX_DEPTH:
                 raise InvalidRequest(f"{quoted(field)} is nested more than {MAX_DEPTH} deep", param=field)
-            for name in value if type(value) is dict else ():
-                check_length(field, name, MAX_NAME, what="the name of a field")
+            characters += _check_level(field, level)
+    return characters
 
 
-def is_large(fields: Mapping[str, Any]) -> bool:
-    """Whether the strings of a request, or of a document, are together so long that handling them takes long."""
-    return sum(len(value) for value, _ in _walk(fields) if type(value) is str) > LARGE
+def _check_level(field: str, level: list[Any]) -> int:
+    characters = 0
+    for value in level:
+        kind = type(value)
+        if kind is str:
+            characters += len(value)
+        elif kind is dict:
+            for name in value:
+                if len(name) > MAX_NAME:
+                    check_length(field, name, MAX_NAME, what="the name of a field")
+    return characters
 
 
-def _walk(content: Any) -> Iterator[tuple[Any, int]]:
-    """Yield a value, and each value within it, with its depth."""
-    waiting = [(content, 1)]
-    while waiting:
-        value, depth = waiting.pop()
-        yield value, depth
-        if type(value) is list:
-            waiting += [(each, depth + 1) for each in value]
-        elif type(value) is dict:
-            waiting += [(each, depth + 1) for each in value.values()]
+def is_large(document: Mapping[str, Any]) -> bool:
+    """Whether the strings of a document are together so long that handling them takes long."""
+    return sum(len(value) for level in _levels(document) for value in level if type(value) is str) > LARGE
+
+
+def _levels(content: Any) -> Iterator[list[Any]]:
+    """Yield a value, then the values within it, then those within these."""
+    level = [content]
+    while level:
+        yield level
+        within: list[Any] = []
+        for value in level:
+            kind = type(value)
+            if kind is list:
+                within += value
+            elif kind is dict:
+                within += value.values()
+        level = within
 
 
 def check_length(field: str, text: str, longest: int, *, what: str | None = None) -> None:

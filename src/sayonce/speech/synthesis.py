@@ -23,7 +23,7 @@ from sayonce.core.spans import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, RENDERINGS, Format, open_encoder, transcode
-from sayonce.speech.bounds import check_shape, is_large
+from sayonce.speech.bounds import LARGE, check_shape, is_large
 from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
@@ -114,8 +114,7 @@ class Synthesizer:
 
     async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "", asked: float = math.inf) -> Plan:
         """Return the plan of a request's fields; a clip that was sent along is decoded beside the event loop."""
-        check_shape(fields)
-        if is_large(fields) or (self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields)):
+        if check_shape(fields) > LARGE or (self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields)):
             return await self.decoding.run(tenant, self._planned, fields, tenant, asked)
         return self._planned(fields, tenant, asked)
 
