@@ -1,5 +1,6 @@
 """``sayonce serve``: it starts, answers, and ends without cutting anybody off."""
 
+import gc
 import signal
 import socket
 import time
@@ -8,6 +9,8 @@ import httpx
 import pytest
 
 from commandline import CommandLine, stop
+from sayonce.cli import serve
+from sayonce.gateway.app import Gateway
 
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 12
 SHORT = {"input": "Hello there.", "response_format": "wav"}
@@ -134,3 +137,14 @@ def until_status(server, key, wanted):
     while status(server, key) != wanted:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_what_a_server_is_made_of_is_out_of_garbage_collection(monkeypatch):
+    """Otherwise a body of 15,000 empty lists has the collector look through all of it: 30 ms of everybody's time."""
+    monkeypatch.setenv("SAYONCE_STORE__URL", "memory://")
+    try:
+        app = serve.worker()
+        assert len(gc.get_objects()) < 1000
+        assert isinstance(app, Gateway)
+    finally:
+        gc.unfreeze()

@@ -145,6 +145,50 @@ async def test_what_is_sent_beside_a_chunked_body_is_bounded_too(client, flood):
 
 
 CHUNKED = post(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+UPGRADES = [
+    ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"),
+    (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    ),
+    ("Connection: keep-alive, Upgrade", "Upgrade: TLS/1.0, other"),
+]
+
+
+@pytest.mark.parametrize("fields", UPGRADES)
+@pytest.mark.parametrize("pieces", [1, 2, 1000])
+async def test_another_protocol_that_is_asked_for_is_not_taken_and_the_request_is_answered(client, fields, pieces):
+    """Java's HttpClient asks for h2c with its first request."""
+    known = post(SPEECH.replace(b"Hello", b"Hello again"), *fields)
+    chunked = CHUNKED.replace(b"\r\n\r\n", "\r\n{}\r\n\r\n".format("\r\n".join(fields)).encode())
+    chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(SPEECH), SPEECH)
+    get = LIVE.replace(b"\r\n\r\n", "\r\n{}\r\n\r\n".format("\r\n".join(fields)).encode())
+    sent = known + LIVE + chunked + get + get + known
+    async with connected(client) as (reader, writer):
+        size = len(sent) // pieces + 1
+        for start in range(0, len(sent), size):
+            writer.write(sent[start : start + size])
+            await asyncio.sleep(0)
+        lengths = []
+        for _ in range(6):
+            status, _, body = await answer(reader)
+            assert status == 200, body
+            lengths.append(len(body))
+        assert lengths[0] == lengths[2] == lengths[5] > 1000
+        assert lengths[1] == lengths[3] == lengths[4] < 100
+    calls = client.service.synthesizer.catalogue.engines[0].calls
+    assert [call.text for call in calls] == ["Hello again there.", "Hello there."]
+
+
+@pytest.mark.parametrize(
+    "field", ["Host: evil.com", "Content-Type: text/plain", "Cache-Control: only-if-cached", "Authorization: x"]
+)
+async def test_a_trailer_is_no_header(client, field):
+    body = b"%x\r\n%b\r\n0\r\n%b\r\n\r\n" % (len(SPEECH), SPEECH, field.encode())
+    async with connected(client, CHUNKED + body + LIVE) as (reader, _):
+        assert [(await answer(reader))[0] for _ in range(2)] == [200, 200]
 
 
 async def test_a_body_in_far_too_small_chunks_is_refused_early(client):

@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from sayonce.config import ServerSettings
 from sayonce.gateway.door import CROWDED, HELD, LOOK_SECONDS, Door, Held, Refusal
 from sayonce.gateway.outlet import Outlet
+from sayonce.gateway.upgrade import parser_of_rest
 
 MAX_TARGET_BYTES: Final = 8192
 MAX_FIELDS: Final = 128
@@ -73,7 +74,7 @@ class Protocol(HttpToolsProtocol):
         self._body = 0
         """Bytes of the request that is not whole yet, and of its body with what may be around its chunks."""
         self._piece = 0
-        self._pieces = 0
+        self._pieces = self._trailers = 0
         self._charged = 0
         self._unsent = 0
         self._earlier: list[RequestResponseCycle] = []
@@ -128,12 +129,7 @@ class Protocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._piece = len(data)
         try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade:
-            if self._should_upgrade():
-                self.door.leave(self)
-                self.handle_websocket_upgrade()
-                return
+            self._parse(data)
         except httptools.HttpParserError:
             self.refuse(self._wrong or _MALFORMED)
             return
@@ -147,6 +143,23 @@ class Protocol(HttpToolsProtocol):
             or cycle.response_complete
         ):
             self._count()
+
+    def _parse(self, data: bytes) -> None:
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self.cycle.more_body = True
+            self.parser = parser_of_rest(self)
+            self._parse(data[upgrade.args[0] :])
+
+    def _should_upgrade(self) -> bool:
+        return False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.cycle is not None and self.cycle.scope is self.scope:  # a trailer, which is no header (RFC 9110 6.5.1)
+            self._trailers += 1
+        else:
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if (
@@ -162,7 +175,7 @@ class Protocol(HttpToolsProtocol):
         self.outlet.header_next = True
         self.scope[HELD] = self.held  # type: ignore[typeddict-unknown-key]
         self.door.heads.pop(self, None)
-        self._body = self._pieces = 0
+        self._body = self._pieces = self._trailers = 0
         if earlier is not None and not earlier.response_complete:
             self._queue_behind(earlier)
 
@@ -255,7 +268,7 @@ class Protocol(HttpToolsProtocol):
 
     def _framing_refusal(self) -> Refusal | None:
         """Bound what is sent beside a body: extensions of chunks, and trailers."""
-        if len(self.headers) > MAX_FIELDS:
+        if len(self.headers) + self._trailers > MAX_FIELDS:
             return _MANY_FIELDS
         beside = self._received - self._body
         return self.door.refused["headers"] if beside > 2 * self.door.bounds.header_max_bytes else None
