@@ -312,7 +312,7 @@ def test_the_bound_of_what_lies_within_is_a_setting(
         ("file:///proc/bodies", "name a directory whose parent exists"),
         ("file:///dev/null", "File exists"),
         ("s3://", "the bucket is missing"),
-        ("s3://id:hunter2@bucket", "credentials do not belong into the URL"),
+        ("s3://id:hunter2@bucket", "credentials do not belong in the URL"),
         ("s3://bucket?secret_access_key=hunter2", "the options of s3:// are allow_http, endpoint"),
         ("s3://bucket?endpoint=http://127.0.0.1:9000", "add &allow_http=true"),
         ("gs://bucket?endpoint=https://127.0.0.1", "the options of gs:// are none"),

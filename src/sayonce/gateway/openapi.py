@@ -24,6 +24,12 @@ _WAIT: Final = "Whether to answer only once every instance that reaches the stor
 _HEX: Final[JSONObject] = {"type": "string", "pattern": answers.HEX_PATTERN}
 _SCHEMAS: Final = "#/components/schemas/"
 _SPEECH_EVENT: Final = "`speech.audio.delta` events with base64 audio, then `speech.audio.done`."
+_WAITS: Final[JSONObject] = {
+    "name": "wait",
+    "in": "query",
+    "schema": {"type": "boolean", "default": True},
+    "description": _WAIT,
+}
 
 _ERRORS: Final = {
     400: "A parameter is missing, unknown, of the wrong type or out of range; `param` names it.",
@@ -138,6 +144,7 @@ def _upload() -> JSONObject:
     return {
         "summary": "Upload a voice",
         "operationId": "upload_voice",
+        "parameters": [_WAITS],
         "description": "A name is an alias of the clip's samples: with another clip it is another voice at once.",
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {
@@ -150,7 +157,7 @@ def _upload() -> JSONObject:
 def _delete_voice() -> JSONObject:
     name = {"name": "name", "in": "path", "required": True, "schema": _STRING, "description": "Of the voice."}
     operation = _get("Delete an uploaded voice", "delete_voice", _ref("DeletedVoice"), 401, 404, 503)
-    return operation | {"parameters": [name]}
+    return operation | {"parameters": [name, _WAITS]}
 
 
 def _speech_headers() -> JSONObject:
@@ -249,7 +256,8 @@ def _purge() -> JSONObject:
     return {
         "summary": "Remove what is stored",
         "operationId": "purge",
-        "description": "Needs the right `admin`.",
+        "description": "Needs the right `admin`. `wait` may stand in the body or in the query.",
+        "parameters": [_WAITS],
         "requestBody": _body("Purge", {"tag": "voice=alice"}),
         "responses": {
             "200": _answer(_ref("Purged")),

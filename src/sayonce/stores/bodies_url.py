@@ -96,7 +96,7 @@ def _directory(parts: SplitResult) -> tuple[ObjectStore, str]:
 
 def _bucket(parts: SplitResult) -> tuple[ObjectStore, str]:
     if parts.username or parts.password:
-        raise _wrong("credentials do not belong into the URL")
+        raise _wrong("credentials do not belong in the URL")
     if not parts.hostname:
         raise _wrong("the bucket is missing")
     options = _read_options(parts)
