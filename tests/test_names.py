@@ -6,6 +6,9 @@ import json
 import os
 from pathlib import Path
 
+from sayonce.cache.invalidation import MAX_PURGED_TAGS
+from sayonce.gateway import speech
+from sayonce.observe.ledger import MAX_ACCOUNTS
 from sayonce.testing import StubEngine
 from serving import serving
 
@@ -27,6 +30,23 @@ async def test_series_and_memory_do_not_grow_with_the_names_that_clients_send():
         await send_names(client.gateway, range(FEW, FEW + MANY))
         assert await series(client) == before
         assert resident_bytes() - used_bytes < GROWTH_BYTES
+
+
+async def test_containers_that_clients_name_stay_within_the_bounds_that_are_documented(monkeypatch):
+    monkeypatch.setattr(speech, "_REMEMBERED_PLANS", 100)
+    async with serving(Anyone(chunks=1), memory__max_bytes=1_000_000) as client:
+        await send_names(client.gateway, range(1500))
+        gateway, observer = client.gateway, client.observer
+        assert len(gateway._speech._known) <= 100
+        assert len(gateway._local._known) <= 256
+        assert len(observer._recent._clips) <= 1000
+        assert len(observer.ledger._part.accounts) <= MAX_ACCOUNTS + 1  # and the one that all others share
+        assert len(observer._hits._lots) <= 1000
+        assert len(client.service.synthesizer._refused) <= 1000
+        for first in range(0, 3 * MAX_PURGED_TAGS, 50):
+            tags = [f"voice=voice-{number}" for number in range(first, first + 50)]
+            assert (await client.post("/v1/cache/purge", json={"tags": tags})).status_code == 200
+            assert len(client.service.cache._invalidation._epochs.known) <= MAX_PURGED_TAGS
 
 
 async def send_names(gateway, numbers):
