@@ -126,14 +126,6 @@ async def purges_beyond_their_bound(stack, request):
     return beyond(client, node, "20,000 fields")
 
 
-async def purges_of_a_wrong_type(stack, request):
-    node = request.getfixturevalue("node")
-    client = await stack.enter_async_context(serving(StubEngine(), store=node.url))
-    node.call("DEL", book_name(PURGES))
-    node.call("SET", book_name(PURGES), "a string")
-    return beyond(client, node, "is no hash")
-
-
 def beyond(client, node, why):
     return Trouble(client, "failing", why, stats=why, doctor="fail  store: ", settings={"STORE__URL": node.url})
 
@@ -205,7 +197,7 @@ async def with_bodies(stack, request, place):
 
 
 SCENES = [
-    full_redis, full_disk, store_away, unreadable_names, lost_names, purges_beyond_their_bound, purges_of_a_wrong_type,
+    full_redis, full_disk, store_away, unreadable_names, lost_names, purges_beyond_their_bound,
     purges_that_may_not_be_read, server_of_an_engine_down, engine_that_failed_to_load, damaged_file,
     bodies_on_a_full_disk, bodies_whose_place_is_gone,
 ]  # fmt: skip

@@ -136,7 +136,7 @@ async def test_while_the_table_of_purges_cannot_be_read_that_is_shown_and_no_pur
             assert (purged.status_code, purged.json()["obeyed"]) == (202, "this instance")
             assert (await upload(client)).status_code == 503
             redis.delete(book_name(PURGES))
-        await until(lambda: client.service.cache.store_state == "ok")
+        await until(lambda: client.service.cache.store_state == "ok" and client.service.cache.view.fresh)
         purged = await client.post("/v1/cache/purge", json={"tag": "voice=anna"})
         assert (purged.status_code, purged.json()["obeyed"]) == (200, "every instance")
         assert (await upload(client)).status_code == 201

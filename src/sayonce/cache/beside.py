@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
+
+log = logging.getLogger("sayonce.cache")
 
 _PREFIX: Final = ".purges-"
 """Begins with a dot: those who read figures in the same directory pass over it."""
@@ -24,6 +28,20 @@ class Unwritten(msgspec.Struct):
         return bool(self.epochs or self.keys)
 
 
+def hold(directory: Path) -> Path:
+    """Return the directory, made anew if it is gone, as after the temporary files were cleaned up.
+
+    Raises:
+        OSError: it cannot be made, or it is another user's.
+
+    """
+    directory.mkdir(mode=0o700, exist_ok=True)
+    found = directory.lstat()
+    if found.st_uid != os.geteuid() or not stat.S_ISDIR(found.st_mode):
+        raise PermissionError(f"{directory} is not a directory of this user")
+    return directory
+
+
 _decode = msgspec.msgpack.Decoder(Unwritten).decode
 
 
@@ -35,16 +53,22 @@ class Beside:
         self._name = f"{_PREFIX}{os.getpid()}-{time.time_ns()}"
         self._seen: dict[str, bytes] = {}
         self._left = False
+        self._told = False
 
     def leave(self, unwritten: Unwritten) -> None:
-        """Leave what the others are to obey; nothing, once the store has it."""
+        """Leave what the others are to obey; nothing, once the store has it.
+
+        Raises:
+            OSError: the directory cannot be written.
+
+        """
         path = self._directory / self._name
         if not unwritten:
             if self._left:
                 path.unlink(missing_ok=True)
             self._left = False
             return
-        hidden = self._directory / f".new{self._name}"
+        hidden = hold(self._directory) / f".new{self._name}"
         hidden.write_bytes(msgspec.msgpack.encode(unwritten))
         hidden.replace(path)
         self._left = True
@@ -56,13 +80,25 @@ class Beside:
             OSError: the directory cannot be read.
 
         """
-        for entry in os.scandir(self._directory):
-            if not entry.name.startswith(_PREFIX) or entry.name == self._name:
+        for entry in os.scandir(hold(self._directory)):
+            if (
+                not entry.name.startswith(_PREFIX)
+                or entry.name == self._name
+                or not entry.is_file(follow_symlinks=False)
+            ):
                 continue
             try:
                 left = Path(entry.path).read_bytes()
             except FileNotFoundError:
                 continue  # it was obeyed by all and removed meanwhile
             if self._seen.get(entry.name) != left:  # not by its time, which two changes may share
-                yield _decode(left)
                 self._seen[entry.name] = left
+                yield from self._opened(entry.path, left)
+
+    def _opened(self, path: str, left: bytes) -> Iterator[Unwritten]:
+        try:
+            yield _decode(left)
+        except msgspec.MsgspecError:
+            if not self._told:
+                log.warning("%s is not of this program, and is ignored", path)
+            self._told = True

@@ -49,6 +49,8 @@ _DROPPED_AT_ONCE: Final = 50
 """Records that one reading may remove, so that no request waits for long."""
 _OPENED_AT_ONCE: Final = 200
 """Records, which takes some milliseconds of the event loop."""
+_READ_BACK: Final = 3
+"""Attempts, within the budget of a request, to read what was just written."""
 _READINGS: Final = 2
 """A reading that took longer than it may be trusted, as the process was stopped meanwhile, is made once more."""
 
@@ -337,7 +339,7 @@ class Invalidation:
             self._unwritten = Unwritten()
             return Obeyed.EVERYWHERE
         told = self._leave_beside()
-        written = True
+        written, tags = True, set(self._unwritten.epochs)
         for tag, epoch in list(self._unwritten.epochs.items()):
             if await self._ask(partial(self._write, tag, epoch)) is None:
                 written = False
@@ -345,13 +347,23 @@ class Invalidation:
             self._unwritten.epochs.pop(tag, None)
         if written and not self._unwritten:
             self._leave_beside()
+        since = self.view.now()
         if wait and (written or self._beside is not None):
             await asyncio.sleep(TRUST_SECONDS + _MARGIN_SECONDS)
         if not written and not told:
             raise StoreError("neither the store nor the other workers of this server can be told of a purge yet")
-        if not written or TABLE in self._store.unread:  # then nobody can read it
+        if not written or not await self._read_back(tags, since):
             return Obeyed.HERE
         return Obeyed.EVERYWHERE if wait else Obeyed.SOON
+
+    async def _read_back(self, tags: set[str], since: float) -> bool:
+        """Whether this instance, as others have to, reads what it has just written: else they cannot know."""
+        for _ in range(_READ_BACK):
+            if not self.view.covers(since):
+                await self.read()
+        there = dict(self._stored.values())
+        lacking = {tag: epoch for tag, epoch in self._epochs.known.items() if tag in tags - there.keys()}
+        return self.view.covers(since) and not lacking.keys() - self._needless(lacking)
 
     async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
         return await operation() if self._guard is None else await self._guard.call(operation, patience=_PATIENCE)

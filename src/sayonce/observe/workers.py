@@ -5,6 +5,7 @@ What a process counted stays after its end, so that no sum ever falls; what it h
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Callable, Iterator
@@ -15,9 +16,12 @@ from typing import Final
 
 import msgspec
 
+from sayonce.cache.beside import hold
 from sayonce.config import WORKERS_VARIABLE
 from sayonce.observe.metrics import Samples, lasting, total
 from sayonce.observe.recent import Shown, together, without_texts
+
+log = logging.getLogger("sayonce.observe")
 
 WRITE_SECONDS: Final = 0.5
 """How often a process leaves its figures, and so how far behind another's answer may be."""
@@ -42,6 +46,7 @@ class Workers:
         self._clock = clock
         # A process id may come again, and the file of the one before must stay.
         self._name = f"{os.getpid()}-{time.time_ns()}"
+        self._told = False
 
     def leave(self, samples: Samples, shown: Shown) -> None:
         """Leave this process's samples, and what its dashboard shows, for the others."""
@@ -55,9 +60,17 @@ class Workers:
         """Write it whole or not at all."""
         if self._directory is None:
             return
-        hidden = self._directory / f".{self._name}"
-        hidden.write_bytes(msgspec.msgpack.encode(left))
-        hidden.replace(self._directory / self._name)
+        try:
+            hidden = hold(self._directory) / f".{self._name}"
+            hidden.write_bytes(msgspec.msgpack.encode(left))
+            hidden.replace(self._directory / self._name)
+        except OSError as error:
+            self._tell("this worker's figures cannot be left for the others: %s", error)
+
+    def _tell(self, message: str, *arguments: object) -> None:
+        if not self._told:
+            log.warning(message, *arguments)
+        self._told = True
 
     def sum(self, samples: Samples) -> Samples:
         """Return this process's samples together with those that the others have left."""
@@ -73,10 +86,19 @@ class Workers:
     def _others(self) -> Iterator[tuple[bool, _Left]]:
         if self._directory is None:
             return
-        for path in self._directory.iterdir():
+        try:
+            paths = [path for path in hold(self._directory).iterdir() if path.is_file()]
+        except OSError as error:
+            self._tell("the figures of the other workers cannot be read: %s", error)
+            return
+        for path in paths:
             if path.name.startswith(".") or path.name == self._name:
                 continue
-            left = _decode(path.read_bytes())
+            try:
+                left = _decode(path.read_bytes())
+            except (OSError, msgspec.MsgspecError):
+                self._tell("%s is not of this program, or cannot be read, and is ignored", path)
+                continue
             alive = self._clock() - left.at < _GONE_SECONDS and left.at > 0
             yield alive, left
 
@@ -84,7 +106,7 @@ class Workers:
 @contextmanager
 def shared_directory() -> Iterator[None]:
     """Make the directory for the processes that are started within; only this user can look into it."""
-    with TemporaryDirectory(prefix="sayonce-") as path:
+    with TemporaryDirectory(prefix="sayonce-", ignore_cleanup_errors=True) as path:
         os.environ[WORKERS_VARIABLE] = path
         try:
             yield

@@ -16,8 +16,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from redis import exceptions
-
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.outcome import Refusal
@@ -44,6 +42,7 @@ _ENTRY: Final = re.compile(rb"sayonce:2:\{[0-9a-f]{64}\}")
 _MAX_TTL_MS: Final = 100 * 365 * 86_400_000
 _SCANNED_AT_ONCE: Final = 1000
 _EXAMINED_SECONDS: Final = 2.0
+_CLEAN: Final = Script("clean")
 _FIELD: Final = Script("field")
 _SWAP: Final = Script("swap")
 _TABLE: Final = Script("table")
@@ -51,10 +50,11 @@ _TOTALS_BOUND: Final = TableBound(10_000, 64, 1_000_000)
 _BEYOND: Final = {
     b"fields": "has more than {fields:,} fields",
     b"bytes": "has more than {total_bytes:,} bytes",
-    b"type": "is no hash",
 }
-"""What ``table.lua`` says of a table, or its error."""
-_NUMBER: Final = re.compile(rb"-?[0-9]+(\.[0-9]+)?(e[+-]?[0-9]+)?")
+"""What ``table.lua`` says of a table."""
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,18}(\.[0-9]{1,20})?")
+"""A total, as Redis writes it."""
+_NO_NUMBER: Final = ("not a float", "NaN or Infinity", "not a valid float")
 _SERVERS: Final[dict[Topology, type[Servers]]] = {
     "single": SingleServer,
     "sentinel": SentinelServers,
@@ -65,6 +65,10 @@ _FILES: Final = {
     "ssl_certfile": "a PEM file with the certificate to show",
     "ssl_keyfile": "a PEM file with its key",
 }
+
+
+class WrongType(StoreError):
+    """Under a name of ours lies a value of another type."""
 
 
 class RedisStore(SealedStore):
@@ -84,6 +88,7 @@ class RedisStore(SealedStore):
         self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
         self.unread: dict[str, str] = {}
         self._told_too_large = False
+        self._told_cleaned: set[str] = set()
         self._examining: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -128,7 +133,7 @@ class RedisStore(SealedStore):
 
     async def count(self, deltas: Mapping[str, float]) -> None:
         if deltas:
-            await self._at(TOTALS, partial(_count, deltas=deltas))
+            await self._in(TOTALS, partial(_count, deltas=deltas))
 
     async def totals(self) -> dict[str, float]:
         stored = await self._whole(TOTALS, _TOTALS_BOUND)
@@ -136,16 +141,16 @@ class RedisStore(SealedStore):
 
     async def register(self, book: str, name: str, value: bytes) -> None:
         page = book_name(book)
-        await self._at(page, lambda redis: redis.hset(page, name, value))
+        await self._in(page, lambda redis: redis.hset(page, name, value))
 
     async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
         page, most = book_name(book), bound_of(book).value_bytes
         arguments = (name, new or b"", most) if old is None else (name, new or b"", most, old)
-        return bool(await self._at(page, lambda redis: _SWAP(redis, [page], *arguments)))
+        return bool(await self._in(page, lambda redis: _SWAP(redis, [page], *arguments)))
 
     async def registered(self, book: str, name: str) -> bytes | None:
         page, most = book_name(book), bound_of(book).value_bytes
-        value: bytes | None = await self._at(page, lambda redis: _FIELD(redis, [page], name, most))
+        value: bytes | None = await self._in(page, lambda redis: _FIELD(redis, [page], name, most))
         return value
 
     async def registry(self, book: str) -> dict[str, bytes]:
@@ -172,7 +177,7 @@ class RedisStore(SealedStore):
 
         """
         arguments = (bound.fields, FIELD_BYTES, bound.value_bytes, bound.total_bytes)
-        found = await self._at(page, partial(_table, page=page, arguments=arguments))
+        found = await self._in(page, lambda redis: _TABLE(redis, [page], *arguments))
         if len(found) == 1:
             why = _BEYOND[found[0]].format(fields=bound.fields, total_bytes=bound.total_bytes)
             raise StoreError(
@@ -184,7 +189,7 @@ class RedisStore(SealedStore):
 
     async def unregister(self, book: str, name: str) -> bool:
         page = book_name(book)
-        return bool(await self._at(page, lambda redis: redis.hdel(page, name)))
+        return bool(await self._in(page, lambda redis: redis.hdel(page, name)))
 
     async def _read(self, key: bytes) -> bytes | bytearray | None:
         name = name_of(key)
@@ -226,6 +231,16 @@ class RedisStore(SealedStore):
         except FAILURES as error:
             raise self._error(error) from None
 
+    async def _in(self, page: str, operation: Operation[T]) -> T:
+        """Run an operation on a hash; what another program has put in its place is removed."""
+        try:
+            return await self._at(page, operation)
+        except WrongType:
+            if await self._at(page, lambda redis: _CLEAN(redis, [page])) and page not in self._told_cleaned:
+                self._told_cleaned.add(page)
+                log.warning("%s: %s was no hash, so none of this program's, and was removed", self.url.shown, page)
+            return await self._at(page, operation)
+
     async def _on(self, primary: Server, operation: Operation[T]) -> T:
         with self._translated():
             return await primary.run(operation)
@@ -251,7 +266,8 @@ class RedisStore(SealedStore):
             raise self._error(error) from None
 
     def _error(self, error: Exception) -> StoreError:
-        return StoreError(f"{self.url.shown}: {self._message(error)}", failure=kind_of(error))
+        kind = WrongType if "WRONGTYPE" in str(error) else StoreError
+        return kind(f"{self.url.shown}: {self._message(error)}", failure=kind_of(error))
 
     def _message(self, error: Exception) -> str:
         # A pipeline's errors repeat the command before them, with what it was to store.
@@ -281,16 +297,6 @@ def name_of(key: bytes) -> str:
 def book_name(book: str) -> str:
     """Return the name of a book's hash."""
     return f"{PREFIX}{{book:{book}}}"
-
-
-async def _table(redis: Any, *, page: str, arguments: tuple[int, ...]) -> list[bytes]:
-    try:
-        found: list[bytes] = await _TABLE(redis, [page], *arguments)
-    except exceptions.ResponseError as error:
-        if "WRONGTYPE" in str(error):  # which older servers tell in the middle of a script's error
-            return [b"type"]
-        raise
-    return found
 
 
 async def _scan(redis: Any, cursor: int) -> tuple[int, list[bytes]]:
@@ -326,4 +332,10 @@ async def _count(redis: Any, *, deltas: Mapping[str, float]) -> None:
     async with redis.pipeline(transaction=True) as pipeline:
         for name, delta in deltas.items():
             pipeline.hincrbyfloat(TOTALS, name, delta)
-        await pipeline.execute()
+        added = await pipeline.execute(raise_on_error=False)
+    for (name, delta), answer in zip(deltas.items(), added, strict=True):
+        if not isinstance(answer, Exception):
+            continue
+        if not any(what in str(answer) for what in _NO_NUMBER):
+            raise answer
+        await redis.hset(TOTALS, name, delta)  # a total that is no number begins again, and costs no other
