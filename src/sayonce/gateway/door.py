@@ -162,12 +162,12 @@ class Door:
     def pause(self, connection: Protocol) -> None:
         """Count a client that does not read as fast as it is sent to.
 
-        All are counted again only when there is too much, and not at each pause: thousands of them would be all that
-        the event loop does.
+        What the others hold has changed, too: they read, and flights grow. All are counted anew some times a second, and
+        not at each pause: thousands of them would be all that the event loop does.
         """
         self.unread.note(connection)
         now = connection.loop.time()
-        if self.unread.bytes > self.bounds.unread_max_bytes and now - self._counted_at > _COUNT_SECONDS:
+        if now - self._counted_at > _COUNT_SECONDS:
             self._count_unread(now)
         self.bound_unread()
 
