@@ -5,6 +5,8 @@ import asyncio
 import pytest
 
 from sayonce.gateway.outlet import Outlet
+from sayonce.testing import StubEngine
+from serving import serving, speak
 
 
 class Transport:
@@ -74,3 +76,45 @@ async def test_the_headers_of_two_answers_go_out_in_their_order(outlet):
 
 async def test_everything_else_is_the_transports(outlet):
     assert outlet.get_write_buffer_size() == 5
+
+
+# -- whole answers ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_whole_answer_goes_out_in_one_call_behind_what_was_held(outlet):
+    outlet.write(b"continue")
+    outlet.header_next = True
+    outlet.answer(b"header", b"body")
+    assert outlet.calls == [[b"continue"], [b"header", b"body"]]
+    assert not outlet.header_next
+
+
+async def test_a_clip_from_memory_has_the_very_headers_that_it_has_when_something_stands_between():
+    """Such as a tracer: then it goes the usual way."""
+    async with serving(StubEngine()) as client:
+        await speak(client)
+        at_once = await speak(client)
+        speech = client.gateway._speech
+
+        async def between(scope, receive, send):
+            async def passing(message):
+                await send(message)
+
+            await speech(scope, receive, passing)
+
+        client.gateway._speech = between
+        usual = await speak(client)
+        assert at_once.headers["cache-status"].startswith("sayonce; hit")
+        unlike = {"date", "age"}
+        assert [each for each in at_once.headers.items() if each[0] not in unlike] == [
+            each for each in usual.headers.items() if each[0] not in unlike
+        ]
+        assert at_once.content == usual.content
+
+
+async def test_a_client_that_closes_its_connection_gets_the_clip_and_the_end():
+    async with serving(StubEngine()) as client:
+        await speak(client)
+        answer = await speak(client, headers={"Connection": "close"})
+        assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+        assert len(answer.content) == int(answer.headers["content-length"])

@@ -19,6 +19,8 @@ log = logging.getLogger("sayonce.gateway")
 
 HELD: Final = "sayonce.held"
 """Where a request's scope has the connection's ``Held``."""
+AT_ONCE: Final = "sayonce.at_once"
+"""Where it has what sends a whole answer by one call: ``Protocol.answer_at_once``."""
 LOOK_SECONDS: Final = 0.5
 _COUNT_SECONDS: Final = 0.05
 _TELL_SECONDS: Final = 60.0

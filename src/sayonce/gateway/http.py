@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, MutableMapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -35,6 +35,11 @@ T = TypeVar("T")
 
 class Disconnected(Exception):
     """The client left before it had sent its request, or before it had its answer."""
+
+
+def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
+    """Return headers as they are sent."""
+    return b"".join([b"%b: %b\r\n" % each for each in headers])
 
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:

@@ -30,6 +30,12 @@ class Outlet:
         else:
             self._transport.write(data)
 
+    def answer(self, header: bytes, body: bytes) -> None:
+        """Send a whole answer."""
+        self.header_next = False
+        self.flush()
+        self._transport.writelines((header, body))
+
     def flush(self) -> None:
         """Send what is held."""
         if self._held:

@@ -19,7 +19,8 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from sayonce.config import ServerSettings
-from sayonce.gateway.door import CROWDED, HELD, LOOK_SECONDS, Door, Held, Refusal
+from sayonce.gateway.door import AT_ONCE, CROWDED, HELD, LOOK_SECONDS, Door, Held, Refusal
+from sayonce.gateway.http import lines_of
 from sayonce.gateway.outlet import Outlet
 from sayonce.gateway.upgrade import parser_of_rest
 
@@ -74,7 +75,7 @@ class Protocol(HttpToolsProtocol):
         self._body = 0
         """Bytes of the request that is not whole yet, and of its body with what may be around its chunks."""
         self._piece = 0
-        self._pieces = self._trailers = 0
+        self._pieces = 0
         self._charged = 0
         self._unsent = 0
         self._earlier: list[RequestResponseCycle] = []
@@ -129,10 +130,11 @@ class Protocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._piece = len(data)
         try:
-            self._parse(data)
-        except httptools.HttpParserError:
-            self.refuse(self._wrong or _MALFORMED)
-            return
+            self.parser.feed_data(data)
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
+            if not self._goes_on(error, data):
+                self.refuse(self._wrong or _MALFORMED)
+                return
         cycle = self.cycle
         if (
             self._received
@@ -144,22 +146,21 @@ class Protocol(HttpToolsProtocol):
         ):
             self._count()
 
-    def _parse(self, data: bytes) -> None:
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
+    def _goes_on(self, error: Exception, data: bytes) -> bool:
+        """Read a request that asks for another protocol as if it did not, where that is all that stopped the parser."""
+        while isinstance(error, httptools.HttpParserUpgrade):
             self.cycle.more_body = True
-            self.parser = parser_of_rest(self)
-            self._parse(data[upgrade.args[0] :])
+            self.parser, data = parser_of_rest(self), data[error.args[0] :]
+            try:
+                self.parser.feed_data(data)
+            except (httptools.HttpParserError, httptools.HttpParserUpgrade) as another:
+                error = another
+            else:
+                return True
+        return False
 
     def _should_upgrade(self) -> bool:
         return False
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self.cycle is not None and self.cycle.scope is self.scope:  # a trailer, which is no header (RFC 9110 6.5.1)
-            self._trailers += 1
-        else:
-            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         if (
@@ -174,8 +175,10 @@ class Protocol(HttpToolsProtocol):
         super().on_headers_complete()
         self.outlet.header_next = True
         self.scope[HELD] = self.held  # type: ignore[typeddict-unknown-key]
+        self.scope[AT_ONCE] = self.answer_at_once  # type: ignore[typeddict-unknown-key]
         self.door.heads.pop(self, None)
-        self._body = self._pieces = self._trailers = 0
+        self._body = self._pieces = 0
+        self.headers = []  # from here on: of trailers, which are no headers (RFC 9110 section 6.5.1)
         if earlier is not None and not earlier.response_complete:
             self._queue_behind(earlier)
 
@@ -213,6 +216,29 @@ class Protocol(HttpToolsProtocol):
     def timeout_keep_alive_handler(self) -> None:
         if not self.transport.get_write_buffer_size():  # else the client still reads, or is cut off for not reading
             super().timeout_keep_alive_handler()
+
+    # -- what the application calls ---------------------------------------------------------------------------------
+
+    def answer_at_once(self, send: object, header: bytes, body: bytes) -> bool:
+        """Send a whole answer of status 200, and return True; False where it has to go the usual way, by ``send``.
+
+        ``header`` has all lines but those of every answer. uvicorn sends in two steps, and looks at each header in both.
+        """
+        cycle = self.cycle
+        if (
+            getattr(send, "__self__", None) is not cycle  # something stands between, or this is not the latest request
+            or cycle.response_started
+            or cycle.disconnected
+            or not cycle.keep_alive
+            or cycle.access_log
+            or self.flow.write_paused
+        ):
+            return False
+        cycle.response_started = cycle.response_complete = True
+        self.outlet.answer(b"".join((STATUS_LINE[200], lines_of(cycle.default_headers), header, b"\r\n")), body)
+        cycle.message_event.set()
+        cycle.on_response()
+        return True
 
     # -- bounds -----------------------------------------------------------------------------------------------------
 
@@ -268,7 +294,7 @@ class Protocol(HttpToolsProtocol):
 
     def _framing_refusal(self) -> Refusal | None:
         """Bound what is sent beside a body: extensions of chunks, and trailers."""
-        if len(self.headers) + self._trailers > MAX_FIELDS:
+        if len(self.headers) + len(list(self.scope["headers"])) > MAX_FIELDS:
             return _MANY_FIELDS
         beside = self._received - self._body
         return self.door.refused["headers"] if beside > 2 * self.door.bounds.header_max_bytes else None
@@ -370,8 +396,7 @@ class Protocol(HttpToolsProtocol):
         ]
         if refusal.retry_after_seconds is not None:
             headers.append((b"retry-after", b"%d" % refusal.retry_after_seconds))
-        lines = b"".join(b"%b: %b\r\n" % each for each in headers)
-        return STATUS_LINE[refusal.status] + lines + b"\r\n" + body
+        return STATUS_LINE[refusal.status] + lines_of(headers) + b"\r\n" + body
 
 
 class _Gentle:

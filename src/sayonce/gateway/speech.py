@@ -18,7 +18,7 @@ from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
 from sayonce.gateway.access import Access
-from sayonce.gateway.door import HELD, Held
+from sayonce.gateway.door import AT_ONCE, HELD, Held
 from sayonce.gateway.http import (
     Disconnected,
     Headers,
@@ -29,6 +29,7 @@ from sayonce.gateway.http import (
     check_json,
     error_body,
     headers_of,
+    lines_of,
     read_body,
     send_error,
     send_whole,
@@ -174,18 +175,19 @@ class SpeechEndpoint:
         plan, now = known.plan, self._cache.now()
         if plan.request.sse:
             stored = await self._is_stored(answer)
-            headers = _stream_headers(plan, answer, now, b"text/event-stream", stored=stored)
+            headers = _headers_now(plan, answer, now, b"text/event-stream", stored=stored)
             return await self._send_stream(scope, send, answer, headers, _events(answer))
         if answer.known_entry is None and scope.get("http_version") != "1.0":
             assert answer.flight is not None
-            headers = _stream_headers(plan, answer, now, stored=await self._is_stored(answer))
+            headers = _headers_now(plan, answer, now, stored=await self._is_stored(answer))
             return await self._send_stream(scope, send, answer, headers, answer.flight.chunks())
         # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
         entry = await answer.result()
         stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
-        headers = known.headers(answer, entry, now, stored=stored)
+        at_once, lines = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored)
         scope[_BEGUN] = True
-        await send_whole(send, 200, headers, entry.body)
+        if at_once is None or not at_once(send, lines, entry.body):
+            await send_whole(send, 200, _headers_now(plan, answer, now, stored=stored), entry.body)
         return 0.0
 
     async def _send_stream(
@@ -220,23 +222,25 @@ class SpeechEndpoint:
 
 
 class _Known:
-    """The plan of a request, and the headers of the stored clip that answered it last."""
+    """The plan of a request, and the header of the stored clip that answered it last."""
 
-    __slots__ = ("_fixed", "_of", "plan")
+    __slots__ = ("_lines", "_of", "plan")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self._of: tuple[str | None, float, int] | None = None
-        self._fixed: Headers = []
+        self._lines = b""
 
-    def headers(self, answer: Answer, entry: Entry, now: float, *, stored: bool) -> Headers:
-        """Return the headers for a whole clip; those of a hit only grow older."""
-        if answer.outcome is not Outcome.HIT:
-            return _headers(self.plan, answer, stored=stored)
+    def lines(self, answer: Answer, entry: Entry, now: float, *, stored: bool) -> bytes:
+        """Return the header for a whole clip as it is sent; that of a hit only grows older."""
         of = (answer.tier, entry.created, len(entry.body))
-        if of != self._of:
-            self._of, self._fixed = of, _headers(self.plan, answer)
-        return [*self._fixed, _age(answer, now)]
+        if of != self._of or answer.outcome is not Outcome.HIT:
+            length = (b"content-length", b"%d" % len(entry.body))
+            lines = lines_of([*_headers(self.plan, answer, stored=stored), length])
+            if answer.outcome is not Outcome.HIT:
+                return lines
+            self._of, self._lines = of, lines
+        return b"%bage: %b\r\n" % (self._lines, _age(answer, now))
 
 
 async def _while_heard(sending: Coroutine[Any, Any, float], answer: Answer, receive: Receive) -> float:
@@ -291,11 +295,9 @@ def _event(data: dict[str, Any]) -> bytes:
     return b"data: %b\n\n" % msgspec.json.encode(data)
 
 
-def _stream_headers(
-    plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, stored: bool
-) -> Headers:
+def _headers_now(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, stored: bool) -> Headers:
     headers = _headers(plan, answer, media_type, stored=stored)
-    return [*headers, _age(answer, now)] if answer.outcome is Outcome.HIT else headers
+    return [*headers, (b"age", _age(answer, now))] if answer.outcome is Outcome.HIT else headers
 
 
 def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, stored: bool = False) -> Headers:
@@ -314,8 +316,8 @@ def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, sto
     return headers
 
 
-def _age(answer: Answer, now: float) -> tuple[bytes, bytes]:
-    return b"age", b"%d" % max(0, now - answer.created)
+def _age(answer: Answer, now: float) -> bytes:
+    return b"%d" % max(0, now - answer.created)
 
 
 def _etag(plan: Plan, created: float, *, whole: bool) -> bytes:

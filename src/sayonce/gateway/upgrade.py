@@ -48,7 +48,7 @@ def parser_of_rest(connection: Protocol) -> httptools.HttpRequestParser:
     parser = httptools.HttpRequestParser(_Rest(connection))
     parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
     framing = [(name, b"close" if b"close" in value.lower() else b"keep-alive") if name == b"connection" else (name, value)
-               for name, value in connection.headers if name in _FRAMING]  # fmt: skip
+               for name, value in connection.scope["headers"] if name in _FRAMING]  # fmt: skip
     lines = b"".join(b"%b: %b\r\n" % field for field in framing)
     parser.feed_data(
         b"%b / HTTP/%b\r\n%b\r\n"
