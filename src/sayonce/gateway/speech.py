@@ -7,7 +7,7 @@ import base64
 import math
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from typing import Any, Final
 
 import msgspec
@@ -176,11 +176,11 @@ class SpeechEndpoint:
         if plan.request.sse:
             stored = await self._is_stored(answer)
             headers = _headers_now(plan, answer, now, b"text/event-stream", stored=stored)
-            return await self._send_stream(scope, send, answer, headers, _events(answer))
+            return await _send_stream(scope, send, answer, headers, _events(answer), self._turn)
         if answer.known_entry is None and scope.get("http_version") != "1.0":
             assert answer.flight is not None
             headers = _headers_now(plan, answer, now, stored=await self._is_stored(answer))
-            return await self._send_stream(scope, send, answer, headers, answer.flight.chunks())
+            return await _send_stream(scope, send, answer, headers, answer.flight.chunks())
         # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
         entry = await answer.result()
         stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
@@ -189,29 +189,6 @@ class SpeechEndpoint:
         if at_once is None or not at_once(send, lines, entry.body):
             await send_whole(send, 200, _headers_now(plan, answer, now, stored=stored), entry.body)
         return 0.0
-
-    async def _send_stream(
-        self, scope: Scope, send: Send, answer: Answer, headers: Headers, chunks: AsyncIterator[bytes]
-    ) -> float:
-        """Send chunks as they come, and return when the first was sent.
-
-        The system takes megabytes off our hands without a pause. Of all streams that have sent a slice one goes on in a
-        round of the event loop, so that a thousand of them leave it to others.
-        """
-        begun, slice_bytes = 0.0, 0
-        scope[_BEGUN] = True
-        with _holding(scope, answer):
-            await send({"type": "http.response.start", "status": 200, "headers": headers})
-            async for chunk in chunks:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                begun = begun or time.perf_counter()
-                slice_bytes += len(chunk)
-                if slice_bytes >= _SLICE_BYTES:
-                    slice_bytes = 0
-                    async with self._turn:
-                        await asyncio.sleep(0)
-            await send({"type": "http.response.body", "body": b""})
-        return begun
 
     async def _is_stored(self, answer: Answer) -> bool:
         """Return whether what was made is kept; while it is being made, whether it will be, by all that is known."""
@@ -267,6 +244,35 @@ def _holding(scope: Scope, answer: Answer) -> Iterator[None]:
         yield
     finally:
         held.of = held.count = None
+
+
+async def _send_stream(
+    scope: Scope,
+    send: Send,
+    answer: Answer,
+    headers: Headers,
+    chunks: AsyncIterator[bytes],
+    turn: asyncio.Lock | None = None,
+) -> float:
+    """Send chunks as they come, and return when the first was sent.
+
+    The system takes megabytes off our hands without a pause, so a stream leaves the event loop to others after each
+    slice. Of those that cost much to make, which share a ``turn``, one goes on in a round of the loop.
+    """
+    begun, slice_bytes = 0.0, 0
+    scope[_BEGUN] = True
+    with _holding(scope, answer):
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        async for chunk in chunks:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+            begun = begun or time.perf_counter()
+            slice_bytes += len(chunk)
+            if slice_bytes >= _SLICE_BYTES:
+                slice_bytes = 0
+                async with turn or nullcontext():
+                    await asyncio.sleep(0)
+        await send({"type": "http.response.body", "body": b""})
+    return begun
 
 
 async def _events(answer: Answer) -> AsyncIterator[bytes]:
