@@ -140,6 +140,16 @@ async def test_samples_without_a_rate_where_a_file_was_asked_for_are_an_error_th
         b"\x89PNG\r\n\x1a\n" + bytes(200),
         b"PK\3\4" + bytes(200),
         b"busy",
+        "服务器内部错误，请稍后再试。模型过载".encode("gbk"),
+        ("服务器内部错误，请稍后再试。" * 20).encode("gbk"),
+        ("Le modèle n’est pas chargé, réessayez. " * 9).encode("cp1252"),
+        "Internal Server Error: out of memory".encode("utf-16"),
+        ("Internal Server Error: out of memory. " * 9).encode("utf-16-le"),
+        ("Internal Server Error: out of memory. " * 9).encode("utf-16-be"),
+        ("服务器内部错误，请稍后再试。" * 20).encode("utf-16-le"),
+        b'\x1e{"error": "busy"}\n\x1e{"error": "busy"}\n',
+        b"\x82\xa5error\xaaout of mem\xa6status\xcd\x01\xf4" + bytes(500),
+        b"\x93NUMPY\1\0v\0{'descr': '<f4'}" + RAW,
     ],
 )
 async def test_what_is_no_sound_is_never_played_as_samples(upstream, connect, label, body):
@@ -287,3 +297,16 @@ async def test_what_was_joined_is_kept_as_one_file_that_every_player_hears_whole
     assert "hit" in again.headers["cache-status"]
     heard, rate = soundfile.read(io.BytesIO(again.content))
     assert 3.0 <= len(heard) / rate <= 3.3
+
+
+@pytest.mark.parametrize(
+    "text", [b'{"error": "CUDA out of memory"} ', b'\nTraceback (most recent call last):\n  File "x.py"\nOOM\n']
+)
+@pytest.mark.parametrize("samples", [b"", RAW])
+async def test_an_error_behind_the_header_of_a_wav_of_unknown_length_is_never_kept_as_sound(
+    upstream, connect, samples, text
+):
+    streamed = wav(b"", 24_000)[:40] + b"\xff\xff\xff\xff"
+    upstream.answer(200, [streamed, samples, text], "audio/wav")
+    with pytest.raises(BadAudio, match="text of an error"):
+        await pcm(await connect(), "Hello.")

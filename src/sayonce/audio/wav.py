@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from sayonce.audio import junk
+from sayonce.audio import junk, prose
 from sayonce.audio.g711 import ALAW, MULAW
 from sayonce.audio.part import Block, Part, Samples, to_pcm16
 from sayonce.errors import BadAudio
@@ -24,6 +24,8 @@ _DS64: Final = struct.Struct("<QQ")
 _RIFF_BYTES: Final = 12
 _LONGEST_HEADER_BYTES: Final = 1 << 20
 _FEED_BYTES: Final = 1 << 20
+_TAIL_BYTES: Final = 512
+_PCM16: Final = (1, 16)
 _EXTENSIBLE: Final = 0xFFFE
 _IN_DS64: Final = 0xFFFF_FFFF
 _FILE: Final = re.compile(rb"(?:RIFF|RF64|BW64)....WAVE", re.DOTALL)
@@ -86,6 +88,7 @@ class WavReader:
         self._came = 0
         self._is_metadata = False
         self._ragged = b""
+        self._tail = b""
         self.odd_bytes = 0
         """Bytes behind the last whole sample, which were dropped."""
 
@@ -138,13 +141,21 @@ class WavReader:
             if self._rest:
                 raise BadAudio(f"The WAV audio is cut off: {self._rest} bytes are missing behind {self._came}")
             self._came += len(self._held)
-            rest = self._convert(self._take(len(self._held)))
+            raw = self._take(len(self._held))
+            self._check_tail(raw)
+            rest = self._convert(raw)
         elif self._behind() > (self._format.block_bytes > 1):  # one byte may be the padding of a chunk
             raise _followed()
         self._end_file()
         if self._came < self._format.block_bytes:
             raise BadAudio("The WAV audio is empty: it holds no samples")
         return rest
+
+    def _check_tail(self, raw: bytes) -> None:
+        """Refuse the text of an error behind samples whose number was not stated: a server broke off, and said so."""
+        assert self._format is not None
+        if self._rest is None and self._format.encoding == _PCM16 and prose.ends(self._tail + raw):
+            raise BadAudio("The WAV audio ends with the text of an error")
 
     def _behind(self) -> int:
         """Return how many bytes are behind the samples, or missing there, that may have been sound."""
@@ -223,6 +234,7 @@ class WavReader:
         begins = following or _FILE_BEGINS.search(self._held, max(0, len(self._held) - _RIFF_BYTES))
         raw = self._take(begins.start() if begins else len(self._held))
         self._came += len(raw)
+        self._tail = (self._tail + raw[-_TAIL_BYTES:])[-_TAIL_BYTES:]
         if following and not raw:
             self._end_file()
             self._step = self._read_header

@@ -6,7 +6,7 @@ import codecs
 import re
 from typing import Final
 
-from sayonce.audio import frames, junk, mpeg
+from sayonce.audio import frames, junk, mpeg, prose
 from sayonce.audio.kinds import UNKNOWN, media_type_of
 from sayonce.speech.engines._label import Label
 
@@ -20,7 +20,7 @@ _MOST_ZEROS: Final = 4096
 _TEXT_BYTES: Final = 32
 _VORBIS: Final = b"\x01vorbis"
 _VORBIS_AT: Final = 28
-_MARKUP: Final = re.compile(rb'\s*(?:\{\s*"[A-Za-z]|<!?[A-Za-z]{2})')
+_MARKUP: Final = re.compile(rb'[\s\x1e]*(?:(?:\[\s*)?\{\s*"[A-Za-z]|<!?[A-Za-z]{2})')
 _NO_AUDIO: Final = (
     b"\x1f\x8b\x08",
     b"\x89PNG",
@@ -30,7 +30,10 @@ _NO_AUDIO: Final = (
     b"GIF8",
     b"\x7fELF",
     b"%PDF",
+    b"\x93NUMPY",
 )
+_PACKED: Final = re.compile(rb"(?:[\x81-\x8f][\xa4-\xb4]|[\xa1-\xaf][\x64-\x74])[a-z_]{4}")
+"""A map whose first key is a word, in MessagePack or CBOR."""
 _utf8: Final = codecs.getincrementaldecoder("utf-8")
 
 
@@ -42,18 +45,22 @@ def tell(head: bytes, label: Label, asked: str, *, ended: bool) -> str | None:
     begin = junk.skip(head)
     body = head[begin:]
     is_samples = label.is_of_samples(asked)
-    if len(body) < _HEAD_BYTES and not ended:
+    if len(body) < (prose.TELLING_BYTES if is_samples else _HEAD_BYTES) and not ended:
         return PCM if is_samples and len(head) >= _MOST_ZEROS and not head.strip(b"\0") else None
-    if _is_text(body) or body.startswith(_NO_AUDIO):
+    if _is_text(body) or prose.begins_wide(head) or body.startswith(_NO_AUDIO) or _PACKED.match(body):
         return NO_AUDIO
     kind = media_type_of(body)
     if kind in ("audio/mpeg", "audio/aac") and is_samples and not head.startswith(b"ID3"):
         in_a_row = _is_run_of_frames(body, kind, ended=ended)
-        return None if in_a_row is None else kind if in_a_row else PCM
+        return None if in_a_row is None else kind if in_a_row else _samples(body, label)
     if kind != UNKNOWN:
         is_vorbis = body.startswith(_VORBIS, _VORBIS_AT) and kind == "audio/ogg"
         return f"{kind};codecs=vorbis" if is_vorbis else kind
-    return PCM if is_samples and head else NO_AUDIO
+    return _samples(body, label) if is_samples and head else NO_AUDIO
+
+
+def _samples(body: bytes, label: Label) -> str:
+    return NO_AUDIO if label.is_linear and prose.begins(body) else PCM
 
 
 def _is_text(head: bytes) -> bool:

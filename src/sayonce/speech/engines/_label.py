@@ -53,6 +53,12 @@ class Label(msgspec.Struct, frozen=True):
     def is_no_sound(self) -> bool:
         return self.kind.startswith(_NO_SOUND)
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether samples with this label have 16 bits."""
+        encoding, _ = _FORMATS.get(_plain(self.parameters.get("format", "")), ("linear", ""))
+        return encoding == "linear" and self.kind not in _MULAW | _ALAW
+
     def is_of_samples(self, asked: str) -> bool:
         """Whether bytes without any mark are samples: they were asked for, or the label says so."""
         stated = self.kind in _LINEAR | _MULAW | _ALAW

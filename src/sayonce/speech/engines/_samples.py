@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from sayonce.audio import prose
 from sayonce.audio.g711 import ALAW, MULAW
 from sayonce.errors import BadAudio
 from sayonce.speech.engines._label import Shape
@@ -46,7 +47,7 @@ class SamplesReader:
             BadAudio: the server broke off, and said so in the middle of its samples.
 
         """
-        if _ERROR.search(self._tail):
+        if _ERROR.search(self._tail) or (self._table is None and prose.ends(self._tail)):
             raise BadAudio("The samples end with the text of an error")
         if self._order is None:
             self._order = told_order(self._held)
