@@ -1,7 +1,10 @@
 """Two tenants: each sees and touches its own alone; the right ``admin`` is the operator's, over all of them."""
 
+import base64
+
 import pytest
 
+from sayonce.features import voice as hearing
 from sayonce.gateway.access import new_key
 from serving import serving, speak
 from test_voices import Cloner, clip, upload
@@ -88,6 +91,16 @@ async def test_a_tenant_lists_replaces_and_removes_its_own_voices_alone(client, 
     assert (await client.delete("/v1/audio/voices/ann", headers=bank)).status_code == 200
     assert (await names(client, school), await names(client, bank)) == (["ann"], [])
     assert (await speak(client, voice="ann", headers=school)).status_code == 200
+
+
+async def test_no_tenant_finds_out_by_the_time_of_an_answer_that_another_has_sent_a_clip(client, keys, monkeypatch):
+    opened, genuine = [], hearing._identify
+    monkeypatch.setattr(hearing, "_identify", lambda *given: opened.append(1) or genuine(*given))
+    sent = base64.b64encode(clip(5)).decode()
+    assert (await upload(client, "eve", clip(5), headers=keys["school"])).status_code == 201
+    for tenant, times in (("school", 1), ("bank", 2), ("bank", 2)):
+        await speak(client, "Who sent this?", headers=keys[tenant], ref_audio=sent)
+        assert len(opened) == times, tenant
 
 
 async def test_explain_tells_a_tenant_of_its_own_clips_and_voices_alone(client, keys):

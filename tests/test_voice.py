@@ -99,6 +99,15 @@ def test_a_file_that_was_seen_is_not_decoded_again(monkeypatch):
     assert sayonce.Voice.from_audio(data) == first
 
 
+def test_what_is_remembered_of_a_file_is_the_senders_alone(monkeypatch):
+    data, opened = clip(SAMPLES[:888]), []
+    genuine = module._identify
+    monkeypatch.setattr(module, "_identify", lambda *given: opened.append(1) or genuine(*given))
+    voices = [sayonce.Voice.from_audio(data, whose=whose) for whose in ("alice", "alice", "bob", "", "bob")]
+    assert len(opened) == 3
+    assert len(set(voices)) == 1
+
+
 def test_a_seen_clip_is_still_held_to_the_limit():
     data = clip(SAMPLES[:9_999])
     sayonce.Voice.from_audio(data)
@@ -109,9 +118,9 @@ def test_a_seen_clip_is_still_held_to_the_limit():
 def test_what_is_remembered_of_files_is_bounded():
     memory = module._Memory()
     for number in range(module._REMEMBERED + 10):
-        memory.put(number.to_bytes(8), ("id", 1.0, 1, 1))
+        memory.put(("", number.to_bytes(8)), ("id", 1.0, 1, 1))
     assert len(memory._facts) == module._REMEMBERED
-    assert memory.get((0).to_bytes(8)) is None
+    assert memory.get(("", (0).to_bytes(8))) is None
 
 
 def test_a_clip_may_be_streamed_flac_of_unknown_length():
@@ -153,9 +162,9 @@ def test_a_small_file_that_decodes_to_hours_of_samples_is_refused(monkeypatch):
 
 def test_the_identity_does_not_depend_on_the_blocks_in_which_a_clip_is_read(monkeypatch):
     data = clip(SAMPLES.reshape(-1, 8))
-    whole = module._identify(data, 600)
+    whole = module._identify(data, 600, module.open_sound)
     monkeypatch.setattr(wav, "_FEED_BYTES", 99)
-    assert module._identify(data, 600) == whole
+    assert module._identify(data, 600, module.open_sound) == whole
 
 
 def test_too_long_and_too_large_clips_are_refused():

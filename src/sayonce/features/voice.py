@@ -60,6 +60,7 @@ class Voice(msgspec.Struct, frozen=True):
         max_seconds: float = MAX_SECONDS,
         max_bytes: int = MAX_BYTES,
         apart: bool = False,
+        whose: str = "",
     ) -> Self:
         """Return the identity of a clip, given as a path, as the bytes of an audio file, or as a file object.
 
@@ -67,14 +68,15 @@ class Voice(msgspec.Struct, frozen=True):
 
         The answer for a file's bytes is remembered, never one for its name or time of change.
         ``apart`` is for files from strangers: they are decoded in a process with a bound on its time and its memory, as
-        a file of a few bytes may crash a decoder, or fill the memory.
+        a file of a few bytes may crash a decoder, or fill the memory. What is remembered for ``whose`` is theirs alone:
+        nobody else finds out from the time of an answer that they sent the file.
 
         Raises:
             InvalidRequest: it cannot be read or decoded, is empty, too long or too large.
 
         """
         data = _read(source, max_bytes)
-        known = blake2b(data, digest_size=32).digest()
+        known = (whose, blake2b(data, digest_size=32).digest())
         facts = _memory.get(known)
         if facts is None:
             facts = _identify(data, max_seconds, open_apart if apart else open_sound)
@@ -85,22 +87,24 @@ class Voice(msgspec.Struct, frozen=True):
 
 
 Facts = tuple[str, float, int, int, str]
+Known = tuple[str, bytes]
+"""Whose file, and its digest."""
 
 
 class _Memory:
     """The least recently asked-for files' facts; safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._facts: OrderedDict[bytes, Facts] = OrderedDict()
+        self._facts: OrderedDict[Known, Facts] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: bytes) -> Facts | None:
+    def get(self, key: Known) -> Facts | None:
         with self._lock:
             if key in self._facts:
                 self._facts.move_to_end(key)
             return self._facts.get(key)
 
-    def put(self, key: bytes, facts: Facts) -> None:
+    def put(self, key: Known, facts: Facts) -> None:
         with self._lock:
             self._facts[key] = facts
             if len(self._facts) > _REMEMBERED:

@@ -140,8 +140,10 @@ def _unreadable(body: bytes, error: Exception) -> str:
     return str(error)
 
 
-def parse_request(fields: Mapping[str, Any], catalogue: Catalogue, names: Names | None = None) -> SpeechRequest:
-    """Check a request's fields against the engine that it names.
+def parse_request(
+    fields: Mapping[str, Any], catalogue: Catalogue, names: Names | None = None, tenant: str = ""
+) -> SpeechRequest:
+    """Check a tenant's request against the engine that it names.
 
     Raises:
         InvalidRequest: a field is missing, unknown, of the wrong type or out of range; ``param`` names it.
@@ -150,7 +152,7 @@ def parse_request(fields: Mapping[str, Any], catalogue: Catalogue, names: Names 
     """
     engine = catalogue.find(_string(fields, "model"))
     text = _text(fields, engine)
-    voice, reference = _who(fields, text, engine, names)
+    voice, reference = _who(fields, text, engine, names, tenant)
     model = engine.resolve_model(fields.get("model"))
     reading = _read(text, voice, engine, strict=catalogue.strict)
     utterance = Utterance(reading.text, voice, model, _parameters(fields, engine), reference)
@@ -218,7 +220,9 @@ def _format(fields: Mapping[str, Any]) -> Format:
     return format_named(name, _SAMPLE_RATE.accept(fields.get("sample_rate")))
 
 
-def _who(fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | None) -> tuple[str, Reference | None]:
+def _who(
+    fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | None, tenant: str
+) -> tuple[str, Reference | None]:
     """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a clip that was sent along."""
     voice = _voice(fields.get("voice"))
     if not engine.clones:
@@ -228,7 +232,7 @@ def _who(fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | 
         from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
 
         clip = decode_clip(audio, field)
-        reference = Reference(Voice.from_audio(clip, apart=True).id, text or "", clip)
+        reference = Reference(Voice.from_audio(clip, apart=True, whose=tenant).id, text or "", clip)
         return reference.voice, reference
     asked = engine.default_voice if voice is None else voice
     named = _uploaded(asked, engine, names, required=voice is not None) if names and asked is not None else None

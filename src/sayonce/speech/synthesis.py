@@ -98,7 +98,7 @@ class Synthesizer:
 
         ``asked`` is when the request came, where the names may have been read since (``View.covers``).
         """
-        return parse_request(fields, self.catalogue, partial(self.voices.names.find, tenant, asked=asked))
+        return parse_request(fields, self.catalogue, partial(self.voices.names.find, tenant, asked=asked), tenant)
 
     async def learn_voices(self) -> None:
         """Take over the names of uploaded voices as the store has them, where an engine speaks in such voices."""

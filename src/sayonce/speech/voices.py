@@ -100,7 +100,7 @@ class VoiceBook:
             raise TooLarge(
                 f"the clip is larger than {MAX_CLIP_BYTES} bytes; some seconds are enough", param="audio_sample"
             )
-        heard = await self._decoding.run(tenant, _identified, clip)
+        heard = await self._decoding.run(tenant, _identified, tenant, clip)
         await self.refresh()
         old = self.names.live(tenant).get((tenant, name))
         size_bytes, number = len(clip) + len(ref_text.encode()), self.names.next_number(tenant, name)
@@ -199,10 +199,10 @@ def check_name(name: str) -> None:
         )
 
 
-def _identified(clip: bytes) -> Voice:
+def _identified(tenant: str, clip: bytes) -> Voice:
     from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that most services do not need)
 
     try:
-        return Voice.from_audio(clip, apart=True)
+        return Voice.from_audio(clip, apart=True, whose=tenant)
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param="audio_sample") from None
