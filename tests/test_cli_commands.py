@@ -147,7 +147,9 @@ def test_doctor_finds_a_store_that_cannot_be_written(quick):
         db.execute("DROP TABLE bodies")
     result = quick("doctor", "--engine", "espeak")
     assert result.code == 1
-    assert re.search(r"^fail +store: .*clips\.db: no such table: \S*bodies", result.out, re.MULTILINE)
+    assert re.search(
+        r"^fail +store: .*clips\.db: the table 'bodies' is not as this program makes it", result.out, re.MULTILINE
+    )
 
 
 def test_doctor_fails_for_what_does_not_work(quick):

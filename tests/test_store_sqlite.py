@@ -304,6 +304,65 @@ async def test_another_programs_database_is_refused_and_left_alone(tmp_path: Pat
     assert path.read_bytes() == before
 
 
+SWALLOW = "CREATE TRIGGER ours BEFORE INSERT ON books BEGIN SELECT RAISE(IGNORE); END"
+CHANGES = {
+    "the trigger 'ours'": SWALLOW,
+    "the table 'books'": "ALTER TABLE books RENAME TO old; CREATE VIEW books AS SELECT * FROM old",
+    "the trigger 'entry_removed'": "DROP TRIGGER entry_removed",
+    "the table 'totals'": "DROP TABLE totals; CREATE TABLE totals (name, value CHECK (value < 3))",
+    "the index 'slow'": "CREATE INDEX slow ON books (length(hex(value)))",
+}
+
+
+@pytest.mark.parametrize(("told", "change"), CHANGES.items(), ids=CHANGES)
+async def test_a_file_whose_tables_others_have_changed_is_refused_and_left_alone(
+    sqlite_store: SQLiteStore, told: str, change: str
+) -> None:
+    await sqlite_store.close()
+    with closing(sqlite3.connect(sqlite_store.path)) as db:
+        db.executescript(change)
+    before = sqlite_store.path.read_bytes()
+    with pytest.raises(ConfigError, match=r"not as this program makes it; move the file away") as refused:
+        await sqlite_store.open()
+    assert told in str(refused.value)
+    assert sqlite_store.path.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_where_others_change_the_tables_of_a_file_in_use_a_new_one_goes_on_and_nothing_is_lost(
+    sqlite_store: SQLiteStore, sealer: Sealer, change: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    other = SQLiteStore(sqlite_store.path, sealer=sealer)
+    await other.open()
+    await sqlite_store.register("purges", "voice=alice", b"1")
+    await sqlite_store.registry("purges")
+    with closing(sqlite3.connect(sqlite_store.path)) as db:
+        db.executescript(change)
+    await sqlite_store.register("purges", "voice=bob", b"2")
+    assert await other.registry("purges") == {"voice=alice": b"1", "voice=bob": b"2"}
+    await other.close()
+    assert len(damaged_beside(sqlite_store.path)) == 1
+    assert sum("another program has changed" in record.message for record in caplog.records) == 1
+
+
+async def test_what_an_operator_may_do_to_the_file_changes_nothing_of_ours(
+    sqlite_store: SQLiteStore, make_entry: MakeEntry
+) -> None:
+    await sqlite_store.put(make_entry(1))
+    with closing(sqlite3.connect(sqlite_store.path)) as db:
+        db.executescript("ANALYZE; VACUUM; REINDEX")
+    assert await sqlite_store.put(make_entry(2))
+    await sqlite_store.close()
+    await sqlite_store.open()
+    assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
+    assert damaged_beside(sqlite_store.path) == []
+
+
+async def test_no_function_is_called_by_what_stands_in_the_file(sqlite_store: SQLiteStore) -> None:
+    for connection in sqlite_store._opened:
+        assert await connection.run(lambda db: db.execute("PRAGMA trusted_schema").fetchone()) == (0,)
+
+
 async def test_a_newer_schema_is_refused(sqlite_store: SQLiteStore, sealer: Sealer) -> None:
     await sqlite_store.close()
     db = sqlite3.connect(sqlite_store.path)

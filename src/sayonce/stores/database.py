@@ -13,12 +13,12 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from functools import partial
-from importlib.resources import files
 from pathlib import Path
 from typing import Final, TypeVar
 
 from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.stores.sqlite_file import Identity, identity, index_of, log_of, set_aside
+from sayonce.stores.sqlite_schema import SCHEMA, foreign_part
 
 log = logging.getLogger("sayonce.store")
 T = TypeVar("T")
@@ -69,6 +69,7 @@ class Connection:
             self._db.close()
             raise
         self.file, self.log, self._index = _names(path)
+        self._schema: int | None = None  # the version that was last looked at
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return what ``work`` returns. It is done also when the caller leaves: a write that was accepted lands.
@@ -101,6 +102,22 @@ class Connection:
         if (log, index) != (self.log, self._index):
             # Who opens the file from now on makes another log, and neither side sees what the other writes.
             raise StoreError(f"{self._path}: its write-ahead log was removed or replaced", failure=Failure.DAMAGED)
+
+    def check_schema(self) -> None:
+        """Check that the tables are as we make them, and nothing is beside them; quick while nobody changes any.
+
+        Raises:
+            StoreError: they are not.
+
+        """
+        (version,) = self._db.execute("PRAGMA schema_version").fetchone()
+        if version == self._schema:
+            return
+        foreign = foreign_part(self._db)
+        if foreign is not None:
+            log.warning("sqlite: another program has changed %s: %s is not as it was made", self._path, foreign)
+            raise StoreError(f"{self._path}: {foreign} is not as it was made", failure=Failure.DAMAGED)
+        self._schema = version
 
     async def close(self) -> None:
         """Close after what is waiting."""
@@ -160,6 +177,7 @@ def connect(path: Path) -> sqlite3.Connection:
     db.text_factory = partial(str, encoding="utf-8", errors="replace")  # one damaged name must not hide the others
     # In WAL mode NORMAL loses the last commits at a power cut, and never consistency.
     db.execute("PRAGMA synchronous = NORMAL")
+    db.execute("PRAGMA trusted_schema = OFF")  # whoever can write the file calls no function by it
     db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return db
 
@@ -220,6 +238,11 @@ def _prepare(path: Path) -> None:
             log.warning("sqlite: %s has the layout of another release: it is kept as %s", path, kept.name)
             prepare(path)
             return
+        foreign = foreign_part(db) if version else None
+        if foreign is not None:
+            raise ConfigError(
+                f"{path}: {foreign} is not as this program makes it; move the file away or name another file"
+            )
         if not version:
             db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # decided by a database's first page
         if db.execute("PRAGMA journal_mode = WAL").fetchone() != ("wal",):  # a copy of a file has another mode
@@ -227,7 +250,7 @@ def _prepare(path: Path) -> None:
                 f"{path}: this file system cannot share memory between processes; name a file on a local disk"
             )
         if not version:
-            db.executescript(files(__package__).joinpath("schema.sql").read_text())
+            db.executescript(SCHEMA)
     finally:
         db.close()
 

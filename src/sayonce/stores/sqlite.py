@@ -249,6 +249,7 @@ class SQLiteStore(SealedStore):
                 self._room.check_log(db)
             with db:
                 db.execute("BEGIN IMMEDIATE")
+                self._writer.check_schema()
                 self._eviction.note(db, self._taken())
                 return work(db)
 
@@ -277,13 +278,14 @@ class SQLiteStore(SealedStore):
         self._try_lock_at = now + _LOCKED_SECONDS
 
     async def _look(self, work: Callable[[sqlite3.Connection], T], *, check_place: bool = False) -> T:
-        """Read; with ``check_place``, as is asked twice a second, notice also without a write that the file is gone.
+        """Read; with ``check_place``, as is asked twice a second, notice also without a write what became of the file.
 
         While nothing goes on in its place no read answers, so that the store fails as a whole and not now and then.
         """
 
         def checked(db: sqlite3.Connection) -> T:
             self._reader.check_place()
+            self._reader.check_schema()
             return work(db)
 
         return await self._on(_READER, checked if check_place or self._displaced else work)
