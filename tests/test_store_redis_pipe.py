@@ -113,6 +113,38 @@ def test_answers_of_any_size_in_any_pieces_reach_whoever_asked(
     asyncio.run(exchange())
 
 
+async def test_room_for_a_value_is_made_as_its_bytes_come() -> None:
+    value = bytes(range(250)) * 20_004
+    pipe, _ = connected()
+    asked = pipe.ask(GET)
+    receive(pipe, on_the_wire(value)[:1000])
+    assert len(pipe.get_buffer(-1)) < 2_000_000
+    receive(pipe, on_the_wire(value)[1000:])
+    assert asked.result() == value
+    assert pipe.open
+
+
+async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_more() -> None:
+    connections = []
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.read(1000)
+        writer.write(b"$%d\r\n" % (MAX_VALUE_BYTES + 1))
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()[:2]
+    pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
+    with pytest.raises(exceptions.ConnectionError):
+        await pipes.run(GET)
+    assert len(connections) == 1
+    await pipes.close()
+    for connection in connections:
+        connection.close()
+        await connection.wait_closed()
+    server.close()
+
+
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.from_regex(rb"[$*+:-][0-9 a-z-]{0,12}\r\n.{0,20}", fullmatch=True))
 def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(garbage: bytes) -> None:

@@ -42,10 +42,10 @@ _ENTRY: Final = re.compile(rb"sayonce:2:\{[0-9a-f]{64}\}")
 _MAX_TTL_MS: Final = 100 * 365 * 86_400_000
 _SCANNED_AT_ONCE: Final = 1000
 _EXAMINED_SECONDS: Final = 2.0
-_CLEAN: Final = Script("clean")
-_FIELD: Final = Script("field")
-_SWAP: Final = Script("swap")
-_TABLE: Final = Script("table")
+_CLEAN: Final = Script("clean", int)
+_FIELD: Final[Script[bytes | None]] = Script("field", bytes | None)  # type: ignore[arg-type]
+_SWAP: Final = Script("swap", int)
+_TABLE: Final = Script("table", list[bytes])
 _TOTALS_BOUND: Final = TableBound(10_000, 64, 1_000_000)
 _BEYOND: Final = {
     b"fields": "has more than {fields:,} fields",
@@ -150,8 +150,7 @@ class RedisStore(SealedStore):
 
     async def registered(self, book: str, name: str) -> bytes | None:
         page, most = book_name(book), bound_of(book).value_bytes
-        value: bytes | None = await self._in(page, lambda redis: _FIELD(redis, [page], name, most))
-        return value
+        return await self._in(page, lambda redis: _FIELD(redis, [page], name, most))
 
     async def registry(self, book: str) -> dict[str, bytes]:
         try:
@@ -177,15 +176,13 @@ class RedisStore(SealedStore):
 
         """
         arguments = (bound.fields, FIELD_BYTES, bound.value_bytes, bound.total_bytes)
-        found = await self._in(page, lambda redis: _TABLE(redis, [page], *arguments))
-        if len(found) == 1:
-            why = _BEYOND[found[0]].format(fields=bound.fields, total_bytes=bound.total_bytes)
+        found = await self._in(page, partial(_table, page=page, arguments=arguments))
+        if isinstance(found, bytes):
+            why = _BEYOND[found].format(fields=bound.fields, total_bytes=bound.total_bytes)
             raise StoreError(
                 f"{self.url.shown}: {page} {why}, which others have written, and is not read", failure=Failure.BEYOND
             )
-        return {
-            name.decode(errors="surrogateescape"): value for name, value in zip(found[::2], found[1::2], strict=True)
-        }
+        return found
 
     async def unregister(self, book: str, name: str) -> bool:
         page = book_name(book)
@@ -299,6 +296,16 @@ def book_name(book: str) -> str:
     return f"{PREFIX}{{book:{book}}}"
 
 
+async def _table(redis: Any, *, page: str, arguments: tuple[int, ...]) -> dict[str, bytes] | bytes:
+    """Return a hash, or why it is not read."""
+    match await _TABLE(redis, [page], *arguments):
+        case [why] if why in _BEYOND:
+            return why
+        case found:
+            pairs = zip(found[::2], found[1::2], strict=True)
+            return {name.decode(errors="surrogateescape"): value for name, value in pairs}
+
+
 async def _scan(redis: Any, cursor: int) -> tuple[int, list[bytes]]:
     cursor, found = await redis.scan(cursor, match=f"{PREFIX}{{*}}", count=_SCANNED_AT_ONCE)
     return cursor, [name for name in found if _ENTRY.fullmatch(name)]
@@ -325,7 +332,7 @@ async def _scan_heads(redis: Any, *, cursor: int, length: int) -> tuple[int, lis
 async def _stats(redis: Any) -> tuple[int, int, int]:
     async with redis.pipeline(transaction=False) as pipeline:
         entries, memory = await pipeline.dbsize().info("memory").execute()
-    return entries, memory["used_memory"], memory["maxmemory"]
+    return int(entries), int(memory["used_memory"]), int(memory["maxmemory"])
 
 
 async def _count(redis: Any, *, deltas: Mapping[str, float]) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
@@ -122,17 +123,15 @@ class ClusterServers(LearnedServers):
         return self._servers.values()
 
     async def _ask(self, source: Server) -> bool:
-        ranges = await source.run(lambda redis: redis.execute_command("CLUSTER SLOTS"))
+        ranges = await source.run(partial(_ranges, source=source.address[0]))
         if not ranges:
             self._trouble = exceptions.ClusterDownError(f"{shown_address(source.address)} knows no slots")
             return False
         slots: list[Address | None] = [None] * REDIS_CLUSTER_HASH_SLOTS
-        nodes: set[Address] = set()
-        for start, end, *found in ranges:
-            addresses = [_address(node, source) for node in found]
-            slots[start : end + 1] = [addresses[0]] * (end + 1 - start)
-            nodes.update(addresses)
-        self._adopt(slots, nodes)
+        for served, (primary, *_) in ranges:
+            for slot in served:
+                slots[slot] = primary
+        self._adopt(slots, {address for _, nodes in ranges for address in nodes})
         return True
 
     def _adopt(self, slots: list[Address | None], nodes: set[Address]) -> None:
@@ -153,7 +152,22 @@ async def _look(redis: Any) -> None:
     await redis.get(f"sayonce:2:{{{random.random()}}}")  # noqa: S311 (any key will do)
 
 
-def _address(node: Sequence[Any], source: Server) -> Address:
+async def _ranges(redis: Any, *, source: str) -> list[tuple[range, list[Address]]]:
+    """Return which slots are served by which nodes, the primary first."""
+    told = await redis.execute_command("CLUSTER SLOTS")
+    return [
+        (_slots(start, end), [_address(node, source) for node in (primary, *replicas)])
+        for start, end, primary, *replicas in told
+    ]
+
+
+def _slots(start: int, end: int) -> range:
+    if not 0 <= start <= end < REDIS_CLUSTER_HASH_SLOTS:
+        raise ValueError(f"slots {start} to {end}")
+    return range(start, end + 1)
+
+
+def _address(node: Sequence[Any], source: str) -> Address:
     """Return a node's address; a node that does not know its own name has the one by which it was asked."""
     host = text_of(node[0] or b"")
-    return (source.address[0] if host in ("", "?") else host, int(node[1]))
+    return (source if host in ("", "?") else host, int(node[1]))

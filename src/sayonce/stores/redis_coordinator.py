@@ -26,10 +26,10 @@ from sayonce.stores.redis_server import Claim
 
 T = TypeVar("T")
 
-_HOLDER: Final = Script("holder")
-_RENEW: Final = Script("renew")
-_RELEASE: Final = Script("release")
-_RECORDS: Final = Script("records")
+_HOLDER: Final = Script("holder", bytes)
+_RENEW: Final = Script("renew", int)
+_RELEASE: Final = Script("release", int)
+_RECORDS: Final = Script("records", list[list[bytes]])
 
 
 class At(Protocol):
@@ -79,8 +79,12 @@ class RedisCoordinator(Coordinator):
         names = [name for each in questions for name in self._names(each)]
         bounds = (OWNER_CHARACTERS, READ_RECORDS, RECORD_BYTES, READ_BYTES)
         positions = [question.position or "-" for question in questions]
-        answers = await self._at(names[0], lambda redis: _RECORDS(redis, names, *bounds, *positions))
-        return [_sighting(question, *answer) for question, answer in zip(questions, answers, strict=True)]
+
+        async def look(redis: Any) -> list[Sighting]:
+            answers = await _RECORDS(redis, names, *bounds, *positions)
+            return [_sighting(question, *answer) for question, answer in zip(questions, answers, strict=True)]
+
+        return await self._at(names[0], look)
 
     def _names(self, question: Question) -> tuple[str, str]:
         return self._lease(question.key), self._records(question.key, question.part, question.owner)

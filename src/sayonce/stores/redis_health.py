@@ -37,7 +37,11 @@ async def health_of(redis: Any, address: str) -> Health:
     """Ask a server; needs the rights to INFO and TIME."""
     async with redis.pipeline(transaction=False) as pipeline:
         memory, persistence, (seconds, _) = await pipeline.info("memory").info("persistence").time().execute()
-    logged = bool(persistence.get("aof_enabled"))
     return Health(
-        address, memory["maxmemory"], memory["maxmemory_policy"], memory["used_memory"], float(seconds), logged
+        address,
+        max_bytes=int(memory["maxmemory"]),
+        policy=str(memory["maxmemory_policy"]),
+        used_bytes=int(memory["used_memory"]),
+        clock=float(seconds),
+        logs_writes=bool(persistence.get("aof_enabled")),
     )

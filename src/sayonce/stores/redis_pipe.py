@@ -27,6 +27,8 @@ _BUFFER_BYTES: Final = 262_144
 """Several usual clips: what has come is taken from the socket at once."""
 MAX_VALUE_BYTES: Final = 64_000_000
 """What an entry takes at most, sealed: a longer value is none of ours, and no memory is taken for it."""
+_FIRST_BYTES: Final = 1_048_576
+"""Of a value for which room is made when it is announced; more is made as its bytes come."""
 _TICK_SECONDS: Final = 0.01
 """Silence is counted in looks this far apart, between each of which the event loop has read what had come."""
 _NO_CLIENTS: Final = "ERR max number of clients reached"
@@ -78,7 +80,7 @@ class Pipe(asyncio.BufferedProtocol):
         self._view = memoryview(self._buffer)
         self._start = self._end = 0  # of what was received and not yet read
         self._body = bytearray()  # of a value of which a part has come; its line end is read as an empty line
-        self._received = 0
+        self._received = self._size = 0
 
     @property
     def waiting(self) -> int:
@@ -88,6 +90,11 @@ class Pipe(asyncio.BufferedProtocol):
     @property
     def open(self) -> bool:
         return self._error is None
+
+    def check_open(self) -> None:
+        """Raise what has closed the connection."""
+        if self._error is not None:
+            raise self._error
 
     async def run(self, command: bytes) -> Value | None:
         """Return what a command gives, None if that is nothing, or of another type than a string.
@@ -105,8 +112,7 @@ class Pipe(asyncio.BufferedProtocol):
 
     def ask(self, command: bytes) -> asyncio.Future[Answer]:
         """Send a command, and return its answer to come."""
-        if self._error is not None:
-            raise self._error
+        self.check_open()
         assert self._transport is not None
         answer: asyncio.Future[Answer] = self._loop.create_future()
         if self._waiting:
@@ -183,9 +189,12 @@ class Pipe(asyncio.BufferedProtocol):
 
     def _receive(self, nbytes: int) -> None:
         self._received += nbytes
-        if self._received == len(self._body):
+        if self._received == self._size:
             body, self._body = self._body, bytearray()
             self._answer(body)
+        elif self._received == len(self._body):
+            body, self._body = self._body, bytearray(min(2 * self._received, self._size))
+            self._body[: self._received] = body
 
     def _read(self) -> None:
         """Answer with what is whole in the buffer, and move the rest to its beginning.
@@ -229,8 +238,8 @@ class Pipe(asyncio.BufferedProtocol):
             self._answer(bytes(self._view[self._start : end]))
             self._start = end
             return True
-        self._body = bytearray(size)
-        self._received = self._end - self._start
+        self._size, self._received = size, self._end - self._start
+        self._body = bytearray(min(size, _FIRST_BYTES))
         self._body[: self._received] = self._view[self._start : self._end]
         self._start = self._end
         return False
@@ -272,6 +281,8 @@ class Pipes:
         """Return what a command gives; see ``Pipe.run``."""
         pipe = self._free()
         if pipe is None:
+            if self._closed:
+                raise exceptions.ConnectionError("closed")
             opening = self._open()
             await asyncio.wait([opening])
             if opening.cancelled():  # by ``close``: whoever waits here is not cancelled with it
@@ -343,6 +354,7 @@ class Pipes:
     async def _log_in(self, pipe: Pipe) -> None:
         for asked, needed in [(pipe.ask(command), needed) for command, needed in self._hello]:
             answer = await asked
+            pipe.check_open()
             if isinstance(answer, exceptions.RedisError) and (needed or type(answer) is exceptions.ConnectionError):
                 raise answer
 

@@ -5,20 +5,31 @@ from __future__ import annotations
 from collections.abc import Sequence
 from hashlib import sha1
 from importlib.resources import files
-from typing import Any
+from typing import Any, Generic, TypeVar
 
+import msgspec
 from redis.exceptions import NoScriptError
 
+T = TypeVar("T")
 
-class Script:
-    """A script of ``lua/``, sent once to a server and then named by its digest."""
 
-    def __init__(self, name: str) -> None:
+class Script(Generic[T]):
+    """A script of ``lua/``, sent once to a server and then named by its digest; its answer is of the given kind."""
+
+    def __init__(self, name: str, kind: type[T]) -> None:
+        self._kind = kind
         self._text = files(__package__).joinpath("lua", f"{name}.lua").read_text()
         self._digest = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
-    async def __call__(self, redis: Any, keys: Sequence[str | bytes], *arguments: str | bytes | int) -> Any:
+    async def __call__(self, redis: Any, keys: Sequence[str | bytes], *arguments: str | bytes | int) -> T:
+        """Run it.
+
+        Raises:
+            ValueError: what answers has another kind of answer (``msgspec.ValidationError``).
+
+        """
         try:
-            return await redis.evalsha(self._digest, len(keys), *keys, *arguments)
+            answer = await redis.evalsha(self._digest, len(keys), *keys, *arguments)
         except NoScriptError:
-            return await redis.eval(self._text, len(keys), *keys, *arguments)
+            answer = await redis.eval(self._text, len(keys), *keys, *arguments)
+        return msgspec.convert(answer, self._kind, builtin_types=(bytes,))

@@ -18,12 +18,14 @@ from redis.backoff import NoBackoff
 from sayonce._version import __version__
 from sayonce.errors import Failure
 from sayonce.stores.limit import Limits
+from sayonce.stores.redis_parser import Parser
 from sayonce.stores.redis_pipe import MAX_VALUE_BYTES, Login, Pipes, ValueTooLarge, command_of, is_wrong_type
 from sayonce.stores.redis_url import Address, RedisURL, shown_address
 
 T = TypeVar("T")
 Operation = Callable[[Any], Awaitable[T]]
-"""Commands on keys of one hash tag, given the client. It may be run once more at another server, so it is idempotent."""
+"""Commands on keys of one hash tag, given the client, and what is read out of their answers. It may be run once more at
+another server, so it is idempotent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,8 @@ _ANSWER_SECONDS: Final = 1.0
 """The least time after which a silent server is given up; the cache's own budget is usually shorter."""
 _READ_BYTES: Final = 262_144
 """Taken from a socket's buffer at once, so that a clip comes in one piece."""
+_OTHERWISE: Final = (AttributeError, LookupError, TypeError, ValueError)
+"""What an operation, or the client, meets in an answer of another shape than its command's."""
 _POOL_EXHAUSTED: Final = "No connection available."
 
 FAILURES: Final[tuple[type[Exception], ...]] = tuple(
@@ -146,6 +150,9 @@ class Server:
                 return await operation(connections.client)
         except TimeoutError:
             raise exceptions.TimeoutError("no answer in time") from None
+        except _OTHERWISE as error:
+            message = f"the answer is of another kind than what was asked for ({type(error).__name__})"
+            raise exceptions.InvalidResponse(message) from error
         except asyncio.CancelledError:
             # While hits are answered it is this process that has too much to do, and new connections would be more.
             if self._is_late(limit.passed_seconds) and not connections.pipes.silences:
@@ -210,6 +217,7 @@ def _pool(address: Address, url: RedisURL, budget_seconds: float, login: Login, 
         max_connections=MAX_CONNECTIONS,
         timeout=budget_seconds,
         connection_class=_TLSConnection if url.tls else Connection,
+        parser_class=Parser,
         host=host,
         port=port,
         db=db,

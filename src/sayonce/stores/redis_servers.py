@@ -11,6 +11,7 @@ import asyncio
 import random
 from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Iterable, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 from redis import exceptions
@@ -173,11 +174,10 @@ class SentinelServers(LearnedServers):
 
     async def _ask(self, source: Server) -> bool:
         service = self._url.service
-        told = await source.run(lambda redis: redis.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service))
-        if told is None:
+        address = await source.run(partial(_primary_of, service=service))
+        if address is None:
             self._trouble = exceptions.ConnectionError(f"{shown_address(source.address)} knows no service {service!r}")
             return False
-        address = (text_of(told[0]), int(told[1]))
         if self._primary is None or self._primary.address != address:
             if self._primary is not None:
                 self._retire(self._primary)
@@ -186,6 +186,11 @@ class SentinelServers(LearnedServers):
 
     def _all(self) -> Iterable[Server]:
         return [*self._sentinels, *([self._primary] if self._primary else [])]
+
+
+async def _primary_of(redis: Any, *, service: str | None) -> Address | None:
+    told = await redis.execute_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
+    return None if told is None else (text_of(told[0]), int(told[1]))
 
 
 def text_of(value: bytes | str) -> str:
