@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 import time
 from contextlib import asynccontextmanager
 
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis import exceptions
 
-from sayonce.core.envelope import Sealer
+from sayonce.core.envelope import Refused, Sealer
 from sayonce.core.key import Secret
 from sayonce.errors import StoreError
 from sayonce.speech.voice_names import TABLE as VOICES
@@ -19,6 +20,7 @@ from sayonce.stores.redis_parser import MAX_ANSWER_BYTES, MAX_ELEMENTS, Announce
 from serving import serving, speak
 from test_voices import Cloner, upload
 
+COMMAND = re.compile(rb"(?:^|\r\n)\*\d+\r\n")
 SIMPLE = st.sampled_from([b"+OK\r\n", b":-7\r\n", b"$-1\r\n", b"*-1\r\n", b"*0\r\n"])
 VALUES = SIMPLE | st.binary(max_size=30).map(lambda value: b"$%d\r\n%b\r\n" % (len(value), value))
 ANSWERS = st.recursive(
@@ -60,23 +62,27 @@ def test_an_answer_that_is_larger_than_any_we_ask_for_is_refused_when_it_is_anno
 
 @asynccontextmanager
 async def answering(answer):
-    """Stand in the place of a Redis, and answer all with the same."""
+    """Stand in the place of a Redis, and answer every command with the same."""
+
+    writers = []
 
     async def serve(reader, writer):
+        writers.append(writer)
         try:
-            while await reader.read(65_536):
-                writer.write(answer)
+            while asked := await reader.read(65_536):
+                writer.write(answer * len(COMMAND.findall(asked)))
                 await writer.drain()
         except ConnectionError:
             pass
-        finally:
-            writer.close()
 
     server = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
         yield f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
     finally:
         server.close()
+        for writer in writers:
+            writer.transport.abort()
+        await asyncio.sleep(0.01)
 
 
 GARBAGE = {
@@ -116,7 +122,7 @@ async def test_garbage_is_an_error_of_the_store_and_holds_up_nobody(answer, url)
         for found in await asyncio.gather(
             *(asyncio.wait_for(read(store), 1) for read in READS), return_exceptions=True
         ):
-            assert not isinstance(found, Exception) or isinstance(found, StoreError | TimeoutError), found
+            assert not isinstance(found, Exception) or isinstance(found, StoreError | Refused | TimeoutError), found
         assert time.monotonic() - started < 2
         await store.close()
 

@@ -194,4 +194,4 @@ async def _primary_of(redis: Any, *, service: str | None) -> Address | None:
 
 
 def text_of(value: bytes | str) -> str:
-    return value.decode() if isinstance(value, bytes) else value
+    return value if isinstance(value, str) else value.decode()
