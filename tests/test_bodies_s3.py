@@ -117,7 +117,7 @@ async def test_a_server_that_hangs_costs_the_budget_and_no_small_hit(
         assert max(added) < BUDGET_SECONDS + len(LARGE) / 20_000_000 + 0.1
         assert added[-1] < 0.02  # its breaker is open
         assert await hits(cache, 2, SMALL)
-        assert cache.store_state == "ok"
+        assert cache.store_state == "incomplete"  # large clips are not to be had, small ones are
     assert cache.counters["bodies errors: timeout"] >= 1
     assert cache.counters["bodies skipped"] >= 1
     assert not any(name.startswith("store errors") for name in cache.counters)

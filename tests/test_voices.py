@@ -304,7 +304,9 @@ class LateAtUpload(Late):
     async def swap(self, book, name, old, new):
         if book == "voices":
             await self._read_first()
-        return await super().swap(book, name, old, new)
+        swapped = await super().swap(book, name, old, new)
+        self.may_answer.set()  # the reading ends behind the change that it has not seen
+        return swapped
 
 
 class LateAtRemoval(LateAtUpload):

@@ -131,7 +131,7 @@ def _unreadable(body: bytes, error: Exception) -> str:
         return "it is empty"
     if body.startswith(BOM_UTF8):
         return "it begins with a byte order mark"
-    if isinstance(error, UnicodeDecodeError):
+    if isinstance(error, UnicodeDecodeError) or "UTF-8" in str(error):  # msgspec before 0.23, and since
         return "it is not UTF-8"
     if isinstance(error, msgspec.ValidationError):
         return "it has a number that is too large"
