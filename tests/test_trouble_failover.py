@@ -222,7 +222,7 @@ async def test_a_service_that_no_sentinel_knows_is_said(
 
 async def test_purges_outlive_a_server_that_forgot_them(sentinels: SentinelSet) -> None:
     async with standing(sentinels.url) as stand:
-        before = stand.cache._invalidation.stamp(["voice=alice"])
+        before = stand.cache._invalidation.stamp(["voice=alice"], bytes(32))
         await stand.cache.purge("voice=alice")
         purged = sentinels.primary.call("HGETALL", book_name(TABLE))
         assert len(purged) == 1
