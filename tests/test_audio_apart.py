@@ -4,16 +4,19 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import threading
 import time
 from contextlib import suppress
 
+import msgspec
 import pytest
 
 import hostile_files
 from audio_files import KINDS, made, speech
 from sayonce import Voice
 from sayonce.audio import apart
+from sayonce.audio._apart import BLOCK, DONE, FRAME, OPENED, SHAPE
 from sayonce.audio.door import open_sound
 from sayonce.errors import BadAudio, DecodersBusy
 from sayonce.speech.audio import decode
@@ -25,6 +28,7 @@ from upstream import Upstream
 from voice_samples import clip
 
 PLENTY = 100_000_000
+WAV = msgspec.msgpack.encode(("audio/wav", 1, False))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -78,6 +82,33 @@ def test_a_file_that_would_crash_or_fill_or_occupy_a_decoder_does_nothing_to_thi
     assert after.ru_maxrss - before.ru_maxrss < 50_000  # kB
     assert after.ru_utime - before.ru_utime < 1
     assert decode(clip(), apart=True) == decode(clip())  # the next file is none the worse for it
+
+
+LIES = {
+    "a frame of gigabytes": [(OPENED, WAV), (BLOCK, 2**32 - 1)],
+    "a block of objects": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"O", 1, 24_000) + bytes(16))],
+    "a block of no channels": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 0, 24_000) + bytes(16))],
+    "a block of half a sample": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(3))],
+    "a block of nothing": [(OPENED, WAV), (BLOCK, b""), (DONE, b"")],
+    "more samples than it may": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(4_000))],
+    "no end": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(16))],
+    "an end before the beginning": [(DONE, b"")],
+    "a beginning that is none": [(OPENED, b"\xc1")],
+    "a kind that there is not": [(b"?", b"")],
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_what_a_decoder_says_is_not_believed_either(name, monkeypatch):
+    """A file may have taken it over."""
+    ours, its = socket.socketpair()
+    monkeypatch.setattr(apart._apart, "line", lambda: ours)
+    for kind, payload in LIES[name]:
+        length, told = (payload, b"") if isinstance(payload, int) else (len(payload), payload)
+        its.sendall(FRAME.pack(kind, length) + told)
+    its.shutdown(socket.SHUT_WR)
+    with its, ours, pytest.raises(BadAudio, match="decoder broke off"):
+        list(apart.open_apart(b"any").blocks(1_000))
 
 
 def test_a_process_that_was_killed_is_started_again():

@@ -36,7 +36,7 @@ MOST_SAMPLES: Final = struct.Struct("!Q")
 SHAPE: Final = struct.Struct("!cBI")
 """Of a block: the code of NumPy's type, channels, sample rate."""
 _LIBRARIES: Final = ("av", "soundfile")
-_WAITS_PER_SECOND: Final = 10
+WAITS_PER_SECOND: Final = 10
 """So much longer than its processor time a process may exist, as the machine has other work."""
 
 
@@ -60,7 +60,7 @@ def _decode(line: socket.socket) -> None:
 def _bound(memory_bytes: int, seconds: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
-    signal.alarm(_WAITS_PER_SECOND * seconds)
+    signal.alarm(WAITS_PER_SECOND * seconds)
     with suppress(ValueError, OSError):  # not every system has such a bound
         resource.setrlimit(resource.RLIMIT_AS, (_size_bytes() + memory_bytes,) * 2)
 

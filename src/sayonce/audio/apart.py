@@ -6,6 +6,7 @@ import atexit
 import os
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -26,6 +27,8 @@ _BYTES_PER_SECOND: Final = 1_000_000
 _MEMORY_BYTES: Final = 256_000_000
 _COPIES: Final = 4
 """How often a file may be in memory beside that."""
+_MOST_FRAME_BYTES: Final = 64_000_000
+_TYPES: Final = {np.dtype(name).char.encode(): np.dtype(name) for name in ("u1", "i2", "i4", "f4", "f8")}
 
 
 class Sound:
@@ -34,7 +37,10 @@ class Sound:
     def __init__(self, line: socket.socket, seconds: int) -> None:
         self._line = line
         self._seconds = seconds
-        self.media_type, self.decoding, self.joined = _opened(self._expect(worker.OPENED))
+        try:
+            self.media_type, self.decoding, self.joined = _opened(self._next(worker.OPENED) or b"")
+        except msgspec.MsgspecError:
+            raise self._broken() from None
 
     def blocks(self, most_samples: int) -> Iterator[Block]:
         """Yield the decoded blocks; whoever has read to the end has every sample of every frame.
@@ -43,27 +49,43 @@ class Sound:
             BadAudio: as ``sayonce.audio.door.Sound.blocks``, or the decoder crashed or needed too much time or memory.
 
         """
+        total = 0
         with self._line:
-            self._line.sendall(worker.MOST_SAMPLES.pack(most_samples))
-            while payload := self._expect(worker.BLOCK):
-                code, channels, rate = worker.SHAPE.unpack_from(payload)
-                samples = np.frombuffer(payload, np.dtype(code.decode()), offset=worker.SHAPE.size)
-                yield Block(samples.reshape(-1, channels), rate)
+            with suppress(OSError):  # it has broken off, which is seen when it is read from
+                self._line.sendall(worker.MOST_SAMPLES.pack(most_samples))
+            while (payload := self._next(worker.BLOCK)) is not None:
+                block = self._unpacked(payload)
+                total += block.samples.size
+                if total > most_samples:
+                    raise self._broken()
+                yield block
 
-    def _expect(self, wanted: bytes) -> bytes:
-        """Return the payload of the next frame, empty at the end."""
+    def _unpacked(self, payload: bytes) -> Block:
+        try:
+            code, channels, rate = worker.SHAPE.unpack_from(payload)
+            samples = np.frombuffer(payload, _TYPES[code], offset=worker.SHAPE.size)
+            return Block(samples.reshape(-1, channels), rate)
+        except (struct.error, KeyError, ValueError):
+            raise self._broken() from None
+
+    def _next(self, wanted: bytes) -> bytes | None:
+        """Return the payload of the next frame, None at the end: a decoder that was taken over may send anything."""
         try:
             kind, length = worker.FRAME.unpack(self._read(worker.FRAME.size))
-            payload = self._read(length)
+            payload = self._read(length) if length <= _MOST_FRAME_BYTES else b""
         except (EOFError, OSError):
-            raise BadAudio(
-                f"The audio cannot be decoded: its decoder broke off, or would need more than {self._seconds} s or "
-                f"{_MEMORY_BYTES // 1_000_000} MB"
-            ) from None
+            raise self._broken() from None
+        if length > _MOST_FRAME_BYTES or kind not in (wanted, worker.DONE, worker.FAILED):
+            raise self._broken()
         if kind == worker.FAILED:
-            raise BadAudio(payload.decode())
-        assert kind in (wanted, worker.DONE)
-        return payload
+            raise BadAudio(payload.decode(errors="replace"))
+        return payload if kind == wanted else None
+
+    def _broken(self) -> BadAudio:
+        return BadAudio(
+            f"The audio cannot be decoded: its decoder broke off, or would need more than {self._seconds} s or "
+            f"{_MEMORY_BYTES // 1_000_000} MB"
+        )
 
     def _read(self, count: int) -> bytes:
         data = bytearray(count)
@@ -139,6 +161,7 @@ def open_apart(body: bytes) -> Sound:
 
     """
     line, seconds = _apart.line(), _SECONDS + len(body) // _BYTES_PER_SECOND
+    line.settimeout(worker.WAITS_PER_SECOND * seconds + _SECONDS)  # longer than the process may exist
     try:
         with suppress(ConnectionError):  # it has broken off, which is seen when it is read from
             line.sendall(worker.REQUEST.pack(len(body), _MEMORY_BYTES + _COPIES * len(body), seconds))
