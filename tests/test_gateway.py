@@ -96,6 +96,16 @@ async def test_mp3_is_the_default_format(client):
     assert answer.headers["content-type"] == "audio/mpeg"
 
 
+@pytest.mark.parametrize(("audio_format", "looks"), [("wav", 1), ("pcm", 1), ("flac", 2), ("mp3", 2)])
+async def test_a_miss_looks_for_its_take_and_for_a_clip_that_a_store_may_have(client, audio_format, looks):
+    await speak(client, response_format=audio_format)
+    await client.service.cache.settle()
+    prefix = "store calls: "
+    calls = {name.removeprefix(prefix): n for name, n in client.service.cache.counters.items() if name.startswith(prefix)}
+    asked = {name: calls[name] for name in ("get", "acquire", "release")}
+    assert asked == {"get": looks, "acquire": 1, "release": 1}
+
+
 async def test_three_hundred_equal_requests_at_once_are_one_synthesis(client, engine):
     answers = await asyncio.gather(*(speak(client) for _ in range(300)))
     assert {answer.status_code for answer in answers} == {200}

@@ -41,7 +41,7 @@ _RENEWALS: Final = 10
 _SIGN_SECONDS: Final = 0.5
 """How often followers get a sign of life where there is nothing to hear."""
 _UNATTENDED_SECONDS: Final = 0.02
-"""How long nobody looks for followers, once there is something to hear: many clips are then whole."""
+"""How long nobody looks for followers, of a new lease and once there is something to hear: many clips are then whole."""
 _CHUNK_BYTES: Final = RECORD_BYTES // 2
 _MAX_FOLLOWERS: Final = 10_000
 
@@ -73,6 +73,11 @@ class Lease:
         self._told_at = 0.0
         self._whole = True
         self._relayed_bytes = 0
+        self._tasks: list[asyncio.Task[None]] = []
+        self._publishing: asyncio.Task[bool] | None = None
+        self._starting = asyncio.get_running_loop().call_later(_UNATTENDED_SECONDS, self._start)
+
+    def _start(self) -> None:
         self._tasks = [asyncio.create_task(work) for work in (self._renew(), self._attend())]
         self._publishing = asyncio.create_task(self._publish())
 
@@ -81,11 +86,17 @@ class Lease:
 
         The end is published only of a body that was published whole, so that nobody takes a part for it.
         """
+        self._starting.cancel()
+        if self._publishing is not None:
+            await self._end_publishing(self._publishing)
+        await self._guard.call(partial(self._coordinator.release, self._key, self._owner), patience=PATIENCE)
+
+    async def _end_publishing(self, publishing: asyncio.Task[bool]) -> None:
         entry = self._flight.entry
         if entry is None or not self._followed.is_set():
-            self._publishing.cancel()
+            publishing.cancel()
         try:
-            (published,) = await asyncio.gather(self._publishing, return_exceptions=True)
+            (published,) = await asyncio.gather(publishing, return_exceptions=True)
             if published is True and entry is not None:
                 if not (self._flight.landing.done() and self._flight.landing.result()):
                     await self._tell(*(VALUE + part for part in _parts(msgspec.msgpack.encode(entry))))
@@ -94,7 +105,6 @@ class Lease:
             for task in self._tasks:
                 task.cancel()
             await asyncio.wait(self._tasks)
-        await self._guard.call(partial(self._coordinator.release, self._key, self._owner), patience=PATIENCE)
 
     async def _renew(self) -> None:
         while True:
@@ -104,10 +114,11 @@ class Lease:
 
     async def _attend(self) -> None:
         """Welcome followers, and give them signs of life."""
-        with suppress(TimeoutError):  # the first byte first of all: it is on its way to those who wait here
-            async with asyncio.timeout(_SIGN_SECONDS):
-                await self._flight.silence_over()
-        await asyncio.sleep(_UNATTENDED_SECONDS)
+        if not self._flight.has_begun:
+            with suppress(TimeoutError):  # the first byte first of all: it is on its way to those who wait here
+                async with asyncio.timeout(_SIGN_SECONDS):
+                    await self._flight.silence_over()
+            await asyncio.sleep(_UNATTENDED_SECONDS)
         followers = Question(self._key, self._owner, FOLLOWERS)
         while True:
             sighting = None

@@ -59,6 +59,11 @@ class Plan(msgspec.Struct, frozen=True):
             return self.clip_key
         return identity.derivative(self.take_key, self.request.format)
 
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether a store may have the clip itself: what is uncompressed and not the take is kept in memory alone."""
+        return self.clip_key is self.take_key or not self.request.format.lossless
+
     def fits(self, entry: Entry) -> bool:
         """Whether an entry under the clip's key is in the format asked for: a server may have given another."""
         return self.clip_key is not self.take_key or entry.media_type == self.request.format.media_type
@@ -141,7 +146,7 @@ class Synthesizer:
 
     async def find(self, plan: Plan, policy: Policy = DEFAULT) -> Answer | None:
         """Return the clip if it is stored in the format asked for."""
-        ask_store = not self.cache.under_way(plan.flight_key)
+        ask_store = plan.may_be_stored and not self.cache.under_way(plan.flight_key)
         found = await self.cache.lookup(plan.clip_key, policy, ask_store=ask_store)
         return found if found is not None and found.entry is not None and plan.fits(found.entry) else None
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sayonce.errors import ConfigError, Failure, StoreError
-from sayonce.stores.sqlite_file import Identity, identity, index_of, log_of, set_aside
+from sayonce.stores.sqlite_file import identity, index_of, log_of, set_aside
 from sayonce.stores.sqlite_schema import SCHEMA, foreign_part
 
 log = logging.getLogger("sayonce.store")
@@ -68,7 +68,8 @@ class Connection:
         except sqlite3.Error:
             self._db.close()
             raise
-        self.file, self.log, self._index = _names(path)
+        self._names = tuple(map(os.fspath, (path, log_of(path), index_of(path))))
+        self.file, self.log, self._index = map(identity, self._names)
         self._schema: int | None = None  # the version that was last looked at
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -96,7 +97,7 @@ class Connection:
             StoreError: one was removed, or another has the name.
 
         """
-        file, log, index = _names(self._path)
+        file, log, index = map(identity, self._names)
         if file != self.file:
             raise StoreError(f"{self._path}: was removed or replaced", failure=Failure.LOST)
         if (log, index) != (self.log, self._index):
@@ -152,10 +153,6 @@ def _settle(answer: asyncio.Future[T], done: Future[T]) -> None:
         answer.set_result(done.result())
     else:
         answer.set_exception(error)
-
-
-def _names(path: Path) -> tuple[Identity | None, ...]:
-    return identity(path), identity(log_of(path)), identity(index_of(path))
 
 
 def _kind(error: sqlite3.Error) -> Failure:

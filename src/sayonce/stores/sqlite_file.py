@@ -13,7 +13,7 @@ Identity = tuple[int, int]
 """What tells a file from any other that gets its name."""
 
 
-def identity(path: Path) -> Identity | None:
+def identity(path: str | Path) -> Identity | None:
     """Return which file a name stands for; None when there is none, or its directory cannot be entered any more."""
     try:
         facts = os.stat(path)  # noqa: PTH116 (asked at every write, and much quicker)

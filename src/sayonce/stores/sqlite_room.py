@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from sayonce.errors import Failure, StoreError
+from sayonce.stores.sqlite_file import log_of
 
 _LEAST_LOG_BYTES: Final = 256_000
 _MOST_LOG_BYTES: Final = 4_000_000
@@ -32,7 +33,7 @@ class Room:
         self.full = False
         """Whether the last write found no room on the disk."""
         self._directory = path.parent
-        self._log = path.with_name(f"{path.name}-wal")
+        self._log = os.fspath(log_of(path))
         self._try_at = 0.0
         self._blocked = False
         """Whether the last attempt found the log too long to go on: others come later, as each takes its time."""
@@ -92,6 +93,6 @@ class Room:
 
     def _log_used(self) -> int:
         try:
-            return self._log.stat().st_size
+            return os.stat(self._log).st_size  # noqa: PTH116 (asked at every write, and much quicker)
         except OSError:  # not there before the first write
             return 0
