@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
+from conftest import Server
 from sayonce.stores.redis_pipe import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes
 from sayonce.stores.redis_server import Get
+from serving import until
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
 SILENCE_SECONDS = 1.0
@@ -250,6 +252,26 @@ async def test_who_waits_for_a_connection_that_is_given_up_gets_an_error_and_is_
         await pipes.close()
         answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [exceptions.ConnectionError] * 3
+
+
+async def test_a_connection_that_is_ready_in_the_moment_of_closing_is_closed_too(
+    redis_session: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipes = Pipes(("127.0.0.1", redis_session.port), login=(None, None), db=0, tls=lambda: None, silence_seconds=1)
+    closing: list[asyncio.Task[None]] = []
+    log_in = Pipes._log_in
+
+    async def log_in_as_it_closes(self: Pipes, pipe: Pipe) -> None:
+        await log_in(self, pipe)
+        closing.append(asyncio.create_task(self.close()))  # begins before anyone is told of the new connection
+
+    with redis_session.client() as client:
+        before = len(client.client_list())
+        monkeypatch.setattr(Pipes, "_log_in", log_in_as_it_closes)
+        with pytest.raises(exceptions.ConnectionError):
+            await pipes.run(GET)
+        await asyncio.gather(*closing)
+        await until(lambda: len(client.client_list()) == before)
 
 
 async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

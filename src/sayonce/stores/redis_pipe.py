@@ -323,8 +323,12 @@ class Pipes:
 
     def _opened(self, opening: asyncio.Task[Pipe]) -> None:
         self._opening = self._first = None
-        if not opening.cancelled() and opening.exception() is None:
-            self._pipes.append(opening.result())
+        if opening.cancelled() or opening.exception() is not None:
+            return
+        pipe = opening.result()
+        if self._closed:  # since it was ready
+            pipe.fail(exceptions.ConnectionError("closed"))
+        self._pipes.append(pipe)
 
     async def _connect(self) -> Pipe:
         """Connect and log in.
@@ -341,7 +345,7 @@ class Pipes:
                     lambda: pipe, self._host, self._port, ssl=tls, server_hostname=self._host if tls else None
                 )
                 await self._log_in(pipe)
-            ready = not self._closed
+            ready = True
         except TimeoutError:
             raise exceptions.TimeoutError("no connection in time") from None
         except OSError as error:
