@@ -40,6 +40,8 @@ _FIRST_PART: Final = 20
 """What part of a second is encoded first, when a sentence comes at once."""
 _LONG_BYTES: Final = 96_000
 """So much of a take is resampled in a millisecond, within the event loop: a thread would cost as much for less."""
+_LISTENERS_FIRST_SECONDS: Final = 0.001
+"""How long a whole take waits to be packed: an engine may have given it at once, and its first bytes are on their way."""
 _MAX_TAKE_BYTES: Final = 256_000_000
 """About 90 minutes at 24 kHz; an engine that goes on beyond it is taken for broken."""
 
@@ -228,6 +230,7 @@ class Synthesizer:
                 raise EngineTimeout(f"{engine.name!r} did not finish within {self._timeout_seconds:g} s") from None
             seconds = time.perf_counter() - started
         self.cache.counters["engine seconds"] += seconds
+        await asyncio.sleep(_LISTENERS_FIRST_SECONDS)
         body, media_type, facts = await asyncio.to_thread(pack, head, audio, self.take)
         if policy.no_cache:
             await self._drop_derivatives(plan)
