@@ -364,6 +364,20 @@ async def test_clips_that_nobody_reads_have_one_bound():
             writer.transport.abort()
 
 
+@pytest.mark.parametrize("stored", [False, True], ids=["streamed", "whole"])
+async def test_of_an_answer_that_is_not_read_the_system_holds_little_and_the_bound_counts_the_rest(stored):
+    async with serving(StubEngine(chunks=CHUNKS)) as client:
+        size = len((await speak(client)).content) if stored else 4800 * CHUNKS
+        with socket.socket() as unread:
+            unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            unread.connect(("127.0.0.1", client.port))
+            unread.sendall(post())
+            deadline = asyncio.get_running_loop().time() + 20
+            while door(client).unread.bytes < size - 2_000_000:
+                assert asyncio.get_running_loop().time() < deadline
+                await asyncio.sleep(0.05)
+
+
 async def test_an_answer_that_is_not_read_is_cut_after_a_while_and_one_that_is_read_slowly_is_not(hasty):
     hasty.service.synthesizer.catalogue.engines[0].chunks = CHUNKS
     async with connected(hasty, post()) as (slow, _), connected(hasty, post()) as (never, _):

@@ -7,6 +7,7 @@ all connections at once (``door``). What is refused is refused in the API's form
 from __future__ import annotations
 
 import asyncio
+import socket
 from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
@@ -36,6 +37,9 @@ _FRAME_BYTES: Final = 32
 _MANY_PIECES: Final = 4096
 _PIECE_BYTES: Final = 256
 """Of more pieces than that, these are the bytes that they have on average: each takes some microseconds."""
+_SYSTEM_BYTES: Final = 262_144
+"""What the system takes of an answer before its client reads: left to itself it takes megabytes, at once and uncounted,
+and one such call holds the event loop for 10 ms and more."""
 _LINGER_SECONDS: Final = 2.0
 """How long a client that was refused may go on sending: closed at once, it might never read why."""
 _RATE_AFTER_SECONDS: Final = 10.0
@@ -110,7 +114,9 @@ class Protocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         self.outlet = Outlet(transport, self.loop)
         super().connection_made(cast("asyncio.Transport", self.outlet))
-        if self.door.enter(self, transport.get_extra_info("socket").fileno()):
+        connected = transport.get_extra_info("socket")
+        connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SYSTEM_BYTES)
+        if self.door.enter(self, connected.fileno()):
             self.door.heads[self] = None
         else:
             self.refuse(CROWDED)
