@@ -39,6 +39,9 @@ def post(body: bytes, length: int | None = None, chunked: bool = False) -> bytes
     return head % (SPEECH.encode(), framing) + body
 
 
+MANY_FIELDS = post(b"{" + b",".join(b'"f%d":1' % n for n in range(600_000)) + b"}")
+
+
 def passed_on(content: bytes) -> bytes:
     return post(b'{"input":"a","z":' + content + b"}")
 
@@ -84,7 +87,7 @@ FLOODS = [
     Flood("unread clips", unread, 0.02, small_window=True),
     Flood("unread streams", streamed, 0.01, small_window=True),
     Flood("8 MB instructions", instructions, 0.2),
-    Flood("600,000 fields", lambda _: post(b"{" + b",".join(b'"f%d":1' % n for n in range(600_000)) + b"}"), 0.3),
+    Flood("600,000 fields", lambda _: MANY_FIELDS, 0.3),
     Flood("nested lists", lambda _: passed_on(b"[" * 30 + b",".join([b"[]"] * 15_000) + b"]" * 30), 0.05),
     Flood("numbers", lambda _: passed_on(b"[" + b",".join([b"1"] * 4000) + b"]"), 0.05),
     Flood("one-byte chunks", lambda _: post(b"1\r\n \r\n" * 300_000, chunked=True), 0.3),
