@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from audio_samples import by_ffmpeg, murmur, pieces, stream
 from sayonce.errors import BadAudio
 from sayonce.speech import identity
-from sayonce.speech.audio import FORMATS, Pcm, aac, decode, encode, open_encoder, resample, sndfile, transcode
+from sayonce.speech.audio import FORMATS, Encoders, Pcm, aac, decode, encode, open_encoder, resample, sndfile, transcode
 
 CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
 RATES = (8_000, 16_000, 22_050, 24_000, 30_000, 48_000)
@@ -211,3 +211,20 @@ def test_an_encoder_that_is_given_up_ends_in_silence(monkeypatch, name):
     del encoder
     gc.collect()
     assert complaints == []
+
+
+@pytest.mark.parametrize("name", ["mp3", "aac", "mulaw"])
+def test_an_encoder_that_was_opened_ahead_is_given_out_once_and_encodes_as_any_other(name):
+    kind, take = (FORMATS[name], 24_000, 1), murmur()
+    encoders = Encoders()
+    encoders.prepare(*kind)
+    ahead, anew = encoders.take(*kind), encoders.take(*kind)
+    assert ahead is not anew
+    assert stream(ahead, take) == stream(anew, take)
+
+
+def test_only_some_kinds_of_encoders_are_kept_ahead():
+    encoders = Encoders()
+    for rate in range(8_000, 9_000):
+        encoders.prepare(FORMATS["mulaw"], rate, 1)
+    assert len(encoders._ahead) < 20

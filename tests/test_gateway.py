@@ -101,7 +101,9 @@ async def test_a_miss_looks_for_its_take_and_for_a_clip_that_a_store_may_have(cl
     await speak(client, response_format=audio_format)
     await client.service.cache.settle()
     prefix = "store calls: "
-    calls = {name.removeprefix(prefix): n for name, n in client.service.cache.counters.items() if name.startswith(prefix)}
+    calls = {
+        name.removeprefix(prefix): n for name, n in client.service.cache.counters.items() if name.startswith(prefix)
+    }
     asked = {name: calls[name] for name in ("get", "acquire", "release")}
     assert asked == {"get": looks, "acquire": 1, "release": 1}
 

@@ -22,7 +22,7 @@ from sayonce.core.key import Digest
 from sayonce.core.spans import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
-from sayonce.speech.audio import FORMATS, RENDERINGS, Format, open_encoder, transcode
+from sayonce.speech.audio import FORMATS, RENDERINGS, Encoders, Format, transcode
 from sayonce.speech.bounds import LARGE, check_shape, is_large
 from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
@@ -97,6 +97,7 @@ class Synthesizer:
         self.recent: deque[tuple[Digest, dict[str, Any]]] = deque(maxlen=_RECENT_TAKES)
         """Keys and documents of the newest takes, in this process's memory alone and until a purge, for ``explain``."""
         cache.on_purge(self.recent.clear)
+        self._encoders = Encoders()
         self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
         self._loading: set[asyncio.Task[None]] = set()
 
@@ -301,7 +302,8 @@ class Synthesizer:
     async def _encode_live(self, plan: Plan, take: Flight, flight: Flight) -> Made:
         head = AudioStart(**take.head)
         audio_format = plan.request.format
-        encoder = open_encoder(audio_format, head.sample_rate_hz, head.channels)
+        kind = audio_format, head.sample_rate_hz, head.channels
+        encoder = self._encoders.take(*kind)
         flight.created, flight.keepable = take.created, head.proves_end
         flight.begin(audio_format.content_type)
         first_bytes = head.sample_rate_hz // _FIRST_PART * head.channels * 2
@@ -316,6 +318,8 @@ class Synthesizer:
         last, body = await asyncio.to_thread(encoder.finish)
         if last:
             flight.send(last)
+        if not audio_format.lossless:
+            asyncio.get_running_loop().run_in_executor(None, self._encoders.prepare, *kind)
         return _made(plan, entry, body)
 
     async def _drop_derivatives(self, plan: Plan) -> None:

@@ -13,13 +13,14 @@ from sayonce.speech.audio.formats import FORMATS, RENDERINGS, Format, format_nam
 if TYPE_CHECKING:
     from sayonce.speech.audio.base import Encoder
     from sayonce.speech.audio.decoding import decode, transcode
-    from sayonce.speech.audio.encoders import encode, open_encoder
+    from sayonce.speech.audio.encoders import Encoders, encode, open_encoder
     from sayonce.speech.audio.pcm import Pcm
 
 __all__ = [
     "FORMATS",
     "RENDERINGS",
     "Encoder",
+    "Encoders",
     "Format",
     "Pcm",
     "decode",
@@ -33,6 +34,7 @@ _HOMES: Final = {
     "Encoder": "base",
     "Pcm": "pcm",
     "decode": "decoding",
+    "Encoders": "encoders",
     "encode": "encoders",
     "open_encoder": "encoders",
     "transcode": "decoding",

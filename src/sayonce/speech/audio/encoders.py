@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from sayonce.errors import BadAudio
 from sayonce.speech.audio.aac import AacEncoder
 from sayonce.speech.audio.base import Encoder
@@ -10,6 +12,10 @@ from sayonce.speech.audio.pcm import Pcm, Samples
 from sayonce.speech.audio.resample import Resampler
 from sayonce.speech.audio.sndfile import SndfileEncoder
 from sayonce.speech.audio.wav import WavEncoder
+
+
+_MOST_AHEAD: Final = 16
+"""Kinds of encoders: engines may give any number of sample rates."""
 
 
 class PcmEncoder(Encoder):
@@ -42,6 +48,23 @@ def open_encoder(chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
     if chosen.name == "aac":
         return AacEncoder(sample_rate_hz, channels)
     return SndfileEncoder(chosen.name, sample_rate_hz, channels)
+
+
+class Encoders:
+    """Opens encoders, one of each kind that was asked for ahead: it takes libsndfile up to a millisecond."""
+
+    def __init__(self) -> None:
+        self._ahead: dict[tuple[Format, int, int], Encoder] = {}
+
+    def take(self, chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
+        """Return an encoder that nobody has used; see ``open_encoder``."""
+        ahead = self._ahead.pop((chosen, sample_rate_hz, channels), None)
+        return ahead or open_encoder(chosen, sample_rate_hz, channels)
+
+    def prepare(self, chosen: Format, sample_rate_hz: int, channels: int) -> None:
+        """Open one ahead, in any thread."""
+        if len(self._ahead) < _MOST_AHEAD:
+            self._ahead[chosen, sample_rate_hz, channels] = open_encoder(chosen, sample_rate_hz, channels)
 
 
 def encode(pcm: Pcm, chosen: Format) -> bytes:
