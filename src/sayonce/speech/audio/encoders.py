@@ -13,7 +13,6 @@ from sayonce.speech.audio.resample import Resampler
 from sayonce.speech.audio.sndfile import SndfileEncoder
 from sayonce.speech.audio.wav import WavEncoder
 
-
 _MOST_AHEAD: Final = 16
 """Kinds of encoders: engines may give any number of sample rates."""
 
