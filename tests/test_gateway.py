@@ -335,12 +335,28 @@ async def test_no_store_neither_reads_nor_keeps(client, engine):
 async def test_no_cache_makes_every_format_anew(client, engine):
     old = {each: (await speak(client, response_format=each)).content for each in ("wav", "pcm")}
     engine.sound = lambda utterance, number: b"\1\0" * 2400  # a sampling model's other take
-    await client.service.cache.settle()  # what is still being stored is joined
     new = await speak(client, response_format="wav", headers={"cache-control": "no-cache"})
     assert new.headers["cache-status"] == "sayonce; fwd=miss; stored"
     pcm = await speak(client, response_format="pcm")
     assert pcm.headers["cache-status"].startswith("sayonce; hit")
     assert pcm.content == b"\1\0" * 9600 != old["pcm"]
+
+
+async def test_a_take_that_is_still_being_written_is_no_new_one(client, engine, monkeypatch):
+    store, written = client.service.cache.store, asyncio.Event()
+    put = store.put
+
+    async def put_late(entry):
+        await written.wait()
+        return await put(entry)
+
+    monkeypatch.setattr(store, "put", put_late)
+    await speak(client)
+    asked = asyncio.create_task(speak(client, headers={"cache-control": "no-cache"}))
+    await asyncio.sleep(0.1)
+    written.set()
+    assert (await asked).headers["cache-status"] == "sayonce; fwd=miss; stored"
+    assert len(engine.calls) == 2
 
 
 async def test_only_if_cached_is_504_or_a_hit_in_any_format(client, engine):

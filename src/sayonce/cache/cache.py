@@ -231,6 +231,8 @@ class Cache:
             return found
         if policy.only_if_cached:
             raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
+        if policy.no_cache:
+            await self._landing_over(key)
         flight, joined = self.join_or_lead(key, lead, ttl=ttl, tags=tags, policy=policy, shared=shared)
         await flight.begun()
         return Answer(Outcome.JOINED if joined else flight.outcome, flight.entry, flight, flight.tier)
@@ -319,6 +321,12 @@ class Cache:
         # Who cannot hear of purges joins only what began after any that may have been confirmed by now.
         return flight if self.view.trusted or self.view.now() - flight.launched < TRUST_SECONDS else None
 
+    async def _landing_over(self, key: bytes) -> None:
+        """Wait until a value that is whole is written, too: who wants a new one does not join what has made it."""
+        flight = self._flights.get(key)
+        if flight is not None and flight.done and flight.task is not None:
+            await asyncio.wait([flight.task])
+
     def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy, *, shared: bool) -> Flight:
         """Start a computation; between the look at ``_flights`` and this there is no await, so one wins."""
         flight = Flight(self._clock(), stamp, private=policy.no_store, launched=self.view.now())
@@ -329,7 +337,7 @@ class Cache:
         task = asyncio.create_task(self._fly(flight, key, lead, ttl, policy, shared=shared))
         self._tasks.add(task)
         task.add_done_callback(partial(self._landed, flight, key))
-        flight.abandon = partial(self._abandon, flight, key, task)
+        flight.task, flight.abandon = task, partial(self._abandon, flight, key, task)
         return flight
 
     def _abandon(self, flight: Flight, key: bytes, task: asyncio.Task[None]) -> None:
@@ -455,6 +463,7 @@ class Cache:
     def _landed(self, flight: Flight, key: bytes, task: asyncio.Task[None]) -> None:
         """Close the flight: only now, after the write, may another one for the same key start."""
         self._tasks.discard(task)
+        flight.task = None
         if not flight.landing.done():
             flight.landing.set_result(False)
         if self._flights.get(key) is flight:

@@ -86,6 +86,8 @@ class Flight:
         self.outcome = Outcome.LED
         """How the leader's own request was answered, once the flight has begun."""
         self.tier: str | None = None
+        self.task: asyncio.Task[None] | None = None
+        """What computes and writes it, until that is over."""
         self.abandon: Callable[[], None] = _nothing
         """Ends the computation when nobody wants it any more."""
         self._queued = False
