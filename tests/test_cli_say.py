@@ -104,7 +104,7 @@ def test_a_reader_that_leaves_gets_no_traceback(sayonce):
 def test_a_broken_configuration_is_one_line_that_names_the_place(sayonce):
     (sayonce.directory / "sayonce.toml").write_text('[store]\nttl = "soon"\n')
     error = sayonce.fails(2, "say", TEXT)
-    assert error.startswith("sayonce: sayonce.toml: store.ttl: 'soon' is not 24h")
+    assert error.startswith("sayonce: sayonce.toml: store.ttl must be a time such as 24h")
     assert error.count("\n") == 1
 
 

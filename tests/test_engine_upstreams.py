@@ -326,12 +326,12 @@ def test_the_environment_can_name_several():
         ([A, "b:8000/v1"], r"engines\.far\.base_url\[1\] must be like http"),
         (f"{A},b:8000/v1", r"engines\.far\.base_url\[1\] must be like http"),
         (f"{A},", r"engines\.far\.base_url\[1\] must be like http"),
-        ([A, 8000], r"engines\.far\.base_url\[1\]: Expected `str`, got `int`"),
+        ([A, 8000], r"engines\.far\.base_url\[1\] must be a text, not 8000"),
         ([A, "http://me:word@b.example/v1"], r"engines\.far\.base_url\[1\] must have neither credentials"),
         ([A, B, "http://A.example:80/v1/"], r"engines\.far\.base_url\[2\] is the same address as base_url\[0\]"),
         ([f"{A},{B}"], r"engines\.far\.base_url must be one address; several are a list"),
         (f"{A} {B}", r"engines\.far\.base_url must be one address; several are a list"),
-        ({"a": A}, r"engines\.far\.base_url: Expected `str \| array`, got `object`"),
+        ({"a": A}, r"engines\.far\.base_url must be a text or a list of texts .*, not a table"),
     ],
 )
 def test_a_wrong_address_is_named_by_its_place(given, told):

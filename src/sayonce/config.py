@@ -15,6 +15,7 @@ import msgspec
 
 from sayonce.core.eviction import PolicyName
 from sayonce.errors import ConfigError
+from sayonce.wanted import shown, wrong_values
 
 DEFAULT_FILE: Final = "sayonce.toml"
 ENVIRONMENT_PREFIX: Final = "SAYONCE_"
@@ -82,8 +83,14 @@ class ServerSettings(_Section, frozen=True):
         if self.connections < 1:
             raise ValueError("connections must be at least 1")
         if self.request_timeout.total_seconds() <= 0:
-            raise ValueError("request_timeout must be more than 0")
-        for name in ("max_body_bytes", "header_max_bytes", "slowest_bytes_per_second"):
+            raise ValueError("request_timeout must be more than 0, such as 120s")
+        for name in (
+            "max_body_bytes",
+            "header_max_bytes",
+            "slowest_bytes_per_second",
+            "buffered_max_bytes",
+            "unread_max_bytes",
+        ):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} must be a number of bytes above 0")
         for name in ("header_seconds", "request_seconds", "unread_seconds"):
@@ -110,7 +117,9 @@ class StoreSettings(_Section, frozen=True):
         if not 0 < self.budget_ms < float("inf"):
             raise ValueError("budget_ms must be a number of milliseconds above 0")
         if self.ttl.total_seconds() <= 0:
-            raise ValueError("ttl must be more than 0")
+            raise ValueError("ttl must be more than 0, such as 24h")
+        if self.max_bytes <= 0:
+            raise ValueError("max_bytes must be a size above 0, such as 2 GB")
 
 
 class MemorySettings(_Section, frozen=True):
@@ -127,6 +136,8 @@ class BodiesSettings(_Section, frozen=True):
     def __post_init__(self) -> None:
         if not 0 < self.budget_ms < float("inf"):
             raise ValueError("budget_ms must be a number of milliseconds above 0")
+        if self.max_bytes <= 0:
+            raise ValueError("max_bytes must be a size above 0, such as 10 GB, or none")
 
 
 class AudioSettings(_Section, frozen=True):
@@ -141,6 +152,10 @@ class VoicesSettings(_Section, frozen=True):
 class TraceSettings(_Section, frozen=True):
     file: str | None = None
     max_bytes: ByteSize = ByteSize(100_000_000)
+
+    def __post_init__(self) -> None:
+        if self.max_bytes <= 0:
+            raise ValueError("max_bytes must be a size above 0, such as 100 MB")
 
 
 class SecuritySettings(_Section, frozen=True):
@@ -208,6 +223,11 @@ def default_store_url() -> str:
     """Return the URL of the SQLite file in the user's cache directory."""
     cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return f"sqlite:///{Path(cache_home) / 'sayonce' / 'clips.db'}"
+
+
+def variable_of(setting: str) -> str:
+    """Return the environment variable that sets a setting."""
+    return ENVIRONMENT_PREFIX + setting.replace(".", "__").upper()
 
 
 def workers_directory(environment: Mapping[str, str] = os.environ) -> Path | None:
@@ -299,42 +319,44 @@ class _Layers:
             raise ConfigError(self._explain(str(error))) from None
 
     def _explain(self, message: str) -> str:
-        """Put the place before msgspec's message, whose own form is ``what is wrong - at `$.store.ttl` ``."""
+        """Name the setting that msgspec's message is about, whose form is ``what is wrong - at `$.store` ``."""
         what, _, where = message.partition(" - at `$")
-        key = where.rstrip("`").lstrip(".")
-        names = (key, _unknown_key(key, what), f"{key}.{what.partition(' ')[0]}")  # the last: "port must be …"
-        origin = next((self._origins[name] for name in names if name in self._origins), self._within(names[1]))
-        place = origin or self._origins.get("", "settings")
-        return f"{place}: {key}: {what}{_choices(key, what)}" if key else f"{place}: {what}{_choices(key, what)}"
+        section = where.rstrip("`").lstrip(".")
+        if unknown := re.search(r"unknown field `(.*?)`", what):
+            name = f"{section}.{unknown[1]}" if section else unknown[1]
+            what = f"is no setting; there is: {_choices(section)}"
+        elif found := next(wrong_values(self._tree, Settings, "", _quantity), None):
+            name, what = found
+        else:  # a section's own words: "port must be …"
+            field, _, what = what.partition(" ")
+            name, what = f"{section}.{field}", f"{what}, not {shown(self._tree[section][field])}"
+        return f"{self._origin(name)}: {name} {what}"
 
-    def _within(self, section: str) -> str | None:
-        """Return what set anything within an unknown section."""
-        return next((origin for name, origin in self._origins.items() if name.startswith(f"{section}.")), None)
+    def _origin(self, name: str) -> str:
+        """Return what set a setting, or anything within a section."""
+        name = name.partition("[")[0]
+        within = (origin for set_, origin in self._origins.items() if set_.startswith(f"{name}."))
+        return self._origins.get(name) or next(within, self._origins.get("", "settings"))
 
 
-def _unknown_key(section: str, what: str) -> str:
-    found = re.search(r"unknown field `(.+?)`", what)
-    return ".".join(filter(None, (section, found.group(1)))) if found else section
-
-
-def _choices(section: str, what: str) -> str:
-    if "unknown field" not in what:
-        return ""
+def _choices(section: str) -> str:
     struct = next((field.type for field in msgspec.structs.fields(Settings) if field.name == section), Settings)
-    return f"; there is: {', '.join(field.name for field in msgspec.structs.fields(struct))}"
+    return ", ".join(field.name for field in msgspec.structs.fields(struct))
 
 
 def _quantity(kind: type, value: Any) -> Any:
     try:
         if kind is Duration:
-            return Duration(seconds=_parse(value, _DURATION_UNITS, "s", "24h, 7d, 30m, 15s or a number of seconds"))
+            return Duration(
+                seconds=_parse(value, _DURATION_UNITS, "s", "a time such as 24h, 7d, 30m, 15s or a number of seconds")
+            )
         if kind is Bound and value == "none":
             return _NO_BOUND
         if issubclass(kind, ByteSize):
-            wanted = "256 MB, 2 GiB or a number of bytes" + (", or none" if kind is Bound else "")
+            wanted = "a size such as 256 MB, 2 GiB or a number of bytes" + (", or none" if kind is Bound else "")
             return kind(_parse(value, _BYTE_UNITS, "b", wanted))
     except OverflowError:
-        raise ValueError("is too large a number") from None
+        raise ValueError(f"must be less than {shown(value)}") from None
     raise NotImplementedError(kind)
 
 
@@ -363,5 +385,5 @@ def _parse(value: Any, units: Mapping[str, float], default: str, wanted: str) ->
     found = _QUANTITY.fullmatch(str(value))
     unit = (found.group(2).lower() or default) if found else ""
     if found is None or unit not in units:
-        raise ValueError(f"{value!r} is not {wanted}")
+        raise ValueError(f"must be {wanted}, not {shown(value)}")
     return float(found.group(1)) * units[unit]

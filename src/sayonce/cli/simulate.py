@@ -133,14 +133,14 @@ def _size(text: str) -> int:
     try:
         return parse_size(text)
     except ValueError as error:
-        raise wrong(f"--size: {error}") from None
+        raise wrong(f"--size {error}") from None
 
 
 def _ttl(text: str) -> float | None:
     try:
         return None if text == _FOR_EVER else parse_duration(text).total_seconds()
     except ValueError as error:
-        raise wrong(f"--ttl: {error}, or {_FOR_EVER}") from None
+        raise wrong(f"--ttl {error}; {_FOR_EVER} keeps for ever") from None
 
 
 # -- what it prints -----------------------------------------------------------------------------------------------------

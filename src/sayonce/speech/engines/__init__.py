@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Mapping
 from importlib import import_module
@@ -10,9 +11,11 @@ from typing import Any, Final
 
 import msgspec
 
+from sayonce.config import variable_of
 from sayonce.errors import ConfigError, NotFound
 from sayonce.speech.engines.base import AudioStart, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
+from sayonce.wanted import wrong_values
 
 __all__ = ["KINDS", "AudioStart", "Engine", "EngineOptions", "Utterance", "Voice", "build_engine"]
 
@@ -26,7 +29,6 @@ KINDS: Final[Mapping[str, str]] = {
 
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
 _MISSING_FIELD: Final = re.compile(r"missing required field `([^`]*)`")
-_PLACE: Final = re.compile(r" - at `\$\.?([^`]*)`$")
 
 
 def build_engine(name: str, options: Mapping[str, Any]) -> Engine:
@@ -59,9 +61,9 @@ def _parse(name: str, options: Mapping[str, Any], into: type[EngineOptions]) -> 
         raise ConfigError(f"engines.{name}.{unknown[1]} is not an option of this kind; there are: {valid}")
     if missing := _MISSING_FIELD.search(told):
         raise ConfigError(f"engines.{name}.{missing[1]} is missing; an engine of kind {options['kind']!r} needs it")
-    place = _PLACE.search(told)
-    where = f"engines.{name}.{place[1]}" if place else f"engines.{name}"
-    raise ConfigError(f"{where}: {_PLACE.sub('', told)}")
+    where, what = next(wrong_values(options, into, f"engines.{name}"))
+    variable = variable_of(where)
+    raise ConfigError(f"{variable}: {where} {what}" if variable in os.environ else f"{where} {what}")
 
 
 def _configure(engine: Engine, options: EngineOptions) -> None:
