@@ -118,6 +118,22 @@ def test_a_process_that_was_killed_is_started_again():
     assert decode(clip(), apart=True) == decode(clip())
 
 
+def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "av.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(tmp_path)
+    apart.close()
+    assert decode(clip(), apart=True) == decode(clip())
+    apart.close()
+
+
+def test_a_process_that_cannot_start_is_no_fault_of_the_file(monkeypatch):
+    monkeypatch.setattr(apart.sys, "executable", "/bin/false")
+    apart.close()
+    with pytest.raises(DecodersBusy):
+        apart.open_apart(clip())
+    apart.close()
+
+
 def test_closing_ends_what_is_being_decoded():
     ended = threading.Event()
 

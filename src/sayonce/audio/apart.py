@@ -27,6 +27,8 @@ _BYTES_PER_SECOND: Final = 1_000_000
 _MEMORY_BYTES: Final = 256_000_000
 _COPIES: Final = 4
 """How often a file may be in memory beside that."""
+_END_SECONDS: Final = 0.1
+"""How long after its sockets a process that ends may be seen."""
 _MOST_FRAME_BYTES: Final = 64_000_000
 _TYPES: Final = {np.dtype(name).char.encode(): np.dtype(name) for name in ("u1", "i2", "i4", "f4", "f8")}
 
@@ -81,7 +83,9 @@ class Sound:
             raise BadAudio(payload.decode(errors="replace"))
         return payload if kind == wanted else None
 
-    def _broken(self) -> BadAudio:
+    def _broken(self) -> BadAudio | DecodersBusy:
+        if _apart.ended():
+            return DecodersBusy("the process that decodes sound has ended; another is started")
         return BadAudio(
             f"The audio cannot be decoded: its decoder broke off, or would need more than {self._seconds} s or "
             f"{_MEMORY_BYTES // 1_000_000} MB"
@@ -129,10 +133,19 @@ class _Apart:
             self._control, its = socket.socketpair()
             with its:
                 self._process = subprocess.Popen(  # noqa: S603 (our own module)
-                    [sys.executable, "-m", worker.__name__], stdin=its.fileno(), start_new_session=True
+                    [sys.executable, "-P", "-m", worker.__name__],  # -P: what lies in the directory is not imported
+                    stdin=its.fileno(),
+                    start_new_session=True,
                 )
             self._of = os.getpid()
         return self._control
+
+    def ended(self) -> bool:
+        """Whether it has ended by itself, and not only what it forked."""
+        try:
+            return self._process is not None and self._process.wait(_END_SECONDS) is not None
+        except subprocess.TimeoutExpired:
+            return False
 
     def close(self) -> None:
         """End it, and whatever is being decoded."""
