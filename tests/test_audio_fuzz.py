@@ -18,7 +18,7 @@ from sayonce.speech.engines import _answer
 from sayonce.speech.engines.base import AudioStart
 
 CASES = 2_000
-EACH = CASES // len(KINDS)
+EACH = -(-CASES // len(KINDS))
 SECONDS = (0.35, 0.8, 1.3)
 ID3V2 = b"ID3\4\0\0\0\0\1\0" + b"title".ljust(128, b"\0")
 ID3V1 = b"TAG" + b"title".ljust(125, b"\0")

@@ -63,7 +63,7 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def may_be_stored(self) -> bool:
-        """Whether a store may have the clip itself: what is uncompressed and not the take is kept in memory alone."""
+        """Whether a store may have the clip itself: what is lossless and not the take is kept in memory alone."""
         return self.clip_key is self.take_key or not self.request.format.lossless
 
     def fits(self, entry: Entry) -> bool:

@@ -278,7 +278,7 @@ class SQLiteStore(SealedStore):
         self._try_lock_at = now + _LOCKED_SECONDS
 
     async def _look(self, work: Callable[[sqlite3.Connection], T], *, check_place: bool = False) -> T:
-        """Read; with ``check_place``, as is asked twice a second, notice also without a write what became of the file.
+        """Read; with ``check_place``, as is asked some times a second, notice also without a write what became of the file.
 
         While nothing goes on in its place no read answers, so that the store fails as a whole and not now and then.
         """
