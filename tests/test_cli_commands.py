@@ -102,8 +102,15 @@ def test_lint_key_fails_when_a_heard_parameter_is_not_keyed(sayonce):
     assert re.search(r"^hibari\.speed +ok", result.out, re.MULTILINE)
 
 
+def test_a_command_tells_of_a_variable_that_names_no_store(quick):
+    result = quick("purge", "--tag", "voice=a", SAYONCE_STORE_URL="redis://elsewhere")
+    assert "warning: SAYONCE_STORE_URL has no effect: call it SAYONCE_STORE__URL\n" in result.err
+
+
 def test_doctor_is_content_with_the_defaults_but_for_the_secret(quick):
-    findings = quick("doctor", "--json", SAYONCE_STORE_URL="redis://ignored").json
+    result = quick("doctor", "--json", SAYONCE_STORE_URL="redis://ignored")
+    assert "SAYONCE_STORE_URL" not in result.err  # as it is a finding
+    findings = result.json
     assert {finding["grade"] for finding in findings} == {"ok", "warn"}
     warned = {finding["check"]: finding["advice"] for finding in findings if finding["grade"] == "warn"}
     assert warned.keys() == {"secret", "configuration"}

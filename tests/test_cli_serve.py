@@ -52,6 +52,17 @@ def test_it_says_where_and_with_what_and_for_whom(sayonce):
     assert "new-key" in talk
 
 
+def test_a_variable_that_lacks_an_underscore_is_told_with_its_right_name(sayonce):
+    """It is no error: a Kubernetes service that is called ``sayonce-server`` sets the second."""
+    wrong = {"SAYONCE_STORE_URL": "redis://far", "SAYONCE_SERVER_PORT": "tcp://10.0.0.1", "SAYONCE_ENGINES_HIBARI": "x"}
+    with sayonce.serving("--engine", "espeak", **wrong) as server:
+        assert httpx.get(f"{server.url}/health/live").status_code == 200
+        code, talk = stop(server)
+    assert code == 0
+    for variable, right in zip(wrong, ("STORE__URL", "SERVER__PORT", "ENGINES__NAME__OPTION"), strict=True):
+        assert talk.count(f"warning: {variable} has no effect: call it SAYONCE_{right}\n") == 1
+
+
 def test_workers_take_over_the_command_line(sayonce):
     (sayonce.directory / "other.toml").write_text("[server]\nmax_body_bytes = 1000\n")
     store = sayonce.directory / "kept.db"

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -228,6 +228,24 @@ def default_store_url() -> str:
 def variable_of(setting: str) -> str:
     """Return the environment variable that sets a setting."""
     return ENVIRONMENT_PREFIX + setting.replace(".", "__").upper()
+
+
+def misspelt(environment: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Yield each variable that is no setting for want of a second underscore, with the name that it should have.
+
+    They are no errors, as others set such names: Kubernetes, for a service that is called ``sayonce-server``.
+    """
+    named = [
+        f"{section.name}.{field}"
+        for section in msgspec.structs.fields(Settings)
+        for field in getattr(section.type, "__struct_fields__", ())
+    ]
+    right = {ENVIRONMENT_PREFIX + name.replace(".", "_").upper(): variable_of(name) for name in named}
+    for variable in environment:
+        if variable in right:
+            yield variable, right[variable]
+        elif variable.startswith(f"{ENVIRONMENT_PREFIX}ENGINES_") and "__" not in variable:
+            yield variable, variable_of("engines.name.option")
 
 
 def workers_directory(environment: Mapping[str, str] = os.environ) -> Path | None:

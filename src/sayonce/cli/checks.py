@@ -20,7 +20,7 @@ import msgspec
 from sayonce._version import __version__
 from sayonce.cache.invalidation import TABLE as PURGES
 from sayonce.cli.output import place, seconds, size
-from sayonce.config import ENVIRONMENT_PREFIX, Settings
+from sayonce.config import Settings, misspelt
 from sayonce.core.envelope import Entry
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import Failure, SayonceError, StoreError
@@ -76,12 +76,8 @@ def versions() -> Iterator[Finding]:
 
 def environment(variables: Mapping[str, str]) -> Iterator[Finding]:
     """Find variables that look like settings and are none, for want of the second underscore."""
-    for section in msgspec.structs.fields(Settings):
-        for field in getattr(section.type, "__struct_fields__", ()):
-            near = f"{ENVIRONMENT_PREFIX}{section.name}_{field}".upper()
-            right = f"{ENVIRONMENT_PREFIX}{section.name}__{field}".upper()
-            if near in variables:
-                yield warn("configuration", f"{near} has no effect", f"call it {right}")
+    for variable, right in misspelt(variables):
+        yield warn("configuration", f"{variable} has no effect", f"call it {right}")
 
 
 def secrets(settings: Settings) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ import typer
 from sayonce.cli import checks
 from sayonce.cli.check_bodies import check_bodies, without_bodies
 from sayonce.cli.checks import Finding, Grade
-from sayonce.cli.options import settings as load
+from sayonce.cli.options import load
 from sayonce.cli.output import data, data_json
 from sayonce.config import settings_file
 from sayonce.errors import ConfigError

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from sayonce.cli.output import talk
 
 if TYPE_CHECKING:
     from sayonce.config import Settings
@@ -29,6 +32,20 @@ JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON for a progr
 
 
 def settings(config: str | None = None, **overrides: Any) -> Settings:
+    """Return the settings, and warn of variables that only look like some.
+
+    Raises:
+        ConfigError: naming what is wrong.
+
+    """
+    from sayonce.config import misspelt
+
+    for variable, right in misspelt(os.environ):
+        talk(f"warning: {variable} has no effect: call it {right}")
+    return load(config, **overrides)
+
+
+def load(config: str | None = None, **overrides: Any) -> Settings:
     """Return the settings; ``store_url="…"`` stands for the setting ``store.url``.
 
     Raises:

@@ -16,7 +16,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from sayonce.cli.options import settings as load
+from sayonce.cli.options import settings as settings_of
 from sayonce.cli.output import place, talk
 from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings
 from sayonce.errors import ConfigError, SayonceError, StoreError
@@ -46,7 +46,7 @@ def run(config: str | None, overrides: dict[str, Any]) -> None:
     """
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it is heard, see ``gateway.app.rereading``
     signal.signal(signal.SIGHUP, lambda *_: None)  # a library's thread, begun before, may get it all the same
-    settings = load(config, **overrides)
+    settings = settings_of(config, **overrides)
     service = Service(settings)
     app = Gateway(service, load_access(settings))
     asyncio.run(_check_store(settings))
