@@ -70,6 +70,17 @@ async def test_a_purge_that_is_not_clear_removes_nothing(client, body):
     assert (await speak(client)).headers["cache-status"].startswith("sayonce; hit")
 
 
+@pytest.mark.parametrize("query", ["wiat=false", "tag=voice=anna", "foo", "wait=true&Wait=false"])
+async def test_a_purge_whose_query_is_not_understood_removes_nothing(client, query):
+    await speak(client)
+    answer = await client.post(f"/v1/cache/purge?{query}", json={"all": True})
+    error = answer.json()["error"]
+    name = query.rpartition("&")[2].partition("=")[0]
+    assert (answer.status_code, error["param"]) == (400, name)
+    assert error["message"] == f"this path takes no query parameter '{name}'; there is: wait"
+    assert (await speak(client)).headers["cache-status"].startswith("sayonce; hit")
+
+
 async def test_explain_shows_the_document_and_where_the_clip_is(client):
     asked = {"model": "stub", "voice": "anna", "input": "Hello there.", "response_format": "wav"}
     missing = (await client.post("/v1/cache/explain", json=asked)).json()

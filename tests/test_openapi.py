@@ -127,6 +127,22 @@ async def test_every_json_answer_is_what_is_described_and_nothing_else(tmp_path)
             assert msgspec.to_builtins(read) == answer.json(), (method, path)
 
 
+@pytest.mark.parametrize(
+    ("path", "method", "known"),
+    [
+        (path, method, named)
+        for path, method, operation in OPERATIONS
+        if (named := [each["name"] for each in operation.get("parameters", ()) if each.get("in") == "query"])
+    ],
+)
+async def test_a_query_parameter_that_is_not_described_is_refused_with_those_that_are(path, method, known):
+    async with serving(StubEngine()) as client:
+        answer = await client.request(method, path.format(name="alice", key="0" * 64), params={"voic": "x"})
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, "voic")
+        assert error["message"].endswith(f"'voic'; there is: {', '.join(known)}")
+
+
 def test_it_is_json():
     assert json.loads(json.dumps(API, allow_nan=False)) == API
 

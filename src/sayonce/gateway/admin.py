@@ -16,7 +16,16 @@ from sayonce.errors import InvalidRequest
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.answers import Status
-from sayonce.gateway.http import as_object, check_json, headers_of, json_response, parse_wait, read_body, status_of
+from sayonce.gateway.http import (
+    as_object,
+    check_json,
+    headers_of,
+    json_response,
+    parse_wait,
+    query_of,
+    read_body,
+    status_of,
+)
 from sayonce.speech import explain, purging
 from sayonce.speech.bounds import MAX_NAME, check_length
 from sayonce.speech.engines.base import State
@@ -91,8 +100,9 @@ class Admin:
     async def purge(self, request: Request) -> Response:
         """Remove one key, tags, or everything: ``{"key": …}``, ``{"tags": ["voice=alice"]}`` or ``{"all": true}``."""
         self._access.authorise_admin(request.scope["headers"])
+        query = query_of(request, "wait")
         fields = await self._fields(request)
-        wait = parse_wait(fields.pop("wait", request.query_params.get("wait", True)))
+        wait = parse_wait(fields.pop("wait", query.get("wait", True)))
         if len(fields) != 1:
             raise InvalidRequest('the body must have exactly one of "key", "tag", "tags" and "all"')
         [(what, value)] = fields.items()

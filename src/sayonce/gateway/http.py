@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, M
 from typing import Any, Final, TypeVar
 
 import msgspec
+from starlette.requests import Request
 from starlette.responses import Response
 
 from sayonce.cache import Obeyed
@@ -134,6 +135,21 @@ async def send_json(send: Send, value: Any, status: int = 200, headers: Headers 
 
 def json_response(value: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(value), status, media_type="application/json")
+
+
+def query_of(request: Request, *known: str) -> Mapping[str, str]:
+    """Return the parameters in a request's target.
+
+    Raises:
+        InvalidRequest: one is unknown, and so what was meant may be something else than what would be done.
+
+    """
+    for name in request.query_params:
+        if name not in known:
+            raise InvalidRequest(
+                f"this path takes no query parameter {quoted(name)}; there is: {', '.join(known)}", param=name
+            )
+    return request.query_params
 
 
 def parse_wait(value: Any) -> bool:

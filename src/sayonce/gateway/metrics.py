@@ -9,7 +9,7 @@ from starlette.routing import Route
 from sayonce.cache import Cache
 from sayonce.errors import InvalidRequest, quoted
 from sayonce.gateway.access import Access
-from sayonce.gateway.http import json_response
+from sayonce.gateway.http import json_response, query_of
 from sayonce.observe.ledger_export import as_csv, lines, period
 from sayonce.observe.observer import Observer
 
@@ -35,7 +35,7 @@ class Metrics:
     async def ledger(self, request: Request) -> Response:
         """Return the lines of the days ``from`` to ``to``, as ``format`` json or csv."""
         self._access.authorise_admin(request.scope["headers"])
-        asked = request.query_params
+        asked = query_of(request, "from", "to", "format")
         first, last = period(asked.get("from"), asked.get("to"), self._cache.now())
         form = asked.get("format", "json")
         if form not in ("json", "csv"):

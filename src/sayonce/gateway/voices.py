@@ -18,7 +18,7 @@ from sayonce.core.eviction import LRU
 from sayonce.errors import InvalidRequest, UnsupportedMedia
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
-from sayonce.gateway.http import headers_of, json_response, parse_wait, read_body, status_of
+from sayonce.gateway.http import headers_of, json_response, parse_wait, query_of, read_body, status_of
 from sayonce.speech.bounds import MAX_TEXT, check_length
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.synthesis import Synthesizer
@@ -72,9 +72,9 @@ class Voices:
     async def add(self, request: Request) -> Response:
         """Keep a clip under a name; the answer gives the content's id, by which the voice is keyed."""
         caller = self._access.authorise(request.scope["headers"])
+        wait = parse_wait(query_of(request, "wait").get("wait", True))
         name, clip, ref_text = await _fields(request)
         self._check_free(name)
-        wait = parse_wait(request.query_params.get("wait", True))
         voice, obeyed = await self._book.add(caller.tenant, name, clip, ref_text, wait=wait)
         body = answers.UploadedVoice(**_facts(voice), obeyed=obeyed)
         return json_response(body, 201 if obeyed is Obeyed.EVERYWHERE else 202)
@@ -82,7 +82,8 @@ class Voices:
     async def remove(self, request: Request) -> Response:
         caller = self._access.authorise(request.scope["headers"])
         name = request.path_params["name"]
-        obeyed = await self._book.remove(caller.tenant, name, wait=parse_wait(request.query_params.get("wait", True)))
+        wait = parse_wait(query_of(request, "wait").get("wait", True))
+        obeyed = await self._book.remove(caller.tenant, name, wait=wait)
         return json_response(answers.DeletedVoice(name=name, deleted=True, obeyed=obeyed), status_of(obeyed))
 
     def _check_free(self, name: str) -> None:

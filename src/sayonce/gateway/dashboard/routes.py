@@ -15,7 +15,7 @@ from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.admin import parse_digest
 from sayonce.gateway.dashboard.overview import overview
-from sayonce.gateway.http import json_response
+from sayonce.gateway.http import json_response, query_of
 from sayonce.observe.observer import Observer
 from sayonce.speech.audio import FORMATS, transcode
 from sayonce.speech.synthesis import Synthesizer
@@ -71,7 +71,7 @@ class Dashboard:
     async def clip(self, request: Request) -> Response:
         """Return the audio under a key as it is kept, or as ``format=wav``, which every browser plays."""
         self._access.authorise_admin(request.scope["headers"])
-        form = request.query_params.get("format")
+        form = query_of(request, "format").get("format")
         if form not in (None, "wav"):
             raise InvalidRequest("'format' must be wav, or left out for the format that is kept", param="format")
         found = await self._synthesizer.cache.lookup(parse_digest(request.path_params["key"]))
