@@ -216,6 +216,7 @@ def error(message="No.", **more) -> bytes:
         (400, b"<html>", InvalidRequest, "answered 400$", None),
         (404, error("No model x.", param="model"), NotFound, "No model x", "model"),
         (404, b'{"detail": "Not Found"}', EngineError, "engines.far.base_url", None),
+        (404, error("there is no path '/audio/speech'; /docs shows"), EngineError, "engines.far.base_url", None),
         (404, b"<html>nothing here</html>", EngineError, "engines.far.base_url", None),
         (413, error("Too long."), TooLarge, "Too long", "input"),
         (401, error(), EngineError, "engines.far.api_key_env", None),

@@ -154,7 +154,7 @@ async def test_a_deleted_voice_is_gone(client):
     assert (await client.delete("/v1/audio/voices/alice")).json()["deleted"] is True
     assert (await speak(client, voice="alice")).status_code == 404
     again = await client.delete("/v1/audio/voices/alice")
-    assert (again.status_code, again.json()["error"]["param"]) == (404, "voice")
+    assert (again.status_code, again.json()["error"]["param"]) == (404, "name")
 
 
 async def test_the_list_of_voices_is_made_anew_only_when_a_name_has_changed(client, monkeypatch):

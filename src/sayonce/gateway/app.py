@@ -13,10 +13,10 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import Match, Route
 
 from sayonce.config import Settings, load_settings, workers_directory
-from sayonce.errors import SayonceError
+from sayonce.errors import NotFound, SayonceError, quoted
 from sayonce.gateway import openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
@@ -88,7 +88,7 @@ class Gateway:
             if scope["method"] == "POST":
                 await self._speech(scope, receive, send)
             else:
-                await send_error(send, MethodNotAllowed("this path takes POST"))
+                await _not_allowed("POST")(scope, receive, send)
             return
         await self._others(scope, receive, send)
 
@@ -171,11 +171,20 @@ async def _on_disconnect(_: Request, error: Exception) -> Response:  # noqa: ARG
     return Response(status_code=400)
 
 
-async def _on_http_error(_: Request, error: Exception) -> Response:
+async def _on_http_error(request: Request, error: Exception) -> Response:
+    """Answer what Starlette refuses by itself: a path that is unknown, and a method that a path does not take."""
     assert isinstance(error, HTTPException)
-    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code)
-    body = {"message": error.detail, "type": "invalid_request_error", "param": None, "code": code}
-    return JSONResponse({"error": body}, error.status_code, error.headers)
+    if error.status_code == MethodNotAllowed.status:
+        routes = [each for each in request.app.routes if each.matches(request.scope)[0] is not Match.NONE]
+        return _not_allowed(*sorted(set().union(*(each.methods for each in routes))))
+    path = quoted(request.scope["path"])
+    return error_response(NotFound(f"there is no path {path}; /docs shows those that there are"))
+
+
+def _not_allowed(*methods: str) -> Response:
+    response = error_response(MethodNotAllowed(f"this path takes {', '.join(methods)}"))
+    response.headers["allow"] = ", ".join(methods)
+    return response
 
 
 async def _on_bug(_: Request, error: Exception) -> Response:  # noqa: ARG001 (Starlette raises it again, and it is logged)

@@ -140,7 +140,7 @@ class VoiceBook:
         await self.refresh()
         voice = self.names.live(tenant).get((tenant, name))
         if voice is None and not self.names.lost(tenant, name):
-            raise NotFound(f"there is no uploaded voice {quoted(name)}", param="voice")
+            raise NotFound(f"there is no uploaded voice {quoted(name)}", param="name")
         number = self.names.next_number(tenant, name)
         gone = "" if voice is None else voice.id
         mark = NamedVoice(name, gone, "", 0.0, self._cache.now(), 0, number, removed=True)

@@ -149,4 +149,5 @@ def _shown(message: str) -> str:
 
 
 def _is_about_the_request(message: str) -> bool:
-    return message not in ("", "Not Found")  # what frameworks say of a path that they do not have
+    """Return whether a 404 is not about the path, which frameworks, and gateways like this one, say in these words."""
+    return message not in ("", "Not Found") and not message.startswith("there is no path ")
