@@ -182,6 +182,14 @@ async def test_another_protocol_that_is_asked_for_is_not_taken_and_the_request_i
     assert [call.text for call in calls] == ["Hello again there.", "Hello there."]
 
 
+@pytest.mark.parametrize("coding", ["gzip", "xchunked", "chunked, identity"])
+@pytest.mark.parametrize("more", [b"", LIVE])
+async def test_a_body_whose_end_cannot_be_known_is_a_400_also_where_another_protocol_is_asked_for(client, coding, more):
+    upgrade = CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    await refused(client, upgrade.replace(b": chunked", b": " + coding.encode()) + more, 400, "invalid_request")
+    await alive(client)
+
+
 @pytest.mark.parametrize(
     "field", ["Host: evil.com", "Content-Type: text/plain", "Cache-Control: only-if-cached", "Authorization: x"]
 )
@@ -227,6 +235,8 @@ async def test_the_authority_of_an_absolute_target_stands_for_the_host(client):
         b"GET \xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT http://localhost/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n" + LIVE,
         b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
         b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
         b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",

@@ -154,10 +154,11 @@ class Protocol(HttpToolsProtocol):
 
     def _goes_on(self, error: Exception, data: bytes) -> bool:
         """Read a request that asks for another protocol as if it did not, where that is all that stopped the parser."""
-        while isinstance(error, httptools.HttpParserUpgrade):
+        while isinstance(error, httptools.HttpParserUpgrade) and self.parser.get_method() != b"CONNECT":
             self.cycle.more_body = True
-            self.parser, data = parser_of_rest(self), data[error.args[0] :]
+            data = data[error.args[0] :]
             try:
+                self.parser = parser_of_rest(self)
                 self.parser.feed_data(data)
             except (httptools.HttpParserError, httptools.HttpParserUpgrade) as another:
                 error = another

@@ -44,7 +44,12 @@ class _Rest:
 
 
 def parser_of_rest(connection: Protocol) -> httptools.HttpRequestParser:
-    """Return a parser for what follows the header of the connection's request, and for the requests after it."""
+    """Return a parser for what follows the header of the connection's request, and for the requests after it.
+
+    Raises:
+        HttpParserError: the header says in no valid way where the body ends, which the first parser did not look at.
+
+    """
     parser = httptools.HttpRequestParser(_Rest(connection))
     parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
     framing = [(name, b"close" if b"close" in value.lower() else b"keep-alive") if name == b"connection" else (name, value)
