@@ -26,6 +26,7 @@ async def test_models_and_voices_are_listed_in_openais_form(client):
 
 async def test_stats_count_what_was_asked_and_what_was_saved(client):
     await speak(client)
+    await client.service.cache.settle()
     for _ in range(3):
         await speak(client)
     figures = (await client.get("/v1/cache/stats")).json()
