@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from sayonce.config import load_settings
-from sayonce.gateway import answers, openapi, openapi_page
+from sayonce.gateway import answers, door, openapi, openapi_page, protocol
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import SPEECH_PATH, Gateway
 from sayonce.speech.audio.formats import FORMATS
@@ -53,7 +53,7 @@ async def test_the_description_is_made_once_as_anyone_may_ask_for_it_over_and_ov
     async with serving(StubEngine()) as client:
         for _ in range(3):
             assert (await client.get("/openapi.json")).json() == API
-            assert (await client.get("/docs")).text == openapi_page.render(API)
+            assert (await client.get("/docs")).text == openapi_page.render(API, openapi.everywhere())
     assert len(made) == 2
 
 
@@ -81,6 +81,29 @@ def test_only_health_and_documents_are_open_to_strangers():
     assert API["security"] == [{"bearer": []}]
     public = {path for path, _, operation in OPERATIONS if operation.get("security") == []}
     assert public == {"/health/live", "/health/ready", "/openapi.json", "/docs", "/", "/dashboard/{name}"}
+
+
+def test_every_path_tells_of_what_is_refused_before_it_is_looked_at():
+    """By the protocol; without API keys, for a foreign ``Host``; and where the server has a fault."""
+    named = [each for module in (protocol, door) for each in vars(module).values() if isinstance(each, door.Refusal)]
+    refusals = [*named, *door.Door(load_settings(environment={}).server).refused.values()]
+    statuses = {str(each.status) for each in refusals}
+    assert statuses == {"400", "408", "414", "431", "503"}
+    for path, _, operation in OPERATIONS:
+        assert statuses | {"403", "500"} <= set(operation["responses"]), path
+
+
+def test_the_right_admin_is_spoken_of_where_it_is_needed():
+    needed = {path for path, _, operation in OPERATIONS if "the right `admin`" in operation.get("description", "")}
+    assert needed == {
+        "/v1/cache/stats", "/v1/cache/ledger", "/v1/cache/overview", "/v1/cache/clips/{key}", "/v1/cache/purge", "/metrics",
+    }  # fmt: skip
+
+
+def test_what_every_path_may_answer_is_shown_once():
+    page = parsed(openapi.page()).text
+    for status in openapi.everywhere():
+        assert page.count(API["components"]["responses"][f"Error{status}"]["description"].partition("`")[0]) == 1
 
 
 def test_every_format_is_offered():

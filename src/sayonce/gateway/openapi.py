@@ -9,6 +9,7 @@ import msgspec
 
 from sayonce._version import __version__
 from sayonce.gateway import answers, openapi_page
+from sayonce.gateway.protocol import MAX_FIELDS, MAX_TARGET_BYTES
 from sayonce.observe.ledger_export import COLUMNS, LABELS
 from sayonce.speech.audio.formats import FORMATS, SAMPLE_RATES
 from sayonce.speech.identity import TAGS
@@ -32,15 +33,19 @@ _WAITS: Final[JSONObject] = {
 }
 
 _ERRORS: Final = {
-    400: "A parameter is missing, unknown, of the wrong type or out of range; `param` names it.",
+    400: "A parameter is missing, unknown, of the wrong type or out of range, and `param` names it; or this is no HTTP.",
     401: "No API key, or one that is not valid.",
-    403: "The key has not the right `admin`; without API keys also a foreign Host or Origin, on every route.",
+    403: "The key has not the right `admin`, where that is needed; without API keys, a foreign Host or Origin.",
     404: "There is no such model, voice or clip; the message names some that exist, where there are few.",
+    408: "The request came too slowly (`server.header_seconds`, `request_seconds`, `slowest_bytes_per_second`).",
     413: "The body is larger than `server.max_body_bytes`, or there is no room for another voice.",
-    415: "The body is not JSON.",
+    414: f"The request's target is longer than {MAX_TARGET_BYTES} bytes.",
+    415: "The body is not declared as what the path takes.",
+    431: f"The header is longer than `server.header_max_bytes`, or has more than {MAX_FIELDS} fields.",
     500: "A fault of the server; its log has it.",
     502: "The engine failed, or gave no whole, audible speech. Nothing was stored.",
-    503: "Every place at the engine and in its queue is taken; `Retry-After` says when to come back.",
+    503: "Every place at the engine and in its queue is taken, the server holds as much as it may, or the store is away;"
+    " `Retry-After` says when to come back.",
     504: "The engine took too long, or `only-if-cached` was asked for and nothing is stored.",
 }
 _CACHE_CONTROL: Final = """What the cache may do for this request (RFC 9111): `no-store` neither reads nor keeps, \
@@ -83,7 +88,7 @@ def document() -> bytes:
 @cache
 def page() -> str:
     """Return the description as one HTML page that needs nothing else; made once, too."""
-    return openapi_page.render(description())
+    return openapi_page.render(description(), everywhere())
 
 
 _BEARER: Final = (
@@ -94,7 +99,22 @@ _BEARER: Final = (
 # -- paths --------------------------------------------------------------------------------------------------------------
 
 
+def everywhere() -> JSONObject:
+    """Return what any path may answer, most of it before the path is looked at."""
+    return _errors(400, 403, 408, 414, 431, 500, 503)
+
+
 def _paths() -> JSONObject:
+    paths = _own_paths()
+    for operations in paths.values():
+        for operation in operations.values():
+            responses = everywhere() | operation["responses"]
+            operation["responses"] = dict(sorted(responses.items()))
+    return paths
+
+
+def _own_paths() -> JSONObject:
+    """Return the paths with the answers that not every path gives."""
     return {
         "/v1/audio/speech": {"post": _speech()},
         "/v1/models": {"get": _get("List the models", "models", _ref("Models"), 401)},
@@ -102,7 +122,7 @@ def _paths() -> JSONObject:
         "/v1/audio/voices/{name}": {"delete": _delete_voice()},
         "/health/live": {"get": _public("Is the process alive?", "live", _ref("Live"))},
         "/health/ready": {"get": _ready()},
-        "/v1/cache/stats": {"get": _get("Show what the cache holds and saves", "stats", _ref("Stats"), 401, 403, 503)},
+        "/v1/cache/stats": {"get": _stats()},
         "/v1/cache/ledger": {"get": _ledger()},
         "/v1/cache/overview": {"get": _overview()},
         "/v1/cache/clips/{key}": {"get": _clip()},
@@ -126,7 +146,7 @@ def _speech() -> JSONObject:
         "requestBody": _body("SpeechRequest", {"model": "hibari", "input": "Hello, how are you?", "voice": "heart"}),
         "responses": {
             "200": {"description": "The speech.", "headers": _speech_headers(), "content": _speech_content()},
-            **_errors(400, 401, 404, 413, 415, 500, 502, 503, 504),
+            **_errors(401, 404, 413, 415, 502, 504),
         },
     }
 
@@ -141,6 +161,7 @@ def _upload() -> JSONObject:
             "ref_text": {"type": "string", "description": "What is said in the clip."},
         },
     }
+    kept = {"description": "The voice; its id is its content's.", "content": _content(_ref("UploadedVoice"))}
     return {
         "summary": "Upload a voice",
         "operationId": "upload_voice",
@@ -148,15 +169,17 @@ def _upload() -> JSONObject:
         "description": "A name is an alias of the clip's samples: with another clip it is another voice at once.",
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {
-            "201": {"description": "The voice; its id is its content's.", "content": _content(_ref("UploadedVoice"))},
-            **_errors(400, 401, 413, 415, 503),
+            "201": kept,
+            "202": kept,
+            **_errors(401, 413, 415),
         },
     }
 
 
 def _delete_voice() -> JSONObject:
     name = {"name": "name", "in": "path", "required": True, "schema": _STRING, "description": "Of the voice."}
-    operation = _get("Delete an uploaded voice", "delete_voice", _ref("DeletedVoice"), 401, 404, 503)
+    operation = _get("Delete an uploaded voice", "delete_voice", _ref("DeletedVoice"), 401, 404)
+    operation["responses"]["202"] = _answer(_ref("DeletedVoice"))
     return operation | {"parameters": [name, _WAITS]}
 
 
@@ -191,8 +214,13 @@ def _ready() -> JSONObject:
     return {**operation, "responses": {**operation["responses"], "503": loading}}
 
 
+def _stats() -> JSONObject:
+    operation = _get("Show what the cache holds and saves", "stats", _ref("Stats"), 401)
+    return operation | {"description": "Needs the right `admin`."}
+
+
 def _ledger() -> JSONObject:
-    operation = _get("Show what each account asked for and saved", "ledger", _ref("Ledger"), 400, 401, 403, 503)
+    operation = _get("Show what each account asked for and saved", "ledger", _ref("Ledger"), 401)
     operation["description"] = "By day (UTC), tenant, engine, model and voice. Needs the right `admin`."
     operation["responses"]["200"]["content"]["text/csv"] = {"schema": _STRING}
     day = {"type": "string", "format": "date"}
@@ -208,13 +236,13 @@ def _ledger() -> JSONObject:
 
 
 def _metrics() -> JSONObject:
-    operation = _get("Metrics for Prometheus", "metrics", _STRING, 401, 403)
+    operation = _get("Metrics for Prometheus", "metrics", _STRING, 401)
     operation["responses"]["200"]["content"] = _content(_STRING, "text/plain")
     return operation | {"description": "In the text format, or OpenMetrics. Needs the right `admin`."}
 
 
 def _overview() -> JSONObject:
-    operation = _get("Show what the dashboard shows", "overview", _ref("Overview"), 401, 403)
+    operation = _get("Show what the dashboard shows", "overview", _ref("Overview"), 401)
     text = "Of all processes since the server began; `clips` and `latest` of the other workers up to half a second late, and without texts. Needs the right `admin`."
     return operation | {"description": text}
 
@@ -230,7 +258,7 @@ def _clip() -> JSONObject:
         "operationId": "clip",
         "description": "Never synthesizes. Needs the right `admin`.",
         "parameters": parameters,
-        "responses": {"200": {"description": "The clip.", "content": audio}, **_errors(400, 401, 403, 404)},
+        "responses": {"200": {"description": "The clip.", "content": audio}, **_errors(401, 404)},
     }
 
 
@@ -248,7 +276,7 @@ def _explain() -> JSONObject:
         "description": "Shows the document that the key is made from and whether it is stored, with the fields in which"
         " another request, or the nearest recent one, differs.",
         "requestBody": _body("Explain", {"request": request, "other": {**request, "speed": 1.2}}),
-        "responses": {"200": _answer(_ref("Manifest")), **_errors(400, 401, 404, 413, 415)},
+        "responses": {"200": _answer(_ref("Manifest")), **_errors(401, 404, 413, 415)},
     }
 
 
@@ -262,7 +290,7 @@ def _purge() -> JSONObject:
         "responses": {
             "200": _answer(_ref("Purged")),
             "202": _answer(_ref("Purged")),
-            **_errors(400, 401, 403, 413, 415, 503),
+            **_errors(401, 413, 415),
         },
     }
 
@@ -301,7 +329,7 @@ def _error_response(status: int) -> JSONObject:
     if status == 503:  # noqa: PLR2004 (the one with a header)
         response["headers"] = {
             "Retry-After": {
-                "description": "Seconds: from an engine or a decoder that is full, or while the store is away.",
+                "description": "Seconds: from an engine, a decoder or a server that is full, or while the store is away.",
                 "schema": _INTEGER,
             }
         }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from html import escape
 from typing import Any, Final
 
@@ -18,8 +18,11 @@ td:first-child { white-space: nowrap; } summary { cursor: pointer; }
 """
 
 
-def render(api: dict[str, Any]) -> str:
-    """Return a page for an OpenAPI document, with everything that it quotes escaped."""
+def render(api: dict[str, Any], everywhere: Mapping[str, dict[str, Any]] = {}) -> str:
+    """Return a page for an OpenAPI document, with everything that it quotes escaped.
+
+    The answers that are the same ``everywhere``, by status, are shown once.
+    """
     return "".join(
         (
             '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Sayonce API</title>',
@@ -27,23 +30,25 @@ def render(api: dict[str, Any]) -> str:
             f"<style>{_STYLE}</style></head><body><h1>Sayonce {escape(api['info']['version'])}</h1>",
             f'<p>{_text(api["info"]["description"])} The same for programs: <a href="openapi.json">openapi.json</a>.</p>',
             f"<p>{_text('Send `Authorization: Bearer KEY` where the server has API keys.')}</p>",
-            *_sections(api),
+            *_sections(api, everywhere),
             *_details("Schemas", api["components"]["schemas"]),
             "</body></html>",
         )
     )
 
 
-def _sections(api: dict[str, Any]) -> Iterator[str]:
+def _sections(api: dict[str, Any], everywhere: Mapping[str, dict[str, Any]]) -> Iterator[str]:
     for path, operations in api["paths"].items():
         for method, operation in operations.items():
             yield f"<section><h2><code>{method.upper()} {escape(path)}</code></h2><p>{_text(operation['summary'])}. "
             yield f"{_text(operation.get('description', ''))}</p>"
             yield from _request(operation, api["components"])
-            yield from _table(
-                (status, _resolved(answer, api["components"])) for status, answer in operation["responses"].items()
-            )
+            own = [each for each in operation["responses"].items() if each not in everywhere.items()]
+            yield from _table(own, api["components"])
             yield "</section>"
+    yield "<section><h2>Every path</h2>"
+    yield from _table(everywhere.items(), api["components"])
+    yield "</section>"
 
 
 def _request(operation: dict[str, Any], components: dict[str, Any]) -> Iterator[str]:
@@ -66,9 +71,10 @@ def _resolved(value: dict[str, Any], components: dict[str, Any]) -> dict[str, An
     return resolved
 
 
-def _table(rows: Iterator[tuple[str, dict[str, Any]]]) -> Iterator[str]:
+def _table(answers: Iterable[tuple[str, dict[str, Any]]], components: dict[str, Any]) -> Iterator[str]:
     yield "<table>"
-    for status, answer in rows:
+    for status, reference in answers:
+        answer = _resolved(reference, components)
         yield f"<tr><td>{escape(status)}</td><td>{_text(answer['description'])}</td></tr>"
         for name, header in answer.get("headers", {}).items():
             yield f"<tr><td><code>{escape(name)}</code></td><td>{_text(header['description'])}</td></tr>"
