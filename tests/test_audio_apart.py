@@ -118,6 +118,16 @@ def test_a_process_that_was_killed_is_started_again():
     assert decode(clip(), apart=True) == decode(clip())
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_lets_a_file_be_decoded(how):
+    decode(clip(), apart=True)
+    process = apart._apart._process
+    os.kill(process.pid, how)
+    assert decode(clip(), apart=True) == decode(clip())
+    assert apart._apart._process is process
+    assert process.poll() is None
+
+
 def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
     (tmp_path / "av.py").write_text("raise RuntimeError")
     monkeypatch.chdir(tmp_path)

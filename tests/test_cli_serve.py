@@ -1,6 +1,7 @@
 """``sayonce serve``: it starts, answers, and ends without cutting anybody off."""
 
 import gc
+import os
 import signal
 import socket
 import time
@@ -50,6 +51,15 @@ def test_it_says_where_and_with_what_and_for_whom(sayonce):
     assert f"store: {sayonce.directory / 'cache/sayonce/clips.db'}" in talk
     assert "only this machine is served" in talk
     assert "new-key" in talk
+
+
+def test_ctrl_c_in_a_terminal_ends_all_its_processes_without_a_traceback(sayonce):
+    with sayonce.serving("--engine", "espeak", prefix=("setsid",)) as server:
+        assert httpx.post(f"{server.url}/v1/audio/speech", json=SHORT, timeout=30).status_code == 200
+        os.killpg(server.pid, signal.SIGINT)
+        _, talk = server.communicate(timeout=30)
+    assert server.returncode == 0
+    assert b"Traceback" not in talk
 
 
 def test_a_variable_that_lacks_an_underscore_is_told_with_its_right_name(sayonce):

@@ -136,6 +136,20 @@ async def test_a_crash_fails_one_utterance_and_no_other(espeak):
     assert await pcm(espeak, TEXT)
 
 
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+async def test_a_signal_to_all_processes_lets_a_speech_finish(espeak, how):
+    """A terminal sends Ctrl-C to all of a command, and a service manager SIGTERM to all of a service."""
+    asked = utterance(espeak, "One more sentence is spoken. " * 140)
+    whole, speaker = await pcm(espeak, asked.text), espeak._speaker._process.pid
+    speech = espeak.synthesize(asked)
+    begun = [await anext(speech) for _ in range(2)][1:]
+    for process in (speaker, *_children(speaker)):
+        os.kill(process, how)
+    assert b"".join([*begun, *[chunk async for chunk in speech]]) == whole
+    assert await pcm(espeak, asked.text) == whole
+    assert espeak._speaker._process.pid == speaker
+
+
 async def test_a_killed_speaker_process_is_replaced(espeak):
     before = await pcm(espeak, TEXT)
     espeak._speaker._process.kill()

@@ -157,6 +157,11 @@ def main(library_path: str, data_parent: str) -> None:
     os.chdir(data_parent)  # the library keeps its data's path in 160 bytes
     library = ctypes.CDLL(library_path)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
+    for name in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # sent to all processes of a terminal or service; the gateway ends this one
+        signal.signal(name, signal.SIG_IGN)
     control = socket.socket(fileno=0)
     while True:
         asked, lines, _, _ = socket.recv_fds(control, 1, 1)
