@@ -17,6 +17,12 @@ from sayonce.speech.engines import build_engine
         ("SAYONCE_STORE__POLICY", "fifo", "store.policy must be one of gdsf, lru, not 'fifo'"),
         ("SAYONCE_SERVER__PORT", "http", "server.port must be a whole number, not 'http'"),
         ("SAYONCE_SERVER__PORT", "99999", "server.port must be between 0 and 65535, not '99999'"),
+        ("SAYONCE_SERVER__HOST", "", "server.host must be an address such as 127.0.0.1, not ''"),
+        (
+            "SAYONCE_TRACING__ENDPOINT",
+            "far:4318",
+            "tracing.endpoint must be like http://localhost:4318, not 'far:4318'",
+        ),
         ("SAYONCE_SERVER__PORT__X", "1", "server.port must be a whole number, not a table"),
         ("SAYONCE_STORE__BUDGET_MS", "fast", "store.budget_ms must be a number, not 'fast'"),
         ("SAYONCE_STORE__TTL", "a week", "store.ttl must be a time such as 24h, 7d, 30m, 15s or a number of seconds"),

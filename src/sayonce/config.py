@@ -28,6 +28,7 @@ _OPTIONS: Final = {"trace.file": "--trace", "store.url": "--store", "bodies.url"
 """Settings whose command-line option is not called by their own name."""
 
 _HOST_NAME: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*|\[[0-9A-Fa-f:.]+\]")
+_HTTP: Final = re.compile(r"https?://[^/\s]")
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTE_UNITS: Final = {
     "b": 1, "kb": 10**3, "mb": 10**6, "gb": 10**9, "tb": 10**12, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40,
@@ -74,14 +75,15 @@ class ServerSettings(_Section, frozen=True):
     unread_max_bytes: ByteSize = ByteSize(64_000_000)
 
     def __post_init__(self) -> None:
+        if not self.host:
+            raise ValueError("host must be an address such as 127.0.0.1")
         if not 0 <= self.port <= 65535:  # noqa: PLR2004 (TCP's range)
             raise ValueError("port must be between 0 and 65535")
-        if self.workers < 1:
-            raise ValueError("workers must be at least 1")
         if not all(map(_HOST_NAME.fullmatch, self.hosts)):
             raise ValueError("allowed_hosts must be names such as tts.example.com, without scheme, port or path")
-        if self.connections < 1:
-            raise ValueError("connections must be at least 1")
+        for name in ("workers", "connections"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be at least 1")
         if self.request_timeout.total_seconds() <= 0:
             raise ValueError("request_timeout must be more than 0, such as 120s")
         for name in (
@@ -180,6 +182,10 @@ class DashboardSettings(_Section, frozen=True):
 class TracingSettings(_Section, frozen=True):
     endpoint: str | None = None
     service_name: str = "sayonce"
+
+    def __post_init__(self) -> None:
+        if self.endpoint is not None and not _HTTP.match(self.endpoint):
+            raise ValueError("endpoint must be like http://localhost:4318")
 
 
 class Settings(_Section, frozen=True):
