@@ -81,6 +81,9 @@ class ServerSettings(_Section, frozen=True):
             raise ValueError("port must be between 0 and 65535")
         if not all(map(_HOST_NAME.fullmatch, self.hosts)):
             raise ValueError("allowed_hosts must be names such as tts.example.com, without scheme, port or path")
+        self._check_bounds()
+
+    def _check_bounds(self) -> None:
         for name in ("workers", "connections"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be at least 1")
