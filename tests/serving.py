@@ -23,7 +23,9 @@ async def serving(*engines, store="memory://", **overrides):
     access = load_access(settings)
     gateway = Gateway(service, access)
     http = bounded(settings.server)
-    config = uvicorn.Config(gateway, log_level="critical", access_log=False, ws="none", http=http)
+    config = uvicorn.Config(
+        gateway, log_level="critical", access_log=False, ws="none", http=http, timeout_keep_alive=600
+    )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))
     running = asyncio.create_task(server.serve([listener]))
