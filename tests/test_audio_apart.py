@@ -5,9 +5,11 @@ import os
 import resource
 import signal
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -84,13 +86,86 @@ def test_a_file_that_would_crash_or_fill_or_occupy_a_decoder_does_nothing_to_thi
     assert decode(clip(), apart=True) == decode(clip())  # the next file is none the worse for it
 
 
+def decoders():
+    """The processes that have a file now."""
+    process = apart._apart._process.pid
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+def assert_soon_gone():
+    until = time.monotonic() + 5
+    while decoders():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def existing(monkeypatch, tmp_path):
+    """Return what sets for how many seconds, for each second of its processor time, a decoder may exist."""
+
+    def set_seconds(seconds):
+        python = tmp_path / "python"
+        code = f"from sayonce.audio import _apart as worker; worker.WAITS_PER_SECOND = {seconds}; worker.main()"
+        python.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c '{code}'\n")
+        python.chmod(0o755)
+        monkeypatch.setattr(apart.sys, "executable", str(python))
+        monkeypatch.setattr(apart, "_SECONDS", 1)
+        monkeypatch.setattr(apart, "_BYTES_PER_SECOND", 2**40)
+        apart.close()
+
+    yield set_seconds
+    apart.close()
+
+
+def test_a_decoder_ends_when_its_processor_time_is_over(existing):
+    existing(1_000)
+    with pytest.raises(BadAudio, match="more than 1 s"):
+        apart.open_apart(hostile_files.busy_flac(400_000))
+    assert_soon_gone()
+
+
+def test_a_decoder_that_does_nothing_ends_too(existing):
+    existing(1)
+    sound = apart.open_apart(clip())
+    assert_soon_gone()  # nobody has told it yet how many samples are wanted
+    with pytest.raises(BadAudio, match="more than 1 s"):
+        list(sound.blocks(PLENTY))
+
+
+def test_a_decoder_that_says_nothing_is_not_waited_for_for_ever(monkeypatch):
+    ours, its = socket.socketpair()
+    monkeypatch.setattr(apart._apart, "line", lambda: ours)
+    monkeypatch.setattr(apart, "_SECONDS", 1)
+    monkeypatch.setattr(apart.worker, "WAITS_PER_SECOND", 0)
+    with its, pytest.raises(BadAudio, match="more than 1 s"):
+        apart.open_apart(b"any")
+
+
+def test_a_decoder_that_would_take_more_memory_than_it_may_is_refused_it():
+    """FFmpeg would make a table of what these four bytes claim before it sees that nothing of it is there."""
+    with pytest.raises(BadAudio, match=r"Cannot allocate memory|decoder broke off"):
+        list(apart.open_apart(hostile_files.m4a_of_a_claimed_fragment(8_000_000)).blocks(PLENTY))
+
+
+def test_of_a_frame_that_is_longer_than_any_not_a_byte_is_taken(monkeypatch):
+    """A decoder that a file has taken over could fill this process with it."""
+    ours, its = socket.socketpair()
+    monkeypatch.setattr(apart._apart, "line", lambda: ours)
+    its.sendall(FRAME.pack(OPENED, len(WAV)) + WAV + FRAME.pack(BLOCK, apart._MOST_FRAME_BYTES + 1) + b"beyond")
+    its.shutdown(socket.SHUT_WR)
+    with its, ours.dup() as left:
+        with pytest.raises(BadAudio, match="decoder broke off"):
+            list(apart.open_apart(b"any").blocks(1_000))
+        assert left.recv(100) == b"beyond"
+
+
 LIES = {
     "a frame of gigabytes": [(OPENED, WAV), (BLOCK, 2**32 - 1)],
-    "a block of objects": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"O", 1, 24_000) + bytes(16))],
-    "a block of no channels": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 0, 24_000) + bytes(16))],
-    "a block of half a sample": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(3))],
+    "a block of objects": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"O", 1, 24_000) + bytes(16)), (DONE, b"")],
+    "a block of no channels": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 0, 24_000) + bytes(16)), (DONE, b"")],
+    "a block of half a sample": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(3)), (DONE, b"")],
     "a block of nothing": [(OPENED, WAV), (BLOCK, b""), (DONE, b"")],
-    "more samples than it may": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(4_000))],
+    "more samples than it may": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(4_000)), (DONE, b"")],
     "no end": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(16))],
     "an end before the beginning": [(DONE, b"")],
     "a beginning that is none": [(OPENED, b"\xc1")],

@@ -137,6 +137,28 @@ async def test_followers_hear_the_first_byte_before_the_synthesis_has_ended(clie
             assert [chunk async for chunk in each]
 
 
+async def test_the_first_bytes_are_sent_before_the_take_is_packed(client, monkeypatch):
+    """Packing holds the interpreter for milliseconds, also where the engine gives the whole take at once."""
+    monkeypatch.setattr(synthesis, "_LISTENERS_FIRST_SECONDS", 200 * synthesis._LISTENERS_FIRST_SECONDS)
+    to_thread, told = asyncio.to_thread, []
+
+    async def noting(function, *given):
+        told.extend(["packed"] * (function is synthesis.pack))
+        return await to_thread(function, *given)
+
+    async def send(message):
+        told.extend(["heard"] * bool(message.get("body")))
+
+    monkeypatch.setattr(asyncio, "to_thread", noting)
+    body = json.dumps({"model": "stub", "input": "Hello there.", "voice": "anna", "response_format": "pcm"}).encode()
+    scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/audio/speech"}
+    headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+    messages = asyncio.Queue()
+    messages.put_nowait({"type": "http.request", "body": body})
+    await client.gateway(scope | {"headers": headers}, messages.get, send)
+    assert (told[0], told.count("packed")) == ("heard", 1)
+
+
 async def test_the_leader_may_hang_up_and_the_clip_is_kept(client, engine):
     engine.gate.clear()
     body = {"model": "stub", "input": "Hello there.", "voice": "anna", "response_format": "pcm"}

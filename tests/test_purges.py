@@ -5,12 +5,13 @@ import logging
 import time
 from contextlib import asynccontextmanager
 
+import msgspec
 import pytest
 
 from sayonce.cache import Cache, Obeyed
 from sayonce.cache.beside import Beside, Unwritten
 from sayonce.cache.invalidation import MAX_PURGED_TAGS, TABLE
-from sayonce.core.envelope import Sealer
+from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
@@ -170,6 +171,13 @@ async def test_a_request_after_a_removal_joins_no_computation_that_began_before_
         assert (await say(cache, "k", b"newer"))[0] in (b"new", b"newer")
 
 
+def mistaken(records):
+    """Return what this secret has sealed under the digest of one tag, with the record of another as its body."""
+    body = msgspec.msgpack.encode(("", "voice=z", 2**60))
+    key = bytes.fromhex(records.field("voice=y"))
+    return Sealer(SECRET).seal(Entry(key=key, body=body, media_type="", created=1.0, expires=2.0**62))
+
+
 BAD = {
     "no field of ours": lambda records, cache: ("x", b"notanumber"),
     "garbage": lambda records, cache: (records.field("voice=y"), b"\0garbage" * 30),
@@ -178,6 +186,7 @@ BAD = {
         PurgeRecords(Sealer(Secret(b"another")), "", cache.key).sealed("voice=y", 2**60, 1.0),
     ),
     "moved": lambda records, cache: (records.field("voice=y"), records.sealed("voice=z", 2**60, 1.0)),
+    "sealed for one tag, and of another": lambda records, cache: (records.field("voice=y"), mistaken(records)),
 }
 
 
