@@ -1,8 +1,12 @@
 """What servers answer is heard whole and as it is meant, whatever its label says; else it is an error with a reason."""
 
+import bz2
 import gzip
 import io
 import logging
+import lzma
+import pickle
+import tarfile
 import zlib
 
 import numpy as np
@@ -127,6 +131,15 @@ async def test_samples_without_a_rate_where_a_file_was_asked_for_are_an_error_th
         await pcm(await connect(), "Hello.")
 
 
+def tar(content):
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode="w") as archive:
+        member = tarfile.TarInfo("audio.raw")
+        member.size = len(content)
+        archive.addfile(member, io.BytesIO(content))
+    return file.getvalue()
+
+
 @pytest.mark.parametrize("label", ["audio/pcm", "application/octet-stream", "audio/pcm;rate=24000", ""])
 @pytest.mark.parametrize(
     "body",
@@ -150,6 +163,17 @@ async def test_samples_without_a_rate_where_a_file_was_asked_for_are_an_error_th
         b'\x1e{"error": "busy"}\n\x1e{"error": "busy"}\n',
         b"\x82\xa5error\xaaout of mem\xa6status\xcd\x01\xf4" + bytes(500),
         b"\x93NUMPY\1\0v\0{'descr': '<f4'}" + RAW,
+        b"RIFF\xe8\3\0\0WEBPVP8 " + RAW,
+        b"RIFF\xe8\3\0\0AVI LIST" + RAW,
+        b"BM\x36\0\3\0\0\0\0\0\x36\0\0\0\x28\0\0\0" + RAW,
+        b"SQLite format 3\0\x10\0\1\1\0" + RAW,
+        bz2.compress(RAW),
+        lzma.compress(RAW),
+        pickle.dumps({"audio": RAW}),
+        b"II*\0\x08\0\0\0" + RAW,
+        tar(RAW),
+        b" " * 500,
+        b"\r\n" * 500,
     ],
 )
 async def test_what_is_no_sound_is_never_played_as_samples(upstream, connect, label, body):
@@ -198,8 +222,31 @@ async def test_a_sample_that_looks_like_a_frame_of_mp3_is_a_sample(upstream, con
     assert await pcm(await connect(response_format="pcm"), "Hello.") == body
 
 
-async def test_an_error_behind_the_samples_is_no_part_of_them(upstream, connect):
-    upstream.answer(200, [RAW, b'{"error": {"message": "out of memory"}}'], "audio/pcm")
+MESSAGES = [
+    b'{"error": {"message": "out of memory"}}',
+    b'{"error": "CUDA out of memory"} ',
+    b'{"error":"oom"}',
+    b'{"error":"oom"}\0\0',
+    b'\n{"code":500,"msg":"oom"}\n',
+    b'{"code":500}',
+    b'data: {"error":"oom"}\n\n',
+    b"data: [DONE]\n\n",
+    b"event: error\r\n\r\n",
+    b"<html>502</html>",
+    b"<!DOCTYPE html>\n<title>502 Bad Gateway</title>",
+    b'\nTraceback (most recent call last):\n  File "x.py"\nOOM\n',
+    b"RuntimeError: CUDA error",
+    '{"error":"模型正在加载，请稍后再试"}'.encode(),
+    '{"error":"模型正在加载，请稍后再试"}'.encode("gbk"),
+    "错误：模型正在加载，请稍后再试".encode(),
+    "错误：模型正在加载，请稍后再试".encode("gbk"),
+]
+
+
+@pytest.mark.parametrize("text", MESSAGES)
+@pytest.mark.parametrize("label", ["audio/pcm", "audio/L16;rate=24000"])
+async def test_an_error_behind_the_samples_is_no_part_of_them(upstream, connect, label, text):
+    upstream.answer(200, [RAW, text], label)
     with pytest.raises(BadAudio, match="text of an error"):
         await pcm(await connect(response_format="pcm"), "Hello.")
 
@@ -299,10 +346,8 @@ async def test_what_was_joined_is_kept_as_one_file_that_every_player_hears_whole
     assert 3.0 <= len(heard) / rate <= 3.3
 
 
-@pytest.mark.parametrize(
-    "text", [b'{"error": "CUDA out of memory"} ', b'\nTraceback (most recent call last):\n  File "x.py"\nOOM\n']
-)
-@pytest.mark.parametrize("samples", [b"", RAW])
+@pytest.mark.parametrize("text", MESSAGES)
+@pytest.mark.parametrize("samples", [b"", RAW], ids=["header alone", "samples"])
 async def test_an_error_behind_the_header_of_a_wav_of_unknown_length_is_never_kept_as_sound(
     upstream, connect, samples, text
 ):

@@ -4,6 +4,8 @@
   scale on one side; a quiet sample's high byte is 0 or 255. Samples made of 8 bits repeat a byte to within one, or have zeros.
 - 32 printable ASCII bytes at the end, mostly letters: 16 samples in a row above a quarter of full scale, on one side,
   whose low bytes are letters too, are one in 10^13 in the loudest noise.
+- At the end, what begins like JSON, an event, a page or a traceback and goes on as text; and 24 bytes of Chinese: in
+  UTF-8 no sound has them, in GBK twelve samples in a row would be loud, on one side, and rough.
 - UTF-16: units that are all ASCII letters and spaces, or all Chinese, Japanese or Korean; sound passes through zero, or
   through what is no character.
 """
@@ -11,7 +13,10 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import Final
+
+import msgspec
 
 TELLING_BYTES: Final = 256
 _LEAST_BYTES: Final = 24
@@ -21,6 +26,13 @@ _LEAST_JUMP: Final = 8
 """Of either byte from one unit to the next, on average: a tone of full scale and 100 Hz at 24 kHz moves by 3 at most."""
 _PLAIN: Final = re.compile(rb"[^\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]*")
 _TAIL: Final = re.compile(rb"[\t\r\n -~]{32,}\Z")
+_MESSAGE: Final = re.compile(
+    rb'\{\s*"[A-Za-z_]|(?:data|event|retry): ?|</?[A-Za-z]{2,10}[ />]|<!DOCTYPE |Traceback |[A-Za-z]{3}Error:|Error: '
+)
+_LEAST_MESSAGE: Final = 9
+_WORDS_BYTES: Final = 24
+_MOST_ASCII: Final = 3
+_CHINESE: Final = re.compile("[\u3000-\u303f\u4e00-\u9fff\uff01-\uff5e]")
 _LETTERS: Final = re.compile(rb"[A-Za-z0-9 ]")
 _MOSTLY: Final = 0.6
 _WIDE: Final = re.compile("[\\t\\r\\n -~\u3000-\u30ff\u4e00-\u9fff\uac00-\ud7a3\uff01-\uff5e]*")
@@ -46,9 +58,48 @@ def ends(tail: bytes) -> bool:
     """Whether these last bytes are the end of a text."""
     found = _TAIL.search(tail)
     if found is None:
-        return False
+        return ends_in_message(tail) or _ends_in_chinese(tail)
     text = found.group()
-    return len(_LETTERS.findall(text)) >= _MOSTLY * len(text) and not _is_of_8_bits(text)
+    is_prose = len(_LETTERS.findall(text)) >= _MOSTLY * len(text) and not _is_of_8_bits(text)
+    return is_prose or ends_in_message(tail)
+
+
+def ends_in_message(tail: bytes) -> bool:
+    """Whether these last bytes, of samples in any encoding, end in JSON, an event, a page or a traceback."""
+    tail = tail.rstrip(b"\0\t\r\n ")
+    return any(_is_message(tail[found.start() :]) for found in _MESSAGE.finditer(tail))
+
+
+def _is_message(raw: bytes) -> bool:
+    for encoding in ("utf-8", "gb18030"):
+        with suppress(UnicodeDecodeError):
+            text = raw.decode(encoding)
+            return _is_object(text) or (
+                len(raw) >= _LEAST_MESSAGE
+                and not _is_of_8_bits(raw)
+                and all(each.isprintable() or each in "\t\r\n" for each in text)
+            )
+    return False
+
+
+def _is_object(text: str) -> bool:
+    with suppress(msgspec.DecodeError):
+        return type(msgspec.json.decode(text)) is dict
+    return False
+
+
+def _ends_in_chinese(tail: bytes) -> bool:
+    tail = tail.rstrip(b"\0\t\r\n ")
+    for encoding, longest in (("utf-8", 3), ("gb2312", 2)):
+        for missing in range(longest):  # the first bytes may belong to a character before them
+            raw = tail[len(tail) - _WORDS_BYTES + missing :]
+            with suppress(UnicodeDecodeError):
+                text = raw.decode(encoding)
+                others = len(text) - len(_CHINESE.findall(text))
+                is_varied = len(set(text)) * 2 > len(text) and _is_rough(raw)
+                if len(tail) >= _WORDS_BYTES and others <= _MOST_ASCII and is_varied:
+                    return True
+    return False
 
 
 def _is_of_8_bits(raw: bytes) -> bool:

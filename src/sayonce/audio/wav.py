@@ -154,7 +154,8 @@ class WavReader:
     def _check_tail(self, raw: bytes) -> None:
         """Refuse the text of an error behind samples whose number was not stated: a server broke off, and said so."""
         assert self._format is not None
-        if self._rest is None and self._format.encoding == _PCM16 and prose.ends(self._tail + raw):
+        is_text = prose.ends if self._format.encoding == _PCM16 else prose.ends_in_message
+        if self._rest is None and is_text(self._tail + raw):
             raise BadAudio("The WAV audio ends with the text of an error")
 
     def _behind(self) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 import numpy as np
@@ -14,9 +13,6 @@ from sayonce.speech.engines._label import Shape
 
 _TELLING_BYTES: Final = 1024
 _TAIL_BYTES: Final = 512
-_ERROR: Final = re.compile(
-    rb'(?:\{\s*"(?:error|detail|message)"|data: ?\{|<!?(?:html|doctype))[\t\r\n -~]*\Z', re.IGNORECASE
-)
 _TABLES: Final = {"mulaw": MULAW, "alaw": ALAW}
 
 
@@ -47,7 +43,7 @@ class SamplesReader:
             BadAudio: the server broke off, and said so in the middle of its samples.
 
         """
-        if _ERROR.search(self._tail) or (self._table is None and prose.ends(self._tail)):
+        if (prose.ends if self._table is None else prose.ends_in_message)(self._tail):
             raise BadAudio("The samples end with the text of an error")
         if self._order is None:
             self._order = told_order(self._held)
