@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from sayonce.config import ServerSettings
 from sayonce.gateway.access import new_key
 from sayonce.gateway.door import Held, Unread
-from sayonce.gateway.protocol import MAX_FIELDS, MAX_PIPELINED, MAX_TARGET_BYTES, bounded
+from sayonce.gateway.protocol import MAX_FIELDS, MAX_PIPELINED, MAX_TARGET_BYTES, Protocol, bounded
 from sayonce.testing import StubEngine
 from serving import serving, speak
 
@@ -539,6 +539,39 @@ async def test_pipelined_requests_are_answered_in_order_and_a_flood_of_them_is_c
         async with connected(client, LIVE * flood) as (reader, _):
             assert await answer(reader) == (0, {}, b"")
     await alive(client)
+
+
+async def test_pipelined_hits_are_answered_each_with_its_own_sound_whatever_stands_between_them(client):
+    bodies = [SPEECH.replace(b"wav", b"pcm").replace(b"Hello", b"Hello %d" % number) for number in range(3)]
+    clips = []
+    for body in bodies:
+        async with connected(client, post(body)) as (reader, _):
+            clips.append((await answer(reader))[2])
+    await client.service.cache.settle()
+    order = [0, 1, 1, 2, 0, 2]
+    for between in (b"", LIVE, post(b"{")):
+        async with connected(client, between.join(post(bodies[number]) for number in order)) as (reader, _):
+            for place, number in enumerate(order):
+                if between and place:
+                    assert (await answer(reader))[0] == (200 if between == LIVE else 400)
+                status, _, heard = await answer(reader)
+                assert (status, heard) == (200, clips[number])
+    assert len(client.service.synthesizer.catalogue.engines[0].calls) == 3
+
+
+async def test_a_hit_is_sent_at_once_whoever_listens_to_uvicorns_log(client, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "handlers", [logging.NullHandler()])
+    answer_at_once, sent = Protocol.answer_at_once, []
+
+    def noting(connection, *answer):
+        sent.append(answer_at_once(connection, *answer))
+        return sent[-1]
+
+    monkeypatch.setattr(Protocol, "answer_at_once", noting)
+    await speak(client)
+    await client.service.cache.settle()
+    assert (await speak(client)).headers["cache-status"] == "sayonce; hit; detail=memory"
+    assert sent == [True]
 
 
 async def test_a_client_that_leaves_at_any_moment_is_no_trouble(client):

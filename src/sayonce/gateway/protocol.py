@@ -70,6 +70,7 @@ class Protocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self.access_log = self.access_log and config.access_log  # whatever handlers others give to its logger
         self.door = door
         self.url = b""
         self.last = self.began = self.read_at = self.loop.time()
