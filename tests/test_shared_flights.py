@@ -164,12 +164,16 @@ async def test_a_leaders_failure_is_not_the_followers(instances):
     assert await listen(follower) == b"onetwothreefour"
 
 
-async def test_a_lease_is_released_when_the_work_is_done(instances):
+async def test_a_lease_is_released_when_the_work_is_done(instances, monkeypatch):
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 60)
     one, other = await instances(), await instances()
     key = one.key("hello")
     await listen(await one.answer(key, Work()))
     await one.settle()
     await one.delete(key)
+    coordinator = other.store.coordinator
+    assert await coordinator.acquire(key, "another", 60) == "another"
+    await coordinator.release(key, "another")
     assert (await other.answer(key, Work())).outcome is Outcome.LED
 
 
