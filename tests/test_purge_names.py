@@ -110,6 +110,16 @@ async def test_an_alias_of_an_uploaded_name_speaks_in_its_voice_and_is_purged_wi
         assert await is_computed_once(client, model="far", voice="ann")
 
 
+async def test_a_purge_by_an_alias_of_an_uploaded_name_reaches_what_another_name_of_its_clip_made(upstream):
+    async with serving(engine(upstream, voice_aliases={"alloy": "ann"})) as client:
+        for name in ("ann", "bob"):
+            await upload(client, name)
+        assert await is_computed_once(client, model="far", voice="bob")
+        await purge(client, "voice=alloy")
+        assert await is_computed_once(client, model="far", voice="alloy")
+        assert "; hit" in (await speak(client, model="far", voice="bob")).headers["cache-status"]
+
+
 async def test_a_purge_by_name_reaches_the_clips_of_every_tenant_with_a_voice_of_that_name(tmp_path, monkeypatch):
     monkeypatch.setattr("sayonce.speech.purging.MAX_TAGS", 2)
     made = [new_key(tenant, admin=tenant == "operator") for tenant in ("school", "bank", "shop", "operator")]

@@ -23,9 +23,9 @@ SECRET = Secret(b"a secret of all instances")
 
 
 @asynccontextmanager
-async def instance(url, secret=SECRET, clock=time.time):
+async def instance(url, secret=SECRET, clock=time.time, namespace=""):
     store = open_store(url, sealer=Sealer(secret), clock=clock, budget_seconds=0.2)
-    async with Cache(store, secret=secret, clock=clock, budget_seconds=0.2) as cache:
+    async with Cache(store, secret=secret, clock=clock, budget_seconds=0.2, namespace=namespace) as cache:
         yield cache
 
 
@@ -207,6 +207,15 @@ async def test_a_bad_record_costs_itself_and_is_counted_and_told_once(two, valke
         assert await say(other, "b", b"new", "voice=y") == (b"new", False)
     told = [record for record in caplog.records if "record of a purge" in record.getMessage()]
     assert 1 <= len(told) <= 2  # each instance tells it once
+
+
+async def test_the_purges_of_another_namespace_are_neither_obeyed_nor_refused(valkey):
+    async with instance(valkey.url) as one, instance(valkey.url, namespace="other") as other:
+        await say(other, "a", b"old", "voice=x")
+        await one.purge("voice=x", wait=False)
+        await other._invalidation.read()
+        assert await say(other, "a", b"new", "voice=x") == (b"old", True)
+        assert not [name for name in other.counters if name.startswith("refused")]
 
 
 async def test_an_older_genuine_record_that_is_put_back_changes_nothing(two, valkey):
