@@ -345,6 +345,18 @@ async def test_where_others_change_the_tables_of_a_file_in_use_a_new_one_goes_on
     assert sum("another program has changed" in record.message for record in caplog.records) == 1
 
 
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+async def test_that_others_have_changed_the_tables_is_noticed_also_where_nothing_is_written(
+    sqlite_store: SQLiteStore, change: str
+) -> None:
+    await sqlite_store.register("purges", "voice=alice", b"1")
+    await sqlite_store.registry("purges")
+    with closing(sqlite3.connect(sqlite_store.path)) as db:
+        db.executescript(change)
+    assert await sqlite_store.registry("purges") == {"voice=alice": b"1"}
+    assert len(damaged_beside(sqlite_store.path)) == 1
+
+
 async def test_what_an_operator_may_do_to_the_file_changes_nothing_of_ours(
     sqlite_store: SQLiteStore, make_entry: MakeEntry
 ) -> None:
