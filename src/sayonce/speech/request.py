@@ -237,7 +237,7 @@ def _who(
     asked = engine.default_voice if voice is None else voice
     named = _uploaded(asked, engine, names, required=voice is not None) if names and asked is not None else None
     if named is not None:
-        return named.name, Reference(named.id, text or named.ref_text)
+        return named.name, Reference(named.id, text or named.ref_text, place=named.place)
     if text:
         raise InvalidRequest(
             "'ref_text' is what is said in a clip: 'ref_audio', or an uploaded voice", param="ref_text"

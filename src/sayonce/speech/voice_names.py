@@ -51,6 +51,13 @@ class NamedVoice(msgspec.Struct, frozen=True):
     removed: bool = False
     warning: str = ""
     """What makes the clip a poor voice, if anything does."""
+    file: str = ""
+    """The digest of the clip's bytes."""
+
+    @property
+    def place(self) -> str:
+        """What the clip is kept under."""
+        return self.file or self.id  # as a release kept it that did not tell files of the same samples apart
 
 
 class _Look(NamedTuple):

@@ -4,8 +4,8 @@ A name is an alias of content: uploaded again with another clip it is another vo
 are no longer reached by it. Names and clips are sealed values in two tables of the store, so that they outlive a
 restart, are shared by instances, and are never evicted. Other instances learn of a change within a second.
 
-A clip belongs to its tenant, although its id is the same for everyone: what a decoder other than ours makes of a file
-is not in the id, so nobody's file may stand in for another's.
+A voice is known by its samples, and its clip is kept by its bytes: what a decoder other than ours makes of a file is
+not in the id. So nobody's file may stand in for another's, and no file for one that was uploaded in its place.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import re
 from functools import partial
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -100,15 +101,17 @@ class VoiceBook:
             raise TooLarge(
                 f"the clip is larger than {MAX_CLIP_BYTES} bytes; some seconds are enough", param="audio_sample"
             )
-        heard = await self._decoding.run(tenant, _identified, tenant, clip)
+        heard, file = await self._decoding.run(tenant, _identified, tenant, clip)
         await self.refresh()
         old = self.names.live(tenant).get((tenant, name))
         size_bytes, number = len(clip) + len(ref_text.encode()), self.names.next_number(tenant, name)
         moment = self._cache.now()
-        voice = NamedVoice(name, heard.id, ref_text, heard.seconds, moment, size_bytes, number, warning=heard.warning)
+        voice = NamedVoice(
+            name, heard.id, ref_text, heard.seconds, moment, size_bytes, number, warning=heard.warning, file=file
+        )
         self._check_room(tenant, voice)
-        field = self.names.field(tenant, heard.id)
-        await self._store.register(_CLIPS, field, self.names.sealed(_CLIPS, field, clip))
+        place = self.names.field(tenant, file)
+        await self._store.register(_CLIPS, place, self.names.sealed(_CLIPS, place, clip))
         voice, obeyed = await self._write(tenant, voice, wait=wait)
         if old is not None:
             await self._drop_nameless(tenant, old)
@@ -151,9 +154,11 @@ class VoiceBook:
         return obeyed
 
     async def _drop_nameless(self, tenant: str, voice: NamedVoice) -> None:
-        """Remove the clip of a voice from the store unless a name has it."""
-        if voice.id not in {each.id for each in self.names.live(tenant).values()}:
-            await self._store.unregister(_CLIPS, self.names.field(tenant, voice.id))
+        """Remove the clip of a voice unless a name has it."""
+        if voice.place not in {each.place for each in self.names.live(tenant).values()}:
+            place = self.names.field(tenant, voice.place)
+            self._clips.discard(place.encode())
+            await self._store.unregister(_CLIPS, place)
 
     async def fetch_clip(self, tenant: str, reference: Reference) -> Reference:
         """Return a reference with its clip, for an engine to hear.
@@ -163,7 +168,7 @@ class VoiceBook:
             VoicesUnavailable: the store, which has it, does not answer.
 
         """
-        place = self.names.field(tenant, reference.id)
+        place = self.names.field(tenant, reference.place)
         clip = self._clips.get(place.encode())
         if clip is None:
             found = await self._cache.attempt(partial(self._stored_clip, place), read_bytes=MAX_CLIP_BYTES)
@@ -199,10 +204,11 @@ def check_name(name: str) -> None:
         )
 
 
-def _identified(tenant: str, clip: bytes) -> Voice:
+def _identified(tenant: str, clip: bytes) -> tuple[Voice, str]:
+    """Return the voice of a clip, and the digest of the file."""
     from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that most services do not need)
 
     try:
-        return Voice.from_audio(clip, apart=True, whose=tenant)
+        return Voice.from_audio(clip, apart=True, whose=tenant), blake2b(clip, digest_size=32).hexdigest()
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param="audio_sample") from None

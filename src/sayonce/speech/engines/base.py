@@ -53,12 +53,13 @@ class Voice(msgspec.Struct, frozen=True):
 class Reference(msgspec.Struct, frozen=True):
     """A clip whose voice is to speak: ``id`` is the digest of its samples, ``text`` what is said in it.
 
-    ``audio`` is the file's bytes; None until an engine needs them.
+    ``audio`` is the file's bytes; None until an engine needs them, and ``place`` is then what they are kept under.
     """
 
     id: str
     text: str = ""
     audio: bytes | None = None
+    place: str = ""
 
     @property
     def voice(self) -> str:
