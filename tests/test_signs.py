@@ -7,6 +7,7 @@ import time
 import unicodedata
 from functools import lru_cache
 from hashlib import blake2b
+from itertools import product
 
 import espeakng_loader
 import pytest
@@ -166,6 +167,167 @@ def test_the_network_of_hibari_gets_for_a_sign_what_it_gets_for_its_words(sign, 
     assert network_input(spoken(sign, HIBARI)) == network_input(words)
 
 
+NUMBERS = [
+    ("Your code is 0042.", "Your code is zero zero four two."), ("0000", "zero zero zero zero"), ("007", "zero zero seven"),
+    ("ZIP 02134", "ZIP zero two one three four"), ("F0042", "F zero zero four two"), ("#05", "number zero five"),
+    ("Call 0800 123 456.", "Call zero eight zero zero, one two three, four five six."),
+    ("020 7946 0018", "zero two zero, seven nine four six, zero zero one eight"),
+    ("100 000", "one hundred thousand"), ("50 000 €", "fifty thousand euros"), ("$50 000", "fifty thousand dollars"),
+    ("1'000'000", "one million"), ("-5 000", "minus five thousand"), ("12\u202f345 km", "12,345 km"),
+    ("1 000,05", "1,000.05"), ("1.234,56 €", "1,234.56 euros"), ("₹12,34,567", "1,234,567 rupees"),
+    ("Bus 20 5 minutes late", "Bus twenty, five minutes late"), ("10 1/2", "ten and one half"), ("10½", "ten and one half"),
+    ("1.0", "one point zero"), ("10.10", "ten point one zero"), ("1.50 kg", "one point five zero kilograms"), ("(2.00)", "(two point zero zero)"),
+    ("“0.54”", "“0 point five four”"), ("v1.5", "v one point five"), ("v2.0.10", "v two point zero point ten"),
+    ("192.168.0.1", "one nine two point one six eight point zero point one"),
+    ("Rooms 1,2,3", "Rooms one, two, three"), ("1,0005", "one comma zero zero zero five"), ("3,14", "three comma one four"),
+    ("12,5%", "12.5 percent"), ("0,125 %", "0.125 percent"), ("€1,50", "€1.50"), ("EUR 49,90", "€49.90"), ("1,5 €", "1.5 euros"),
+    ("$1.5", "1.5 dollars"), ("$3.1415", "3.1415 dollars"), ("$05", "zero five dollars"), ("$1.50 million", "one point five zero million dollars"),
+    ("“$5”", "“five dollars”"), ("$5 $6", "five dollars six dollars"), ("US$5", "US five dollars"), ("USD 10.50", "$10.50"), ("Rs. 500", "five hundred rupees"),
+    ("100/60", "one hundred slash sixty"), ("about /100", "about slash one hundred"), ("odds of 20:1", "odds of twenty, one"),
+    ("10:00:05", "ten, zero oh five"), ("1-800-555-0123", "one, eight zero zero, five five five, zero one two three"), ("12345-6789", "12345, 6789"),
+    ("5'10", "five, ten"), ("20...5", "twenty, five"), ("2026-00-13", "2026, zero zero, thirteen"), ("Jan. 05", "Jan. Zero five"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("number", "words"), NUMBERS)
+def test_the_network_of_hibari_gets_every_digit_of_a_number(number, words, network_input):
+    assert network_input(spoken(number, HIBARI)) == network_input(words)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "3-5",
+        "555-1234",
+        "2026-01-13",
+        "COVID-19",
+        "F-16",
+        "10:05",
+        "9:00",
+        "9:00 am",
+        "1/13/2026",
+        "01/05/26",
+        "January 05, 2026",
+        "05 May",
+        "$1.50",
+        "$0.05",
+        "$1,234.50",
+        "$1.00",
+        "$5-10",
+        "2026",
+        "1990s",
+        "21st",
+        "1,000th",
+        "3.14",
+        "(0.5)",
+        "1,000",
+        "1/2",
+        "24/7",
+        "747",
+        "F-105",
+        "1234567",
+        "3 4 5",
+        "5.",
+        "No. 5",
+    ],
+)
+def test_numbers_that_hibari_reads_to_the_last_digit_stay_as_they_are(text):
+    assert spoken(text, HIBARI) == text
+
+
+@pytest.mark.parametrize(("text", "like"), [("Call 555-1234.", "555-1234"), ("pages 3-5.", "3-5"), ("on 9/11.", "9/11"), ("It is 1/2.", "1/2"), ("$5-10.", "$5-10")])  # fmt: skip
+def test_hibari_reads_a_number_before_a_full_stop_as_anywhere(text, like, network_input):
+    [before_full_stop], [alone] = network_input(spoken(text, HIBARI)), network_input(like)
+    assert str(alone[1:-1])[1:-1] in str(before_full_stop)
+
+
+FIGURES = [
+    "0",
+    "1",
+    "5",
+    "00",
+    "05",
+    "10",
+    "20",
+    "45",
+    "100",
+    "000",
+    "105",
+    "042",
+    "0042",
+    "1000",
+    "1905",
+    "2020",
+    "12345",
+]
+SOME_FIGURES = ["0", "05", "10", "20", "100", "105"]
+THOUSANDS = re.compile(r"[1-9]\d{0,2}([ ,'])\d{3}(?:\1\d{3})*")
+TIME = re.compile(r"0?(\d|1\d|2[0-4]):([0-5]\d)")
+DATE = re.compile(r"0?(\d\d?)/0?(\d\d?)/(\d\d)")
+
+
+def numerals():
+    """Yield whole numbers, decimals, and numbers that are parted by all that parts them."""
+    for length in (1, 2, 3):
+        yield from map("".join, product("0123456789", repeat=length))
+    yield from (f"{whole}{fraction:04d}" for whole in (0, 9) for fraction in range(0, 10_000, 7))
+    yield from (
+        f"{whole}.{part}" for whole in ("0", "1", "20", "00") for part in map("".join, product("0159", repeat=3))
+    )
+    yield from (
+        f"{whole}.{part}" for whole in ("0", "1", "20", "00") for part in map("".join, product("0159", repeat=2))
+    )
+    yield from map("".join, product(FIGURES, " ,.:/-';", FIGURES))
+    yield from (
+        f"{one}{sign}{two}{sign}{three}" for one, two, three in product(SOME_FIGURES, repeat=3) for sign in " ,./-'"
+    )
+
+
+def number(numeral):
+    """Return one writing for numerals that are said alike, as they mean the same or are homophones: reviewed."""
+    if THOUSANDS.fullmatch(numeral):
+        return re.sub(r"\D", "", numeral)
+    if found := DATE.fullmatch(numeral):
+        month, day = map(int, found.groups()[:2])
+        return (
+            f"{min(month, day)}/{max(month, day)}/20{found[3]}"
+            if max(month, day) > 12
+            else f"{month}/{day}/20{found[3]}"
+        )
+    if found := TIME.fullmatch(numeral):
+        hour, minutes = found.groups()
+        return f"{hour}{minutes}" if int(hour) >= 10 else f"{hour}:{minutes}"  # 20:20 and the year 2020
+    if numeral.count(",") > 1:
+        numeral = numeral.replace(",", ";")
+    numeral = re.sub(r"(?<!\d)(\d) (?=\d(?!\d))", r"\1·", numeral)  # 0 0 7 is 007
+    return "; ".join("·".join(each) if re.fullmatch(r"0\d+", each) else each for each in re.split("[ :;'-]", numeral))
+
+
+def test_two_different_numbers_never_give_the_network_of_hibari_the_same(network_input):
+    said = {}
+    for numeral in numerals():
+        said.setdefault(str(network_input(spoken(numeral, HIBARI))), set()).add(numeral)
+    alike = [sorted(group) for group in said.values() if len({number(each) for each in group}) > 1]
+    assert alike == []
+
+
+@pytest.mark.parametrize("digits", [36, 37, 4000])
+@pytest.mark.parametrize("text", ["{}", "${}", "{}%", "-{}", "{}th", "1.{}", "{}.5", "0{}", "x{}"])
+def test_hibari_reads_a_number_of_any_length(digits, text, network_input):
+    heard = [network_input(spoken(text.format(digit * digits), HIBARI)) for digit in "19"]
+    assert heard[0] != heard[1]
+    assert all(len(sentence) < 500 for sentence in heard[0])
+
+
+@settings(deadline=None)
+@given(st.text("0159.,:;'/-$%() xth", min_size=1, max_size=12))
+def test_hibari_never_fails_at_a_number_and_reads_what_it_got_the_same_again(network_input, text):
+    with contextlib.suppress(InvalidRequest):
+        once = spoken(f"5{text}", HIBARI)
+        assert spoken(once, HIBARI) == once
+        assert network_input(once)
+
+
 STAYS = "3-5, 555-1234, 2026-01-13, COVID-19, F-16, e-mail, well-known, - item, a — b, pages 3 - 5, --verbose, 5 – 3, x | y, -x, 3-5-year, A-4, x - y"
 
 
@@ -284,10 +446,10 @@ def test_a_row_of_too_many_marks_is_refused_before_it_is_composed():
     assert plan("a" + "\u0301" * 30, "openai", voice="v").request.utterance.text
 
 
-SLOW_TO_READ = "|,_,a_,5–,5--,-5,5,5 ,5 – ,5.,5',°5,5/,$5,$,a·, · ,~5,*,* ,^,^_,⅓,²,a²,Ⅳ,①,😀,👨\u200d,-,->,<-,=,<, a,=- ,é,中,я,ә,٥,𝐇,ｆ,5°5',!¹,aa¹,1️⃣,5 ✕ ,\\,5 thousand ,+/-"
+SLOW_TO_READ = "|,_,a_,5–,5--,-5,5,5 ,5 – ,5.,5',°5,5/,$5,$,a·, · ,~5,*,* ,^,^_,⅓,²,a²,Ⅳ,①,😀,👨\u200d,-,->,<-,=,<, a,=- ,é,中,я,ә,٥,𝐇,ｆ,5°5',!¹,aa¹,1️⃣,5 ✕ ,\\,5 thousand ,+/-,1,0,1 ,05 ,1.,1:,1',020 1234 ,1000 000 ,$1.5 ,1/2. "
 
 
-@pytest.mark.parametrize("part", SLOW_TO_READ.split(","))
+@pytest.mark.parametrize("part", [*SLOW_TO_READ.split(","), pytest.param("-" + "1" * 4095, id="digits")])
 def test_the_longest_text_is_read_in_time_that_the_event_loop_can_spare(part):
     """Seven times what is said in the documents, by the processor's clock, since this machine may be busy."""
     text = (part * 4096)[:4096]
@@ -412,7 +574,8 @@ def test_other_words_have_another_version():
     texts = [carrier.replace("{}", sign) for sign in known for carrier in CARRIERS["en"]]
     texts += [sign for pairs in AS_WORDS.values() for sign, _ in pairs]
     said = [read(text, language).text for language in tables.LANGUAGES for text in texts]
-    assert (tables.VERSION, blake2b("\n".join(said).encode(), digest_size=8).hexdigest()) == (3, "982220c6261c947e")
+    said += [spoken(numeral, HIBARI) for numeral, _ in NUMBERS]
+    assert (tables.VERSION, blake2b("\n".join(said).encode(), digest_size=8).hexdigest()) == (4, "78453d84899b2b3a")
 
 
 async def test_ornaments_are_told_in_a_header_that_is_the_same_on_hit_and_miss():

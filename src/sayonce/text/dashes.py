@@ -8,7 +8,7 @@ from typing import Final
 from sayonce.text.tables import CURRENCIES
 
 MINUS: Final = "\N{MINUS SIGN}"
-NUMBER: Final = r"\d+(?:[.,\u00a0\u202f]\d+)*"
+NUMBER: Final = r"(?<!\d)\d+(?:[.,\u00a0\u202f]\d+)*"
 MONEY: Final = "".join(CURRENCIES)
 
 _FAR: Final = 24

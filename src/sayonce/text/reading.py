@@ -7,6 +7,7 @@ from typing import Final
 
 import msgspec
 
+from sayonce.text.figures import write_figures, write_groups
 from sayonce.text.marks import leave_out_accents
 from sayonce.text.numerals import write_digits
 from sayonce.text.ornaments import leave_out_markers, leave_out_ornaments, leave_out_unseen, told
@@ -27,8 +28,10 @@ class Reading(msgspec.Struct, frozen=True):
         return told(self.ignored, _TOLD)
 
 
-def read(text: str, language: str | None, *, own_money: str = "") -> Reading:
+def read(text: str, language: str | None, *, own_money: str = "", figures: bool = False) -> Reading:
     """Return what is to be spoken of a text in NFC; ``language`` None leaves its signs to the engine.
+
+    ``figures`` is for an engine that reads English numbers by their values.
 
     Raises:
         Unspeakable: it has a sign for which the language has no words.
@@ -44,6 +47,7 @@ def read(text: str, language: str | None, *, own_money: str = "") -> Reading:
         rest = leave_out_unseen(rest)
     if language is not None:
         rest, accents = (rest, ()) if ascii_only else leave_out_accents(rest)
-        rest, markers = leave_out_markers(spell(rest, language, own_money=own_money))
+        rest = spell(write_groups(rest) if figures else rest, language, own_money=own_money)
+        rest, markers = leave_out_markers(write_figures(rest) if figures else rest)
         ignored += accents + markers
     return Reading((rest if ascii_only else unicodedata.normalize("NFC", rest)).strip(), ignored)

@@ -12,6 +12,7 @@ from sayonce.text import tables
 from sayonce.text.dashes import BETWEEN, MINUS, SUBTRACTION, is_one_of_many, places_of_dashes, write_minus
 from sayonce.text.dashes import MONEY as _MONEY
 from sayonce.text.dashes import NUMBER as _NUMBER
+from sayonce.text.figures import AMOUNT
 from sayonce.text.marks import MEANT as _MEANT
 from sayonce.text.numerals import apart, digits, fraction_of
 from sayonce.text.tables import CURRENCIES, LANGUAGES, MEASURES, Forms
@@ -34,7 +35,7 @@ _IN_ASCII: Final = re.compile(r"!=|(?<![<=])<=(?![=>])|(?<![=>])>=(?![=>])|\+/-|
 
 _SUPERSCRIPT: Final = re.compile(r"(?<=[\w)\]])(?<![⁰¹²³⁴⁵⁶⁷⁸⁹])[⁺⁻]?(?:[⁰¹²³⁴⁵⁶⁷⁸⁹]+|[ⁿⁱ])")
 _IS_A_POWER: Final = re.compile(r"(?:\d|\b[A-Za-z]|[)\]])$")
-_FRACTION: Final = re.compile(r"(\d\s?)?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒])")
+_FRACTION: Final = re.compile(r"((?<=\d)\s?)?([½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒])")
 _TIMES: Final = re.compile(
     r"(?<=[\d)\]])\s*\*\s*(?=[\d(\[.√π−])|(?<=\b[A-Za-z])\*(?=[A-Za-z0-9]\b|[−(])|(?<=\b[A-Za-z\d])\s\*\s(?=\w)"
 )
@@ -100,7 +101,7 @@ class Unspeakable(Exception):
 def spell(text: str, language: str, *, own_money: str = "") -> str:
     """Return a text with its signs as words.
 
-    ``own_money`` are the currencies that the engine reads by itself where they stand before a number.
+    ``own_money`` are the currencies that the engine reads by itself where they stand before an amount.
 
     Raises:
         Unspeakable: there are no words for one.
@@ -135,13 +136,14 @@ class _Speller:
             else r"(?P<scale>[十百千万亿]+)?"
         )
         to = self._glue + tables.RANGE[language] + self._glue
-        own = rf"(?<=[A-Za-z])[{re.escape(own_money)}]|" if own_money else ""
+        kept = rf"(?<![A-Za-z/-])[{re.escape(own_money)}]\s?{AMOUNT}" if own_money else ""
+        own = rf"(?!{kept})[{re.escape(own_money)}]|" if own_money else ""
         foreign = "".join(set(self._money) - set(own_money))
         money, foreign = f"[{re.escape(_MONEY)}]", f"{own}[{re.escape(foreign)}]"
         self._before = re.compile(
             rf"(?P<sign>{foreign})\s?(?P<minus>{MINUS}?)(?P<number>{_NUMBER}(?:(?:[-–]|{to}){_NUMBER})?){scale}"
         )
-        self._behind = re.compile(rf"(?P<minus>)(?P<number>{_NUMBER}){scale}\s?(?P<sign>{money})")
+        self._behind = re.compile(rf"{kept and kept + '|'}(?P<minus>)(?P<number>{_NUMBER}){scale}\s?(?P<sign>{money})")
         self._measured = re.compile(rf"({_NUMBER})\s?(°[CF]|[{''.join(set(''.join(self._measures)) - set('CF'))}])")
         self._own_letters = "〇" if language == "cmn" else ""
         self._per = tables.PER[language]
@@ -153,7 +155,7 @@ class _Speller:
             (_JOINT, self._words["_"]),
             (_BAR, self._words["|"]),
         )
-        self._own_money = re.compile(rf"(?<![A-Za-z])[{re.escape(own_money)}]\s?{_NUMBER}") if own_money else None
+        self._own_money = re.compile(kept) if own_money else None
 
     def _of(self, table: Mapping[str, tuple[Forms, ...]]) -> dict[str, Forms]:
         return {sign: row[self._column] for sign, row in table.items()}
@@ -231,11 +233,13 @@ class _Speller:
     def _fraction(self, match: re.Match[str]) -> str:
         numerator, denominator = (int(each) for each in unicodedata.normalize("NFKC", match[2]).split("\u2044"))
         words = tables.fraction(numerator, denominator, self._language)
-        if match[1]:
-            return self._spaced(match, match[1].rstrip() + tables.WITH_FRACTION[self._language] + words)
+        if match[1] is not None:
+            return tables.WITH_FRACTION[self._language] + self._spaced(match, words).lstrip()
         return self._spaced(match, words)
 
     def _amount(self, match: re.Match[str]) -> str:
+        if match["sign"] is None:
+            return match[0]  # the engine's own
         number, scale = match["number"], (match["scale"] or "")
         scale = _LETTERS.get(scale.strip().lower(), scale)
         words = tables.form(

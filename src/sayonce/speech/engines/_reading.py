@@ -15,7 +15,7 @@ _MOST_SIGNS: Final = 1024
 """A text of 4,096 characters is read on the event loop, in less than 20 ms."""
 
 
-def read_text(text: str, language: str | None, *, engine: str, own_money: str = "") -> Reading:
+def read_text(text: str, language: str | None, *, engine: str, own_money: str = "", figures: bool = False) -> Reading:
     """Return what is to be spoken of a text.
 
     Raises:
@@ -25,7 +25,7 @@ def read_text(text: str, language: str | None, *, engine: str, own_money: str = 
     if len(text) > _MOST_SIGNS and count_signs(text) > _MOST_SIGNS:
         raise InvalidRequest(f"'input' has more than {_MOST_SIGNS} signs; write them in words", param="input")
     try:
-        return read(text, language, own_money=own_money)
+        return read(text, language, own_money=own_money, figures=figures)
     except Unspeakable as error:
         raise silent_sign(error.args[0], engine) from None
 

@@ -25,7 +25,7 @@ from sayonce.text.tables import VERSION
 if TYPE_CHECKING:
     from hibari import Hibari
 
-_OWN_MONEY: Final = "$£€¥₹₩"
+_OWN_MONEY: Final = "$£€"
 """Currencies that the package reads by itself: $5.50 as five dollars and fifty cents."""
 _NO_LINKS: Final = str.maketrans("[]", "()")
 """The package reads ``[word](phonemes)`` as the phonemes, and leaves out what it cannot read as such."""
@@ -85,7 +85,7 @@ class HibariEngine(LocalEngine):
         return {"kind": self.kind, **libraries, "assets": digest_of(self._assets, files), "signs": VERSION}
 
     def read(self, text: str, voice: str) -> Reading:  # noqa: ARG002
-        reading = read_text(text, "en", engine=self.name, own_money=_OWN_MONEY)
+        reading = read_text(text, "en", engine=self.name, own_money=_OWN_MONEY, figures=True)
         reading = Reading(reading.text.translate(_NO_LINKS), reading.ignored)
         if reading.text.isascii():
             return reading
