@@ -18,7 +18,7 @@ import hostile_files
 from audio_files import KINDS, made, speech
 from sayonce import Voice
 from sayonce.audio import apart
-from sayonce.audio._apart import BLOCK, DONE, FRAME, OPENED, SHAPE
+from sayonce.audio._apart import BEGUN, BLOCK, DONE, FRAME, OPENED, SHAPE
 from sayonce.audio.door import open_sound
 from sayonce.errors import BadAudio, DecodersBusy
 from sayonce.speech.audio import decode
@@ -134,11 +134,12 @@ def test_a_decoder_that_does_nothing_ends_too(existing):
 
 def test_a_decoder_that_says_nothing_is_not_waited_for_for_ever(monkeypatch):
     ours, its = socket.socketpair()
+    its.sendall(BEGUN)
     monkeypatch.setattr(apart._apart, "line", lambda: ours)
     monkeypatch.setattr(apart, "_SECONDS", 1)
     monkeypatch.setattr(apart.worker, "WAITS_PER_SECOND", 0)
     with its, pytest.raises(BadAudio, match="more than 1 s"):
-        apart.open_apart(b"any")
+        apart.open_apart(bytes(900_000))  # more than a socket takes
 
 
 def test_a_decoder_that_would_take_more_memory_than_it_may_is_refused_it():
@@ -151,7 +152,7 @@ def test_of_a_frame_that_is_longer_than_any_not_a_byte_is_taken(monkeypatch):
     """A decoder that a file has taken over could fill this process with it."""
     ours, its = socket.socketpair()
     monkeypatch.setattr(apart._apart, "line", lambda: ours)
-    its.sendall(FRAME.pack(OPENED, len(WAV)) + WAV + FRAME.pack(BLOCK, apart._MOST_FRAME_BYTES + 1) + b"beyond")
+    its.sendall(BEGUN + FRAME.pack(OPENED, len(WAV)) + WAV + FRAME.pack(BLOCK, apart._MOST_FRAME_BYTES + 1) + b"beyond")
     its.shutdown(socket.SHUT_WR)
     with its, ours.dup() as left:
         with pytest.raises(BadAudio, match="decoder broke off"):
@@ -178,6 +179,7 @@ def test_what_a_decoder_says_is_not_believed_either(name, monkeypatch):
     """A file may have taken it over."""
     ours, its = socket.socketpair()
     monkeypatch.setattr(apart._apart, "line", lambda: ours)
+    its.sendall(BEGUN)
     for kind, payload in LIES[name]:
         length, told = (payload, b"") if isinstance(payload, int) else (len(payload), payload)
         its.sendall(FRAME.pack(kind, length) + told)
@@ -219,7 +221,48 @@ def test_a_process_that_cannot_start_is_no_fault_of_the_file(monkeypatch):
     apart.close()
 
 
+@pytest.mark.parametrize("size", [100, 1_000_000])
+def test_a_process_that_forks_nothing_is_no_fault_of_the_file(monkeypatch, size):
+    decode(clip(), apart=True)
+    process = apart._apart._process
+    monkeypatch.setattr(apart, "_SECONDS", 1)
+    monkeypatch.setattr(apart.worker, "WAITS_PER_SECOND", 0)
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(DecodersBusy, match="ask again"):
+            apart.open_apart(bytes(size))
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    assert decode(clip(), apart=True) == decode(clip())
+    assert apart._apart._process is process
+
+
+def test_a_fork_that_fails_fails_one_file(monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f"""#!{sys.executable} -P
+from sayonce.audio import _apart as worker
+fork, tried = worker.os.fork, []
+def fails_once():
+    tried.append(1)
+    if len(tried) == 1:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+worker.os.fork = fails_once
+worker.main()
+""")
+    python.chmod(0o755)
+    monkeypatch.setattr(apart.sys, "executable", str(python))
+    apart.close()
+    with pytest.raises(DecodersBusy, match="ask again"):
+        apart.open_apart(clip())
+    process = apart._apart._process
+    assert decode(clip(), apart=True) == decode(clip())
+    assert apart._apart._process is process
+    apart.close()
+
+
 def test_closing_ends_what_is_being_decoded():
+    decode(clip(), apart=True)  # so that the process which forks is there
     ended = threading.Event()
 
     def hear():

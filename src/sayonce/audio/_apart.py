@@ -5,7 +5,8 @@ busy for hours. Here that ends a process which has this one file. A fork of a pr
 costs a few milliseconds.
 
 Standard input is a socket over which each file's own socket is passed; on that one come the lengths and the file, and
-then how many samples are wanted at most; out go frames of (kind, length, payload).
+then how many samples are wanted at most; out go a byte once there is such a process, and frames of (kind, length,
+payload).
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sayonce.errors import BadAudio
 if TYPE_CHECKING:
     from sayonce.audio.part import Block
 
+BEGUN: Final = b"!"
 FRAME: Final = struct.Struct("!cI")
 OPENED, BLOCK, DONE, FAILED = b"o", b"b", b"d", b"f"
 REQUEST: Final = struct.Struct("!QQI")
@@ -44,6 +46,7 @@ def _decode(line: socket.socket) -> None:
     """Decode one file; whoever no longer listens ends this process by SIGPIPE."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with line, line.makefile("rb") as given:
+        line.sendall(BEGUN)
         body_bytes, memory_bytes, seconds = REQUEST.unpack(given.read(REQUEST.size))
         _bound(memory_bytes, seconds)
         try:
@@ -96,11 +99,12 @@ def main() -> None:
         asked, lines, _, _ = socket.recv_fds(control, 1, 1)
         if not asked:
             return  # who asked has ended
-        if not os.fork():
-            try:
-                _decode(socket.socket(fileno=lines[0]))
-            finally:
-                os._exit(0)
+        with suppress(OSError):  # no memory or no more processes: whoever has this line sees it end, and may ask again
+            if not os.fork():
+                try:
+                    _decode(socket.socket(fileno=lines[0]))
+                finally:
+                    os._exit(0)
         os.close(lines[0])
 
 

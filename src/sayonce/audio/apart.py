@@ -170,16 +170,26 @@ def open_apart(body: bytes) -> Sound:
 
     Raises:
         BadAudio: it is no audio that is understood, or reading its structure takes too much.
-        DecodersBusy: no process can be started.
+        DecodersBusy: no process can be started, which is no fault of the file.
 
     """
     line, seconds = _apart.line(), _SECONDS + len(body) // _BYTES_PER_SECOND
     line.settimeout(worker.WAITS_PER_SECOND * seconds + _SECONDS)  # longer than the process may exist
     try:
-        with suppress(ConnectionError):  # it has broken off, which is seen when it is read from
+        _wait_for_begin(line)
+        with suppress(OSError):  # it has broken off, which is seen when it is read from
             line.sendall(worker.REQUEST.pack(len(body), _MEMORY_BYTES + _COPIES * len(body), seconds))
             line.sendall(body)
         return Sound(line, seconds)
     except BaseException:
         line.close()
         raise
+
+
+def _wait_for_begin(line: socket.socket) -> None:
+    try:
+        begun = line.recv(len(worker.BEGUN))
+    except OSError:
+        begun = b""
+    if begun != worker.BEGUN:
+        raise DecodersBusy("no process to decode sound could be started; ask again")
