@@ -77,6 +77,88 @@ def test_a_wrong_url_says_what_is_right(opened):
         opened("reddis://localhost")
 
 
+@pytest.mark.parametrize("opened", [sayonce.open, sayonce.open_sync])
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("url", 5, "a text such as sqlite:///"),
+        ("namespace", 5, "a text, not 5"),
+        ("secret", 5, "bytes or a text"),
+        ("secret", b"", "not empty"),
+        ("secret", "", "not empty"),
+        ("memory_bytes", "256 MB", r"a number of bytes \(int\)"),
+        ("memory_bytes", -1, "at least 0, not -1"),
+        ("memory_bytes", True, "a number of bytes"),
+        ("ttl", 60, "a timedelta above 0"),
+        ("ttl", None, "a timedelta above 0"),
+        ("ttl", timedelta(0), "a timedelta above 0"),
+    ],
+)
+def test_a_wrong_argument_of_a_cache_is_refused_when_it_is_opened(opened, name, wrong, right):
+    with pytest.raises(sayonce.InvalidRequest, match=f"'{name}' must be .*{right}") as refused:
+        opened(**{"url": "memory://", name: wrong})
+    assert refused.value.param == name
+
+
+def test_no_password_of_a_wrong_argument_is_repeated():
+    for wrong in ({"url": b"redis://:hidden@h"}, {"secret": ["hidden"]}):
+        with pytest.raises(sayonce.InvalidRequest) as refused:
+            sayonce.open(**{"url": "memory://", **wrong})
+        assert "hidden" not in refused.value.message
+
+
+@pytest.mark.parametrize(
+    ("name", "wrong", "right"),
+    [
+        ("revision", 3, "a text, not 3"),
+        ("ttl", "7d", "a timedelta above 0"),
+        ("ttl", timedelta(seconds=-1), "a timedelta above 0"),
+        ("tags", 5, "in a tuple such as"),
+        ("tags", "ab", "in a tuple such as"),
+        ("tags", [5], "in a tuple such as"),
+        ("ignore", "x", "names of parameters"),
+        ("content", 5, "names of parameters"),
+        ("batch", "yes", "True or False"),
+        ("spec", 5, "types and shapes"),
+        ("spec", {"style": ("float33", (1,))}, "types and shapes"),
+        ("spec", {"style": ("float32", 192)}, "types and shapes"),
+        ("expected_bytes", "5 MB", "a number of bytes"),
+        ("storage", "float8", "'float16', or left out, not 'float8'"),
+    ],
+)
+def test_a_wrong_option_of_a_function_is_refused_when_it_is_remembered(cache, name, wrong, right):
+    with pytest.raises(sayonce.InvalidRequest, match=f"'{name}' must be .*{right}") as refused:
+        cache.remember("f", **{"revision": "1", name: wrong})(lambda x: x)
+    assert refused.value.param == name
+
+
+def test_an_option_that_there_is_not_is_refused_and_the_others_named(cache):
+    with pytest.raises(sayonce.InvalidRequest, match=r"'tag' is no argument here; .*\btags\b"):
+        cache.remember("f", revision="1", tag=("a",))(lambda x: x)
+
+
+async def test_a_wrong_argument_of_fetch_is_refused_before_anything_is_computed(cache):
+    def compute():
+        raise AssertionError
+
+    for wrong in ({"ttl": 60}, {"tags": "ab"}):
+        with pytest.raises(sayonce.InvalidRequest, match="must be"):
+            cache.fetch("k", compute, **wrong)
+        async with sayonce.open("memory://") as other:
+            with pytest.raises(sayonce.InvalidRequest, match="must be"):
+                await other.fetch("k", compute, **wrong)
+
+
+def test_every_option_that_is_right_is_taken(cache):
+    tags = (tag for tag in ("a", "b"))
+    spec = {"style": ("float32", (1, None)), "all": [(np.float16, [3]), ("bfloat16", ())]}
+    options = {"ignore": ["x"], "spec": spec, "copy": True, "device": "cpu", "expected_bytes": np.int64(5)}
+    task = cache.remember("f", revision="1", tags=tags, ttl=timedelta(1), storage="float16", **options)(
+        lambda x: x
+    )._task
+    assert task.options == {"ttl": timedelta(1), "tags": ("a", "b")}
+
+
 def test_a_store_that_cannot_be_opened_leaves_no_thread_behind(tmp_path):
     before = threading.active_count()
     with pytest.raises(sayonce.ConfigError, match="directory"):

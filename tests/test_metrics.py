@@ -194,6 +194,16 @@ async def test_encoders_are_counted_by_name(tmp_path):
     assert "anna" not in found.text
 
 
+def test_a_cache_for_plain_code_is_told_like_any_other(tmp_path):
+    with sayonce.open_sync(f"sqlite:///{tmp_path}/features.db") as cache:
+        cache.fetch("a", lambda: b"a")
+        registry = CollectorRegistry()
+        registry.register(CacheCollector(cache))
+        found = Scraped(generate_latest(registry).decode())
+    assert found("sayonce_tier_entries", tier="memory") == 1
+    assert found("sayonce_store_operations_total", part="store", operation="get") >= 1
+
+
 async def test_redis_tells_its_memory(valkey, engine):
     with valkey.client() as server:
         server.config_set("maxmemory", "100mb")

@@ -141,6 +141,11 @@ class SyncCache(Generic[C]):
         return self._portal, self._cache
 
     @property
+    def asynchronous(self) -> C:
+        """This process's asynchronous cache, whose figures may be read in any thread."""
+        return self._here()[1]
+
+    @property
     def counters(self) -> dict[str, float]:
         """What this process has counted: answers by outcome, refusals, seconds saved."""
         return dict(self._here()[1].counters)

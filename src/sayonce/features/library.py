@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import Any, Final, Self, Unpack
@@ -14,8 +14,10 @@ import msgspec
 from sayonce import cache as base
 from sayonce.cache import portal
 from sayonce.cache.cache import DEFAULT_TTL
-from sayonce.core.envelope import Sealer
+from sayonce.cache.flight import Compute
+from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
+from sayonce.features.arguments import OPENING, REMEMBERING, check
 from sayonce.features.remember import Options, Remember, Remembered, SyncRemember, SyncRemembered, make_task
 from sayonce.features.travel import Origin, arrived, note, note_secret, secret_of
 from sayonce.stores import open_store
@@ -47,6 +49,12 @@ class Cache(base.Cache):
     def _of_loops(self) -> WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[base.Cache]]:
         return WeakKeyDictionary()
 
+    async def fetch_carried(
+        self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
+    ) -> Entry:
+        check(REMEMBERING, tags=tags, **({} if ttl is None else {"ttl": ttl}))
+        return await super().fetch_carried(key, compute, ttl=ttl, tags=tags)
+
     def __reduce__(self) -> Any:
         return _arrive, (_travelling(self.origin),)
 
@@ -63,6 +71,7 @@ class Cache(base.Cache):
 
         Raises:
             Unkeyable: a declared parameter does not exist, or ``self`` is not ignored.
+            InvalidRequest: an option is unknown, or of the wrong type or out of range.
 
         """
 
@@ -119,6 +128,7 @@ def open_cache(
 
     Raises:
         ConfigError: the URL is none of the valid forms.
+        InvalidRequest: an argument is of the wrong type or out of range.
 
     """
     origin = _origin(url, namespace, secret, memory_bytes, ttl, blocking=False)
@@ -137,6 +147,7 @@ def open_sync(
 
     Raises:
         ConfigError: the URL is none of the valid forms, or the store cannot be opened.
+        InvalidRequest: an argument is of the wrong type or out of range.
 
     """
     cache = _open_sync(_origin(url, namespace, secret, memory_bytes, ttl, blocking=True))
@@ -147,6 +158,7 @@ def open_sync(
 def _origin(
     url: str, namespace: str, secret: bytes | str | None, memory_bytes: int, ttl: timedelta, *, blocking: bool
 ) -> Origin:
+    check(OPENING, url=url, namespace=namespace, secret=secret, memory_bytes=memory_bytes, ttl=ttl)
     digest = note_secret(secret.encode() if isinstance(secret, str) else secret or b"")
     return Origin(url, namespace, digest, memory_bytes, ttl.total_seconds(), blocking)
 

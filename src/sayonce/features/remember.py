@@ -13,6 +13,7 @@ from sayonce.cache.portal import SyncCache
 from sayonce.cache.raised import Raised, released
 from sayonce.core.key import Digest
 from sayonce.errors import Unkeyable
+from sayonce.features.arguments import REMEMBERING, check
 from sayonce.features.bound import Bound
 from sayonce.features.keys import Arguments
 from sayonce.features.spec import Spec
@@ -64,8 +65,10 @@ def make_task(
 
     Raises:
         Unkeyable: a declared parameter does not exist, or ``self`` is not ignored.
+        InvalidRequest: an option is unknown, or of the wrong type or out of range.
 
     """
+    check(REMEMBERING, name=name, revision=revision, **options)
     returns = options.get("returns", hints_of(function).get("return"))
     task = Task(
         function,

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import accumulate
+from typing import Any
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 
 from sayonce.cache import Cache
+from sayonce.cache.portal import SyncCache
 from sayonce.observe.collect import of_cache
 from sayonce.observe.metrics import BUCKET_SECONDS, METRICS, Samples
 
@@ -16,13 +18,16 @@ _BOUNDS = [*map(str, BUCKET_SECONDS), "+Inf"]
 
 
 class CacheCollector:
-    """What a cache counted, for a Prometheus registry of your own: ``REGISTRY.register(CacheCollector(cache))``."""
+    """What a cache counted, for a Prometheus registry of your own: ``REGISTRY.register(CacheCollector(cache))``.
 
-    def __init__(self, cache: Cache) -> None:
+    It is an asynchronous one or one for plain code.
+    """
+
+    def __init__(self, cache: Cache | SyncCache[Any]) -> None:
         self._cache = cache
 
     def collect(self) -> Iterator[Metric]:
-        yield from families(of_cache(self._cache))
+        yield from families(of_cache(self._cache.asynchronous if isinstance(self._cache, SyncCache) else self._cache))
 
 
 class _Collected:

@@ -1,0 +1,116 @@
+"""What the library's arguments may be: a wrong one is refused by the call that has it, and not by one that comes later."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import timedelta
+from numbers import Integral
+from typing import Any, Final, NamedTuple
+
+from sayonce.errors import InvalidRequest
+from sayonce.features.arrays import dtype_name
+
+_SHOWN: Final = 80
+_SECRETS: Final = ("secret", "url")
+"""What may hold a password is not repeated."""
+
+
+class _Wanted(NamedTuple):
+    words: str
+    fits: Callable[[Any], bool]
+
+
+def check(wanted: Mapping[str, _Wanted], **given: Any) -> None:
+    """Check arguments.
+
+    Raises:
+        InvalidRequest: one is unknown, or of the wrong type or out of range; the message says what would be right.
+
+    """
+    for name, value in given.items():
+        if name not in wanted:
+            raise InvalidRequest(f"{name!r} is no argument here; there are: {', '.join(wanted)}", param=name)
+        if not wanted[name].fits(value):
+            shown = f"what was given (of type {type(value).__name__})" if name in _SECRETS else repr(value)[:_SHOWN]
+            raise InvalidRequest(f"{name!r} must be {wanted[name].words}, not {shown}", param=name)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _is_flag(value: Any) -> bool:
+    return isinstance(value, bool)
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 0
+
+
+def _is_secret(value: Any) -> bool:
+    return value is None or (isinstance(value, str | bytes) and len(value) > 0)
+
+
+def _is_time(value: Any) -> bool:
+    return isinstance(value, timedelta) and value > timedelta(0)
+
+
+def _are_texts(value: Any) -> bool:
+    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
+        return False
+    return isinstance(value, Iterator) or all(map(_is_text, value))  # which can be read once
+
+
+def _is_spec(value: Any) -> bool:
+    if isinstance(value, tuple):
+        return len(value) == 2 and _is_type(value[0]) and _is_shape(value[1])  # noqa: PLR2004 (type, shape)
+    parts = value.values() if isinstance(value, Mapping) else value
+    return isinstance(value, Mapping | list) and all(map(_is_spec, parts))
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple | list) and all(each is None or _is_count(each) for each in value)
+
+
+def _is_type(value: Any) -> bool:
+    try:
+        return bool(dtype_name(value))
+    except TypeError:
+        return False
+
+
+_TEXT: Final = _Wanted("a text", _is_text)
+_FLAG: Final = _Wanted("True or False", _is_flag)
+_BYTES: Final = _Wanted("a number of bytes (int) of at least 0", _is_count)
+_TIME: Final = _Wanted("a timedelta above 0, such as timedelta(days=7)", _is_time)
+_PARAMETERS: Final = _Wanted("names of parameters, in a tuple such as ('path',)", _are_texts)
+_ANYTHING: Final = _Wanted("anything", lambda _: True)
+
+OPENING: Final = {
+    "url": _Wanted("a text such as sqlite:///file.db", _is_text),
+    "namespace": _TEXT,
+    "secret": _Wanted("bytes or a text that are not empty, or left out", _is_secret),
+    "memory_bytes": _BYTES,
+    "ttl": _TIME,
+}
+REMEMBERING: Final = {
+    "name": _TEXT,
+    "revision": _TEXT,
+    "ttl": _TIME,
+    "tags": _Wanted("texts, in a tuple such as ('voice=anna',)", _are_texts),
+    "content": _PARAMETERS,
+    "audio": _PARAMETERS,
+    "ignore": _PARAMETERS,
+    "batch": _FLAG,
+    "returns": _ANYTHING,
+    "spec": _Wanted(
+        "of types and shapes, such as {'style': ('float32', (1, 192))}, or left out",
+        lambda value: value is None or _is_spec(value),
+    ),
+    "copy": _FLAG,
+    "device": _ANYTHING,
+    "expected_bytes": _BYTES,
+    "storage": _Wanted(
+        "'float16', or left out", lambda value: value is None or (_is_text(value) and value == "float16")
+    ),
+}
