@@ -103,3 +103,8 @@ def test_the_example_is_a_valid_configuration(tmp_path, monkeypatch):
     settings = load_settings(str(file), environment={})
     for name, options in settings.engines.items():
         build_engine(name, options)
+
+
+def test_a_file_may_begin_with_the_mark_that_notepad_writes(tmp_path):
+    (tmp_path / "sayonce.toml").write_bytes(b"\xef\xbb\xbf[server]\nport = 4711\n")
+    assert load_settings(str(tmp_path / "sayonce.toml"), environment={}).server.port == 4711

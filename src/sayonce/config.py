@@ -313,7 +313,7 @@ class _Layers:
 
     def add_file(self, path: str, named_by: str) -> None:
         try:
-            tree = tomllib.loads(read_file(path, named_by).decode())
+            tree = tomllib.loads(read_file(path, named_by).decode("utf-8-sig"))
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
         security = tree.get("security")
