@@ -22,7 +22,7 @@ from sayonce.speech.engines import build_engine
 from sayonce.speech.engines.hibari import _phonemes
 from sayonce.speech.request import Catalogue, parse_request
 from sayonce.speech.synthesis import Synthesizer
-from sayonce.text import signs, tables
+from sayonce.text import dashes, signs, tables
 from sayonce.text.reading import read
 from serving import serving, speak
 
@@ -586,3 +586,10 @@ async def test_ornaments_are_told_in_a_header_that_is_the_same_on_hit_and_miss()
     assert "hit" in answers[1].headers["cache-status"]
     assert "hit" in other.headers["cache-status"]
     assert "x-sayonce-ignored" not in other.headers
+
+
+def test_a_search_for_a_number_begins_once_in_each_however_long_it_is():
+    """From every digit anew it would take the square of the text's length, and hold up everyone."""
+    for text in ("1" * 500, "1,000" * 100, "1\u202f000" * 100, "0.0" * 100):
+        begins = [at for at in range(len(text)) if re.compile(dashes.NUMBER).match(text, at)]
+        assert begins == [0]

@@ -8,7 +8,8 @@ from typing import Final
 from sayonce.text.tables import CURRENCIES
 
 MINUS: Final = "\N{MINUS SIGN}"
-NUMBER: Final = r"(?<!\d)\d+(?:[.,\u00a0\u202f]\d+)*"
+NUMBER: Final = r"(?<!\d)(?<!\d[.,\u00a0\u202f])\d+(?:[.,\u00a0\u202f]\d+)*"
+"""It begins where no number has begun: from every digit of a long one, a search would go to its end again."""
 MONEY: Final = "".join(CURRENCIES)
 
 _FAR: Final = 24
