@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import Final
 
@@ -14,6 +15,9 @@ from sayonce.text.ornaments import leave_out_markers, leave_out_ornaments, leave
 from sayonce.text.signs import Unspeakable, spell, unknown
 
 _TOLD: Final = 16
+_CHINESE: Final = "〇零一二三四五六七八九"
+_ZERO: Final = re.compile(f"(?<=[{_CHINESE}])[○◯]+(?=[{_CHINESE}年月日号號室期届屆])")
+"""A circle in a Chinese number, as many write its zero."""
 
 
 class Reading(msgspec.Struct, frozen=True):
@@ -41,7 +45,7 @@ def read(text: str, language: str | None, *, own_money: str = "", figures: bool 
     if not ascii_only:
         if (strange := unknown(text)) is not None:
             raise Unspeakable(strange)
-        text = write_digits(text)
+        text = write_digits(_ZERO.sub(lambda match: "〇" * len(match[0]), text))
     rest, ignored = leave_out_ornaments(text)
     if not ascii_only:
         rest = leave_out_unseen(rest)

@@ -15,10 +15,17 @@ from typing import Any, ClassVar, Final
 
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines import _espeak_worker as worker
+from sayonce.speech.engines._espeak_hanzi import (
+    prepare,
+    read_by_none,
+    unread_character,
+    write_apart,
+    write_syllables,
+)
 from sayonce.speech.engines._espeak_scripts import scripts_read, voice_for
 from sayonce.speech.engines._espeak_voices import EspeakVoices
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
-from sayonce.speech.engines._reading import read_text, silent_sign, unread_script
+from sayonce.speech.engines._reading import named, read_text, silent_sign, unread_script
 from sayonce.speech.engines.base import AudioStart, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
 from sayonce.text.reading import Reading
@@ -107,9 +114,31 @@ class EspeakEngine(Engine):
 
     def read(self, text: str, voice: str) -> Reading:
         reading = read_text(text, _language(voice), engine=self.name)
-        if not reading.text.isascii():
-            self._check_scripts(reading.text, voice, asked=text)
-        return reading
+        if reading.text.isascii():
+            return reading
+        spoken = write_apart(reading.text, voice)
+        self._check_letters(read_by_none(spoken), spoken, voice)
+        self._check_scripts(spoken, voice, asked=text)
+        self._check_letters(unread_character(spoken, voice, self._data), spoken, voice)
+        return Reading(write_syllables(spoken, voice, self._data), reading.ignored)
+
+    def _check_letters(self, unread: str | None, text: str, voice: str) -> None:
+        """Refuse a letter that the voice would name, spell by its code point or leave out."""
+        if unread is None:
+            return
+        scripts = scripts_of(text).keys()
+        other = next(
+            (
+                each
+                for each in ("cmn", "yue", "ko")
+                if scripts <= scripts_read(each) and unread_character(text, each, self._data) is None
+            ),
+            None,
+        )
+        advice = f"the voice {other!r} does" if other else "write it in another way, or leave it out"
+        raise InvalidRequest(
+            f"'input' has {named(unread)}: the voice {voice!r} does not read it; {advice}", param="input"
+        )
 
     def _check_scripts(self, text: str, voice: str, *, asked: str) -> None:
         """Refuse a text of whose letters the voice would say the names; ``asked`` is without the words of its signs."""
@@ -124,6 +153,7 @@ class EspeakEngine(Engine):
         )
 
     async def load(self) -> None:
+        await asyncio.to_thread(prepare, self._data)
         first = Utterance("a", "en-us", self.name, {"speed": 1.0, "pitch": 50})
         async for _ in self.synthesize(first):
             pass
