@@ -166,7 +166,7 @@ def test_doctor_fails_for_what_does_not_work(quick):
     assert failed == {"store", "engine", "API keys"}
     broken = quick("doctor", SAYONCE_SERVER__PORT="99999")
     assert broken.code == 1
-    assert "SAYONCE_SERVER__PORT: server: port must be between 0 and 65535" in broken.out
+    assert "SAYONCE_SERVER__PORT: server.port must be between 0 and 65535, not '99999'" in broken.out
 
 
 def test_doctor_says_which_server_of_an_engine_does_not_answer(quick):

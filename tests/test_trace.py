@@ -355,7 +355,7 @@ def test_the_plot_is_an_svg_with_a_line_for_each_policy_in_each_panel(quick, tmp
         (("x.trace", "--synthetic", "5"), "give either"),
         (("x.trace", "--policy", "fifo"), "gdsf, lru"),
         (("x.trace", "--size", "much"), "256 MB"),
-        (("x.trace", "--ttl", "long"), "or none"),
+        (("x.trace", "--ttl", "long"), "none keeps for ever"),
         (("x.trace", "--plot", "x.png"), ".svg"),
         (("empty.trace",), "no requests"),
     ],
