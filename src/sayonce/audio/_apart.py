@@ -89,11 +89,8 @@ def main() -> None:
         importlib.import_module(library)
     gc.freeze()  # what is shared with the forks stays so
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
-    for name in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # sent to all processes of a terminal or service; who asked ends this one
-        signal.signal(name, signal.SIG_IGN)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal; who asked ends this one
+        signal.signal(ending, signal.SIG_IGN)
     control = socket.socket(fileno=0)
     while True:
         asked, lines, _, _ = socket.recv_fds(control, 1, 1)

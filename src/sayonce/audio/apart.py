@@ -27,8 +27,6 @@ _BYTES_PER_SECOND: Final = 1_000_000
 _MEMORY_BYTES: Final = 256_000_000
 _COPIES: Final = 4
 """How often a file may be in memory beside that."""
-_END_SECONDS: Final = 0.1
-"""How long after its sockets a process that ends may be seen."""
 _MOST_FRAME_BYTES: Final = 64_000_000
 _TYPES: Final = {np.dtype(name).char.encode(): np.dtype(name) for name in ("u1", "i2", "i4", "f4", "f8")}
 
@@ -83,9 +81,7 @@ class Sound:
             raise BadAudio(payload.decode(errors="replace"))
         return payload if kind == wanted else None
 
-    def _broken(self) -> BadAudio | DecodersBusy:
-        if _apart.ended():
-            return DecodersBusy("the process that decodes sound has ended; another is started")
+    def _broken(self) -> BadAudio:
         return BadAudio(
             f"The audio cannot be decoded: its decoder broke off, or would need more than {self._seconds} s or "
             f"{_MEMORY_BYTES // 1_000_000} MB"
@@ -139,13 +135,6 @@ class _Apart:
                 )
             self._of = os.getpid()
         return self._control
-
-    def ended(self) -> bool:
-        """Whether it has ended by itself, and not only what it forked."""
-        try:
-            return self._process is not None and self._process.wait(_END_SECONDS) is not None
-        except subprocess.TimeoutExpired:
-            return False
 
     def close(self) -> None:
         """End it, and whatever is being decoded."""

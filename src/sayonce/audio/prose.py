@@ -19,6 +19,7 @@ from typing import Final
 import msgspec
 
 TELLING_BYTES: Final = 256
+_TAIL_BYTES: Final = 512
 _LEAST_BYTES: Final = 24
 _LEAST_UNITS: Final = 12
 _LEAST_DIFFERENT: Final = 4
@@ -56,18 +57,25 @@ def begins_wide(head: bytes) -> bool:
 
 def ends(tail: bytes) -> bool:
     """Whether these last bytes are the end of a text."""
-    found = _TAIL.search(tail)
-    if found is None:
-        return ends_in_message(tail) or _ends_in_chinese(tail)
-    text = found.group()
-    is_prose = len(_LETTERS.findall(text)) >= _MOSTLY * len(text) and not _is_of_8_bits(text)
-    return is_prose or ends_in_message(tail)
+    return _ends_in_letters(tail) or ends_in_message(tail) or _ends_in_chinese(tail)
 
 
 def ends_in_message(tail: bytes) -> bool:
     """Whether these last bytes, of samples in any encoding, end in JSON, an event, a page or a traceback."""
-    tail = tail.rstrip(b"\0\t\r\n ")
+    tail = _without_padding(tail)
     return any(_is_message(tail[found.start() :]) for found in _MESSAGE.finditer(tail))
+
+
+def _without_padding(tail: bytes) -> bytes:
+    return tail[-_TAIL_BYTES:].rstrip(b"\0\t\r\n ")
+
+
+def _ends_in_letters(tail: bytes) -> bool:
+    found = _TAIL.search(tail[-_TAIL_BYTES:])
+    if found is None:
+        return False
+    text = found.group()
+    return len(_LETTERS.findall(text)) >= _MOSTLY * len(text) and not _is_of_8_bits(text)
 
 
 def _is_message(raw: bytes) -> bool:
@@ -89,16 +97,18 @@ def _is_object(text: str) -> bool:
 
 
 def _ends_in_chinese(tail: bytes) -> bool:
-    tail = tail.rstrip(b"\0\t\r\n ")
-    for encoding, longest in (("utf-8", 3), ("gb2312", 2)):
-        for missing in range(longest):  # the first bytes may belong to a character before them
-            raw = tail[len(tail) - _WORDS_BYTES + missing :]
-            with suppress(UnicodeDecodeError):
-                text = raw.decode(encoding)
-                others = len(text) - len(_CHINESE.findall(text))
-                is_varied = len(set(text)) * 2 > len(text) and _is_rough(raw)
-                if len(tail) >= _WORDS_BYTES and others <= _MOST_ASCII and is_varied:
-                    return True
+    tail = _without_padding(tail)[-_WORDS_BYTES:]
+    if len(tail) < _WORDS_BYTES:
+        return False
+    parts = (("utf-8", 0), ("utf-8", 1), ("utf-8", 2), ("gb2312", 0), ("gb2312", 1))
+    return any(_is_chinese(tail[start:], encoding) for encoding, start in parts)  # a character may have begun before
+
+
+def _is_chinese(raw: bytes, encoding: str) -> bool:
+    with suppress(UnicodeDecodeError):
+        text = raw.decode(encoding)
+        others = len(text) - len(_CHINESE.findall(text))
+        return others <= _MOST_ASCII and len(set(text)) * 2 > len(text) and _is_rough(raw)
     return False
 
 
