@@ -223,6 +223,15 @@ def test_an_encoder_that_was_opened_ahead_is_given_out_once_and_encodes_as_any_o
     assert stream(ahead, take) == stream(anew, take)
 
 
+def test_an_mp3_encoder_that_is_opened_ahead_has_its_codec_set_up_ahead_too(monkeypatch):
+    given = []
+    monkeypatch.setattr(sndfile, "_command", lambda _file, command, *_: given.append(command))
+    open_encoder(FORMATS["mp3"], 24_000, 1)
+    assert given == []  # in the event loop, which it would hold
+    Encoders().prepare(FORMATS["mp3"], 24_000, 1)
+    assert given == [sndfile._UPDATE_HEADER_NOW]
+
+
 def test_only_some_kinds_of_encoders_are_kept_ahead():
     encoders = Encoders()
     for rate in range(8_000, 9_000):

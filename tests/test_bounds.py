@@ -2,10 +2,12 @@
 
 import asyncio
 import base64
+import contextlib
 import gc
 import json
 import sys
 import time
+from functools import cache
 from importlib import import_module
 from typing import Any
 
@@ -122,6 +124,28 @@ async def test_megabytes_that_are_refused_or_passed_on_are_not_remembered(client
     assert len(msgspec.json.encode(remembered)) < 10_000
 
 
+def fastest(parse):
+    """Return the seconds of the processor that the fastest of seven runs took."""
+
+    def seconds():
+        started = time.thread_time()
+        parse()
+        return time.thread_time() - started
+
+    return min(seconds() for _ in range(7))
+
+
+@cache
+def blank_body_seconds():
+    """Return how long the decoder alone takes for 8 MB of spaces: this machine's measure of one pass over a body."""
+
+    def decode():
+        with contextlib.suppress(msgspec.DecodeError):
+            msgspec.json.decode(b" " * 8_000_000)
+
+    return fastest(decode)
+
+
 @pytest.mark.parametrize(
     "body",
     [
@@ -136,31 +160,29 @@ async def test_megabytes_that_are_refused_or_passed_on_are_not_remembered(client
         b'{"a":"\\ud800' + b"x" * 8_000_000,
     ],
 )
-def test_no_body_holds_the_event_loop_for_long_while_it_is_parsed(body):
-    def seconds():
-        started = time.thread_time()
-        try:
-            parse_json(body)
-        except InvalidRequest as error:
-            assert len(error.message) < 500  # noqa: PT017
-        return time.thread_time() - started
+def test_no_body_is_parsed_more_slowly_than_a_blank_one_of_the_largest_size(body):
+    """Which takes 16 ms of a quiet machine, so that none holds the event loop for long."""
 
-    assert min(seconds() for _ in range(7)) < 0.040  # the bound is 20 ms, on a machine that does nothing else
+    def parse():
+        with contextlib.suppress(InvalidRequest):
+            parse_json(body)
+
+    assert fastest(parse) < 2 * blank_body_seconds()
 
 
 @pytest.mark.parametrize(
     "content",
     [nested(29, [[]] * 4000), [{}] * 4000, [1] * 4000, {f"{number}": 1 for number in range(4000)}, ["x" * 15] * 4000],
 )
-async def test_no_request_within_the_bounds_takes_the_event_loop_long(client, content):
+async def test_no_request_within_the_bounds_is_looked_at_longer_than_the_largest_blank_body(client, content):
     """In all that is done with it; its voice is not known, so that it is looked at twice."""
-    seconds = []
     body = json.dumps({"model": "stub", "input": "Hello.", "voice": "nobody", "passed_on": content}).encode()
+    seconds = []
     for _ in range(5):
         started = time.thread_time()
         await client.gateway._speech._plan_anew(body, "")
         seconds.append(time.thread_time() - started)
-    assert min(seconds) < 0.030  # the bound is 10 ms, on a machine that does nothing else
+    assert min(seconds) < 2 * blank_body_seconds()
 
 
 def test_small_bodies_are_not_counted_and_texts_may_have_commas():

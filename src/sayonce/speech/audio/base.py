@@ -50,6 +50,9 @@ class Encoder(ABC):
             self._write(self._resampler.convert(self._samples(pcm[:whole])))
         return self._sink.take()
 
+    def get_ready(self) -> None:  # noqa: B027 (most codecs have nothing to set up)
+        """Do what the first samples would wait for."""
+
     def finish(self) -> tuple[bytes, bytes]:
         """Return the last bytes for a listener, and the whole file with its headers and lengths in order.
 

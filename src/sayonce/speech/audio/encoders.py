@@ -50,7 +50,7 @@ def open_encoder(chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
 
 
 class Encoders:
-    """Opens encoders, one of each kind that was asked for ahead: it takes libsndfile up to a millisecond."""
+    """Opens encoders, one of each kind that was asked for ahead: it takes libsndfile a millisecond."""
 
     def __init__(self) -> None:
         self._ahead: dict[tuple[Format, int, int], Encoder] = {}
@@ -63,7 +63,9 @@ class Encoders:
     def prepare(self, chosen: Format, sample_rate_hz: int, channels: int) -> None:
         """Open one ahead, in any thread."""
         if len(self._ahead) < _MOST_AHEAD:
-            self._ahead[chosen, sample_rate_hz, channels] = open_encoder(chosen, sample_rate_hz, channels)
+            encoder = open_encoder(chosen, sample_rate_hz, channels)
+            encoder.get_ready()
+            self._ahead[chosen, sample_rate_hz, channels] = encoder
 
 
 def encode(pcm: Pcm, chosen: Format) -> bytes:

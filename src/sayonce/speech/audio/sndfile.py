@@ -18,6 +18,7 @@ _OPUS_BITS: Final = {8_000: 12_000, 12_000: 16_000, 16_000: 24_000, 24_000: 28_0
 """Bits a second and channel by sample rate: what RFC 6716 section 2.1.1 calls the sweet spots for speech."""
 _OPUS_PAGE_MS: Final = 200.0
 _SET_OGG_PAGE_LATENCY_MS: Final = 0x1302  # SFC_SET_OGG_PAGE_LATENCY_MS of sndfile.h
+_UPDATE_HEADER_NOW: Final = 0x1060  # SFC_UPDATE_HEADER_NOW
 MP3_RATES: Final = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 
 
@@ -85,8 +86,13 @@ class SndfileEncoder(Encoder):
             format=codec.container,
             **codec.options(rate_hz, self._resampler.channels),
         )
-        if codec.container == "OGG":
-            _shorten_pages(self._file)
+        if codec.container == "OGG":  # lets a listener hear something after 200 ms instead of the default second
+            _command(self._file, _SET_OGG_PAGE_LATENCY_MS, _OPUS_PAGE_MS)
+
+    def get_ready(self) -> None:
+        """Have libsndfile set up LAME, which it would do at the first samples: two thirds of their time."""
+        if self._file.format == "MP3":
+            _command(self._file, _UPDATE_HEADER_NOW)
 
     def _write(self, samples: Samples) -> None:
         self._file.write(samples.astype(np.float32) / 32768 if self._floating else samples)
@@ -95,12 +101,11 @@ class SndfileEncoder(Encoder):
         self._file.close()
 
 
-def _shorten_pages(file: soundfile.SoundFile) -> None:
-    """Let an Ogg listener hear something after 200 ms instead of the default second.
+def _command(file: soundfile.SoundFile, command: int, *doubles: float) -> None:
+    """Give libsndfile a command that soundfile has no public name for.
 
-    soundfile has no public name for this command of libsndfile. Should its private ones change, pages are longer
-    again and nothing else is lost.
+    Should soundfile's private names change, sound comes later and nothing else is lost.
     """
     with contextlib.suppress(AttributeError):
-        latency = soundfile._ffi.new("double[1]", [_OPUS_PAGE_MS])  # noqa: SLF001
-        soundfile._snd.sf_command(file._file, _SET_OGG_PAGE_LATENCY_MS, latency, 8)  # noqa: SLF001
+        data = soundfile._ffi.new("double[]", doubles)  # noqa: SLF001
+        soundfile._snd.sf_command(file._file, command, data, 8 * len(doubles))  # noqa: SLF001
