@@ -41,6 +41,8 @@ class Names(Protocol):
 
 _COMPOSED: Final = 4
 """As many characters as one at most becomes by composition (NFC) are no longer text than the one."""
+_SPOKEN: Final = frozenset("LMNS")
+"""Categories of characters that may be spoken: letters, their marks, numbers, signs."""
 _ADDRESS: Final = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -151,10 +153,10 @@ def parse_request(
 
     """
     engine = catalogue.find(_string(fields, "model"))
-    text = _text(fields, engine)
-    voice, reference = _who(fields, text, engine, names, tenant)
+    shown = _shown(_text(fields, engine), engine)
+    voice, reference = _who(fields, shown.text, engine, names, tenant)
     model = engine.resolve_model(fields.get("model"))
-    reading = _read(text, voice, engine, strict=catalogue.strict)
+    reading = _read(shown, voice, engine, strict=catalogue.strict)
     utterance = Utterance(reading.text, voice, model, _parameters(fields, engine), reference)
     stream_format = _string(fields, "stream_format") or "audio"
     if stream_format not in _STREAM_FORMATS:
@@ -183,7 +185,7 @@ def _text(fields: Mapping[str, Any], engine: Engine) -> str:
         if not text.isascii():
             _refuse_many_marks(text)
         text = normalize_text(text)
-    if not text:
+    if not text and (engine.empty == "refuse" or fields.get("input") is None):
         raise InvalidRequest("'input' is empty; it is the text to speak", param="input")
     if len(text) > engine.max_characters:
         raise InvalidRequest(
@@ -192,10 +194,34 @@ def _text(fields: Mapping[str, Any], engine: Engine) -> str:
     return text
 
 
-def _read(text: str, voice: str, engine: Engine, *, strict: bool) -> Reading:
-    """Return what the engine is to speak of a text."""
-    reading = engine.read(text, voice)
-    if not reading.text:
+def _shown(text: str, engine: Engine) -> Reading:
+    """Return what a text shows to its readers."""
+    if engine.text == "plain":
+        return Reading(text)
+    from sayonce.text.markdown import read_markdown  # noqa: PLC0415 (few engines need it, and it takes 20 ms)
+
+    shown = read_markdown(text, engine.max_characters)
+    if len(shown.text) > engine.max_characters:
+        raise InvalidRequest(
+            f"'input' has more than {engine.max_characters} characters as it is read aloud, and {engine.name!r} takes no "
+            "more: cells of tables are read with their columns' names",
+            param="input",
+        )
+    return shown
+
+
+def _read(shown: Reading, voice: str, engine: Engine, *, strict: bool) -> Reading:
+    """Return what the engine is to speak of a text; of one in which there is nothing to speak, nothing.
+
+    Raises:
+        InvalidRequest: there is nothing to speak, and ``empty`` is not "silence".
+
+    """
+    reading = engine.read(shown.text, voice)
+    reading = Reading(reading.text, (*shown.ignored, *reading.ignored))
+    if engine.empty == "silence" and not any(unicodedata.category(each)[0] in _SPOKEN for each in reading.text):
+        reading = Reading("", reading.ignored)
+    elif not reading.text:
         said = f", and there is nothing to speak in {reading.told}" if reading.ignored else ""
         raise InvalidRequest(f"'input' is empty; it is the text to speak{said}", param="input")
     if strict and reading.ignored:

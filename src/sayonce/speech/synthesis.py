@@ -42,6 +42,11 @@ _LONG_BYTES: Final = 96_000
 """So much of a take is resampled in a millisecond, within the event loop: a thread would cost as much for less."""
 _LISTENERS_FIRST_SECONDS: Final = 0.001
 """How long a whole take waits to be packed: an engine may have given it at once, and its first bytes are on their way."""
+_LONG_MARKDOWN: Final = 1000
+"""So many characters of it are read in 1 to 8 ms."""
+_SILENT: Final = AudioStart(24_000)
+_SILENT_PART: Final = 5
+"""What part of a second a text is that has nothing to speak: players take less for a broken file."""
 _MAX_TAKE_BYTES: Final = 256_000_000
 """About 90 minutes at 24 kHz; an engine that goes on beyond it is taken for broken."""
 
@@ -98,6 +103,7 @@ class Synthesizer:
         """Keys and documents of the newest takes, in this process's memory alone and until a purge, for ``explain``."""
         cache.on_purge(self.recent.clear)
         self._encoders = Encoders()
+        self._plain = all(engine.text == "plain" for engine in catalogue.engines)
         self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
         self._loading: set[asyncio.Task[None]] = set()
 
@@ -121,8 +127,10 @@ class Synthesizer:
         return Plan(request, tenant, take_key, take_key if own else identity.derivative(take_key, request.format))
 
     async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "", asked: float = math.inf) -> Plan:
-        """Return the plan of a request's fields; a clip that was sent along is decoded beside the event loop."""
-        if check_shape(fields) > LARGE or (self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields)):
+        """Return the plan of a request's fields; what takes long to read is read beside the event loop."""
+        characters = check_shape(fields)
+        has_clip = self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields)
+        if has_clip or characters > (LARGE if self._plain else _LONG_MARKDOWN):
             return await self.decoding.run(tenant, self._planned, fields, tenant, asked)
         return self._planned(fields, tenant, asked)
 
@@ -212,6 +220,8 @@ class Synthesizer:
     async def _take(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
         """Have the engine speak, and keep the whole as one take; listeners of the flight hear what the engine gives."""
         engine = plan.request.engine
+        if not plan.request.utterance.text:
+            return await self._silence(flight)
         async with AsyncExitStack() as turn:
             with flight.queued():
                 await turn.enter_async_context(self.places[engine.name])
@@ -245,6 +255,14 @@ class Synthesizer:
         if not head.proves_end or ttl == timedelta(0):
             keep, facts = Keep.NOWHERE, facts | {"transient": True}
         return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds, keep=keep, ttl=ttl)
+
+    async def _silence(self, flight: Flight) -> Made:
+        """Say nothing for a moment, where a text has nothing to speak: no engine is asked, and no store."""
+        flight.begin(msgspec.structs.asdict(_SILENT))
+        audio = bytes(2 * _SILENT.sample_rate_hz // _SILENT_PART)
+        flight.send(audio)
+        body, media_type, facts = await asyncio.to_thread(pack, _SILENT, audio, self.take)
+        return Made(body=body, media_type=media_type, about=facts, compute_seconds=0, keep=Keep.MEMORY)
 
     def _tell_of_ends(self, engine: Engine) -> None:
         if engine.name not in self._unproven:

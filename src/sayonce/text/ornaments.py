@@ -90,8 +90,11 @@ def _left_out(text: str, runs: tuple[re.Pattern[str], re.Pattern[str]]) -> tuple
 
 
 def told(ornaments: Iterable[str], most: int) -> str:
-    """Return ornaments by their code points, the first ``most`` of them."""
-    names = [" ".join(f"U+{ord(each):04X}" for each in ornament) for ornament in ornaments]
+    """Return ornaments by their code points, the first ``most`` of them; blocks of code by that word."""
+    names = [
+        ornament if ornament.isalpha() and ornament.isascii() else " ".join(f"U+{ord(each):04X}" for each in ornament)
+        for ornament in ornaments
+    ]
     return ", ".join([*names[:most], "..."] if len(names) > most else names)
 
 

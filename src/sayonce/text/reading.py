@@ -21,14 +21,14 @@ _ZERO: Final = re.compile(f"(?<=[{_CHINESE}])[○◯]+(?=[{_CHINESE}年月日号
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What an engine is to speak of a text, and the ornaments that it has and nobody says."""
+    """What an engine is to speak of a text, and what it has and nobody says: ornaments, blocks of code."""
 
     text: str
     ignored: tuple[str, ...] = ()
 
     @property
     def told(self) -> str:
-        """The ornaments by code point, as a header and an error tell them."""
+        """What nobody says, as a header and an error tell it: ornaments by code point."""
         return told(self.ignored, _TOLD)
 
 

@@ -74,6 +74,8 @@ def _configure(engine: Engine, options: EngineOptions) -> None:
         "queue_seconds",
         "max_characters",
         "default_voice",
+        "text",
+        "empty",
         "cost_per_hour",
         "cost_per_1k_chars",
     ):

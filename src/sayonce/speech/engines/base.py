@@ -38,6 +38,10 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     aliases: tuple[str, ...] = ()
     voice_aliases: dict[str, str] = {}
     tolerance: dict[str, float] = {}
+    text: Literal["plain", "markdown"] | None = None
+    """Whether a text is Markdown, as language models write it, and is read as a person would read it aloud."""
+    empty: Literal["refuse", "silence"] | None = None
+    """What becomes of a text that has nothing to speak."""
     cost_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
     cost_per_1k_chars: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
@@ -123,6 +127,8 @@ class Engine(ABC):
     """How many may wait for their turn."""
     queue_seconds: float = 60
     """How long they wait before they are told to come back."""
+    text: Literal["plain", "markdown"] = "plain"
+    empty: Literal["refuse", "silence"] = "refuse"
     cost_per_hour: float | None = None
     """What an hour of its computing costs, in the operator's currency."""
     cost_per_1k_chars: float | None = None
