@@ -41,7 +41,7 @@ def test_a_signal_lets_a_flight_finish_and_the_exit_is_good(sayonce):
 
 def test_it_says_where_and_with_what_and_for_whom(sayonce):
     with sayonce.serving("--engine", "hibari") as server:
-        answer = httpx.post(f"{server.url}/v1/audio/speech", json=SHORT)
+        answer = httpx.post(f"{server.url}/v1/audio/speech", json=SHORT, timeout=60)
         assert answer.headers["content-type"] == "audio/wav"
         assert "server" not in answer.headers
         assert httpx.get(f"{server.url}/v1/models").json()["data"][0]["id"] == "hibari"
@@ -101,7 +101,8 @@ def test_strangers_are_not_served_without_keys_and_are_with_them(sayonce):
     with sayonce.serving("--host", "0.0.0.0", SAYONCE_SECURITY__API_KEYS_FILE="keys.txt") as server:
         url = f"{server.url}/v1/audio/speech".replace("0.0.0.0", "127.0.0.1")
         assert httpx.post(url, json=SHORT).status_code == 401
-        assert httpx.post(url, json=SHORT, headers={"Authorization": f"Bearer {key}"}).status_code == 200
+        with_key = {"Authorization": f"Bearer {key}"}
+        assert httpx.post(url, json=SHORT, headers=with_key, timeout=60).status_code == 200
         _, talk = stop(server)
     assert "only this machine" not in talk
 

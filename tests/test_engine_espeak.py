@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import pytest
 from hearing import digests_in_another_process, hear, pcm, unkeyed, utterance
 from sayonce.errors import EngineError, InvalidRequest, NotFound
 from sayonce.speech.engines import build_engine
+from sayonce.speech.engines import espeak as espeak_module
 
 TEXT = "Hello there, how are you today?"
 
@@ -148,6 +150,29 @@ async def test_a_signal_to_all_processes_lets_a_speech_finish(espeak, how):
     assert b"".join([*begun, *[chunk async for chunk in speech]]) == whole
     assert await pcm(espeak, asked.text) == whole
     assert espeak._speaker._process.pid == speaker
+
+
+async def test_a_process_that_was_being_started_when_the_engine_is_closed_ends_too(monkeypatch):
+    started, go_on, speakers = threading.Event(), threading.Event(), []
+
+    class Slow(espeak_module._Speaker):
+        def __init__(self, *arguments):
+            started.set()
+            go_on.wait()
+            super().__init__(*arguments)
+            speakers.append(self)
+
+    monkeypatch.setattr(espeak_module, "_Speaker", Slow)
+    engine = build_engine("espeak", {})
+    loading = asyncio.create_task(engine.load())
+    await asyncio.to_thread(started.wait)
+    loading.cancel()
+    await asyncio.wait([loading])
+    closing = asyncio.create_task(engine.close())
+    await asyncio.sleep(0)
+    go_on.set()
+    await closing
+    assert [each.alive for each in speakers] == [False]
 
 
 async def test_a_killed_speaker_process_is_replaced(espeak):

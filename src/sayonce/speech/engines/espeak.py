@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import re
 import socket
@@ -75,6 +76,7 @@ class EspeakEngine(Engine):
         self._library = Path(espeakng_loader.get_library_path())
         self._data = Path(espeakng_loader.get_data_path())
         self._speaker: _Speaker | None = None
+        self._opening: asyncio.Future[_Speaker] | None = None
         self._starting = asyncio.Lock()
 
     def identity(self) -> Mapping[str, Any]:
@@ -193,15 +195,18 @@ class EspeakEngine(Engine):
             raise EngineError(f"espeak-ng failed: {payload.decode()}")
 
     async def close(self) -> None:
-        if self._speaker is not None:
-            await asyncio.to_thread(self._speaker.close)
-            self._speaker = None
+        if self._opening is not None:
+            opening, self._opening, self._speaker = self._opening, None, None
+            with contextlib.suppress(EngineError):
+                await asyncio.to_thread((await opening).close)  # also where whoever opened it was cancelled meanwhile
 
     async def _running(self) -> _Speaker:
         async with self._starting:
             if self._speaker is None or not self._speaker.alive:
                 await self.close()
-                self._speaker = await asyncio.to_thread(_Speaker, self._library, self._data.parent)
+                loop = asyncio.get_running_loop()
+                self._opening = loop.run_in_executor(None, _Speaker, self._library, self._data.parent)
+                self._speaker = await asyncio.shield(self._opening)
             return self._speaker
 
     def _request(self, utterance: Utterance, signs: list[int] | None = None) -> bytes:
