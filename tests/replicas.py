@@ -16,6 +16,9 @@ class Replica:
         self.does: str | int = "speak"
         self.headers: dict[str, str] = {}
         self.passes_checks = True
+        self.lists_models = 200
+        self.message: str | None = None
+        """What it says with a status instead of "cannot say"."""
         self.accent = b""
         """What its samples begin with: by it a test hears who spoke."""
         self.seconds = 0.0
@@ -57,7 +60,7 @@ class Replica:
             await reader.read()  # until the other side has had enough
         if head.startswith("get"):
             self.checks += 1
-            writer.write(_head(200 if self.passes_checks else 503, {"content-length": "0"}))
+            writer.write(_head(self.lists_models if self.passes_checks else 503, {"content-length": "0"}))
             return
         said = json.loads(await reader.readexactly(int(head.split("content-length: ")[1].split()[0])))
         self.said.append(said)
@@ -71,7 +74,8 @@ class Replica:
 
     async def _speak(self, said: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         if isinstance(self.does, int):
-            body = json.dumps({"error": {"message": f"cannot say {said['input']!r}", "param": "input"}}).encode()
+            message = self.message or f"cannot say {said['input']!r}"
+            body = json.dumps({"error": {"message": message, "param": "input"}}).encode()
             writer.write(_head(self.does, {**self.headers, "content-length": str(len(body))}) + body)
             return
         body = wav(self.accent + samples_of(said))

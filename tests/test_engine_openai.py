@@ -19,6 +19,7 @@ from sayonce.errors import (
     NotFound,
     SayonceError,
     TooLarge,
+    UnsupportedMedia,
 )
 from sayonce.speech.engines import _upstream, build_engine
 from serving import serving as gateway
@@ -84,6 +85,31 @@ async def test_unknown_fields_are_handed_on_and_cannot_replace_the_gateways_own(
     assert upstream.heard[0]["emotion"] == {"happy": 0.5}
     assert upstream.heard[0]["seed"] is None
     assert (upstream.heard[0]["response_format"], upstream.heard[0]["input"]) == ("wav", "Hello.")
+
+
+async def test_how_a_client_is_answered_is_nothing_that_a_server_is_told(upstream, connect):
+    speech = utterance(await connect(upstream.url), "Hello.")
+    speech.parameters.update({"stream": True, "stream_format": "sse"})
+    engine = await connect(upstream.url)
+    assert [item async for item in engine.synthesize(speech)]
+    assert not {"stream", "stream_format"} & upstream.heard[0].keys()
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ("", None),
+        ("no-cache", "no-cache"),
+        ("no-store", "no-store"),
+        ("no-cache, no-store", "no-store"),
+        ("max-age=0", None),
+    ],
+)
+async def test_a_server_that_remembers_too_is_told_to_make_it_anew_where_the_request_said_so(upstream, asked, told):
+    async with gateway(build_engine("stub", {"kind": "openai", "base_url": upstream.url, "model": "m"})) as client:
+        assert (await speak(client, headers={"cache-control": asked})).status_code == 200
+        assert (await speak(client, headers={"cache-control": "only-if-cached"}, text="New.")).status_code == 504
+    assert [headers.get("cache-control") for headers in upstream.headers] == [told]
 
 
 async def test_models_of_the_server_keep_their_names_and_aliases_become_its_first(upstream, connect):
@@ -218,7 +244,18 @@ def error(message="No.", **more) -> bytes:
         (404, b'{"detail": "Not Found"}', EngineError, "engines.far.base_url", None),
         (404, error("there is no path '/audio/speech'; /docs shows"), EngineError, "engines.far.base_url", None),
         (404, b"<html>nothing here</html>", EngineError, "engines.far.base_url", None),
+        (404, b"404 page not found", EngineError, "engines.far.base_url", None),
+        (404, error("Invalid URL (POST /v1/audio/speech)"), EngineError, "engines.far.base_url", None),
+        (404, error("Cannot POST /v1/audio/speech"), EngineError, "engines.far.base_url", None),
+        (404, error("no Route matched with those values"), EngineError, "engines.far.base_url", None),
+        (404, error("Voice 'zoë' not found"), NotFound, "Voice 'zoë' not found", None),
+        (405, b"", EngineError, "engines.far.base_url", None),
+        (410, error("The model is retired."), NotFound, "retired", None),
+        (402, error("No credit left."), EngineError, "No credit left", None),
+        (409, error("Not now."), EngineError, "Not now", None),
         (413, error("Too long."), TooLarge, "Too long", "input"),
+        (415, error("No such audio."), UnsupportedMedia, "No such audio", None),
+        *((status, error("No."), InvalidRequest, "No", None) for status in (406, 414, 422, 431, 451)),
         (401, error(), EngineError, "engines.far.api_key_env", None),
         (403, error(), EngineError, "engines.far.api_key_env", None),
         (500, error("Out of memory."), EngineError, "answered 500: Out of memory", None),

@@ -165,6 +165,20 @@ async def test_a_refusal_is_told_at_once_and_is_no_failure():
             assert [upstream.failures for upstream in engine.upstreams] == [0, 0]
 
 
+async def test_a_request_that_no_server_can_speak_takes_one_server_out_at_most():
+    async with replicas(3) as servers:
+        for server in servers:
+            server.does = 500
+        engine = far(*(server.url for server in servers))
+        async with serving(engine) as client:
+            assert (await speak(client, "Unspeakable.")).status_code == 502
+            assert [len(server.said) for server in servers] == [1, 1, 1]
+            assert sum(upstream.up for upstream in engine.upstreams) == 2
+            for server in servers:
+                server.does = "speak"
+            assert_whole(await speak(client, "Hello."), "Hello.")
+
+
 @pytest.mark.parametrize("status", [429, 503])
 async def test_a_pause_that_a_server_asks_for_is_kept_and_told_when_it_is_everyones(status):
     async with replicas(2) as servers:
@@ -293,6 +307,26 @@ async def test_a_check_tells_what_is_wrong_with_each_server():
     assert found.keys() == {unable.url, killed.url}
     assert "answered 503" in found[unable.url]
     assert "cannot be reached" in found[killed.url]
+
+
+@pytest.mark.parametrize(
+    ("models", "speech", "told"),
+    [
+        (404, 404, "answered 404 to everything"),
+        (404, 400, None),
+        (404, 422, None),
+        (404, 405, None),
+        (200, 404, None),
+    ],
+)
+async def test_a_check_tells_an_address_where_everything_is_missing(models, speech, told):
+    async with replicas(1) as [server]:
+        server.lists_models, server.does, server.message = models, speech, "Not Found"
+        engine = far(server.url)
+        await engine.load()
+        found = await engine.check()
+        await engine.close()
+        assert [told in message for message in found.values()] == ([] if told is None else [True])
 
 
 # -- configuration ------------------------------------------------------------------------------------------------------

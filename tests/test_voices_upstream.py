@@ -170,3 +170,37 @@ async def test_further_clips_are_handed_on_and_keyed(client, upstream, more):
     assert await speak(client, ref_audio=data_url(), **more) == MISS
     assert await speak(client, ref_audio=data_url(), **more) == HIT
     assert more.items() <= upstream.heard[1].items()
+
+
+# -- vLLM-Omni's name for the voice -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("given", ["vivian", {"id": "vivian"}])
+async def test_speaker_is_the_voice_in_the_key_and_to_the_server(client, upstream, given):
+    assert await speak(client, speaker=given) == MISS
+    assert await speak(client, voice="vivian") == HIT
+    assert await speak(client, voice="vivian", speaker=given) == HIT
+    assert await speak(client, voice="ryan") == MISS
+    assert [said["voice"] for said in upstream.heard] == ["vivian", "ryan"]
+    assert not any("speaker" in said for said in upstream.heard)
+
+
+async def test_an_uploaded_voice_speaks_as_speaker_too(client, upstream):
+    await upload(client)
+    assert await speak(client, speaker="alice") == MISS
+    assert await speak(client, voice="alice") == HIT
+    assert sent(upstream.heard[0]) == (clip(), None)
+
+
+@pytest.mark.parametrize(
+    ("fields", "told"),
+    [
+        ({"voice": "ryan", "speaker": "vivian"}, "'voice' says 'ryan', and 'speaker' says 'vivian'"),
+        ({"speaker": 7}, "'speaker' must be a string"),
+        ({"speaker": {"name": "vivian"}}, "'speaker' as an object needs a string 'id'"),
+    ],
+)
+async def test_a_speaker_that_contradicts_the_voice_or_is_no_name_is_refused(client, upstream, fields, told):
+    error = await speak(client, **fields)
+    assert (error["param"], told in error["message"]) == ("speaker", True), error
+    assert upstream.heard == []

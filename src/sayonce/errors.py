@@ -139,6 +139,8 @@ class EngineError(SayonceError):
     status = 502
     kind = "engine_error"
     code = "engine_failed"
+    answered = False
+    """Whether a server answered in full that it could not speak this: that may be the request's fault as well."""
 
 
 class BadAudio(EngineError):

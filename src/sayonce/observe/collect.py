@@ -33,6 +33,8 @@ _OF_PARTS: Final = {
 }
 """Counters ``part what: label``, of the store and of the bodies outside it."""
 _PARTS: Final = ("store", "bodies")
+_COPIES: Final = {f"voice copies {outcome}": outcome for outcome in ("sent", "lost", "removed", "failed")}
+"""Counters ``what: engine`` of the copies at its servers, by their outcome."""
 
 
 def of_cache(cache: Cache) -> Samples:
@@ -44,6 +46,8 @@ def of_cache(cache: Cache) -> Samples:
         labels = (label,) if label else ()
         if label and what in _COUNTED:
             add(samples, _COUNTED[what], labels, number)
+        elif what in _COPIES:
+            add(samples, "sayonce_voice_copies", (label, _COPIES[what]), number)
         elif part in _PARTS and did in _OF_PARTS:
             add(samples, _OF_PARTS[did], (part, *labels), number)
     if cache.health is not None:
@@ -106,6 +110,8 @@ def of_engines(synthesizer: Synthesizer) -> Samples:
         add(samples, "sayonce_engine_waiting", label, places.waiting)
         add(samples, "sayonce_engine_queue_limit", label, engine.queue)
         add(samples, "sayonce_engine_ready", label, int(engine.state == "ready"))
+        for outcome in _COPIES.values() if engine.upstreams else ():
+            add(samples, "sayonce_voice_copies", (engine.name, outcome), 0)
         for upstream in engine.upstreams:
             labels = (engine.name, upstream.url)
             add(samples, "sayonce_upstream_up", labels, int(upstream.up))

@@ -63,6 +63,7 @@ METRICS: Final = (
     Metric("gauge", "sayonce_upstream_up", ("engine", "upstream"), "Processes for which a server has not failed."),
     Metric("counter", "sayonce_upstream_calls", ("engine", "upstream"), "Requests that a server was asked for."),
     Metric("counter", "sayonce_upstream_failures", ("engine", "upstream"), "Requests that failed at a server."),
+    Metric("counter", "sayonce_voice_copies", ("engine", "outcome"), "Uploaded voices at servers that keep them."),
     Metric("counter", "sayonce_feature_requests", ("function",), "Calls of remembered functions."),
     Metric("counter", "sayonce_feature_computations", ("function",), "Calls of remembered functions that computed."),
     Metric("counter", "sayonce_flights", ("part",), "Computations led, joined, followed from elsewhere, taken over."),

@@ -250,7 +250,7 @@ def _who(
     fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | None, tenant: str
 ) -> tuple[str, Reference | None]:
     """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a clip that was sent along."""
-    voice = _voice(fields.get("voice"))
+    voice = _asked_voice(fields, engine)
     if not engine.clones:
         return _own_voice(engine.voice_for(spoken) if voice is None else voice, engine), None
     field, audio, text = _sent_along(fields)
@@ -303,18 +303,31 @@ def _sent_along(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]
     return "references", path, said or text
 
 
-def _voice(value: Any) -> str | None:
+def _asked_voice(fields: Mapping[str, Any], engine: Engine) -> str | None:
+    """Return the voice that a request names, in whichever field its engine's clients do."""
+    voice, also = _voice(fields.get("voice"), "voice"), None
+    if engine.also_voice is not None:
+        also = _voice(fields.get(engine.also_voice), engine.also_voice)
+    if voice is not None and also not in (None, voice):
+        raise InvalidRequest(
+            f"'voice' says {quoted(voice)}, and {engine.also_voice!r} says {quoted(also or '')}: give one of them",
+            param=engine.also_voice,
+        )
+    return also if voice is None else voice
+
+
+def _voice(value: Any, field: str) -> str | None:
     """Return the name of a voice, given as a string or in an object."""
     if type(value) is dict:
         value = value.get("id")
         if type(value) is not str:
-            raise InvalidRequest("'voice' as an object needs a string 'id'", param="voice")
+            raise InvalidRequest(f"{field!r} as an object needs a string 'id'", param=field)
     if value is not None and type(value) is not str:
         raise InvalidRequest(
-            f"'voice' must be a string or an object with an 'id', not {_json_type(value)}", param="voice"
+            f"{field!r} must be a string or an object with an 'id', not {_json_type(value)}", param=field
         )
     if value is not None:
-        check_length("voice", value, MAX_NAME)
+        check_length(field, value, MAX_NAME)
     return value
 
 
@@ -330,7 +343,7 @@ def _parameters(fields: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
     parameters = {declared.name: declared.accept(fields.get(declared.name)) for declared in engine.parameters}
     consumed = _CLONING_FIELDS if engine.clones else _GATEWAY_FIELDS
     for name, value in fields.items():
-        if name in consumed or name in parameters:
+        if name in consumed or name in parameters or name == engine.also_voice:
             continue
         if engine.passes_unknown:
             _check_passed_on(name, value)

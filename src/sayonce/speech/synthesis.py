@@ -196,6 +196,7 @@ class Synthesizer:
         """Load every engine in the background: what is stored is answered meanwhile."""
         for engine in self.catalogue.engines:
             engine.attach(self.cache)
+            engine.attach_copies(self.voices.copies)
             task = asyncio.create_task(engine.load())
             self._loading.add(task)
             task.add_done_callback(partial(_loaded, engine))
@@ -229,7 +230,7 @@ class Synthesizer:
             turn.enter_context(self._counted(engine))
             if not is_large(document := self.document(plan.request, plan.tenant)):
                 self.recent.append((plan.take_key, document))
-            utterance = await self._with_clip(plan)
+            utterance = await self._utterance(plan, policy)
             started = time.perf_counter()
             try:
                 async with asyncio.timeout(self._timeout_seconds):
@@ -279,17 +280,20 @@ class Synthesizer:
             with self.cache.tracer.span("engine", engine=name):
                 yield
             failed = False
-        except asyncio.CancelledError:
+        except (asyncio.CancelledError, CallerError):
             failed = False
             raise
         finally:
             counters[f"engine seconds: {name}"] += time.perf_counter() - started
             counters[f"engine failures: {name}"] += failed
 
-    async def _with_clip(self, plan: Plan) -> Utterance:
-        """Give the engine the clip of an uploaded voice, which the key needs only the digest of."""
+    async def _utterance(self, plan: Plan, policy: Policy) -> Utterance:
+        """Return what the engine is given: with the clip of an uploaded voice, which the key needs only the digest of."""
         utterance = plan.request.utterance
         reference = utterance.reference
+        if policy.no_cache or policy.no_store:
+            directive = "no-store" if policy.no_store else "no-cache"
+            utterance = msgspec.structs.replace(utterance, cache_control=directive)
         if reference is None or reference.audio is not None:
             return utterance
         return msgspec.structs.replace(utterance, reference=await self.voices.fetch_clip(plan.tenant, reference))

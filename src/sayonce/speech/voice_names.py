@@ -20,7 +20,7 @@ from sayonce.errors import NotFound, VoicesUnavailable, quoted
 from sayonce.speech.engines.base import voice_of_clip
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping
+    from collections.abc import Callable, Collection, Iterable, Mapping
 
     from sayonce.cache import Cache
     from sayonce.stores.base import Store
@@ -84,6 +84,8 @@ class VoiceNames:
         """Whether the table was read once; one in this process's memory begins empty."""
         self.version = 0
         """Rises when a name is added, changed, removed or lost, as far as this instance has heard."""
+        self.watchers: list[Callable[[], None]] = []
+        """Called when ``version`` has risen."""
 
     def find(self, tenant: str, name: str, *, required: bool = True, asked: float = math.inf) -> NamedVoice | None:
         """Return the voice of a name or an id; None when no upload is known to have had it.
@@ -188,7 +190,7 @@ class VoiceNames:
             if before is not None and before.sealed == sealed:
                 looked[field] = before
                 continue
-            known = self._whose(field)
+            known = self.whose(field)
             looked[field] = _Look(sealed, known, None if known is None else self._opened(field, sealed))
             opened += 1
             if opened % _OPENED_AT_ONCE == 0:
@@ -210,7 +212,7 @@ class VoiceNames:
                 records[known] = read
         self._take_over(records, lost)
 
-    def _whose(self, field: str) -> Known | None:
+    def whose(self, field: str) -> Known | None:
         """Return the tenant and the name of a field; None for other namespaces and for what is no field of ours."""
         try:
             found = msgspec.json.decode(field, type=tuple[str, str, str])
@@ -232,6 +234,8 @@ class VoiceNames:
         ordered = sorted(records, key=lambda known: (records[known].removed or known in lost, known), reverse=True)
         self._ids = {(known[0], records[known].id): records[known] for known in ordered}
         self.version += 1
+        for tell in self.watchers:
+            tell()
 
     def _tell_lost(self, number: int) -> None:
         health = self._cache.health

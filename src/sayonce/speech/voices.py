@@ -23,6 +23,7 @@ from sayonce.core.eviction import LRU
 from sayonce.errors import InvalidRequest, NotFound, TooLarge, VoicesUnavailable, quoted
 from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import Reference
+from sayonce.speech.voice_copies import VoiceCopies
 from sayonce.speech.voice_names import NamedVoice, VoiceNames
 from sayonce.stores.base import Store
 
@@ -50,6 +51,7 @@ class VoiceBook:
         self._max_bytes = max_bytes
         self._store: Store = cache.store or cache.memory
         self.names = VoiceNames(cache, self._store)
+        self.copies = VoiceCopies(cache, self._store, self.names, self.refresh)
         self._clips: LRU[bytes] = LRU(_CLIPS_IN_MEMORY_BYTES)
         self._refreshing: asyncio.Task[None] | None = None
         cache.watch(_EPOCH, self.refresh)
@@ -179,7 +181,9 @@ class VoiceBook:
             if clip is None:
                 raise NotFound("the clip of this voice is lost; upload it again", param="voice")
             self._clips.put(place.encode(), clip, len(clip))
-        return msgspec.structs.replace(reference, audio=clip)
+        return msgspec.structs.replace(
+            reference, audio=clip, copy=self.copies.name(tenant, reference.place, reference.text)
+        )
 
     async def _stored_clip(self, place: str) -> list[bytes | None]:
         return [await self._store.registered(_CLIPS, place)]

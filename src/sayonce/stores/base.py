@@ -49,6 +49,7 @@ BOUNDS: Final = {
     "purges": TableBound(20_000, 4_096, 16_000_000),
     "voices": TableBound(200_000, 100_000, 64_000_000),
     "voice clips": TableBound(200_000, 10_100_000, 64_000_000),
+    "voice copies": TableBound(20_000, 4_096, 16_000_000),
 }
 _BOUND: Final = TableBound(10_000, 10_000_000, 64_000_000)
 

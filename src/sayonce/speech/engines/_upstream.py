@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -13,6 +13,7 @@ import msgspec
 
 from sayonce.errors import (
     BadAudio,
+    CallerError,
     EngineBusy,
     EngineError,
     EngineTimeout,
@@ -20,14 +21,29 @@ from sayonce.errors import (
     NotFound,
     SayonceError,
     TooLarge,
+    UnsupportedMedia,
 )
 from sayonce.speech.retry_after import retry_after_seconds
 
+LONGEST_ERROR_BYTES: Final = 65_536
 _LONGEST_MESSAGE: Final = 300
 _LONGEST_PARAM: Final = 64
 _LONGEST_PLAIN_BYTES: Final = 2000
 _DEFAULT_RETRY_SECONDS: Final = 1
 
+_OF_THE_REQUEST: Final[dict[int, type[CallerError]]] = {
+    **dict.fromkeys((400, 406, 414, 422, 431, 451), InvalidRequest),
+    413: TooLarge,
+    415: UnsupportedMedia,
+}
+"""Statuses with which a server speaks of what it was asked, and which say nothing against it."""
+_MISSING: Final = (404, 410)
+_ELSEWHERE: Final = (*_MISSING, 405)
+_OF_THE_PATH: Final = re.compile(
+    r"\s*\Z|not found\W*\Z|there is no path |invalid url|cannot (?:get|post)\b|.*(?:\broute\b|\bendpoint\b|/audio/speech)",
+    re.IGNORECASE | re.DOTALL,
+)
+"""What frameworks, and gateways like this one, say of an address that they do not serve."""
 _ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~])?")
 """Colours and cursor movements of a terminal (ECMA-48 section 5.4)."""
 _RETRY: Final = frozenset(("retry-after", "retry-after-ms"))
@@ -53,23 +69,47 @@ def translated(name: str) -> Iterator[None]:
         raise EngineError(f"{name!r} cannot be asked: {str(error) or type(error).__name__}") from None
 
 
+async def read_error(chunks: AsyncIterator[bytes], body: bytes = b"") -> bytes:
+    """Read an error, as much of one as is sensible."""
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > LONGEST_ERROR_BYTES:
+            break
+    return body
+
+
 def refusal(name: str, response: httpx.Response, body: bytes) -> SayonceError:
-    """Return the error that a server's status and body stand for."""
+    """Return the error that a server's status and body stand for: the caller's where it speaks of the request."""
     status = response.status_code
     message, param = _told(body)
     reason = _shown(message or _plain(body))
     told = f"{name!r} answered {status}: {reason}" if reason else f"{name!r} answered {status}"
-    if status in (400, 422) or (status == 404 and _is_about_the_request(message)):  # noqa: PLR2004
-        return (NotFound if status == 404 else InvalidRequest)(told, param=param)  # noqa: PLR2004
-    if status == 413:  # noqa: PLR2004
-        return TooLarge(told, param="input")
+    if status in _OF_THE_REQUEST or (status in _MISSING and _is_about_the_request(message)):
+        kind = _OF_THE_REQUEST.get(status, NotFound)
+        return kind(told, param=param or ("input" if kind is TooLarge else None))
     if status in (401, 403):
         return EngineError(f"{name!r} answered {status}: it wants another key; check engines.{name}.api_key_env")
-    if status == 404 or 300 <= status < 400:  # noqa: PLR2004
+    if status in _ELSEWHERE or 300 <= status < 400:  # noqa: PLR2004
         return EngineError(f"{name!r} answered {status}: its speech API is elsewhere; check engines.{name}.base_url")
     if status == 429 or (status == 503 and not _RETRY.isdisjoint(response.headers)):  # noqa: PLR2004
         return EngineBusy(told, retry_after_seconds=retry_after_seconds(response.headers) or _DEFAULT_RETRY_SECONDS)
-    return EngineTimeout(told) if status in (408, 504) else EngineError(told)
+    if status in (408, 504):
+        return EngineTimeout(told)
+    error = EngineError(told)
+    error.answered = status == httpx.codes.INTERNAL_SERVER_ERROR
+    return error
+
+
+def failure(name: str, body: bytes) -> SayonceError:
+    """Return the error that an event of a server's stands for: the caller's where its code is a status that says so."""
+    message, param = _told(body)
+    told = f"{name!r} answered with an error: {_shown(message or _plain(body))}"
+    kind = _OF_THE_REQUEST.get(_code(body))
+    if kind is not None:
+        return kind(told, param=param)
+    error = EngineError(told)
+    error.answered = True
+    return error
 
 
 def unfit(name: str, response: httpx.Response) -> EngineError | None:
@@ -82,6 +122,12 @@ def unfit(name: str, response: httpx.Response) -> EngineError | None:
 
 def not_audio(name: str, body: bytes) -> EngineError:
     """Return the error for a good status with something else than audio."""
+    error = _not_audio(name, body)
+    error.answered = True
+    return error
+
+
+def _not_audio(name: str, body: bytes) -> EngineError:
     message, _ = _told(body)
     if message:
         return EngineError(f"{name!r} answered with an error: {_shown(message)}")
@@ -132,6 +178,22 @@ def _told(body: bytes) -> tuple[str, str | None]:
     return (told, None) if isinstance(told, str) else ("", None)
 
 
+def _code(body: bytes) -> int:
+    """Return the status that an error body names; 0 where it names none."""
+    try:
+        return msgspec.json.decode(body, type=_Coded).error.code
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return 0
+
+
+class _Code(msgspec.Struct, frozen=True):
+    code: int = 0
+
+
+class _Coded(msgspec.Struct, frozen=True):
+    error: _Code
+
+
 def _plain(body: bytes) -> str:
     """Return the beginning of an error that is text of no known form; empty where it is a page, or no text at all."""
     try:
@@ -149,5 +211,5 @@ def _shown(message: str) -> str:
 
 
 def _is_about_the_request(message: str) -> bool:
-    """Return whether a 404 is not about the path, which frameworks, and gateways like this one, say in these words."""
-    return message not in ("", "Not Found") and not message.startswith("there is no path ")
+    """Return whether a 404 is about a model or a voice, and not about the path."""
+    return _OF_THE_PATH.match(message[:_LONGEST_PLAIN_BYTES]) is None

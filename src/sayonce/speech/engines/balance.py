@@ -130,8 +130,11 @@ class Balance:
         return [upstream for upstream in self.upstreams if upstream.rests_until <= self._clock()]
 
     @contextmanager
-    def asking(self, upstream: Upstream) -> Iterator[None]:
-        """Count a request at a server, and learn from its end: a caller's mistake, or one who leaves, says nothing."""
+    def asking(self, upstream: Upstream, failures: Failures | None = None) -> Iterator[None]:
+        """Count a request at a server, and learn from its end: a caller's mistake, or one who leaves, says nothing.
+
+        ``failures`` are those of the same request elsewhere: what a second server cannot speak either is no fault of it.
+        """
         upstream.under_way += 1
         upstream.calls += 1
         upstream.latest = next(self._numbers)
@@ -140,7 +143,8 @@ class Balance:
             yield
         except EngineError as error:
             upstream.failures += 1
-            if generation == upstream.generation and not isinstance(error, EngineBusy):
+            spoke_of_server = not isinstance(error, EngineBusy) and not _fails_everywhere(error, failures or {})
+            if generation == upstream.generation and spoke_of_server:
                 self._failed(upstream, error)
             raise
         else:
@@ -219,6 +223,11 @@ class Balance:
         self._moved.set()
         self._moved.clear()
         self._changed()
+
+
+def _fails_everywhere(error: EngineError, failures: Failures) -> bool:
+    """Whether another server has answered the same request in full, and could not speak it: the request itself may be why."""
+    return error.answered and any(earlier.answered for earlier in failures.values())
 
 
 def _room(upstreams: Iterable[Upstream], each: int) -> dict[Upstream, int]:

@@ -18,6 +18,7 @@ from sayonce.text.reading import Reading
 if TYPE_CHECKING:
     from sayonce.cache import Cache
     from sayonce.speech.engines.balance import Upstream
+    from sayonce.speech.voice_copies import VoiceCopies
 
 _SOME: Final = 12
 
@@ -58,12 +59,14 @@ class Reference(msgspec.Struct, frozen=True):
     """A clip whose voice is to speak: ``id`` is the digest of its samples, ``text`` what is said in it.
 
     ``audio`` is the file's bytes; None until an engine needs them, and ``place`` is then what they are kept under.
+    ``copy`` is what the clip is called at a server that keeps one; empty where it was sent along with the request.
     """
 
     id: str
     text: str = ""
     audio: bytes | None = None
     place: str = ""
+    copy: str = ""
 
     @property
     def voice(self) -> str:
@@ -84,6 +87,8 @@ class Utterance(msgspec.Struct, frozen=True):
     model: str
     parameters: dict[str, Any]
     reference: Reference | None = None
+    cache_control: str = ""
+    """What a server that remembers, too, is told of this request: ``no-cache`` or ``no-store``, as it was asked here."""
 
 
 class AudioStart(msgspec.Struct, frozen=True):
@@ -115,6 +120,8 @@ class Engine(ABC):
     """Whether fields that it did not declare are handed on (and keyed whole) instead of refused."""
     clones: bool = False
     """Whether it speaks in the voice of a reference clip."""
+    also_voice: str | None = None
+    """Another field in which its clients name the voice."""
     passes_unknown_voices: bool = False
     """Whether a voice that nobody here knows is left to the far side, which may speak in another one's place."""
     default_voice: str | None = None
@@ -148,6 +155,9 @@ class Engine(ABC):
 
     def attach(self, cache: Cache) -> None:  # noqa: B027 (few have something to remember)
         """Take the cache in which the engine may remember what it computes from reference clips."""
+
+    def attach_copies(self, copies: VoiceCopies) -> None:  # noqa: B027 (few have servers that keep voices)
+        """Take the table of the copies of uploaded voices that are kept at servers."""
 
     @abstractmethod
     async def load(self) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import logging
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
-from typing import Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import httpx
 import msgspec
@@ -17,20 +17,27 @@ from sayonce._version import __version__
 from sayonce.audio import mpeg
 from sayonce.audio.kinds import media_type_of
 from sayonce.errors import EngineBusy, EngineError
-from sayonce.speech.engines import _answer, _content, _upstream
+from sayonce.speech.engines import _checks, _upstream
 from sayonce.speech.engines._address import api_key, base_url, base_urls, is_loopback
+from sayonce.speech.engines._kept_voices import Copy, KeptVoices
 from sayonce.speech.engines._label import DEFAULT_RATE_HZ
+from sayonce.speech.engines._reader import Reader
+from sayonce.speech.engines._server_voices import ServerVoices
 from sayonce.speech.engines.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
 from sayonce.speech.retry_after import retry_after_seconds
 
-log = logging.getLogger("sayonce.speech")
+if TYPE_CHECKING:
+    from sayonce.speech.voice_copies import VoiceCopies
 
 _CONNECT_SECONDS: Final = 5.0
-_CHECK_SECONDS: Final = 5.0
-_LONGEST_ERROR_BYTES: Final = 65_536
-_MASK: Final = b"[key]"
+_TRIES_BY_NAME: Final = 2
+"""A server that has forgotten a voice once gets it again; one that does so at once is sent the clip."""
+_MAYBE_OF_VOICE: Final = (400, 404, 410, 422)
+"""How a server may refuse a voice that it does not know, and much else."""
+_OUR_OWN: Final = ("stream", "stream_format")
+"""How our clients are answered, which says nothing of how a server is asked."""
 
 
 class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
@@ -56,6 +63,8 @@ class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
     sample_rate_hz: Count | None = None
     """Of raw PCM whose label does not say it; 24,000 where neither does."""
     timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    upstream_voices: Literal["auto", "never"] = "auto"
+    """Whether uploaded voices are kept at a server that keeps voices, and not sent with each request."""
 
 
 class OpenAIEngine(Engine):
@@ -65,6 +74,7 @@ class OpenAIEngine(Engine):
     options: ClassVar = OpenAIOptions
     passes_unknown = True
     clones = True
+    also_voice = "speaker"  # vLLM-Omni's
     concurrency = 16
     parameters = (
         Parameter(name="speed", type=float, default=1.0, minimum=0.25, maximum=4.0),
@@ -83,7 +93,9 @@ class OpenAIEngine(Engine):
         self.upstreams = self._balance.upstreams
         self._key = api_key(name, options.api_key_env)
         self._client: httpx.AsyncClient | None = None
-        self._told_of_odd_bytes = False
+        self._copies: VoiceCopies | None = None
+        self._kept: KeptVoices | None = None
+        self._reader = Reader(name, options.response_format, options.sample_rate_hz, self._key)
         self.take_format = None if options.response_format in ("wav", "pcm") else options.response_format
 
     def identity(self) -> Mapping[str, Any]:
@@ -119,6 +131,9 @@ class OpenAIEngine(Engine):
     def resolve_model(self, model: str | None) -> str:
         return model if model in self._options.models else self._options.model
 
+    def attach_copies(self, copies: VoiceCopies) -> None:
+        self._copies = copies
+
     async def load(self) -> None:
         headers = {"User-Agent": f"sayonce/{__version__}", "Accept-Encoding": "identity"}
         if self._key:
@@ -131,23 +146,23 @@ class OpenAIEngine(Engine):
             # The environment's proxies are for servers elsewhere.
             mounts={_origin(upstream.url): None for upstream in self.upstreams if is_loopback(upstream.url)},
         )
+        if self._copies is not None:
+            servers = [ServerVoices(self.name, self._client, upstream.url) for upstream in self.upstreams]
+            self._kept = KeptVoices(
+                self.name, servers, self._copies, time.monotonic, send=self._options.upstream_voices == "auto"
+            )
 
     @property
     def capacity(self) -> int:
         return self._balance.capacity(self.concurrency)
 
     async def check(self) -> Mapping[str, str]:
-        found = await asyncio.gather(*map(self._check, self.upstreams))
-        return {each.url: error.message for each, error in zip(self.upstreams, found, strict=True) if error is not None}
+        servers = [_checks.examine(self.name, self._loaded, each.url) for each in self.upstreams]
+        found = zip(self.upstreams, await asyncio.gather(*servers), strict=True)
+        return {each.url: error.message for each, error in found if error is not None}
 
     async def _check(self, upstream: Upstream) -> EngineError | None:
-        """Ask a server for its models: every one that answers is there, also one that lists none."""
-        try:
-            with _upstream.translated(self.name):
-                async with self._loaded.stream("GET", f"{upstream.url}/models", timeout=_CHECK_SECONDS) as response:
-                    return _upstream.unfit(self.name, response)
-        except EngineError as error:
-            return error
+        return await _checks.check(self.name, self._loaded, upstream.url)
 
     async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         client, failures = self._loaded, Failures()
@@ -155,7 +170,7 @@ class OpenAIEngine(Engine):
             upstream = await self._balance.choose(failures, self.concurrency, self.queue_seconds)
             heard = False
             try:
-                with self._balance.asking(upstream):
+                with self._balance.asking(upstream, failures):
                     async with aclosing(_once_audible(self._ask(client, upstream, utterance))) as audio:
                         async for item in audio:
                             heard = True
@@ -170,22 +185,56 @@ class OpenAIEngine(Engine):
     async def _ask(
         self, client: httpx.AsyncClient, upstream: Upstream, utterance: Utterance
     ) -> AsyncGenerator[AudioStart | bytes, None]:
-        """Yield what one server says."""
-        request = client.build_request(
-            "POST", f"{upstream.url}/audio/speech", json=self._body(utterance), headers=self.context_headers()
-        )
+        """Yield what one server says: asked by the name of the copy that it has of a clip, else with the clip."""
+        blamed: Copy | None = None
         with _upstream.translated(self.name):
-            response = await client.send(request, stream=True)
-            try:
-                if response.status_code != httpx.codes.OK:
-                    refusal = _upstream.refusal(self.name, response, await self._read(response.aiter_bytes()))
-                    if isinstance(refusal, EngineBusy):
-                        self._balance.rest(upstream, retry_after_seconds(response.headers))
-                    raise refusal
-                async for item in self._audio(response):
+            for _ in range(_TRIES_BY_NAME):
+                copy = None if blamed is not None else await self._copy(upstream, utterance)
+                if copy is None:
+                    break
+                async with self._asking(client, upstream, utterance, {"voice": copy.name}) as response:
+                    knew = await self._knew(upstream, copy, response)
+                    if knew and response.status_code not in _MAYBE_OF_VOICE:
+                        async for item in self._reader.audio(response):
+                            yield item
+                        return
+                    blamed = copy if knew else None
+            async with self._asking(client, upstream, utterance, _speaker(utterance)) as response:
+                if blamed is not None and response.is_success and self._kept is not None:
+                    self._kept.refused(upstream.url, blamed)
+                async for item in self._reader.audio(response):
                     yield item
-            finally:
-                await response.aclose()
+
+    async def _copy(self, upstream: Upstream, utterance: Utterance) -> Copy | None:
+        if self._kept is None or utterance.reference is None:
+            return None
+        return await self._kept.at(upstream.url, utterance.reference)
+
+    async def _knew(self, upstream: Upstream, copy: Copy, response: httpx.Response) -> bool:
+        """Whether a server had a copy when it began to answer, as far as its answer can have to do with that."""
+        assert self._kept is not None
+        if not response.is_success and response.status_code not in _MAYBE_OF_VOICE:
+            return True
+        held = await self._kept.holds(upstream.url, copy)
+        if not held:
+            self._kept.lost(upstream.url, copy)
+        return held
+
+    @asynccontextmanager
+    async def _asking(
+        self, client: httpx.AsyncClient, upstream: Upstream, utterance: Utterance, speaker: dict[str, Any]
+    ) -> AsyncIterator[httpx.Response]:
+        headers = {**self.context_headers()}
+        if utterance.cache_control:
+            headers["Cache-Control"] = utterance.cache_control
+        url, body = f"{upstream.url}/audio/speech", self._body(utterance) | speaker
+        async with client.stream("POST", url, json=body, headers=headers) as response:
+            try:
+                yield response
+            except EngineBusy:
+                if not response.is_success:
+                    self._balance.rest(upstream, retry_after_seconds(response.headers))
+                raise
 
     @property
     def _loaded(self) -> httpx.AsyncClient:
@@ -193,31 +242,11 @@ class OpenAIEngine(Engine):
             raise EngineError(f"{self.name!r} is not loaded")
         return self._client
 
-    async def _audio(self, response: httpx.Response) -> AsyncIterator[AudioStart | bytes]:
-        content_type, asked = response.headers.get("content-type", ""), self._options.response_format
-        _upstream.refuse_compressed(self.name, response)
-        framed = _upstream.is_framed(response)
-        answer = await _answer.recognise(self.name, content_type, asked, response.aiter_bytes(), framed=framed)
-        if answer.media_type == _content.NO_AUDIO:
-            raise _upstream.not_audio(self.name, await self._read(answer.chunks, answer.head))
-        async for item in _answer.audio(answer, self._options.sample_rate_hz, self._tell_of_odd_bytes):
-            yield item
-
-    def _tell_of_odd_bytes(self) -> None:
-        if not self._told_of_odd_bytes:
-            self._told_of_odd_bytes = True
-            log.warning("%r ends its audio inside a sample: the bytes behind the last whole one are dropped", self.name)
-
-    async def _read(self, chunks: AsyncIterator[bytes], body: bytes = b"") -> bytes:
-        """Read an error, as much of one as is sensible, without our key should the server repeat it."""
-        async for chunk in chunks:
-            body += chunk
-            if len(body) > _LONGEST_ERROR_BYTES:
-                break
-        return body.replace(self._key.encode(), _MASK) if self._key else body
-
     async def close(self) -> None:
         await self._balance.close()
+        if self._kept is not None:
+            await self._kept.close()
+            self._kept = None
         if self._client is not None:
             await self._client.aclose()
             self._client = None
@@ -225,13 +254,16 @@ class OpenAIEngine(Engine):
     def _body(self, utterance: Utterance) -> dict[str, Any]:
         """Fill OpenAI's form. Defaults are left out, so that they and leaving them out are one request."""
         defaults = [(declared.name, declared.default) for declared in self.parameters]
-        given = {name: value for name, value in utterance.parameters.items() if (name, value) not in defaults}
-        body = given | {
+        given = {
+            name: value
+            for name, value in utterance.parameters.items()
+            if name not in _OUR_OWN and (name, value) not in defaults
+        }
+        return given | {
             "model": utterance.model,
             "input": utterance.text,
             "response_format": self._options.response_format,
         }
-        return body | _speaker(utterance)
 
 
 def _origin(url: str) -> str:

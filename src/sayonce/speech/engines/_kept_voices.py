@@ -1,0 +1,278 @@
+"""Uploaded voices at servers that keep voices: each gets a clip once, and is then asked for it by name.
+
+A server that has forgotten a name may refuse it, or speak in another voice. So a name is only believed where the server
+lists, after it has begun to answer, the very upload that it listed before: it had that clip all the while.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import msgspec
+
+from sayonce.core.clock import Clock
+from sayonce.errors import EngineError
+from sayonce.speech.engines._server_voices import NothingKept, NotKept, ServerVoices
+
+if TYPE_CHECKING:
+    from sayonce.speech.engines.base import Reference
+    from sayonce.speech.voice_copies import Place, VoiceCopies
+
+T = TypeVar("T")
+
+log = logging.getLogger("sayonce.speech")
+
+MOST: Final = 500
+"""Copies at one server; vLLM-Omni keeps a thousand voices, of all who send it some."""
+_CLAIM_SECONDS: Final = 40.0
+"""After so long without an end, whoever said that it sends a copy has not."""
+_WAIT_SECONDS: Final = 10.0
+"""How long a request waits for a copy that another process sends."""
+_NOTHING_SECONDS: Final = 600.0
+"""How long a server that keeps no voices is not asked again whether it does."""
+_REFUSED_SECONDS: Final = 3600.0
+_FAILED_SECONDS: Final = 60.0
+_MOST_LOSSES: Final = 3
+"""A copy that is lost so often within ten minutes is not there to stay: others send a clip under its name, or none lasts."""
+_MOST_REMEMBERED: Final = 1000
+_POLL_SECONDS: Final = 0.1
+_FIRST_PAUSE_SECONDS: Final = 1.0
+_LONGEST_PAUSE_SECONDS: Final = 300.0
+
+
+class Copy(msgspec.Struct, frozen=True):
+    """A clip that a server has under a name; ``mark`` tells it from any other that it may once have under it."""
+
+    name: str
+    mark: str
+
+
+class _Shelf:
+    """What this process knows of the copies at one server."""
+
+    def __init__(self, server: ServerVoices, clock: Clock) -> None:
+        self.server = server
+        self.marks: OrderedDict[str, str] = OrderedDict()
+        """Of the copies that are there, the most recently used last."""
+        self._clock = clock
+        self._avoided: OrderedDict[str, float] = OrderedDict()
+        self._losses: OrderedDict[str, list[float]] = OrderedDict()
+        self._rests_until = 0.0
+
+    def use(self, name: str) -> Copy | None:
+        mark = self.marks.get(name)
+        return None if mark is None else self.know(name, mark)
+
+    def know(self, name: str, mark: str) -> Copy:
+        _remember(self.marks, name, mark)
+        return Copy(name, mark)
+
+    def lose(self, name: str) -> None:
+        del self.marks[name]
+        now = self._clock()
+        lately = [moment for moment in self._losses.get(name, ()) if now - moment < _NOTHING_SECONDS]
+        _remember(self._losses, name, [*lately, now])
+        if len(lately) + 1 >= _MOST_LOSSES:
+            self.avoid(name, _NOTHING_SECONDS)
+
+    def rest(self, seconds: float) -> None:
+        """Try none for a while: each goes along with its requests."""
+        self._rests_until = self._clock() + seconds
+
+    def avoid(self, name: str, seconds: float) -> None:
+        """Do not try this one for a while."""
+        self.marks.pop(name, None)
+        _remember(self._avoided, name, self._clock() + seconds)
+
+    def may_try(self, name: str) -> bool:
+        now = self._clock()
+        return now >= self._rests_until and now >= self._avoided.get(name, 0.0)
+
+
+def _remember(known: OrderedDict[str, T], name: str, value: T) -> None:
+    known[name] = value
+    known.move_to_end(name)
+    if len(known) > _MOST_REMEMBERED:
+        known.popitem(last=False)
+
+
+class KeptVoices:
+    """The copies at an engine's servers. With ``send`` False none is sent, and those that are there are removed."""
+
+    def __init__(
+        self, name: str, servers: Iterable[ServerVoices], copies: VoiceCopies, clock: Clock, *, send: bool
+    ) -> None:
+        self._name = name
+        self._shelves = {server.url: _Shelf(server, clock) for server in servers}
+        self._copies = copies
+        self._send = send
+        self._sending: dict[Place, asyncio.Task[Copy | None]] = {}
+        self._changed = asyncio.Event()
+        self._changed.set()
+        copies.watch(self._changed.set)
+        self._housekeeper = asyncio.create_task(self._keep_house())
+
+    # -- asking by name -----------------------------------------------------------------------------------------------
+
+    async def at(self, url: str, reference: Reference) -> Copy | None:
+        """Return the copy by which a server is asked; None where the clip goes along with the request.
+
+        However many wait for a clip, it is sent once.
+        """
+        shelf, name = self._shelves[url], reference.copy
+        if name not in self._wanted():
+            return None
+        known = shelf.use(name)
+        if known is not None or not shelf.may_try(name):
+            return known
+        place = (url, name)
+        if place not in self._sending:
+            self._sending[place] = asyncio.create_task(self._obtain(shelf, reference))
+            self._sending[place].add_done_callback(lambda _: self._sending.pop(place, None))
+        return await asyncio.shield(self._sending[place])
+
+    async def holds(self, url: str, copy: Copy) -> bool:
+        """Whether a server has a copy, and had it when it began to answer."""
+        try:
+            return (await self._shelves[url].server.look()).get(copy.name) == copy.mark
+        except EngineError:
+            return False
+
+    def lost(self, url: str, copy: Copy) -> None:
+        """Forget a copy that its server does not have any more."""
+        shelf = self._shelves[url]
+        if shelf.marks.get(copy.name) == copy.mark:
+            shelf.lose(copy.name)
+            self._count("lost")
+
+    def refused(self, url: str, copy: Copy) -> None:
+        """Ask no longer by the name of a copy that its server has, and does not speak with."""
+        self._shelves[url].avoid(copy.name, _FAILED_SECONDS)
+
+    def _wanted(self) -> frozenset[str]:
+        return self._copies.wanted() if self._send else frozenset()
+
+    # -- sending ------------------------------------------------------------------------------------------------------
+
+    async def _obtain(self, shelf: _Shelf, reference: Reference) -> Copy | None:
+        try:
+            return await self._obtained(shelf, reference)
+        except NothingKept:
+            shelf.rest(_NOTHING_SECONDS)
+        except NotKept as error:
+            shelf.avoid(reference.copy, _REFUSED_SECONDS)
+            self._tell(shelf, error)
+        except EngineError as error:
+            shelf.rest(_FAILED_SECONDS)
+            self._tell(shelf, error)
+        finally:
+            if reference.copy not in self._wanted():
+                self._changed.set()  # removed while it was sent
+        return None
+
+    def _tell(self, shelf: _Shelf, error: EngineError) -> None:
+        self._count("failed")
+        log.warning("engine %s: %s: %s; the clip goes along with requests", self._name, shelf.server.url, error.message)
+
+    async def _obtained(self, shelf: _Shelf, reference: Reference) -> Copy | None:
+        """Find the copy that this or another process has sent, or send one, when no other process is about to."""
+        place = (shelf.server.url, reference.copy)
+        await shelf.server.look()  # it may keep nothing
+        for _ in range(round(_WAIT_SECONDS / _POLL_SECONDS)):
+            found = await self._copies.find(place)
+            if found is None:
+                return None  # what the store does not know of could not be removed later
+            record = found.record
+            if record is not None and record.mark:
+                if (await shelf.server.look()).get(reference.copy) == record.mark:
+                    return shelf.know(reference.copy, record.mark)
+            elif record is not None and not self._copies.older(record, _CLAIM_SECONDS):
+                await asyncio.sleep(_POLL_SECONDS)
+                continue
+            if await self._copies.claim(place, found):
+                return await self._send_copy(shelf, reference, place)
+        return None
+
+    async def _send_copy(self, shelf: _Shelf, reference: Reference, place: Place) -> Copy:
+        server, name = shelf.server, reference.copy
+        if name in await server.look():  # whose clip it is, nobody here can tell
+            await server.remove(name)
+        await self._make_room(shelf, place)
+        mark = await self._sent(server, reference)
+        await self._copies.note(place, mark)
+        self._count("sent")
+        return shelf.know(name, mark)
+
+    async def _sent(self, server: ServerVoices, reference: Reference) -> str:
+        assert reference.audio is not None
+        told = await server.send(reference.copy, reference.audio, reference.text)
+        mark = (await server.look()).get(reference.copy)
+        if mark is None or told not in ("", mark):
+            raise EngineError(f"{self._name!r} does not list the voice that it took")
+        return mark
+
+    async def _make_room(self, shelf: _Shelf, place: Place) -> None:
+        """Remove what was used longest ago, as far as is known here, where a server has as many copies as it may."""
+        kept = await self._copies.all() or {}
+        ours = [(known[1], record) for known, record in kept.items() if known[0] == place[0] and known != place]
+        if len(ours) < MOST:
+            return
+        order = {name: number for number, name in enumerate(shelf.marks)}
+        oldest, _ = min(ours, key=lambda each: (order.get(each[0], -1), each[1].written))
+        await self._remove(shelf, oldest)
+
+    # -- removing -----------------------------------------------------------------------------------------------------
+
+    async def _keep_house(self) -> None:
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            if await self._sweep():
+                pause_seconds = _FIRST_PAUSE_SECONDS
+                continue
+            self._changed.set()
+            await asyncio.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
+    async def _sweep(self) -> bool:
+        """Remove the copies of voices that there are no more, and return whether none is left."""
+        kept = await self._copies.all()  # before the names: a voice is there before its copy is
+        if kept is None:
+            return False
+        ours = [place for place in kept if place[0] in self._shelves]
+        if not ours:
+            return True
+        if not await self._copies.learn():
+            return False
+        wanted = self._wanted()
+        gone = [place for place in ours if place[1] not in wanted and place not in self._sending]
+        return all([await self._removed(self._shelves[url], name) for url, name in gone])
+
+    async def _removed(self, shelf: _Shelf, name: str) -> bool:
+        try:
+            await self._remove(shelf, name)
+        except EngineError:
+            self._count("failed")
+            return False
+        self._count("removed")
+        return True
+
+    async def _remove(self, shelf: _Shelf, name: str) -> None:
+        shelf.marks.pop(name, None)
+        await shelf.server.remove(name)
+        await self._copies.strike((shelf.server.url, name))
+
+    def _count(self, what: str) -> None:
+        self._copies.cache.counters[f"voice copies {what}: {self._name}"] += 1
+
+    async def close(self) -> None:
+        self._copies.unwatch(self._changed.set)
+        tasks = [self._housekeeper, *self._sending.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

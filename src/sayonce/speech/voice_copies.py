@@ -1,0 +1,128 @@
+"""The copies of uploaded voices that are kept at engines' servers: what each is called, and which there are.
+
+A server gets a clip under a name that is made of the tenant, the clip's bytes and its transcript, keyed where there is
+a secret: no name stands for two clips, and none tells a stranger whose it is. Before a server gets one, that is written
+into a table of the store; so whatever becomes of the process that sent it, another one removes it when its voice is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+if TYPE_CHECKING:
+    from sayonce.cache import Cache
+    from sayonce.speech.voice_names import VoiceNames
+    from sayonce.stores.base import Store
+
+_TABLE: Final = "voice copies"
+_TABLE_BYTES: Final = 16_000_000
+PREFIX: Final = "sayonce-"
+_DIGITS: Final = 40
+"""160 bits, in lower case, since servers do not tell it from upper case."""
+
+Place = tuple[str, str]
+"""The address of a server, and the name of a copy there."""
+
+
+class CopyRecord(msgspec.Struct, frozen=True):
+    """What is known of a copy. ``mark`` is how its server tells it from another of its name; empty until it is there."""
+
+    mark: str
+    written: float
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the table has for a copy; ``sealed`` is what stands there, None for nothing."""
+
+    sealed: bytes | None
+    record: CopyRecord | None
+
+
+class VoiceCopies:
+    """The table of copies. Every method is within the store's budget, and tells of a store that did not answer."""
+
+    def __init__(self, cache: Cache, store: Store, names: VoiceNames, refresh: Callable[[], Awaitable[None]]) -> None:
+        self.cache = cache
+        self._store = store
+        self._names = names
+        self._refresh = refresh
+        self._wanted: tuple[int, frozenset[str]] = (-1, frozenset())
+
+    def name(self, tenant: str, place: str, transcript: str) -> str:
+        """Return what a tenant's clip, by what it is kept under, is called at servers."""
+        return PREFIX + self.cache.key(["voice copy", tenant, place, transcript]).hex()[:_DIGITS]
+
+    def wanted(self) -> frozenset[str]:
+        """Return what the uploaded voices that there are now are called at servers."""
+        version = self._names.version
+        if self._wanted[0] != version:
+            live = self._names.live().items()
+            called = frozenset(self.name(tenant, voice.place, voice.ref_text) for (tenant, _), voice in live)
+            self._wanted = version, called
+        return self._wanted[1]
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Call back when ``wanted`` may have changed."""
+        self._names.watchers.append(changed)
+
+    def unwatch(self, changed: Callable[[], None]) -> None:
+        self._names.watchers.remove(changed)
+
+    def older(self, record: CopyRecord, seconds: float) -> bool:
+        """Whether a record was written longer ago than that."""
+        return self.cache.now() - record.written > seconds
+
+    async def learn(self) -> bool:
+        """Take over the names of voices as the store has them now, and return whether it has told them."""
+
+        async def refresh() -> bool:
+            await self._refresh()
+            return True
+
+        return bool(await self.cache.attempt(refresh))
+
+    async def find(self, place: Place) -> Found | None:
+        """Return what is known of a copy; None where the store did not answer."""
+        field = self._names.field(*place)
+
+        async def read() -> Found:
+            sealed = await self._store.registered(_TABLE, field)
+            return Found(sealed, None if sealed is None else self._opened(field, sealed))
+
+        return await self.cache.attempt(read)
+
+    async def all(self) -> dict[Place, CopyRecord] | None:
+        """Return all copies that are known of; None where the store did not answer."""
+        table = await self.cache.attempt(lambda: self._store.registry(_TABLE), read_bytes=_TABLE_BYTES)
+        if table is None:
+            return None
+        found = ((self._names.whose(field), self._opened(field, sealed)) for field, sealed in table.items())
+        return {place: record for place, record in found if place is not None and record is not None}
+
+    async def claim(self, place: Place, found: Found) -> bool:
+        """Write down that this process is about to send a copy, and return whether no other was before it."""
+        return await self._swap(place, found.sealed, CopyRecord("", self.cache.now()))
+
+    async def note(self, place: Place, mark: str) -> bool:
+        """Write down that a copy is there, and return whether the store has it."""
+        found = await self.find(place)
+        return found is not None and await self._swap(place, found.sealed, CopyRecord(mark, self.cache.now()))
+
+    async def strike(self, place: Place) -> None:
+        """Forget a copy that is no longer there; what the store does not hear is struck out another time."""
+        await self.cache.attempt(lambda: self._store.unregister(_TABLE, self._names.field(*place)))
+
+    async def _swap(self, place: Place, old: bytes | None, record: CopyRecord) -> bool:
+        field = self._names.field(*place)
+        new = self._names.sealed(_TABLE, field, msgspec.msgpack.encode(record))
+        return bool(await self.cache.attempt(lambda: self._store.swap(_TABLE, field, old, new)))
+
+    def _opened(self, field: str, sealed: bytes) -> CopyRecord | None:
+        content = self._names.open(_TABLE, field, sealed)
+        try:
+            return None if content is None else msgspec.msgpack.decode(content, type=CopyRecord)
+        except msgspec.DecodeError:
+            return None
