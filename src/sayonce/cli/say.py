@@ -28,7 +28,13 @@ from sayonce.speech.synthesis import Plan
 
 _DEFAULT_FORMAT: Final = "wav"
 _SUFFIXES: Final = {f".{name}": name for name in FORMATS} | {".ogg": "opus", ".raw": "pcm", ".ulaw": "mulaw"}
-_OWN_OPTIONS: Final = {"input": "TEXT", "voice": "--voice", "response_format": "--format", "stream_format": "-o -"}
+_OWN_OPTIONS: Final = {
+    "input": "TEXT",
+    "voice": "--voice",
+    "response_format": "--format",
+    "stream": "-o -",
+    "stream_format": "-o -",
+}
 
 
 class Job(msgspec.Struct, frozen=True):

@@ -40,6 +40,7 @@ _OWN_OPTIONS: Final = {
     "model": "--engine",
     "voice": "--voice",
     "response_format": "--format",
+    "stream": "nothing: nobody listens",
     "stream_format": "nothing: nobody listens",
 }
 

@@ -53,6 +53,8 @@ and stops the synthesis when the client leaves; `no-cache` synthesizes anew and 
 instead of synthesizing, and `max-age=SECONDS` takes nothing older."""
 _SAMPLE_RATE: Final = """For `pcm` and `wav`, in Hz. Without it `pcm` is 24000 Hz and `wav` as the engine speaks. \
 It is never handed to the engine: its speech is resampled."""
+_STREAM: Final = """False sends the whole clip at once, with `Content-Length` and a header that is true, also when it has \
+to be made first; true sends it as it is made. It is neither in the key nor handed to the engine."""
 _CACHE_STATUS: Final = """How it was answered (RFC 9211): `sayonce; hit; detail=memory|sqlite|redis`, or `fwd=miss` with \
 `stored`, or with `collapsed` when it joined a synthesis under way, or `fwd=bypass` after `no-store`."""
 
@@ -194,7 +196,7 @@ def _speech_headers() -> JSONObject:
             {"type": "string", "example": "input: U+1F600"},
         ),
         "X-Sayonce-Compute-Ms": ("What the synthesis took, also on hits; absent while it goes on.", _NUMBER),
-        "Content-Length": ("Whenever it is known, which it is on hits.", _INTEGER),
+        "Content-Length": ("Whenever it is known: on hits, and with `stream: false`.", _INTEGER),
     }
     return {name: {"description": text, "schema": schema} for name, (text, schema) in texts.items()}
 
@@ -394,5 +396,6 @@ def _speech_request() -> JSONObject:
         response_format=_one_of(list(FORMATS), default=DEFAULT_FORMAT),
         sample_rate={"type": "integer", "enum": list(SAMPLE_RATES), "description": _SAMPLE_RATE},
         speed=_NUMBER | {"description": "Within the engine's own range; 1 is as it speaks."},
+        stream={"type": "boolean", "default": True, "description": _STREAM},
         stream_format=_one_of(("audio", "sse"), "`sse` sends OpenAI's events instead of bare audio.", default="audio"),
     ) | {"additionalProperties": True, "description": "Beside these, the engine's own parameters, by their names."}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import math
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
@@ -17,6 +16,7 @@ from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
+from sayonce.gateway import events
 from sayonce.gateway.access import Access
 from sayonce.gateway.door import AT_ONCE, HELD, Held
 from sayonce.gateway.http import (
@@ -27,7 +27,6 @@ from sayonce.gateway.http import (
     Send,
     as_sayonce_error,
     check_json,
-    error_body,
     headers_of,
     lines_of,
     read_body,
@@ -39,10 +38,6 @@ from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Plan, Synthesizer
-
-_SSE_SLICE_BYTES: Final = 24_576
-"""Audio bytes in one event, a multiple of 3 so that base64 needs no padding within a clip."""
-
 
 _SLICE_BYTES: Final = 65_536
 """What a stream sends at once, well within a millisecond."""
@@ -98,7 +93,8 @@ class SpeechEndpoint:
                     known = _Known(plan)
                 answer = await self._answer(plan, policy, receive)
             sending = self._send(scope, send, known, answer)
-            begun = await (_while_heard(sending, answer, receive) if policy.no_store else sending)
+            heard_alone = policy.no_store or (answer.known_entry is None and _is_whole(scope, plan))
+            begun = await (_while_heard(sending, answer, receive) if heard_alone else sending)
             if entry is not None:
                 self._observer.hit(plan, entry, started)
             else:
@@ -174,14 +170,11 @@ class SpeechEndpoint:
         """Send the clip and return when its first bytes were sent, if it streamed."""
         plan, now = known.plan, self._cache.now()
         if plan.request.sse:
-            stored = await self._is_stored(answer)
-            headers = _headers_now(plan, answer, now, b"text/event-stream", stored=stored)
-            return await _send_stream(scope, send, answer, headers, _events(answer), self._turn)
-        if answer.known_entry is None and scope.get("http_version") != "1.0":
+            return await self._send_events(scope, send, plan, answer)
+        if answer.known_entry is None and not _is_whole(scope, plan):
             assert answer.flight is not None
             headers = _headers_now(plan, answer, now, stored=await self._is_stored(answer))
             return await _send_stream(scope, send, answer, headers, answer.flight.chunks())
-        # A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
         entry = await answer.result()
         stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
         at_once, lines = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored)
@@ -189,6 +182,16 @@ class SpeechEndpoint:
         if at_once is None or not at_once(send, lines, entry.body):
             await send_whole(send, 200, _headers_now(plan, answer, now, stored=stored), entry.body)
         return 0.0
+
+    async def _send_events(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> float:
+        """Send the clip as events: as it is made, or, where the whole is asked for, with their length."""
+        entry = await answer.result() if plan.request.whole else answer.known_entry
+        answer = msgspec.structs.replace(answer, entry=entry)
+        stored = await self._is_stored(answer)
+        headers = _headers_now(plan, answer, self._cache.now(), events.MEDIA_TYPE, stored=stored)
+        if entry is not None:
+            headers.append((b"content-length", b"%d" % events.length(entry.body)))
+        return await _send_stream(scope, send, answer, headers, events.events(answer), self._turn)
 
     async def _is_stored(self, answer: Answer) -> bool:
         """Return whether what was made is kept; while it is being made, whether it will be, by all that is known."""
@@ -218,6 +221,14 @@ class _Known:
                 return lines
             self._of, self._lines = of, lines
         return b"%bage: %b\r\n" % (self._lines, _age(answer, now))
+
+
+def _is_whole(scope: Scope, plan: Plan) -> bool:
+    """Whether a clip that is still made is sent once it is whole.
+
+    A client of HTTP/1.0 cannot tell a broken stream from a whole one, so it gets the length first.
+    """
+    return plan.request.whole or (scope.get("http_version") == "1.0" and not plan.request.sse)
 
 
 async def _while_heard(sending: Coroutine[Any, Any, float], answer: Answer, receive: Receive) -> float:
@@ -273,32 +284,6 @@ async def _send_stream(
                     await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b""})
     return begun
-
-
-async def _events(answer: Answer) -> AsyncIterator[bytes]:
-    """Yield the clip as OpenAI's server-sent events; an error becomes an event before the stream breaks off."""
-    try:
-        async for chunk in _audio(answer):
-            yield _event({"type": "speech.audio.delta", "audio": base64.b64encode(chunk).decode()})
-    except SayonceError as error:
-        yield _event({"type": "error", **error_body(error)})
-        raise
-    yield _event({"type": "speech.audio.done", "usage": {"input_tokens": 0, "output_tokens": 0, "total_tokens": 0}})
-
-
-async def _audio(answer: Answer) -> AsyncIterator[bytes]:
-    if answer.entry is None:
-        assert answer.flight is not None
-        async for chunk in answer.flight.chunks():
-            yield chunk
-        return
-    body = answer.entry.body
-    for start in range(0, len(body), _SSE_SLICE_BYTES):
-        yield body[start : start + _SSE_SLICE_BYTES]
-
-
-def _event(data: dict[str, Any]) -> bytes:
-    return b"data: %b\n\n" % msgspec.json.encode(data)
 
 
 def _headers_now(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, stored: bool) -> Headers:

@@ -25,12 +25,15 @@ if TYPE_CHECKING:
 
 DEFAULT_FORMAT: Final = "mp3"
 _STREAM_FORMATS: Final = ("audio", "sse")
-_GATEWAY_FIELDS: Final = frozenset(("model", "input", "voice", "response_format", "sample_rate", "stream_format"))
+_GATEWAY_FIELDS: Final = frozenset(
+    ("model", "input", "voice", "response_format", "sample_rate", "stream", "stream_format")
+)
 CLIP_FIELDS: Final = frozenset(("ref_audio", "references"))
 """Where a clip may be sent along."""
 _CLONING_FIELDS: Final = _GATEWAY_FIELDS | CLIP_FIELDS | {"ref_text"}
 
 _SAMPLE_RATE: Final = Parameter(name="sample_rate", type=int)
+_STREAM: Final = Parameter(name="stream", type=bool)
 
 
 class Names(Protocol):
@@ -53,7 +56,8 @@ _decode = msgspec.json.Decoder().decode
 class SpeechRequest(msgspec.Struct, frozen=True):
     """A valid request: who speaks what, with every parameter filled in, and in which form it is sent.
 
-    ``ignored`` are the ornaments of the text that nobody says, by their code points.
+    ``ignored`` are the ornaments of the text that nobody says, by their code points. ``whole`` asks for the finished
+    file with its length, also where it has to be made first.
     """
 
     engine: Engine
@@ -61,6 +65,7 @@ class SpeechRequest(msgspec.Struct, frozen=True):
     format: Format
     sse: bool = False
     ignored: str = ""
+    whole: bool = False
 
     @property
     def names_unknown_voice(self) -> bool:
@@ -163,7 +168,8 @@ def parse_request(
         raise InvalidRequest(
             f"'stream_format' must be audio or sse, not {quoted(stream_format)}", param="stream_format"
         )
-    return SpeechRequest(engine, utterance, _format(fields), stream_format == "sse", reading.told)
+    whole = _STREAM.accept(fields.get("stream")) is False
+    return SpeechRequest(engine, utterance, _format(fields), stream_format == "sse", reading.told, whole)
 
 
 def normalize_text(text: str) -> str:

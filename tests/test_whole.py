@@ -1,0 +1,204 @@
+"""``stream: false``: the whole clip with its length and a true header, also where it has to be made first."""
+
+import asyncio
+import base64
+import io
+import json
+import subprocess
+import wave
+
+import av
+import mutagen
+import pytest
+import soundfile
+from mutagen.aac import AAC
+
+from sayonce.cache import Answer
+from sayonce.core.envelope import Entry
+from sayonce.core.outcome import Outcome
+from sayonce.errors import EngineError
+from sayonce.gateway import events
+from sayonce.speech.audio.formats import FORMATS
+from sayonce.speech.engines import build_engine
+from sayonce.testing import StubEngine
+from serving import serving, speak, until
+from upstream import Upstream
+
+TAKE_SECONDS = 2.0
+MS = 0.001
+ANEW = {"cache-control": "no-cache"}
+HEADED = ("wav", "flac", "opus", "mp3", "aac")
+
+
+@pytest.fixture
+async def engine():
+    return StubEngine(chunks=20)
+
+
+@pytest.fixture
+async def client(engine, tmp_path):
+    async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db") as client:
+        yield client
+
+
+def by_wave(body):
+    with wave.open(io.BytesIO(body)) as file:
+        frames = len(file.readframes(file.getnframes())) // file.getsampwidth() // file.getnchannels()
+        assert frames == file.getnframes()
+        return frames / file.getframerate()
+
+
+def by_soundfile(body):
+    with soundfile.SoundFile(io.BytesIO(body)) as file:
+        assert len(file.read()) == file.frames
+        return file.frames / file.samplerate
+
+
+def by_pyav(body):
+    with av.open(io.BytesIO(body)) as file:
+        track = file.streams.audio[0]
+        return sum(frame.samples for frame in file.decode(track)) / track.codec_context.sample_rate
+
+
+def by_mutagen(body):
+    file = mutagen.File(io.BytesIO(body)) or AAC(io.BytesIO(body))
+    return file.info.length
+
+
+def by_ffprobe(body, *, packets=False):
+    """How long FFmpeg says that it is; of ADTS, which states nothing, by its packets."""
+    asked = "packet=duration_time" if packets else "format=duration"
+    command = ["ffprobe", "-v", "error", "-show_entries", asked, "-of", "csv=p=0", "-"]
+    told = subprocess.run(command, input=body, capture_output=True, check=True).stdout
+    return sum(float(line.split(b",")[0]) for line in told.split())
+
+
+def by_ffprobe_packets(body):
+    return by_ffprobe(body, packets=True)
+
+
+LIBRARIES = {
+    "wav": (by_wave, by_soundfile, by_pyav, by_mutagen, by_ffprobe),
+    "flac": (by_soundfile, by_pyav, by_mutagen, by_ffprobe),
+    "opus": (by_soundfile, by_pyav, by_mutagen, by_ffprobe),
+    "mp3": (by_soundfile, by_pyav, by_mutagen, by_ffprobe),
+    "aac": (by_pyav, by_mutagen, by_ffprobe_packets),
+}
+FRAME_SECONDS = {"mp3": 576 / 24_000, "aac": 1024 / 24_000}
+SLACK_SECONDS = dict.fromkeys(HEADED, MS) | {name: 3 * frame for name, frame in FRAME_SECONDS.items()}
+"""Two frames, and the encoder's delay, which is about one."""
+
+
+@pytest.mark.parametrize("form", HEADED)
+async def test_every_library_finds_the_take_in_a_whole_file_on_a_miss_and_on_a_hit(client, form):
+    missed = await speak(client, response_format=form, stream=False)
+    hit = await speak(client, response_format=form, stream=False)
+    assert [each.headers["cache-status"].split("; ")[1] for each in (missed, hit)] == ["fwd=miss", "hit"]
+    assert missed.content == hit.content
+    for reader in LIBRARIES[form]:
+        assert reader(missed.content) == pytest.approx(TAKE_SECONDS, abs=SLACK_SECONDS[form]), reader.__name__
+
+
+@pytest.mark.parametrize("form", FORMATS)
+async def test_a_whole_miss_has_its_length_and_the_headers_of_a_file(client, engine, form):
+    missed = await speak(client, response_format=form, stream=False)
+    assert missed.headers["content-length"] == str(len(missed.content))
+    assert "transfer-encoding" not in missed.headers
+    assert missed.headers["cache-status"] == "sayonce; fwd=miss; stored"
+    assert float(missed.headers["x-sayonce-compute-ms"]) >= 0
+    hit = await speak(client, response_format=form, stream=True)
+    assert hit.headers["etag"] == missed.headers["etag"]
+    assert not hit.headers["etag"].startswith("W/")
+    assert (len(engine.calls), hit.content) == (1, missed.content)
+
+
+async def test_how_a_clip_is_sent_is_not_in_its_key_and_not_passed_on():
+    with Upstream() as upstream:
+        engine = build_engine("far", {"kind": "openai", "base_url": upstream.url, "model": "tts"})
+        async with serving(engine) as client:
+            sent = ({}, {"stream": None}, {"stream": True}, {"stream": False})
+            answers = [await speak(client, model="far", headers=ANEW, **fields) for fields in sent]
+    keys = {answer.headers["x-sayonce-key"] for answer in answers}
+    assert len(keys) == 1
+    assert len(upstream.heard) == len(sent)
+    assert not any("stream" in said for said in upstream.heard)
+
+
+@pytest.mark.parametrize("wrong", ["true", "false", "", 0, 1, [], {}])
+async def test_stream_is_true_or_false_and_nothing_else(client, engine, wrong):
+    answer = await speak(client, stream=wrong)
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "stream")
+    assert "true or false" in answer.json()["error"]["message"]
+    assert engine.calls == []
+
+
+async def test_a_whole_file_that_fails_in_the_middle_is_an_error_and_no_half_clip(client, engine):
+    engine.failure, engine.fails_at = EngineError("broke"), 2
+    answer = await speak(client, stream=False)
+    assert (answer.status_code, answer.json()["error"]["message"]) == (502, "broke")
+    engine.failure = None
+    assert (await speak(client, stream=False)).headers["cache-status"] == "sayonce; fwd=miss; stored"
+
+
+async def test_a_whole_file_joins_a_stream_under_way_and_the_other_way_round(client, engine):
+    engine.gate.clear()
+    asked = [asyncio.create_task(speak(client, response_format="flac", stream=each)) for each in (True, False, True)]
+    await until(lambda: engine.calls)
+    engine.gate.set()
+    answers = [await each for each in asked]
+    assert len(engine.calls) == 1
+    sounds = {soundfile.read(io.BytesIO(each.content), frames=48_000)[0].tobytes() for each in answers}
+    assert len(sounds) == 1
+    whole = next(each for each in answers if "content-length" in each.headers)
+    assert by_soundfile(whole.content) == TAKE_SECONDS
+
+
+async def test_a_client_that_leaves_while_its_file_is_made_is_counted_and_the_clip_is_kept(client, engine):
+    engine.gate.clear()
+    leaving = asyncio.create_task(speak(client, stream=False))
+    await until(lambda: engine.calls)
+    leaving.cancel()
+    await until(lambda: client.service.cache.counters["left"] == 1)
+    engine.gate.set()
+    await client.service.cache.settle()
+    assert (await speak(client, stream=False)).headers["cache-status"].startswith("sayonce; hit")
+    assert len(engine.calls) == 1
+
+
+async def test_a_file_whose_engine_is_silent_too_long_is_a_504():
+    engine = StubEngine()
+    engine.ready.clear()
+    async with serving(engine, server__request_timeout="10ms") as client:
+        engine.ready.clear()
+        answer = await speak(client, stream=False)
+        assert answer.status_code == 504
+        assert "server.request_timeout" in answer.json()["error"]["message"]
+        engine.ready.set()
+
+
+@pytest.mark.parametrize("form", ["wav", "mp3"])
+async def test_events_of_a_whole_file_have_their_length_and_make_up_that_file(client, form):
+    missed = await speak(client, response_format=form, stream=False, stream_format="sse")
+    hit = await speak(client, response_format=form, stream=False, stream_format="sse")
+    assert missed.headers["cache-status"] == "sayonce; fwd=miss; stored"
+    assert missed.headers["content-type"] == "text/event-stream"
+    assert missed.headers["content-length"] == hit.headers["content-length"] == str(len(missed.content))
+    assert missed.content == hit.content
+    told = [json.loads(line.removeprefix("data: ")) for line in missed.text.split("\n\n") if line]
+    assert told.pop()["type"] == "speech.audio.done"
+    body = b"".join(base64.b64decode(each["audio"]) for each in told)
+    assert body == (await speak(client, response_format=form)).content
+
+
+async def test_events_of_a_file_that_fails_are_an_error_and_no_events(client, engine):
+    engine.failure, engine.fails_at = EngineError("broke"), 2
+    answer = await speak(client, stream=False, stream_format="sse")
+    assert (answer.status_code, answer.headers["content-type"]) == (502, "application/json")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 24_575, 24_576, 24_577, 100_000])
+async def test_the_length_of_events_is_known_before_they_are_made(size):
+    entry = Entry(key=b"", body=bytes(size), media_type="audio/wav", created=0.0, expires=0.0)
+    assert len(b"".join([each async for each in events.events(Answer(Outcome.HIT, entry))])) == events.length(
+        entry.body
+    )
