@@ -21,6 +21,9 @@ _RATES: Final = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (1
 _DECODER_DELAY: Final = 529
 """Samples by which every MP3 decoder is late, which encoders do not count (LAME's technical FAQ)."""
 _COUNTED: Final = 1
+_COUNTS: Final = 3
+"""A Xing header's flags for the number of frames, and for that and the number of bytes."""
+_XING_BYTES: Final = 16
 _LAME_TAG_BYTES: Final = 24
 _VBRI_AT: Final = 36
 _NAME: Final = "MP3"
@@ -86,6 +89,28 @@ def walk(body: bytes, start: int) -> Part:
     return _part(position, packets, first, info)
 
 
+def is_header(frame: bytes) -> bool:
+    """Whether a frame counts those behind it, and holds no sound."""
+    return _info(frame) is not None
+
+
+def header(of: bytes, frames: int, size: int) -> bytes:
+    """Return a frame that says how many frames and bytes come behind it; ``of`` is the header of one of these."""
+    blank = bytes(_side_bytes(of))
+    least = len(of) + len(blank) + _XING_BYTES
+    word = int.from_bytes(of, "big") & ~0xF200 | 1 << 16  # without bit rate, padding and checksum
+    heads = ((word | kbits << 12).to_bytes(4, "big") for kbits in range(1, 15))
+    head, room = next((each, found.size) for each in heads if (found := frame_at(each, 0)) and found.size >= least)
+    counts = b"".join(number.to_bytes(4, "big") for number in (_COUNTS, frames, size + room))
+    return (head + blank + b"Xing" + counts).ljust(room, b"\0")
+
+
+def _side_bytes(frame: bytes) -> int:
+    """Return how many bytes of side information stand behind a frame's header."""
+    is_mpeg1, is_mono = frame[1] >> 3 & 3 == _MPEG1, frame[3] >> 6 == 3  # noqa: PLR2004 (the mode bits of one channel)
+    return {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}[is_mpeg1, is_mono]
+
+
 def _part(end: int, packets: list[bytes], first: Frame, info: _Info | None) -> Part:
     total = len(packets) * first.samples
     skipped = min(info.delay + _DECODER_DELAY, total) if info and info.delay else 0
@@ -107,8 +132,7 @@ def _trimmed(packets: list[bytes], skipped: int, frames: int) -> Iterator[Block]
 
 def _info(frame: bytes) -> _Info | None:
     """Read a Xing, Info or VBRI header; None if the frame holds sound."""
-    is_mpeg1, is_mono = frame[1] >> 3 & 3 == _MPEG1, frame[3] >> 6 == 3  # noqa: PLR2004 (the mode bits of one channel)
-    start = 4 + {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}[is_mpeg1, is_mono]
+    start = 4 + _side_bytes(frame)
     if frame[start : start + 4] in (b"Xing", b"Info"):  # behind the blank side information
         return _xing(frame, start)
     if frame[_VBRI_AT : _VBRI_AT + 4] == b"VBRI":

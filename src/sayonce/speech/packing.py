@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
+from sayonce.audio import lengths
 from sayonce.speech.audio import FORMATS, Pcm, decode, encode
 from sayonce.speech.audio.pcm import samples_of
 from sayonce.speech.engines.base import AudioStart
@@ -23,12 +24,13 @@ _SHORTEST_SECONDS: Final = 0.01
 def pack(head: AudioStart, audio: bytes, take: TakeForm) -> tuple[bytes, str, dict[str, Any]]:
     """Return a take's stored form, its media type and its facts; audio that came encoded is checked and kept as is.
 
-    Joined files are encoded anew: many players stop where the first one's header says that it ends.
+    A header that leaves the length open, as it was written to a pipe, gets it. Joined files are encoded anew: many players stop where the first one's header says that it ends.
     """
     if head.media_type != PCM:
         pcm = decode(audio, apart=True)
         chosen = _HEADED.get(head.media_type) if pcm.joined else None
-        return audio if chosen is None else encode(pcm, chosen), head.media_type, _facts(pcm)
+        kept = lengths.stated(audio, head.media_type, pcm.frames) if chosen is None else encode(pcm, chosen)
+        return kept, head.media_type, _facts(pcm)
     audio_format = FORMATS[TAKE_FORMATS[take]]
     pcm = Pcm(audio, head.sample_rate_hz, head.channels, len(audio) // (2 * head.channels))
     return encode(pcm, audio_format), audio_format.media_type, _facts(pcm)
