@@ -91,6 +91,17 @@ async def test_a_failure_is_a_warning_with_its_reason_and_one_line(lines):
     ]
 
 
+async def test_lines_have_the_id_of_their_request(lines):
+    engine = StubEngine()
+    async with serving(engine) as client:
+        await speak(client, headers={"x-request-id": "one"})
+        refused = await speak(client, voice="nobody")
+        engine.failure = RuntimeError("a bug")
+        await speak(client, "Another.", headers={"x-request-id": "three"})
+    told = [(line["outcome"], line["request_id"]) for line in lines() if line["event"] == "speech"]
+    assert told == [("led", "one"), ("refused", refused.headers["x-request-id"]), ("failed", "three")]
+
+
 async def test_no_text_and_no_key_is_in_any_line(logged, tmp_path):
     key, line = new_key("acme", admin=True)
     (tmp_path / "keys").write_text(line)

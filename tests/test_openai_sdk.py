@@ -6,6 +6,7 @@ import openai
 import pytest
 import soundfile
 
+from sayonce.gateway.access import new_key
 from sayonce.testing import StubEngine
 from serving import serving
 
@@ -65,3 +66,22 @@ async def test_mistakes_arrive_as_the_sdks_own_errors(sdk):
 
 async def test_models_are_listed(sdk):
     assert [model.id async for model in await sdk.models.list()] == ["stub"]
+
+
+@pytest.mark.parametrize("where", ["base_url", "azure_endpoint", "deployment"])
+async def test_azures_client_speaks_with_its_own_address_and_header(tmp_path, where):
+    key, line = new_key("school")
+    (tmp_path / "keys").write_text(line)
+    async with serving(StubEngine(), security__api_keys_file=str(tmp_path / "keys")) as client:
+        server = f"http://127.0.0.1:{client.port}"
+        there = {
+            "base_url": {"base_url": f"{server}/v1"},
+            "azure_endpoint": {"azure_endpoint": server},
+            "deployment": {"azure_endpoint": server, "azure_deployment": "stub"},
+        }[where]
+        async with openai.AsyncAzureOpenAI(**there, api_key=key, api_version="2025-03-01-preview") as sdk:
+            for _ in range(2):
+                clip = await sdk.audio.speech.create(**ASKED, response_format="wav")
+                assert clip.response.headers["cache-status"].startswith("sayonce; ")
+            if where == "azure_endpoint":
+                assert [model.id async for model in sdk.models.list()] == ["stub"]

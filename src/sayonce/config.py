@@ -28,6 +28,12 @@ _OPTIONS: Final = {"trace.file": "--trace", "store.url": "--store", "bodies.url"
 """Settings whose command-line option is not called by their own name."""
 
 _HOST_NAME: Final = re.compile(r"[0-9A-Za-z_-][0-9A-Za-z._-]*|\[[0-9A-Fa-f:.]+\]")
+ANY_ORIGIN: Final = "*"
+_CORS_ORIGIN: Final = re.compile(
+    r"\*|(?!http://[^/]*:80$|https://[^/]*:443$)[a-z][a-z0-9+.-]*://"
+    r"([0-9a-z_-][0-9a-z._-]*|\[[0-9a-f:.]+\])(:[1-9][0-9]{0,4})?"
+)
+"""As a browser sends it in ``Origin`` (RFC 6454 section 6.2); extensions and desktop applications have schemes of their own."""
 _HTTP: Final = re.compile(r"https?://[^/\s]")
 _DURATION_UNITS: Final = {"ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86400}
 _BYTE_UNITS: Final = {
@@ -65,6 +71,8 @@ class ServerSettings(_Section, frozen=True):
     request_timeout: Duration = Duration(seconds=120)
     shutdown_timeout: Duration = Duration(seconds=30)
     allowed_hosts: tuple[str, ...] | str = ()
+    cors_origins: tuple[str, ...] | str = ()
+    public_lists: bool = False
     connections: int = 1000
     header_max_bytes: ByteSize = ByteSize(65_536)
     header_seconds: float = 10.0
@@ -81,6 +89,11 @@ class ServerSettings(_Section, frozen=True):
             raise ValueError("port must be between 0 and 65535")
         if not all(map(_HOST_NAME.fullmatch, self.hosts)):
             raise ValueError("allowed_hosts must be names such as tts.example.com, without scheme, port or path")
+        if not all(map(_CORS_ORIGIN.fullmatch, self.origins)):
+            raise ValueError(
+                "cors_origins must be origins such as https://app.example.com or http://localhost:3000, in lower case and "
+                "without path, default port or user; or *"
+            )
         self._check_bounds()
 
     def _check_bounds(self) -> None:
@@ -105,8 +118,16 @@ class ServerSettings(_Section, frozen=True):
     @property
     def hosts(self) -> tuple[str, ...]:
         """The names of ``allowed_hosts``, which in the environment have commas between them."""
-        listed = self.allowed_hosts
-        return tuple(filter(None, map(str.strip, listed.split(",")))) if isinstance(listed, str) else listed
+        return _listed(self.allowed_hosts)
+
+    @property
+    def origins(self) -> tuple[str, ...]:
+        """The origins of ``cors_origins``, written in the same way."""
+        return _listed(self.cors_origins)
+
+
+def _listed(value: tuple[str, ...] | str) -> tuple[str, ...]:
+    return tuple(filter(None, map(str.strip, value.split(",")))) if isinstance(value, str) else value
 
 
 class StoreSettings(_Section, frozen=True):

@@ -1,4 +1,6 @@
-"""Who may ask, and for which tenant: bearer API keys from a file that holds only their digests.
+"""Who may ask, and for which tenant: API keys from a file that holds only their digests.
+
+A key is sent as ``Authorization: Bearer KEY``, or as ``api-key: KEY``, as clients of Azure do; once, and in one of them.
 
 One key a line, ``tenant:digest`` or ``tenant:digest:admin``, the digest being SHA-256 of the key in hexadecimal; empty
 lines and lines that begin with ``#`` are skipped. A tenant may have several keys; a key has one tenant. The right
@@ -19,10 +21,12 @@ from typing import Final
 
 import msgspec
 
-from sayonce.config import Settings, read_file
+from sayonce.config import ANY_ORIGIN, Settings, read_file
 from sayonce.errors import ConfigError, Forbidden, Unauthorized
 
 KEY_PREFIX: Final = "so-"
+_KEY_HEADERS: Final = (b"authorization", b"api-key")
+_HOW: Final = "'Authorization: Bearer <key>' or 'api-key: <key>'"
 _DIGEST: Final = re.compile("[0-9a-fA-F]{64}")
 
 log = logging.getLogger("sayonce.gateway")
@@ -40,14 +44,16 @@ class Access:
 
     Args:
         path: the file of API keys; None where there are none.
+        public_lists: whether the engines' own models and voices are told without a key.
 
     Raises:
         ConfigError: the file is unreadable or malformed.
 
     """
 
-    def __init__(self, path: str | None = None) -> None:
+    def __init__(self, path: str | None = None, *, public_lists: bool = False) -> None:
         self._path = path
+        self._public_lists = public_lists
         self._reading = threading.Lock()
         self._callers = None if path is None else _read(path)
         self._anonymous = Caller(admin=True)
@@ -78,11 +84,23 @@ class Access:
         """
         if self._callers is None:
             return self._anonymous
-        presented = [value for name, value in headers if name == b"authorization"]
+        presented = [each for each in headers if each[0] in _KEY_HEADERS]
         if len(presented) != 1:
             often = "once, not several times" if presented else "with each request"
-            raise Unauthorized(f"an API key is needed: send 'Authorization: Bearer <key>' {often}")
-        return self._check(presented[0])
+            raise Unauthorized(f"an API key is needed: send {_HOW} {often}")
+        return self._check(*presented[0])
+
+    def authorise_reader(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:
+        """Return who asks for a list; None for a stranger, who may see what the engines themselves offer.
+
+        Raises:
+            Unauthorized: there is no key and lists are not public, or there is one and it is not valid.
+
+        """
+        headers = list(headers)
+        if self._public_lists and not self.open and not any(name in _KEY_HEADERS for name, _ in headers):
+            return None
+        return self.authorise(headers)
 
     def authorise_admin(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
         """Return who asks, if they may administer the cache."""
@@ -91,11 +109,13 @@ class Access:
             raise Forbidden("this needs a key with the 'admin' right")
         return caller
 
-    def _check(self, header: bytes) -> Caller:
+    def _check(self, name: bytes, value: bytes) -> Caller:
         assert self._callers is not None
-        scheme, _, key = header.partition(b" ")
-        if scheme.lower() != b"bearer":
-            raise Unauthorized("the API key must be sent as 'Authorization: Bearer <key>'")
+        key = value
+        if name == b"authorization":
+            scheme, _, key = value.partition(b" ")
+            if scheme.lower() != b"bearer":
+                raise Unauthorized(f"the API key must be sent as {_HOW}")
         # A look-up in a table may take longer for a digest that begins as a known one does. Nobody can make digests
         # with a beginning of their choice beyond some bits, and a digest's beginning says nothing of its random key.
         caller = self._callers.get(sha256(key.strip()).digest())
@@ -108,16 +128,21 @@ def load_access(settings: Settings) -> Access:
     """Read the API keys' file, and refuse to serve strangers without one.
 
     Raises:
-        ConfigError: the file is unreadable or malformed, or the server would be open to other machines.
+        ConfigError: the file is unreadable or malformed, or the server would be open to other machines or every web page.
 
     """
     path = settings.security.api_keys_file
+    if path is None and ANY_ORIGIN in settings.server.origins:
+        raise ConfigError(
+            "server.cors_origins has *, and there are no API keys: every web page that somebody opens on this machine "
+            "could ask, upload and purge. Name the origins, such as https://app.example.com, or set security.api_keys_file"
+        )
     if path is None and not _is_loopback(settings.server.host):
         raise ConfigError(
             f"server.host is {settings.server.host}, which other machines reach, and there are no API keys: make one "
             "with 'sayonce new-key TENANT --file keys.txt' and set security.api_keys_file, or bind to 127.0.0.1"
         )
-    return Access(path)
+    return Access(path, public_lists=settings.server.public_lists)
 
 
 def new_key(tenant: str, *, admin: bool = False) -> tuple[str, str]:

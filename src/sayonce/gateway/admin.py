@@ -1,4 +1,4 @@
-"""The routes beside speech: lists, health, statistics, explain and purge."""
+"""The routes beside speech: health, statistics, explain and purge."""
 
 from __future__ import annotations
 
@@ -48,19 +48,12 @@ class Admin:
 
     def routes(self) -> list[Route]:
         return [
-            Route("/v1/models", self.models),
             Route("/health/live", self.live),
             Route("/health/ready", self.ready),
             Route("/v1/cache/stats", self.stats),
             Route("/v1/cache/explain", self.explain, methods=["POST"]),
             Route("/v1/cache/purge", self.purge, methods=["POST"]),
         ]
-
-    async def models(self, request: Request) -> Response:
-        self._access.authorise(request.scope["headers"])
-        models = self._synthesizer.catalogue.models
-        data = [answers.Model(id=name, created=0, owned_by=engine.kind) for name, engine in models.items()]
-        return json_response(answers.Models(data=data))
 
     async def live(self, _: Request) -> Response:
         return json_response(answers.Live())

@@ -46,6 +46,20 @@ class Models(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
     data: list[Model]
 
 
+class Named(msgspec.Struct, kw_only=True):
+    """What a list to choose from shows, as clients such as Open WebUI read it."""
+
+    id: str
+    name: str
+
+
+class AudioModels(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
+    """The same models as of `/v1/models`: all of them speak."""
+
+    data: list[Model]
+    models: list[Named]
+
+
 class Voice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
     """An engine's voice has a `model`; an uploaded one has `ref_text`, `seconds` and `created`."""
 
@@ -60,9 +74,10 @@ class Voice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
 
 
 class Voices(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
-    """The uploaded voices, then the engines' own."""
+    """The uploaded voices, then the engines' own; `voices` has each id once."""
 
     data: list[Voice]
+    voices: list[Named]
 
 
 Obeying = Annotated[
@@ -205,7 +220,7 @@ class Error(msgspec.Struct, kw_only=True):
 
 
 ALL: Final = (
-    Models, Voices, UploadedVoice, DeletedVoice, Live, Ready, Stats, Overview, Manifest, Purged, Error,
+    Model, Models, AudioModels, Voices, UploadedVoice, DeletedVoice, Live, Ready, Stats, Overview, Manifest, Purged, Error,
 )  # fmt: skip
 
 

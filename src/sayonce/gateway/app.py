@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -13,17 +13,30 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
-from starlette.routing import Match, Route
+from starlette.routing import BaseRoute, Match, Route
 
 from sayonce.config import Settings, load_settings, workers_directory
 from sayonce.errors import NotFound, SayonceError, quoted
-from sayonce.gateway import openapi
+from sayonce.gateway import around, openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
+from sayonce.gateway.cors import Cors
 from sayonce.gateway.dashboard import Dashboard
-from sayonce.gateway.http import ASGI, Disconnected, Receive, Scope, Send, error_body, error_response, send_error
+from sayonce.gateway.http import (
+    ASGI,
+    Disconnected,
+    Receive,
+    Scope,
+    Send,
+    error_body,
+    error_response,
+    headers_of,
+    send_error,
+)
 from sayonce.gateway.local import LocalOnly
 from sayonce.gateway.metrics import Metrics
+from sayonce.gateway.models import Models
+from sayonce.gateway.paths import DEPLOYMENT, SPEECH, corrected, deployment, nearest, serves
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
 from sayonce.observe.observer import Observer
@@ -34,8 +47,6 @@ from sayonce.speech.service import Service
 if TYPE_CHECKING:
     from sayonce.observe.tracing import OpenTelemetry
 
-SPEECH_PATH = "/v1/audio/speech"
-
 
 class Gateway:
     """The ASGI application of a service."""
@@ -44,7 +55,8 @@ class Gateway:
         settings, server = service.settings, service.settings.server
         self._service = service
         self._access = access
-        self._local = LocalOnly(server.hosts) if access.open else None
+        self._cors = Cors(server.origins)
+        self._local = LocalOnly(server.hosts, server.origins) if access.open else None
         self._trace = _recorder(service)
         self.observer = Observer(
             service.synthesizer,
@@ -63,6 +75,8 @@ class Gateway:
         self._tracer = self._traced()
         self._others = Starlette(
             routes=[
+                Route(SPEECH, self._speech, methods=["POST"]),  # for its methods: it is reached without a router
+                *Models(service.synthesizer.catalogue, access).routes(),
                 *Admin(service.synthesizer, access, server.max_body_bytes).routes(),
                 *Voices(service.synthesizer, access).routes(),
                 *Metrics(self.observer, service.cache, access).routes(),
@@ -75,22 +89,37 @@ class Gateway:
             },
             lifespan=self._lifespan,
         )  # fmt: skip
+        self._others.router.redirect_slashes = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if self._local is not None and scope["type"] == "http":
+        if scope["type"] != "http":
+            await self._others(scope, receive, send)
+            return
+        around.begin(scope, self._cors)
+        if self._local is not None:
             try:
                 self._local.check(scope)
             except SayonceError as error:
                 self._service.cache.counters["refused requests"] += 1
-                await send_error(send, error)
+                await send_error(around.completed(scope, send), error)
                 return
-        if scope["type"] == "http" and scope["path"] == SPEECH_PATH:
-            if scope["method"] == "POST":
-                await self._speech(scope, receive, send)
-            else:
-                await _not_allowed("POST")(scope, receive, send)
+        if scope["path"] != SPEECH:
+            _correct(scope)
+        if scope["path"] == SPEECH and scope["method"] == "POST":
+            await self._speech(scope, receive, send)
             return
-        await self._others(scope, receive, send)
+        answer = self._options if scope["method"] == "OPTIONS" else self._others
+        await answer(scope, receive, around.completed(scope, send))
+
+    async def _options(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell the methods of a path, also to a web page that asks before it sends its key."""
+        methods = _methods(self._others.routes, scope)
+        if not methods:
+            await self._others(scope, receive, send)
+            return
+        told = [(b"allow", ", ".join(methods).encode()), *self._cors.preflight(headers_of(scope), methods)]
+        await send({"type": "http.response.start", "status": 204, "headers": told})
+        await send({"type": "http.response.body", "body": b""})
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -175,16 +204,42 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     """Answer what Starlette refuses by itself: a path that is unknown, and a method that a path does not take."""
     assert isinstance(error, HTTPException)
     if error.status_code == MethodNotAllowed.status:
-        routes = [each for each in request.app.routes if each.matches(request.scope)[0] is not Match.NONE]
-        return _not_allowed(*sorted(set().union(*(each.methods for each in routes))))
-    path = quoted(request.scope["path"])
-    return error_response(NotFound(f"there is no path {path}; /docs shows those that there are"))
+        allowed = ", ".join(_methods(request.app.routes, request.scope))
+        response = error_response(MethodNotAllowed(f"this path takes {allowed}"))
+        response.headers["allow"] = allowed
+        return response
+    path = request.scope["path"]
+    right = _right_address(request.app.routes, request.scope)
+    told = "/docs shows those that there are" if right is None else f"the right address is {quoted(right)}"
+    return error_response(NotFound(f"there is no path {quoted(path)}; {told}"))
 
 
-def _not_allowed(*methods: str) -> Response:
-    response = error_response(MethodNotAllowed(f"this path takes {', '.join(methods)}"))
-    response.headers["allow"] = ", ".join(methods)
-    return response
+def _correct(scope: Scope) -> None:
+    """Serve a request at nearly the right address where that is safe."""
+    path = scope["path"]
+    if (model := deployment(path)) is not None:
+        scope["path"], scope[DEPLOYMENT] = SPEECH, model
+    elif serves(scope["method"], right := corrected(path)):
+        scope["path"] = right
+
+
+def _methods(routes: Iterable[BaseRoute], scope: Scope) -> list[str]:
+    """Return the methods that a path takes; none where there is no such path."""
+    taken = set().union(*(each.methods or () for each in _matching(routes, scope)))
+    return sorted({*taken, "OPTIONS"}) if taken else []
+
+
+def _right_address(routes: Iterable[BaseRoute], scope: Scope) -> str | None:
+    """Return the path that was meant by one that there is not."""
+    routes = list(routes)
+    right = corrected(scope["path"])
+    if right != "/" and _matching(routes, {**scope, "path": right}):
+        return right
+    return nearest(scope["path"], [each.path for each in routes if isinstance(each, Route) and "{" not in each.path])
+
+
+def _matching(routes: Iterable[BaseRoute], scope: Scope) -> list[Route]:
+    return [each for each in routes if isinstance(each, Route) and each.matches(scope)[0] is not Match.NONE]
 
 
 async def _on_bug(_: Request, error: Exception) -> Response:  # noqa: ARG001 (Starlette raises it again, and it is logged)

@@ -28,6 +28,8 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
+_HEADERS: Final = "sayonce.headers"
+"""Where a request's scope has what ``headers_of`` returns."""
 _LONGEST_PARAM: Final = 256
 log = logging.getLogger("sayonce.gateway")
 
@@ -45,7 +47,10 @@ def lines_of(headers: Iterable[tuple[bytes, bytes]]) -> bytes:
 
 def headers_of(scope: Scope) -> dict[bytes, bytes]:
     """Return a request's headers by their lower-case names; of several with one name, the last."""
-    return dict(scope["headers"])
+    found: dict[bytes, bytes] | None = scope.get(_HEADERS)
+    if found is None:
+        found = scope[_HEADERS] = dict(scope["headers"])
+    return found
 
 
 async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes: int) -> bytes:
@@ -53,8 +58,15 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes:
 
     Raises:
         TooLarge: it is longer than ``max_bytes``; noticed before the whole has come.
+        UnsupportedMedia: it is compressed: a small one might become any number of bytes.
 
     """
+    coding = headers.get(b"content-encoding")
+    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
+        raise UnsupportedMedia(
+            f"the body came compressed, as {quoted(coding.decode('latin-1'))}; send it as it is, without Content-Encoding",
+            param="Content-Encoding",
+        )
     declared = headers.get(b"content-length")
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -187,6 +199,8 @@ def error_headers(error: SayonceError) -> Headers:
         headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
     if error.status == 401:  # noqa: PLR2004 (RFC 9110 section 15.5.2)
         headers.append((b"www-authenticate", b"Bearer"))
+    if error.param == "Content-Encoding":  # RFC 9110 section 12.5.3
+        headers.append((b"accept-encoding", b"identity"))
     return headers
 
 

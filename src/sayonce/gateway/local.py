@@ -35,7 +35,7 @@ class LocalOnly:
 
     Args:
         allowed_hosts: names, beside those of this machine, by which a proxy on it may ask.
-        origins: web pages from elsewhere that may ask, such as ``https://app.example.com``.
+        origins: web pages from elsewhere that may ask: ``server.cors_origins``.
 
     """
 
@@ -88,7 +88,9 @@ class LocalOnly:
         found = _ORIGIN.fullmatch(value)
         if found is None or not self._is_local(found.group(1)):
             raise Forbidden(
-                f"without API keys only web pages of this machine may ask, not {_shown(value)}", param="Origin"
+                f"without API keys only web pages of this machine may ask, not {_shown(value)}; if you trust them, add the "
+                "origin to server.cors_origins",
+                param="Origin",
             )
         return False
 

@@ -40,7 +40,8 @@ _ERRORS: Final = {
     408: "The request came too slowly (`server.header_seconds`, `request_seconds`, `slowest_bytes_per_second`).",
     413: "The body is larger than `server.max_body_bytes`, or there is no room for another voice.",
     414: f"The request's target is longer than {MAX_TARGET_BYTES} bytes.",
-    415: "The body is not declared as what the path takes.",
+    405: "The path does not take this method; `Allow` has those that it takes.",
+    415: "The body is not declared as what the path takes, or is compressed (`Content-Encoding`).",
     431: f"The header is longer than `server.header_max_bytes`, or has more than {MAX_FIELDS} fields.",
     500: "A fault of the server; its log has it.",
     502: "The engine failed, or gave no whole, audible speech. Nothing was stored.",
@@ -53,6 +54,12 @@ and stops the synthesis when the client leaves; `no-cache` synthesizes anew and 
 instead of synthesizing, and `max-age=SECONDS` takes nothing older."""
 _SAMPLE_RATE: Final = """For `pcm` and `wav`, in Hz. Without it `pcm` is 24000 Hz and `wav` as the engine speaks. \
 It is never handed to the engine: its speech is resampled."""
+_DESCRIPTION: Final = """Compute speech once, reuse it many times. OpenAI's speech API over an exact cache. \
+Every answer has an `x-request-id`; what is no speech is `Cache-Control: no-store`. Each path with GET takes HEAD, too, and \
+every path OPTIONS, which needs no key."""
+_REQUEST_ID: Final = """Comes back in the answer, and is in the server's log lines: up to 128 letters, digits and \
+`._:/+=@~,;-`; without one, or with any other, the server makes one."""
+_LISTED: Final = "Needs no key where the server has `server.public_lists`; then without uploaded voices."
 _STREAM: Final = """False sends the whole clip at once, with `Content-Length` and a header that is true, also when it has \
 to be made first; true sends it as it is made. It is neither in the key nor handed to the engine."""
 _CACHE_STATUS: Final = """How it was answered (RFC 9211): `sayonce; hit; detail=memory|sqlite|redis`, or `fwd=miss` with \
@@ -66,16 +73,22 @@ def description() -> JSONObject:
         "info": {
             "title": "Sayonce",
             "version": __version__,
-            "description": "Compute speech once, reuse it many times. OpenAI's speech API over an exact cache.",
+            "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}],
+        "security": [{"bearer": []}, {"header": []}],
         "paths": _paths(),
         "components": {
-            "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer", "description": _BEARER}},
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": _BEARER},
+                "header": {"type": "apiKey", "in": "header", "name": "api-key", "description": "The same key."},
+            },
             "schemas": _schemas(),
-            "parameters": {"CacheControl": _header("Cache-Control", _CACHE_CONTROL, "no-cache")},
+            "parameters": {
+                "CacheControl": _header("Cache-Control", _CACHE_CONTROL, "no-cache"),
+                "RequestId": _header("X-Request-ID", _REQUEST_ID, "7f0c1d2e"),
+            },
             "responses": {f"Error{status}": _error_response(status) for status in _ERRORS},
         },
     }
@@ -103,7 +116,7 @@ _BEARER: Final = (
 
 def everywhere() -> JSONObject:
     """Return what any path may answer, most of it before the path is looked at."""
-    return _errors(400, 403, 408, 414, 431, 500, 503)
+    return _errors(400, 403, 405, 408, 414, 431, 500, 503)
 
 
 def _paths() -> JSONObject:
@@ -119,8 +132,10 @@ def _own_paths() -> JSONObject:
     """Return the paths with the answers that not every path gives."""
     return {
         "/v1/audio/speech": {"post": _speech()},
-        "/v1/models": {"get": _get("List the models", "models", _ref("Models"), 401)},
-        "/v1/audio/voices": {"get": _get("List the voices", "voices", _ref("Voices"), 401), "post": _upload()},
+        "/v1/models": {"get": _list_of("List the models", "models", "Models")},
+        "/v1/models/{id}": {"get": _model()},
+        "/v1/audio/models": {"get": _list_of("List the models, under two names", "audio_models", "AudioModels")},
+        "/v1/audio/voices": {"get": _list_of("List the voices", "voices", "Voices"), "post": _upload()},
         "/v1/audio/voices/{name}": {"delete": _delete_voice()},
         "/health/live": {"get": _public("Is the process alive?", "live", _ref("Live"))},
         "/health/ready": {"get": _ready()},
@@ -144,7 +159,7 @@ def _speech() -> JSONObject:
         "operationId": "speech",
         "description": "Answers from the cache, from a synthesis under way, or from a new one that streams as it is made."
         " A body that ends without its last chunk broke off: the speech is not whole.",
-        "parameters": [{"$ref": "#/components/parameters/CacheControl"}],
+        "parameters": [{"$ref": f"#/components/parameters/{name}"} for name in ("CacheControl", "RequestId")],
         "requestBody": _body("SpeechRequest", {"model": "hibari", "input": "Hello, how are you?", "voice": "heart"}),
         "responses": {
             "200": {"description": "The speech.", "headers": _speech_headers(), "content": _speech_content()},
@@ -178,6 +193,15 @@ def _upload() -> JSONObject:
     }
 
 
+def _list_of(summary: str, name: str, schema: str) -> JSONObject:
+    return _get(summary, name, _ref(schema), 401) | {"description": _LISTED}
+
+
+def _model() -> JSONObject:
+    name = {"name": "id", "in": "path", "required": True, "schema": _STRING, "description": "As in the list."}
+    return _get("Show a model", "model", _ref("Model"), 401, 404) | {"description": _LISTED, "parameters": [name]}
+
+
 def _delete_voice() -> JSONObject:
     name = {"name": "name", "in": "path", "required": True, "schema": _STRING, "description": "Of the voice."}
     operation = _get("Delete an uploaded voice", "delete_voice", _ref("DeletedVoice"), 401, 404)
@@ -195,6 +219,7 @@ def _speech_headers() -> JSONObject:
             "What of the text nobody says (emoji, bullets, arrows), by code points; absent where that is nothing.",
             {"type": "string", "example": "input: U+1F600"},
         ),
+        "X-Request-ID": ("The id of the request, as it was sent or as the server made it.", _STRING),
         "X-Sayonce-Compute-Ms": ("What the synthesis took, also on hits; absent while it goes on.", _NUMBER),
         "Content-Length": ("Whenever it is known: on hits, and with `stream: false`.", _INTEGER),
     }

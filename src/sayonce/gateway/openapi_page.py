@@ -29,7 +29,7 @@ def render(api: dict[str, Any], everywhere: Mapping[str, dict[str, Any]] = {}) -
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f"<style>{_STYLE}</style></head><body><h1>Sayonce {escape(api['info']['version'])}</h1>",
             f'<p>{_text(api["info"]["description"])} The same for programs: <a href="openapi.json">openapi.json</a>.</p>',
-            f"<p>{_text('Send `Authorization: Bearer KEY` where the server has API keys.')}</p>",
+            f"<p>{_text('Send `Authorization: Bearer KEY`, or `api-key: KEY`, where the server has API keys.')}</p>",
             *_sections(api, everywhere),
             *_details("Schemas", api["components"]["schemas"]),
             "</body></html>",

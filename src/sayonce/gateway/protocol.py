@@ -20,10 +20,12 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from sayonce.config import ServerSettings
+from sayonce.gateway.around import AROUND, NO_STORE
 from sayonce.gateway.door import AT_ONCE, CROWDED, HELD, LOOK_SECONDS, Door, Held, Refusal
-from sayonce.gateway.http import lines_of
+from sayonce.gateway.http import Headers, Scope, lines_of
 from sayonce.gateway.outlet import Outlet
 from sayonce.gateway.upgrade import parser_of_rest
+from sayonce.observe import request_id
 
 MAX_TARGET_BYTES: Final = 8192
 MAX_FIELDS: Final = 128
@@ -399,12 +401,19 @@ class Protocol(HttpToolsProtocol):
         headers = [
             *self.server_state.default_headers,
             (b"content-type", b"application/json"),
+            NO_STORE,
+            *self._around(),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
         if refusal.retry_after_seconds is not None:
             headers.append((b"retry-after", b"%d" % refusal.retry_after_seconds))
         return STATUS_LINE[refusal.status] + lines_of(headers) + b"\r\n" + body
+
+    def _around(self) -> Headers:
+        """Return what the application would have around its answer, as far as it has seen the request."""
+        scope: Scope = self.scope or {}  # type: ignore[assignment]
+        return scope.get(AROUND) or [(request_id.HEADER, request_id.of(dict(scope.get("headers", ()))))]
 
 
 class _Gentle:

@@ -18,6 +18,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
 from sayonce.gateway import events
 from sayonce.gateway.access import Access
+from sayonce.gateway.around import AROUND, completed
 from sayonce.gateway.door import AT_ONCE, HELD, Held
 from sayonce.gateway.http import (
     Disconnected,
@@ -34,6 +35,7 @@ from sayonce.gateway.http import (
     send_whole,
     while_connected,
 )
+from sayonce.gateway.paths import DEPLOYMENT
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.speech.request import parse_json
@@ -44,6 +46,8 @@ _SLICE_BYTES: Final = 65_536
 _REMEMBERED_PLANS: Final = 4096
 _REMEMBERED_BODY_BYTES: Final = 2048
 
+_UNBUFFERED: Final = (b"x-accel-buffering", b"no")
+"""Has nginx pass a stream on as it comes."""
 _BEGUN: Final = "sayonce.begun"
 """Marks the scope of a request whose answer has begun: what goes wrong from then on can only cut it off."""
 
@@ -80,6 +84,8 @@ class SpeechEndpoint:
             control = headers.get(b"cache-control")
             policy = DEFAULT if control is None else parse_cache_control(control.decode("latin-1"))
             body = await read_body(headers, receive, self._max_body_bytes)
+            if DEPLOYMENT in scope:
+                body = msgspec.json.encode(parse_json(body) | {"model": scope[DEPLOYMENT]})
             if not self._cache.view.fresh:
                 await self._cache.settle_view()
             known = await self._recall(body, caller.tenant)
@@ -113,7 +119,7 @@ class SpeechEndpoint:
         """Answer with an error, or leave the answer that has begun unfinished: the server then cuts the connection."""
         begun = _BEGUN in scope
         if not begun:
-            await send_error(send, error)
+            await send_error(completed(scope, send), error)
         refused = not begun and error.status < 500  # noqa: PLR2004
         self._cache.counters["refused requests" if refused else Outcome.FAILED.value] += 1
         self._observer.failed(error, started, plan)
@@ -177,10 +183,11 @@ class SpeechEndpoint:
             return await _send_stream(scope, send, answer, headers, answer.flight.chunks())
         entry = await answer.result()
         stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
-        at_once, lines = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored)
+        at_once, lines, around = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored), scope[AROUND]
         scope[_BEGUN] = True
-        if at_once is None or not at_once(send, lines, entry.body):
-            await send_whole(send, 200, _headers_now(plan, answer, now, stored=stored), entry.body)
+        if at_once is None or not at_once(send, lines + lines_of(around), entry.body):
+            headers = _headers_now(plan, answer, now, stored=stored)
+            await send_whole(send, 200, [*headers, *around], entry.body)
         return 0.0
 
     async def _send_events(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> float:
@@ -271,6 +278,7 @@ async def _send_stream(
     slice. Of those that cost much to make, which share a ``turn``, one goes on in a round of the loop.
     """
     begun, slice_bytes = 0.0, 0
+    headers = [*headers, *scope[AROUND], _UNBUFFERED]
     scope[_BEGUN] = True
     with _holding(scope, answer):
         await send({"type": "http.response.start", "status": 200, "headers": headers})

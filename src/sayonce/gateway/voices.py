@@ -28,6 +28,8 @@ from sayonce.speech.voices import MAX_CLIP_BYTES
 _FORM_BYTES: Final = 65_536
 """What a form may have beside the clip."""
 _LISTS_BYTES: Final = 16_000_000
+_STRANGER: Final = b"\0"
+"""Stands for no tenant, and can be no tenant's name."""
 _BODY_BYTES: Final = MAX_CLIP_BYTES + _FORM_BYTES
 
 
@@ -49,25 +51,28 @@ class Voices:
         ]
 
     async def list(self, request: Request) -> Response:
-        caller = self._access.authorise(request.scope["headers"])
+        caller = self._access.authorise_reader(request.scope["headers"])
         if not self._book.names.read:
             await self._synthesizer.learn_voices()
-        version, place = self._book.names.version, caller.tenant.encode()
+        version, place = self._book.names.version, _STRANGER if caller is None else caller.tenant.encode()
         listed = self._listed.get(place)
         if listed is None or listed[0] != version:
-            listed = version, self._list(caller.tenant)
+            listed = version, self._list(None if caller is None else caller.tenant)
             self._listed.put(place, listed, len(listed[1]))
         return Response(listed[1], media_type="application/json")
 
-    def _list(self, tenant: str) -> bytes:
+    def _list(self, tenant: str | None) -> bytes:
+        """Return the list of a tenant; a stranger's has the engines' own voices alone."""
         engines = self._synthesizer.catalogue.engines
         own = [
             answers.Voice(id=voice.id, model=engine.name, language=voice.language, name=voice.description)
             for engine in engines
             for voice in engine.voices()
         ]
-        uploaded = [answers.Voice(**_facts(voice)) for voice in self._book.of(tenant)]
-        return msgspec.json.encode(answers.Voices(data=[*uploaded, *own]))
+        uploaded = [] if tenant is None else [answers.Voice(**_facts(voice)) for voice in self._book.of(tenant)]
+        data = [*uploaded, *own]
+        named = {voice.id: answers.Named(id=voice.id, name=voice.name or voice.id) for voice in reversed(data)}
+        return msgspec.json.encode(answers.Voices(data=data, voices=[*reversed(named.values())]))
 
     async def add(self, request: Request) -> Response:
         """Keep a clip under a name; the answer gives the content's id, by which the voice is keyed."""

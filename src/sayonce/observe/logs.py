@@ -6,9 +6,12 @@ The project's modules log through ``logging``; structlog is what renders it.
 from __future__ import annotations
 
 import logging.config
+from collections.abc import MutableMapping
 from typing import Any, Final, Literal
 
 import structlog
+
+from sayonce.observe import request_id
 
 Format = Literal["console", "json"]
 Level = Literal["debug", "info", "warning", "error"]
@@ -33,10 +36,22 @@ def logging_config(log_format: Format, level: Level) -> dict[str, Any]:
     }
 
 
+_OF_REQUESTS: Final = frozenset(("sayonce.request", "sayonce.gateway", "uvicorn.error"))
+"""Loggers whose lines are about the request under way; what else happens meanwhile may outlive it by far."""
+
+
+def _with_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    found = request_id.current.get()
+    if found and event.get("logger") in _OF_REQUESTS:
+        event["request_id"] = found.decode("ascii")
+    return event
+
+
 _SHARED: Final[tuple[Any, ...]] = (
     structlog.stdlib.add_log_level,
     structlog.stdlib.add_logger_name,
     structlog.stdlib.ExtraAdder(),
+    _with_request_id,
     structlog.processors.TimeStamper(fmt="iso", utc=True),
 )
 
