@@ -130,7 +130,7 @@ async def test_a_clips_key_leads_to_the_form_that_purges_it(browser, client):
 async def test_who_has_just_begun_is_told_what_to_send(browser, client):
     async with opened(browser, client) as page:
         await page.locator("#first").wait_for()
-        _, url, _, header, _, body, *_ = shlex.split(await page.locator("#first-command").inner_text())
+        _, url, _, header, _, body, *_ = shlex.split(await page.locator("#say-command").text_content())
         sent = await client.post(url, content=body, headers=dict([header.split(": ")]))
         assert sent.headers["content-type"] == "audio/mpeg"
         await page.locator("#first").wait_for(state="hidden")
@@ -369,7 +369,10 @@ async def test_a_clip_is_given_as_it_is_kept_or_as_wav(client):
     kept = await client.get(f"/v1/cache/clips/{first.headers['x-sayonce-key']}")
     assert (kept.headers["content-type"], kept.content[:4]) == ("audio/flac", b"fLaC")
     wav = await client.get(f"/v1/cache/clips/{first.headers['x-sayonce-key']}", params={"format": "wav"})
-    assert (wav.headers["content-type"], wav.content) == ("audio/wav", (await speak(client)).content)
+    hit = await speak(client)
+    assert (wav.headers["content-type"], wav.content) == ("audio/wav", hit.content)
+    cost = await client.head(f"/v1/cache/clips/{first.headers['x-sayonce-key']}")
+    assert cost.headers["x-sayonce-compute-ms"] == hit.headers["x-sayonce-compute-ms"]
 
 
 async def test_only_clips_are_given(client):

@@ -276,6 +276,7 @@ def _overview() -> JSONObject:
 
 def _clip() -> JSONObject:
     audio = {kind: {"schema": _STRING} for kind in sorted({each.media_type for each in FORMATS.values()})}
+    compute = {"description": "What its synthesis took.", "schema": _NUMBER}
     parameters = [
         {"name": "key", "in": "path", "required": True, "schema": _HEX, "description": "As in `X-Sayonce-Key`."},
         {"name": "format", "in": "query", "schema": _one_of(("wav",)), "description": "Else as it is kept."},
@@ -285,7 +286,10 @@ def _clip() -> JSONObject:
         "operationId": "clip",
         "description": "Never synthesizes. Needs the right `admin`.",
         "parameters": parameters,
-        "responses": {"200": {"description": "The clip.", "content": audio}, **_errors(401, 404)},
+        "responses": {
+            "200": {"description": "The clip.", "headers": {"X-Sayonce-Compute-Ms": compute}, "content": audio},
+            **_errors(401, 404),
+        },
     }
 
 

@@ -10,6 +10,7 @@ from sayonce.cache import Cache
 from sayonce.cache.stats import summary
 from sayonce.observe.metrics import BUCKET_SECONDS, Samples
 from sayonce.speech.engines.base import Engine
+from sayonce.speech.request import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 
 _SAVINGS: Final = {
@@ -58,7 +59,7 @@ def overview(samples: Samples, synthesizer: Synthesizer) -> dict[str, Any]:
         "errors": [{"outcome": outcome, "reason": why, "requests": n} for (outcome, why), [n] in errors.items()],
         "latency": _latency(samples),
         "savings": {field: total(samples, metric) for field, metric in _SAVINGS.items()},
-        "engines": [_engine(samples, engine) for engine in synthesizer.catalogue.engines],
+        "engines": [_engine(samples, engine, synthesizer.catalogue) for engine in synthesizer.catalogue.engines],
         "tiers": _tiers(samples, cache),
         "store": _store(samples, cache),
     }
@@ -101,10 +102,20 @@ def _latency(samples: Samples) -> list[dict[str, Any]]:
     ]
 
 
-def _engine(samples: Samples, engine: Engine) -> dict[str, Any]:
+def _engine(samples: Samples, engine: Engine, catalogue: Catalogue) -> dict[str, Any]:
     figures = {field: _one(samples, metric, engine.name) for field, metric in _ENGINE.items()}
     servers = [_upstream(samples, engine, each.url) for each in engine.upstreams]
-    return {"name": engine.name, "kind": engine.kind, "state": engine.state, **figures, "upstreams": servers}
+    return {
+        "name": engine.name,
+        "kind": engine.kind,
+        "state": engine.state,
+        **figures,
+        "upstreams": servers,
+        "models": [name for name, named in catalogue.models.items() if named is engine and name != engine.name],
+        "default_voice": engine.default_voice,
+        "clones": engine.clones,
+        "max_characters": engine.max_characters,
+    }
 
 
 def _upstream(samples: Samples, engine: Engine, url: str) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sayonce.cache import saved_seconds
 from sayonce.errors import InvalidRequest, NotFound, quoted
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
@@ -78,13 +79,11 @@ class Dashboard:
         entry = found.entry if found is not None else None
         if entry is None or not entry.media_type.startswith("audio/"):
             raise NotFound("no clip is stored under this key, or the store does not answer", param="key")
+        headers = {"cache-control": "no-store", "x-sayonce-compute-ms": f"{1000 * saved_seconds(entry):.1f}"}
         if form is None or entry.media_type == "audio/wav":
-            return _audio(entry.body, entry.media_type)
-        return _audio(await asyncio.to_thread(transcode, entry.body, FORMATS[form]), "audio/wav")
-
-
-def _audio(body: bytes, media_type: str) -> Response:
-    return Response(body, media_type=media_type, headers={"cache-control": "no-store"})
+            return Response(entry.body, media_type=entry.media_type, headers=headers)
+        wav = await asyncio.to_thread(transcode, entry.body, FORMATS[form])
+        return Response(wav, media_type="audio/wav", headers=headers)
 
 
 def _document(name: str, text: str) -> Response:

@@ -4,9 +4,11 @@ const KEY = "sayonce-key";
 const PATIENCE_MS = 15_000;
 
 export class Failed extends Error {
-  constructor(message, status = 0) {
+  constructor(message, status = 0, { param = null, after = null } = {}) {
     super(message);
     this.status = status;
+    this.param = param; // the field of the request that is to change
+    this.after = after; // the seconds after which to try again
   }
 
   get refused() {
@@ -26,16 +28,25 @@ async function ask(path, options = {}) {
   if (key.get()) headers.authorization = `Bearer ${key.get()}`;
   let answer;
   try {
-    answer = await fetch(path, { ...options, headers, signal: AbortSignal.timeout(PATIENCE_MS) });
+    answer = await fetch(path, { signal: AbortSignal.timeout(PATIENCE_MS), ...options, headers });
   } catch (error) {
     throw new Failed(error.message);
   }
   if (answer.ok) return answer;
   const body = await answer.json().catch(() => null);
-  throw new Failed(body?.error?.message ?? `HTTP ${answer.status}`, answer.status);
+  const why = { param: body?.error?.param, after: answer.headers.get("retry-after") };
+  throw new Failed(body?.error?.message ?? `HTTP ${answer.status}`, answer.status, why);
 }
+
+const json = (body) => ({ method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) });
 
 export const get = async (path) => (await ask(path)).json();
 export const blob = async (path) => (await ask(path)).blob();
-export const post = async (path, body) =>
-  (await ask(path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body) })).json();
+export const post = async (path, body) => (await ask(path, json(body))).json();
+
+// The answer as it comes: a synthesis may take long, so it is for the caller to end it.
+export const speak = (body, signal) => ask("v1/audio/speech", { ...json(body), signal });
+
+// What the synthesis of a clip that is stored took, in milliseconds; null where it is not.
+export const computed = async (key) =>
+  (await ask(`v1/cache/clips/${key}`, { method: "HEAD" })).headers.get("x-sayonce-compute-ms");

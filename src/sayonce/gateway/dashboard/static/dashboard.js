@@ -2,6 +2,7 @@
 
 import { get, key } from "./api.js";
 import * as draw from "./draw.js";
+import { forgetSaid, retell, showSay } from "./say.js";
 import { keyButton, playButton, showExplained, showHint } from "./tools.js";
 
 const { bytes, clock, count, element, id, money, numbers, percent, rate, seconds, t, table } = draw;
@@ -71,6 +72,7 @@ function lock(why = "") {
   clearTimeout(timer);
   key.forget();
   [history, latest] = [[], null];
+  forgetSaid();
   id("counts").textContent = "";
   say("");
   document.title = "Sayonce";
@@ -108,7 +110,7 @@ function show() {
   id("version").textContent = latest.version;
   id("counts").textContent = t("live", count(latest.workers), count(latest.requests.requests));
   showTrouble(latest);
-  showFirst(latest);
+  showSay(latest, voices);
   showCharts(latest);
   showSavings(latest.savings);
   showStore(latest);
@@ -135,15 +137,6 @@ function showTrouble({ store, engines }) {
   document.title = troubles.length ? `⚠ ${troubles[0][1]} · Sayonce` : "Sayonce";
   if (paused) say(t("stopped"), "note");
   else say(troubles.map(([, text]) => text).join(" · "), troubles[0]?.[2]);
-}
-
-// Somebody who has just begun sees what to do next.
-function showFirst({ requests, errors }) {
-  id("first").hidden = requests.requests > 0 || errors.length > 0;
-  const address = new URL("v1/audio/speech", location.href).href;
-  const bearer = key.needed ? ' -H "Authorization: Bearer $API_KEY"' : "";
-  id("first-command").textContent =
-    `curl ${address}${bearer} -H "Content-Type: application/json" -d '{"input": "Hello, how are you?"}' -o hello.mp3`;
 }
 
 // What was counted between a sample and the last one that is a window older, or the first.
@@ -271,6 +264,7 @@ function redraw() {
   id("pause").textContent = t(paused ? "resume" : "pause");
   showHint();
   showExplained();
+  retell();
   show();
 }
 

@@ -25,6 +25,7 @@ export function speak(chosen, remember = false) {
   if (remember) localStorage.setItem(LANGUAGE, chosen);
   document.documentElement.lang = chosen === "zh" ? "zh-Hans" : "en";
   for (const one of document.querySelectorAll("[data-t]")) one.textContent = t(one.dataset.t);
+  for (const one of document.querySelectorAll("[data-t-label]")) one.setAttribute("aria-label", t(one.dataset.tLabel));
 }
 
 // -- figures ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import { blob, post } from "./api.js";
 import { element, id, numbers, t, table } from "./draw.js";
+import { sounding } from "./sound.js";
 
 // -- listen -------------------------------------------------------------------------------------------------------------
 
@@ -23,6 +24,7 @@ function label(button) {
 }
 
 async function play(key) {
+  sounding(stop);
   stop();
   playing = key;
   showPlaying();
