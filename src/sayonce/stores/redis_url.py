@@ -22,6 +22,9 @@ _SCHEME: Final = re.compile(r"(rediss?)(?:\+(sentinel|cluster))?")
 _PORTS: Final[dict[Topology, int]] = {"single": 6379, "sentinel": 26379, "cluster": 6379}
 _TLS_OPTIONS: Final = ("ssl_ca_certs", "ssl_certfile", "ssl_keyfile")
 _SENTINEL_OPTIONS: Final = ("sentinel_username", "sentinel_password")
+_OPTIONS: Final = re.compile(r"\?(?:ssl|sentinel)_.*", re.DOTALL)
+_RESERVED: Final = {"/": "%2F", "?": "%3F", "#": "%23", "[": "%5B", "]": "%5D"}
+"""Not '@', of which the last one ends the login."""
 _MAX_PORT: Final = 65535
 
 
@@ -81,9 +84,10 @@ def parse_redis(url: str) -> RedisURL | None:
     if scheme is None:
         return None
     topology = _topology(scheme[2])
+    _check_login(url)
     try:
         parts = urlsplit(url)
-    except ValueError:  # its message would repeat the part, which is the password when that holds an unescaped "/"
+    except ValueError:  # its message would repeat the part
         _wrong_port()
     login, _, hosts = parts.netloc.rpartition("@")
     (host, port), *others = [_address(each, _PORTS[topology]) for each in hosts.split(",")]
@@ -127,10 +131,22 @@ def _address(text: str, default_port: int) -> Address:
     return host, port or default_port
 
 
+def _check_login(url: str) -> None:
+    """Check the login for characters that mean something else in a URL, as passwords often have them.
+
+    Raises:
+        ValueError: there are; it says how to write them.
+
+    """
+    rest = _OPTIONS.sub("", url.partition("://")[2])
+    found = sorted(_RESERVED.keys() & set(rest.rpartition("@")[0]))
+    if found:
+        how = ", ".join(f"{character!r} as {_RESERVED[character]}" for character in found)
+        raise ValueError(f"percent-encode the user name and password: write {how}")
+
+
 def _wrong_port() -> NoReturn:
-    raise ValueError(
-        f"the port must be a number from 1 to {_MAX_PORT}, and '/', '?', '#' in a password be %-encoded"
-    ) from None
+    raise ValueError(f"the port must be a number from 1 to {_MAX_PORT}") from None
 
 
 def _path(path: str, topology: Topology) -> tuple[str, int]:
