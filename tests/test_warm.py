@@ -2,6 +2,7 @@
 
 import asyncio
 import codecs
+import time
 
 import pytest
 
@@ -68,8 +69,57 @@ def test_every_line_of_a_txt_file_that_is_not_empty_is_a_text():
 
 def test_a_byte_order_mark_is_no_part_of_the_first_text():
     assert read(codecs.BOM_UTF8 + b"Hello.", "txt") == [("file:1", {"input": "Hello."}, None)]
-    with pytest.raises(ConfigError, match="UTF-16"):
-        read("Hello.".encode("utf-16"), "txt")
+
+
+def test_utf_16_with_its_mark_is_read_and_told():
+    for encoding in ("utf-16-le", "utf-16-be"):
+        told = []
+        content = "\ufeff您好。\r\nHello.\r\n".encode(encoding)
+        found = read_rows(content, "file", "txt", told.append)
+        assert [row.text for row in found] == ["您好。", "Hello."]
+        assert told == ["UTF-16"]
+    with pytest.raises(ConfigError, match="cut or damaged"):
+        read(codecs.BOM_UTF16_LE + b"a", "txt")
+    with pytest.raises(ConfigError, match="has NUL bytes"):
+        read("Hello.".encode("utf-16-le"), "txt")
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "gb18030"])
+def test_chinese_as_excel_saves_it_is_read_and_told(encoding):
+    told = []
+    table = '文本,音色,语速,pitch\r\n您好,xiaoyi,1.2,3\r\n"请稍等,谢谢",,,\r\n验证码四七一一,,,\r\n'
+    found = list(read_rows(table.encode(encoding), "file", "csv", told.append))
+    assert told == ["GB18030"]
+    assert [row.fields | row.cells for row in found] == [
+        {"input": "您好", "voice": "xiaoyi", "speed": "1.2", "pitch": "3"},
+        {"input": "请稍等,谢谢"},
+        {"input": "验证码四七一一"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Ação, não são você. Ça été très élevé à Noël.", "latin-1"),
+        ("Grüße aus München, schöne Straße.", "cp1252"),
+        ("안녕하세요. 잠시만 기다려 주세요. 주문하신 상품이 발송되었습니다.", "euc-kr"),
+        ("こんにちは。少々お待ちください。ご注文の商品は発送されました。", "euc-jp"),
+        ("こんにちは。少々お待ちください。ご注文の商品は発送されました。", "shift-jis"),
+        ("您好,請稍等。訂單已發貨,預計明天送達。", "big5"),
+        ("Здравствуйте, подождите пожалуйста. Ваш заказ отправлен.", "koi8-r"),
+        ("Здравствуйте, подождите пожалуйста. Ваш заказ отправлен.", "cp1251"),
+        ("สวัสดีครับ กรุณารอสักครู่", "tis-620"),
+    ],
+)
+def test_another_encoding_is_not_taken_for_chinese(text, encoding):
+    told = []
+    [row] = read_rows(text.encode(encoding), "file", "txt", told.append)
+    assert (row.error, told) == ("is not UTF-8", [])
+
+
+def test_columns_are_known_by_the_names_that_tables_have():
+    for header in ("Text,Voice", "TEXT,VOICE", "文字,音色", "台词,声音", "內容,發音人"):
+        assert read(f"{header}\nHi.,ben\n", "csv") == [("file:2", {"input": "Hi.", "voice": "ben"}, None)]
 
 
 @pytest.mark.parametrize("kind", ["txt", "csv", "jsonl"])
@@ -220,6 +270,58 @@ async def test_a_store_that_does_not_answer_fails_rows_instead_of_paying_for_the
         summary = await Warmer(StoreTarget(service.synthesizer), concurrency=1).run(rows_of(*TEXTS))
     assert summary.failed == 20
     assert len(engine.calls) <= 5  # until the breaker opens
+
+
+# -- made anew ----------------------------------------------------------------------------------------------------------
+
+
+async def kept(service, text, audio_format="flac"):
+    """Return when what is stored for a text was made, in one format."""
+    async with service.cache as cache:
+        fields = {"input": text, "voice": "anna", "response_format": audio_format}
+        plan = service.synthesizer.plan(service.synthesizer.parse(fields))
+        found = await cache.lookup(plan.take_key if audio_format == "flac" else plan.clip_key)
+        return None if found is None else found.created
+
+
+async def renew(service, rows, since):
+    async with service.cache:
+        return await Warmer(StoreTarget(service.synthesizer, since=since), concurrency=4).run(rows)
+
+
+async def test_refreshing_makes_anew_what_is_older_once_for_every_format(make_service, engine):
+    rows = [*rows_of(*TEXTS[:4], voice="anna"), *rows_of(*TEXTS[:4], voice="anna", response_format="mp3")]
+    await warm(make_service(engine), rows)
+    assert len(engine.calls) == 4
+    before = await kept(make_service(engine), TEXTS[0])
+    assert figures(await renew(make_service(engine), rows, before - 1)) == (0, 8, 0)
+    since = await kept(make_service(engine), TEXTS[3]) + 0.001
+    await warm(make_service(engine), rows_of(TEXTS[4], voice="anna"))
+    summary = await renew(make_service(engine), rows_of(*TEXTS[:5], voice="anna") + rows[4:], since)
+    assert summary.failed == 0
+    assert [call.text for call in engine.calls].count(TEXTS[4]) == 1
+    assert all([call.text for call in engine.calls].count(text) == 2 for text in TEXTS[:4])
+    for audio_format in ("flac", "mp3"):
+        assert await kept(make_service(engine), TEXTS[0], audio_format) >= since
+
+
+async def test_a_gateway_is_asked_to_make_anew_what_is_older(engine):
+    async with serving(engine) as client:
+        rows = rows_of(*TEXTS[:3], voice="anna") + rows_of(*TEXTS[:3], voice="anna", response_format="mp3")
+        client.service.cache._clock = lambda: time.time() - 1000
+        await through(client, rows)
+        client.service.cache._clock = time.time
+        assert len(engine.calls) == 3
+
+        async def renewed(age_seconds):
+            target = GatewayTarget(client, since=time.time() - age_seconds)
+            return figures(await Warmer(target, concurrency=4).run(rows))
+
+        assert await renewed(2000) == (0, 6, 0)
+        assert await renewed(500) == (3, 3, 0)
+        assert len(engine.calls) == 6
+        for audio_format in ("flac", "mp3"):
+            assert int((await speak(client, TEXTS[0], response_format=audio_format)).headers["age"]) < 500
 
 
 # -- stopping, pace, patience -------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import codecs
 import csv
 import io
 from collections import Counter
@@ -13,16 +12,23 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from sayonce.errors import ConfigError, InvalidRequest
+from sayonce.speech.encodings import decode
 from sayonce.speech.request import CLIP_FIELDS, parse_json
 
 Kind = Literal["txt", "csv", "jsonl"]
 
 _STRINGS: Final = frozenset(("model", "input", "voice", "response_format", "ref_audio", "ref_text"))
 """Fields that are strings whatever the engine; the other cells of a table are read as their parameters declare."""
-_NAMES: Final = {"text": "input"}
+_NAMES: Final = {
+    "text": "input", "input": "input", "voice": "voice", "model": "model", "speed": "speed", "format": "response_format",
+    "文本": "input", "文字": "input", "内容": "input", "台词": "input", "话术": "input", "句子": "input",
+    "內容": "input", "台詞": "input", "話術": "input",
+    "音色": "voice", "声音": "voice", "聲音": "voice", "发音人": "voice", "發音人": "voice", "说话人": "voice",
+    "模型": "model", "引擎": "model", "格式": "response_format", "语速": "speed", "語速": "speed",
+}  # fmt: skip
+"""Names of columns in small letters, in English and Chinese, by the field that they mean."""
 _DELIMITERS: Final = ",;\t"
 _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
-_UTF16: Final = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 class Row(msgspec.Struct, frozen=True):
@@ -49,19 +55,20 @@ def kind_of(name: str) -> Kind | None:
     return next((kind for kind in KINDS if Path(name).suffix.lower() == f".{kind}"), None)
 
 
-def read_rows(content: bytes, name: str, kind: Kind) -> Iterator[Row]:
+def read_rows(content: bytes, name: str, kind: Kind, tell: Callable[[str], None] = lambda _: None) -> Iterator[Row]:
     """Yield what a file holds; a row that is wrong comes with its error, and the others are read all the same.
 
     txt has one text a line, and every line that is not empty is one: there are no comments. csv has a header with a
-    column ``text`` or ``input``; empty cells are not given. jsonl has one request in OpenAI's form a line.
+    column ``text``, ``input`` or ``文本``; empty cells are not given. jsonl has one request in OpenAI's form a line.
+    ``tell`` is given the encoding where it is not UTF-8.
 
     Raises:
         ConfigError: the file as a whole is wrong.
 
     """
-    if content.startswith(_UTF16):
-        raise ConfigError(f"{name}: is UTF-16; save it as UTF-8")
-    text = content.decode("utf-8-sig", errors="surrogateescape")
+    text, encoding = decode(content, name)
+    if encoding is not None:
+        tell(encoding)
     for row in _READERS[kind](text, name):
         yield row if _is_utf8(row) else Row(row.place, error="is not UTF-8")
 
@@ -138,12 +145,12 @@ def _header(text: str, name: str) -> tuple[list[str], str]:
     first = text.partition("\n")[0].rstrip("\r")
     for delimiter in _DELIMITERS:
         columns = [column.strip() for column in next(csv.reader([first], delimiter=delimiter), [])]
-        header = [_NAMES.get(column, column) for column in columns]
+        header = [_NAMES.get(column.lower(), column) for column in columns]
         if "input" in header:
             if len(set(header)) < len(header):
                 raise ConfigError(f"{name}: a column is there twice: {first}")
             return header, delimiter
-    raise ConfigError(f"{name}: the first line has no column 'text' or 'input': {first[:80]!r}")
+    raise ConfigError(f"{name}: the first line has no column 'text', 'input' or '文本': {first[:80]!r}")
 
 
 def _is_utf8(row: Row) -> bool:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
+import time
+from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
@@ -16,35 +21,51 @@ from sayonce.speech.rows import Row
 from sayonce.speech.warm import DEFAULT_FORMAT, Make
 
 _PATH: Final = "/v1/audio/speech"
-_ONLY_IF_CACHED: Final = {"cache-control": "only-if-cached"}
 _BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _NOT_COMPUTED: Final = ("hit", "collapsed")
 
 
 class GatewayTarget:
-    """Clips made and kept by a gateway; ``client`` has its address and credentials."""
+    """Clips made and kept by a gateway; ``client`` has its address and credentials.
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+    What was made before ``since`` is made anew.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, *, since: float = 0.0) -> None:
         self._client = client
+        self._since = since
+        self._turns: dict[bytes, asyncio.Lock] = {}
 
     async def look(self, row: Row) -> Make | None:
         cells = {name: read_value(text, None) for name, text in row.cells.items()}
         request = {"response_format": DEFAULT_FORMAT, **cells, **row.fields}
-        try:
-            await self._ask(request, _ONLY_IF_CACHED)
-        except NotCached:
-            return partial(self._make, request)
-        return None
+        if await self._has(request):
+            return None
+        return partial(self._renew if self._since else self._make, request)
 
-    async def _make(self, request: dict[str, Any]) -> bool:
-        status = await self._ask(request, {})
+    async def _has(self, request: dict[str, Any]) -> bool:
+        age = f", max-age={math.ceil(time.time() - self._since)}" if self._since else ""
+        try:
+            await self._ask(request, {"cache-control": f"only-if-cached{age}"})
+        except NotCached:
+            return False
+        return True
+
+    async def _renew(self, request: dict[str, Any]) -> bool:
+        """Have a clip made anew, once for all rows that differ in their format alone."""
+        said = msgspec.msgpack.encode({**request, "response_format": ""}, order="deterministic")
+        async with self._turns.setdefault(said, asyncio.Lock()):
+            return not await self._has(request) and await self._make(request, {"cache-control": "no-cache"})
+
+    async def _make(self, request: dict[str, Any], headers: Mapping[str, str] = MappingProxyType({})) -> bool:
+        status = await self._ask(request, headers)
         return not any(part.strip() in _NOT_COMPUTED for part in status.split(";"))
 
     async def unkept(self) -> list[Row]:
         """Return none: whether its store kept a clip is the gateway's own to tell, under ``/v1/cache/stats``."""
         return []
 
-    async def _ask(self, request: dict[str, Any], headers: dict[str, str]) -> str:
+    async def _ask(self, request: dict[str, Any], headers: Mapping[str, str]) -> str:
         """Have a clip sent to its end, and return its ``Cache-Status``.
 
         Raises:
