@@ -34,7 +34,8 @@ class CommandLine:
     def __init__(self, directory):
         self.directory = directory
         self.environment = {name: value for name, value in os.environ.items() if not name.startswith("SAYONCE_")}
-        self.environment |= {"XDG_CACHE_HOME": str(directory / "cache"), "PYTHONWARNINGS": "error"}
+        homes = {"XDG_CACHE_HOME": str(directory / "cache"), "XDG_STATE_HOME": str(directory / "state")}
+        self.environment |= {**homes, "LC_ALL": "C.UTF-8", "PYTHONWARNINGS": "error"}
 
     def __call__(self, *arguments, stdin=b"", **environment):
         done = subprocess.run(
@@ -46,7 +47,9 @@ class CommandLine:
             env=self.environment | environment,
             timeout=60,
         )
-        result = Result(done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(), done.stdout)
+        result = Result(
+            done.returncode, done.stdout.decode(errors="replace"), done.stderr.decode(errors="replace"), done.stdout
+        )
         assert "Traceback" not in result.out + result.err, result.err
         return result
 
@@ -90,6 +93,24 @@ def stop(process, how=signal.SIGTERM):
     return process.returncode, talk
 
 
+def hide(sayonce, *modules):
+    """Make modules impossible to find, as where they are not installed."""
+    (sayonce.directory / "sitecustomize.py").write_text(
+        f"""
+import sys
+from importlib.machinery import PathFinder
+
+class Hidden(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        return None if name.partition(".")[0] in {modules!r} else super().find_spec(name, path, target)
+
+sys.meta_path = [Hidden if finder is PathFinder else finder for finder in sys.meta_path]
+"""
+    )
+    sayonce.environment["PYTHONPATH"] = str(sayonce.directory)
+
+
 class InProcess(CommandLine):
     """The same within this process: quicker, for what does not depend on a process of its own."""
 
@@ -98,7 +119,8 @@ class InProcess(CommandLine):
         self.monkeypatch = monkeypatch
         self.capsys = capsys
         monkeypatch.chdir(directory)
-        monkeypatch.setenv("XDG_CACHE_HOME", self.environment["XDG_CACHE_HOME"])
+        for name in ("XDG_CACHE_HOME", "XDG_STATE_HOME", "LC_ALL"):
+            monkeypatch.setenv(name, self.environment[name])
 
     def __call__(self, *arguments, stdin=b"", **environment):
         with self.monkeypatch.context() as patch:

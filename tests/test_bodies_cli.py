@@ -5,7 +5,7 @@ import json
 import httpx
 import pytest
 
-from commandline import CommandLine, InProcess, stop
+from commandline import CommandLine, InProcess, hide, stop
 
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 3
 ORPHAN = f"2001-01-01T00/{'0' * 64}"
@@ -125,3 +125,15 @@ def test_serve_starts_without_its_bucket_and_says_so(tmp_path, bucket):
     assert (
         "warning: large clips are not remembered until this is mended: s3://no-bucket/some/prefix: NoSuchBucket" in talk
     )
+
+
+def test_what_needs_the_extra_for_bodies_names_it(tmp_path, bodies):
+    sayonce = CommandLine(tmp_path)
+    hide(sayonce, "obstore")
+    url = ("--bodies", f"file://{bodies}")
+    for command in (("gc",), ("say", "Hi.", "--engine", "espeak"), ("warm", "-"), ("serve",)):
+        assert "pip install 'sayonce[objects]'" in sayonce.fails(2, *command, *url, stdin=b"Hi.")
+    told = sayonce("doctor", "--engine", "espeak", *url)
+    assert told.code == 1
+    assert "pip install 'sayonce[objects]'" in told.out
+    assert "no body store is configured" in sayonce.fails(2, "gc")

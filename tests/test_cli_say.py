@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from commandline import COMMAND, CommandLine, InProcess
+from commandline import COMMAND, CommandLine, InProcess, hide
 
 TEXT = "Hello, how are you today?"
 
@@ -29,9 +29,11 @@ def test_the_second_time_is_a_hit_with_the_same_bytes(sayonce):
     first = sayonce("say", TEXT, "-o", "a.wav")
     second = sayonce("say", TEXT, "-o", "b.wav")
     assert (first.code, first.out, second.code, second.out) == (0, "", 0, "")
-    assert first.err.startswith("a.wav: synthesized in ")
-    assert "(hibari, heart), stored in sqlite" in first.err
-    assert second.err.startswith("b.wav: hit from sqlite in ")
+    store, told = first.err.splitlines()
+    assert store.startswith(f"store: {sayonce.directory / 'cache/sayonce/clips.db'} (the default)")
+    assert told.startswith("a.wav: synthesized in ")
+    assert told.endswith("(hibari, heart), stored in sqlite")
+    assert second.err.splitlines()[1].startswith("b.wav: hit from sqlite in ")
     assert "(saves " in second.err
     assert (sayonce.directory / "a.wav").read_bytes() == (sayonce.directory / "b.wav").read_bytes()
     assert soundfile.info(sayonce.directory / "a.wav").duration > 1
@@ -114,24 +116,6 @@ def test_a_missing_voice_says_what_to_install(sayonce):
     assert "pip install 'sayonce[voice]'" in sayonce.fails(2, "say", TEXT, "--engine", "hibari")
 
 
-def hide(sayonce, *modules):
-    """Make modules impossible to find, as where they are not installed."""
-    (sayonce.directory / "sitecustomize.py").write_text(
-        f"""
-import sys
-from importlib.machinery import PathFinder
-
-class Hidden(PathFinder):
-    @classmethod
-    def find_spec(cls, name, path=None, target=None):
-        return None if name.partition(".")[0] in {modules!r} else super().find_spec(name, path, target)
-
-sys.meta_path = [Hidden if finder is PathFinder else finder for finder in sys.meta_path]
-"""
-    )
-    sayonce.environment["PYTHONPATH"] = str(sayonce.directory)
-
-
 @pytest.mark.parametrize("arguments", [["version"], ["stats"], ["say", TEXT, "-o", "-"]])
 def test_a_full_disk_behind_stdout_is_one_line(sayonce, arguments):
     with Path("/dev/full").open("wb") as full:
@@ -144,7 +128,9 @@ def test_a_full_disk_behind_stdout_is_one_line(sayonce, arguments):
             env=sayonce.environment,
         )
     assert done.returncode == 1
-    assert done.stderr.decode() == "sayonce: [Errno 28] No space left on device\n"
+    *store, error = done.stderr.decode().splitlines()
+    assert error == "sayonce: [Errno 28] No space left on device"
+    assert [line.partition(" ")[0] for line in store] == ["store:"][: "version" not in arguments]
 
 
 def test_a_full_disk_fails_the_work_and_leaves_nothing(sayonce):

@@ -251,7 +251,10 @@ class Settings(_Section, frozen=True):
 
 def default_store_url() -> str:
     """Return the URL of the SQLite file in the user's cache directory."""
-    cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    try:
+        cache_home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    except RuntimeError:
+        raise ConfigError("this user has no home directory: set HOME, or name a file in store.url or --store") from None
     return f"sqlite:///{Path(cache_home) / 'sayonce' / 'clips.db'}"
 
 
@@ -335,7 +338,9 @@ class _Layers:
     def add_file(self, path: str, named_by: str) -> None:
         try:
             tree = tomllib.loads(read_file(path, named_by).decode("utf-8-sig"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except UnicodeDecodeError as error:
+            raise ConfigError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
+        except tomllib.TOMLDecodeError as error:
             raise ConfigError(f"{path}: not TOML: {error}") from None
         security = tree.get("security")
         if isinstance(security, dict) and "key_secret" in security:
@@ -361,6 +366,8 @@ class _Layers:
         self._origins[".".join(names)] = origin
 
     def settings(self) -> Settings:
+        for name in _with_nul(self._tree):
+            raise ConfigError(f"{self._origin(name)}: {name} has a NUL character, which no file or address has")
         try:
             return msgspec.convert(self._tree, Settings, strict=False, dec_hook=_quantity)
         except msgspec.ValidationError as error:
@@ -385,6 +392,18 @@ class _Layers:
         name = name.partition("[")[0]
         within = (origin for set_, origin in self._origins.items() if set_.startswith(f"{name}."))
         return self._origins.get(name) or next(within, self._origins.get("", "settings"))
+
+
+def _with_nul(value: Any, name: str = "") -> Iterator[str]:
+    """Yield the names of settings that no call of the system would take."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from _with_nul(part, f"{name}.{key}".lstrip("."))
+    elif isinstance(value, list):
+        for part in value:
+            yield from _with_nul(part, name)
+    elif isinstance(value, str) and "\0" in value:
+        yield name
 
 
 def _choices(section: str) -> str:

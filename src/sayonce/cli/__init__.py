@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
+from contextlib import suppress
 from typing import Final, NoReturn
 
+from sayonce.cli.language import choose, phrase
 from sayonce.errors import CallerError, SayonceError, StoreError
 
 FAILED: Final = 1
@@ -17,29 +20,40 @@ INTERRUPTED: Final = 130
 
 def main() -> NoReturn:
     """Run the command line and exit: 0 good, 1 the work failed, 2 wrong usage or configuration."""
+    choose(os.environ)
     try:
-        from sayonce.cli.app import app
+        _print_anything()
+        from sayonce.cli.usage import run
 
-        app(prog_name="sayonce")
+        run()
     except KeyboardInterrupt:  # first, as it may come before the names below are there
-        _exit("interrupted", INTERRUPTED)
+        _exit(phrase("interrupted"), INTERRUPTED)
     except StoreError as error:
-        _exit(f"the store did not do it: {error}", FAILED)
+        _exit(phrase("the store did not do it: {error}", error=error), FAILED)
     except SayonceError as error:
         _exit(error.message, MISUSED if isinstance(error, CallerError) else FAILED)
     except OSError as error:  # a full disk behind stdout, no more file handles
         _exit(str(error), FAILED)
     except SystemExit as ending:  # how typer ends, an interrupt included
-        _exit("interrupted" if ending.code == INTERRUPTED else "", ending.code)
+        _exit(phrase("interrupted") if ending.code == INTERRUPTED else "", ending.code)
     _exit("", 0)
+
+
+def _print_anything() -> None:
+    """Have what the terminal's encoding lacks escaped: names of files and texts may have any character."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(AttributeError):  # None where it is closed, or something else of a test's
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
 
 def _exit(message: str, code: int | str | None) -> NoReturn:
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:  # whoever read our output has seen enough, or cannot take it; the interpreter must not try again
         sys.stdout = None
         code = code or FAILED
     if message:
-        print(f"sayonce: {message}", file=sys.stderr)
+        with suppress(OSError):  # stderr may be gone as well
+            print(f"sayonce: {message}", file=sys.stderr)
     sys.exit(code)

@@ -7,7 +7,15 @@ from typing import Annotated, Literal
 
 import typer
 
-from sayonce.cli.options import BodiesOption, ConfigOption, EngineOption, JSONOption, StoreOption
+from sayonce.cli.options import (
+    BodiesOption,
+    ConfigOption,
+    EngineOption,
+    JSONOption,
+    ParamOption,
+    StoreOption,
+    TenantOption,
+)
 from sayonce.cli.output import disabled
 
 app = typer.Typer(
@@ -44,18 +52,16 @@ def say(
     engine: EngineOption = None,
     store: StoreOption = None,
     bodies: BodiesOption = None,
-    param: Annotated[
-        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the engine; repeatable.")
-    ] = None,
+    param: ParamOption = None,
     config: ConfigOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """Say a text into a file, from the cache if it was said before, and tell how it was answered."""
-    from sayonce.cli.options import settings
+    from sayonce.cli.options import store_settings
     from sayonce.cli.say import Job, run
 
     job = Job(text, output, voice, audio_format, param or [], as_json)
-    run(job, settings(config, server_engine=engine, store_url=store, bodies_url=bodies))
+    run(job, store_settings(config, as_json=as_json, server_engine=engine, store_url=store, bodies_url=bodies))
 
 
 @app.command()
@@ -84,9 +90,9 @@ def serve(
 def stats(store: StoreOption = None, config: ConfigOption = None, as_json: JSONOption = False) -> None:
     """Show what the store holds, how often it was used, and what that saved."""
     from sayonce.cli.inspect import stats as run
-    from sayonce.cli.options import settings
+    from sayonce.cli.options import store_settings
 
-    run(settings(config, store_url=store), as_json=as_json)
+    run(store_settings(config, as_json=as_json, store_url=store), as_json=as_json)
 
 
 @app.command()
@@ -101,25 +107,29 @@ def ledger(
 ) -> None:
     """Print what each tenant, engine, model, voice and day asked for and saved, as CSV."""
     from sayonce.cli.ledger import run
-    from sayonce.cli.options import settings
+    from sayonce.cli.options import store_settings
 
-    run(settings(config, store_url=store), first=first, last=last, as_json=as_json)
+    run(store_settings(config, as_json=as_json, store_url=store), first=first, last=last, as_json=as_json)
 
 
 @app.command()
 def explain(
-    request: Annotated[str, typer.Argument(metavar="REQUEST.json", help="A request's body; - reads it from stdin.")],
-    other: Annotated[str | None, typer.Argument(metavar="[OTHER.json]", help="Another, to compare with.")] = None,
+    request: Annotated[
+        str, typer.Argument(metavar="REQUEST", help="A request's body: '{...}', a file, or - for stdin.")
+    ],
+    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another, to compare with.")] = None,
+    tenant: TenantOption = None,
     engine: EngineOption = None,
     store: StoreOption = None,
     config: ConfigOption = None,
     as_json: JSONOption = False,
 ) -> None:
     """Show why a request has its key and whether it is stored, or in which fields two requests differ."""
-    from sayonce.cli.inspect import explain as run
-    from sayonce.cli.options import settings
+    from sayonce.cli.explain import run
+    from sayonce.cli.options import store_settings
 
-    run(request, other, settings(config, server_engine=engine, store_url=store), as_json=as_json)
+    chosen = store_settings(config, as_json=as_json, server_engine=engine, store_url=store)
+    run(request, other, chosen, tenant=tenant, as_json=as_json)
 
 
 @app.command("lint-key")
@@ -133,18 +143,47 @@ def lint_key(engine: EngineOption = None, config: ConfigOption = None, as_json: 
 
 @app.command()
 def purge(
+    digest: Annotated[str | None, typer.Argument(metavar="[KEY]", help="As X-Sayonce-Key gives it.")] = None,
+    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="KEY, as an option.")] = None,
+    text: Annotated[
+        str | None,
+        typer.Option("--text", metavar="TEXT", help="What was said, with the options that it was said with."),
+    ] = None,
+    voice: Annotated[str | None, typer.Option("--voice", metavar="VOICE", help="With --text: who said it.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="With --text: the request's.")] = None,
+    audio_format: Annotated[
+        str | None, typer.Option("--format", metavar="FORMAT", help="With --text; a clip goes in every format.")
+    ] = None,
+    param: ParamOption = None,
+    request: Annotated[
+        str | None, typer.Option("--request", metavar="REQUEST", help="A request's body: '{...}', a file, or -.")
+    ] = None,
+    tenant: TenantOption = None,
     tag: Annotated[str | None, typer.Option("--tag", metavar="NAME=VALUE", help="Such as voice=alice.")] = None,
-    key: Annotated[str | None, typer.Option("--key", metavar="HEX", help="As X-Sayonce-Key gives it.")] = None,
     everything: Annotated[bool, typer.Option("--all", help="Every clip in the store.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --all.")] = False,
+    engine: EngineOption = None,
     store: StoreOption = None,
     config: ConfigOption = None,
 ) -> None:
-    """Remove clips from the store: one by its key, all that carry a tag, or all."""
-    from sayonce.cli.options import settings
-    from sayonce.cli.purge import run
+    """Remove clips from the store: one by its key, text or request, all that carry a tag, or all."""
+    from sayonce.cli.options import store_settings, wrong
+    from sayonce.cli.purge import Job, run
+    from sayonce.cli.requests import Said
 
-    run(settings(config, store_url=store), tag=tag, key=key, everything=everything, yes=yes)
+    if text is None and (voice or model or audio_format or param):
+        raise wrong("--voice, --model, --format and --param go with --text")
+    job = Job(
+        digest=digest,
+        key=key,
+        said=None if text is None else Said(text, voice, audio_format, param or [], model),
+        request=request,
+        tenant=tenant,
+        tag=tag,
+        everything=everything,
+        yes=yes,
+    )
+    run(job, lambda: store_settings(config, server_engine=engine, store_url=store))
 
 
 @app.command()
@@ -158,9 +197,10 @@ def gc(
 ) -> None:
     """Remove the bodies that nothing in the store points to any more; a server does so by itself."""
     from sayonce.cli.gc import run
-    from sayonce.cli.options import settings
+    from sayonce.cli.options import store_settings
 
-    run(settings(config, store_url=store, bodies_url=bodies), dry_run=dry_run, yes=yes, as_json=as_json)
+    chosen = store_settings(config, as_json=as_json, store_url=store, bodies_url=bodies)
+    run(chosen, dry_run=dry_run, yes=yes, as_json=as_json)
 
 
 @app.command()
@@ -179,10 +219,8 @@ def warm(
     audio_format: Annotated[
         str | None, typer.Option("--format", metavar="FORMAT", help="By default the take, which all others come from.")
     ] = None,
-    param: Annotated[
-        list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the engine; repeatable.")
-    ] = None,
-    tenant: Annotated[str | None, typer.Option("--tenant", help="Whose clips they are, with API keys.")] = None,
+    param: ParamOption = None,
+    tenant: TenantOption = None,
     concurrency: Annotated[int, typer.Option("--concurrency", min=1, help="Clips at once.")] = 4,
     rate: Annotated[
         float | None, typer.Option("--rate", metavar="N", help="Begin at most N clips a second.", min=0.001)
@@ -190,6 +228,10 @@ def warm(
     top: Annotated[
         int | None,
         typer.Option("--top", metavar="N", min=1, help="Of files that log requests, only the N that come most often."),
+    ] = None,
+    refresh: Annotated[bool, typer.Option("--refresh", help="Make anew what is there.")] = False,
+    older_than: Annotated[
+        str | None, typer.Option("--older-than", metavar="TIME", help="Make anew what is older, such as 7d.")
     ] = None,
     url: Annotated[
         str | None, typer.Option("--url", metavar="URL", help="Have this gateway make them: http://HOST:PORT.")
@@ -214,18 +256,35 @@ def warm(
     as_json: JSONOption = False,
 ) -> None:
     """Make clips before anybody asks for them; run again, it goes on with what is missing."""
-    from sayonce.cli.options import settings, wrong
+    from sayonce.cli.options import store_settings, wrong
     from sayonce.cli.warm import Job, Remote, run, run_remote, run_voices
 
     if (voices is None) == (not files) or (voices and url):
         raise wrong("give either files, or --voices with a directory")
-    job = Job(files or [], kind, voice or [], audio_format, param or [], tenant, concurrency, rate, top, as_json)
+    if voices and (refresh or older_than is not None):
+        raise wrong("--refresh and --older-than are for clips, and not for --voices")
+    job = Job(
+        files=files or [],
+        kind=kind,
+        voices=voice or [],
+        format=audio_format,
+        params=param or [],
+        tenant=tenant,
+        concurrency=concurrency,
+        rate=rate,
+        top=top,
+        refresh=refresh,
+        older_than=older_than,
+        json=as_json,
+    )
     if url is not None:
         run_remote(job, Remote(url, api_key_env, engine))
-    elif voices is not None:
-        run_voices(job, voices, settings(config, store_url=store, bodies_url=bodies))
+        return
+    chosen = store_settings(config, as_json=as_json, server_engine=engine, store_url=store, bodies_url=bodies)
+    if voices is not None:
+        run_voices(job, voices, chosen)
     else:
-        run(job, settings(config, server_engine=engine, store_url=store, bodies_url=bodies))
+        run(job, chosen)
 
 
 @app.command()

@@ -11,7 +11,8 @@ from typing import Final
 
 import msgspec
 
-from sayonce.cli.checks import Finding, fail, ok, warn
+from sayonce.cli.findings import Finding, fail, ok, warn
+from sayonce.cli.language import phrase
 from sayonce.cli.output import seconds, size
 from sayonce.config import BodiesSettings, Settings
 from sayonce.core.key import Secret
@@ -37,13 +38,16 @@ async def check_bodies(settings: Settings) -> AsyncIterator[Finding]:
         started = time.perf_counter()
         await bodies.check()
     except StoreError as error:
-        yield fail("bodies", str(error), "until this is mended, large clips are not remembered")
+        yield fail("bodies", str(error), phrase("until this is mended, large clips are not remembered"))
         return
     except SayonceError as error:
         yield fail("bodies", error.message)
         return
     elapsed_seconds = time.perf_counter() - started
-    yield ok("bodies", f"{bodies.shown} is written to, read and cleared in {seconds(elapsed_seconds)}")
+    message = phrase(
+        "{place} is written to, read and cleared in {time}", place=bodies.shown, time=seconds(elapsed_seconds)
+    )
+    yield ok("bodies", message)
     for finding in _neighbours(settings, bodies.shown):
         yield finding
 
@@ -52,14 +56,13 @@ def _neighbours(settings: Settings, shown: str) -> Iterator[Finding]:
     directory = Path(shown)
     if not directory.is_absolute():
         if isinstance(parse_url(settings.store_url), SQLiteURL):
-            message = "the store is this machine's own, and the bodies are within reach of others"
-            yield warn(
-                "bodies", message, "name a prefix that no other store uses: sweeping removes what is not its own"
-            )
+            message = phrase("the store is this machine's own, and the bodies are within reach of others")
+            advice = phrase("name a prefix that no other store uses: sweeping removes what is not its own")
+            yield warn("bodies", message, advice)
         return
     free, whole = shutil.disk_usage(directory).free, shutil.disk_usage(directory).total
-    room = f"the disk has {size(free)} free"
-    advice = "free some space, or lower bodies.max_bytes"
+    room = phrase("the disk has {free} free", free=size(free))
+    advice = phrase("free some space, or lower bodies.max_bytes")
     yield ok("bodies", room) if free > _LITTLE_ROOM * whole else warn("bodies", room, advice)
     if directory.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-        yield warn("bodies", "other users have rights to the directory", f"chmod 700 {directory}")
+        yield warn("bodies", phrase("other users have rights to the directory"), f"chmod 700 {directory}")

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from typing import Any
 
 import typer
 
 from sayonce.cli import checks
 from sayonce.cli.check_bodies import check_bodies, without_bodies
-from sayonce.cli.checks import Finding, Grade
-from sayonce.cli.options import load
+from sayonce.cli.findings import Finding, Grade, fail, ok
+from sayonce.cli.language import phrase
 from sayonce.cli.output import data, data_json
-from sayonce.config import settings_file
+from sayonce.cli.which_store import Choice, choose
 from sayonce.errors import ConfigError
 
 
@@ -32,20 +33,28 @@ def run(config: str | None, overrides: dict[str, Any], *, as_json: bool) -> None
 async def _examine(config: str | None, overrides: dict[str, Any]) -> list[Finding]:
     found = [*checks.versions(), *checks.environment(os.environ)]
     try:
-        settings = load(config, **overrides)
+        choice = choose(config, overrides)
+        found.append(ok("configuration", _read_from(choice)))
     except ConfigError as error:
-        return [*found, checks.fail("configuration", error.message)]
-    file = settings_file(config, os.environ)
-    found.append(checks.ok("configuration", f"read from {file[0]}" if file else "no file; defaults and environment"))
+        return [*found, fail("configuration", error.message)]
+    with suppress(ConfigError):  # of a wrong URL, which the check of the store tells
+        found.append(ok("configuration", str(choice)))
+    settings = choice.settings
     found += [*checks.secrets(settings), *checks.access(settings)]
     try:
         found += [finding async for finding in checks.store(without_bodies(settings))]
     except ConfigError as error:
-        found.append(checks.fail("store", error.message))
+        found.append(fail("store", error.message))
     found += [finding async for finding in check_bodies(settings)]
     return [*found, *[finding async for finding in checks.engines(settings)]]
 
 
+def _read_from(choice: Choice) -> str:
+    if choice.file is None:
+        return phrase("no file; defaults and environment")
+    return phrase("read from {file}", file=choice.file[0])
+
+
 def _line(finding: Finding) -> str:
     advice = f"\n{'':6}→ {finding.advice}" if finding.advice else ""
-    return f"{finding.grade:4}  {finding.check}: {finding.message}{advice}"
+    return f"{finding.grade:4}  {phrase(finding.check)}: {finding.message}{advice}"

@@ -10,6 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final
 
+from sayonce.cli.language import phrase
 from sayonce.cli.options import wrong
 from sayonce.errors import ConfigError, SayonceError
 
@@ -26,6 +27,8 @@ def open_output(name: str) -> Iterator[BinaryIO]:
 
     """
     if name == STDOUT:
+        if sys.stdout is None:
+            raise ConfigError(phrase("cannot write {file}: {reason}", file="stdout", reason=phrase("it is closed")))
         if sys.stdout.isatty():
             raise wrong("audio does not go to a terminal: name a file with -o, or pipe it into a player")
         yield sys.stdout.buffer
@@ -39,7 +42,8 @@ def open_output(name: str) -> Iterator[BinaryIO]:
         raise
     except OSError as error:
         kind = SayonceError if error.errno == errno.ENOSPC else ConfigError
-        raise kind(f"cannot write {name}: {error.strerror or error}") from None
+        reason = phrase(error.strerror or str(error))
+        raise kind(phrase("cannot write {file}: {reason}", file=name, reason=reason)) from None
 
 
 @contextmanager

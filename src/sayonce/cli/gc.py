@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import typer
 
 from sayonce.cli.inspect import lasting
+from sayonce.cli.language import phrase
 from sayonce.cli.output import data, data_json, place, size, talk
 from sayonce.config import Settings
 from sayonce.errors import ConfigError
@@ -29,7 +30,7 @@ def run(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     """
     lasting(settings)
     if settings.bodies.url is None:
-        raise ConfigError("no body store is configured: set bodies.url, or give --bodies")
+        raise ConfigError(phrase("no body store is configured: set bodies.url, or give --bodies"))
     swept = asyncio.run(_sweep(settings, dry_run=dry_run, yes=yes))
     if as_json:
         data_json(swept)
@@ -37,14 +38,17 @@ def run(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
         data(_told(swept))
     if swept.dry and not dry_run and swept.removed:
         store = place(parse_url(settings.store_url))
-        talk(f"nothing was removed, as {store} points to no body at all: is it the right store? --yes removes them")
+        talk(
+            "nothing was removed, as {store} points to no body at all: is it the right store? --yes removes them",
+            store=store,
+        )
         raise typer.Exit(1)
 
 
 async def _sweep(settings: Settings, *, dry_run: bool, yes: bool) -> Swept:
-    from sayonce.stores.bodies_sweep import sweep
+    async with build_cache(settings) as cache:  # which tells of a missing extra
+        from sayonce.stores.bodies_sweep import sweep
 
-    async with build_cache(settings) as cache:
         assert isinstance(cache.store, SealedStore)
         assert cache.store.bodies is not None
         bound = settings.bodies.max_bytes
@@ -52,8 +56,18 @@ async def _sweep(settings: Settings, *, dry_run: bool, yes: bool) -> Swept:
 
 
 def _told(swept: Swept) -> str:
-    done = "would remove" if swept.dry else "removed"
-    return (
-        f"{done} {swept.removed:,} of {swept.bodies:,} bodies "
-        f"({size(swept.removed_bytes)} of {size(swept.bytes)}), to which {swept.pointers:,} entries point"
+    figures = {
+        "removed": f"{swept.removed:,}",
+        "bodies": f"{swept.bodies:,}",
+        "removed_size": size(swept.removed_bytes),
+        "size": size(swept.bytes),
+        "pointers": f"{swept.pointers:,}",
+    }
+    if swept.dry:
+        return phrase(
+            "would remove {removed} of {bodies} bodies ({removed_size} of {size}), to which {pointers} entries point",
+            **figures,
+        )
+    return phrase(
+        "removed {removed} of {bodies} bodies ({removed_size} of {size}), to which {pointers} entries point", **figures
     )

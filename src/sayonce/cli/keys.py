@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sayonce.cli.language import phrase
 from sayonce.cli.output import data, talk
 from sayonce.errors import ConfigError
 from sayonce.gateway import access
@@ -19,10 +20,14 @@ def new_key(tenant: str, *, admin: bool, file: Path | None) -> None:
     """
     key, line = access.new_key(tenant, admin=admin)
     if file is None:
-        talk(f"add this line to the file that security.api_keys_file names:\n{line}")
+        talk("add this line to the file that security.api_keys_file names:\n{line}", line=line)
     else:
         _append(file, line)
-        talk(f"{file}: added a key of {tenant!r}; servers read it when they start, and at SIGHUP")
+        talk(
+            "{file}: added a key of {tenant!r}; servers read it when they start, and at SIGHUP",
+            file=file,
+            tenant=tenant,
+        )
     if admin:
         talk("it has the right 'admin', over what every tenant has: it is for the operator, and for no tenant")
     data(key)
@@ -34,7 +39,8 @@ def _append(file: Path, line: str) -> None:
             separator = b"" if _ends_line(keys.read()) else b"\n"
             keys.write(separator + line.encode() + b"\n")
     except OSError as error:
-        raise ConfigError(f"--file: cannot write {file}: {error.strerror}") from None
+        reason = phrase(error.strerror or str(error))
+        raise ConfigError(phrase("--file: cannot write {file}: {reason}", file=file, reason=reason)) from None
 
 
 def _ends_line(content: bytes) -> bool:

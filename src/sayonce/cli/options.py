@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from sayonce.cli.language import choose_english, phrase
 from sayonce.cli.output import talk
 
 if TYPE_CHECKING:
@@ -28,7 +29,13 @@ BodiesOption = Annotated[
 EngineOption = Annotated[
     str | None, typer.Option("--engine", metavar="NAME", help="A configured engine, or a kind such as hibari.")
 ]
-JSONOption = Annotated[bool, typer.Option("--json", help="Print JSON for a program.")]
+ParamOption = Annotated[
+    list[str] | None, typer.Option("--param", metavar="NAME=VALUE", help="A parameter of the engine; repeatable.")
+]
+TenantOption = Annotated[str | None, typer.Option("--tenant", help="Whose clips they are, with API keys.")]
+JSONOption = Annotated[
+    bool, typer.Option("--json", help="Print JSON for a program.", callback=choose_english, is_eager=True)
+]
 
 
 def settings(config: str | None = None, **overrides: Any) -> Settings:
@@ -41,8 +48,26 @@ def settings(config: str | None = None, **overrides: Any) -> Settings:
     from sayonce.config import misspelt
 
     for variable, right in misspelt(os.environ):
-        talk(f"warning: {variable} has no effect: call it {right}")
+        talk("warning: {variable} has no effect: call it {right}", variable=variable, right=right)
     return load(config, **overrides)
+
+
+def store_settings(config: str | None = None, *, as_json: bool = False, **overrides: Any) -> Settings:
+    """Return the settings of a command that uses a store, and tell which it is, but to a program.
+
+    Raises:
+        ConfigError: naming what is wrong, or that it cannot be told which store is meant.
+
+    """
+    from sayonce.cli.which_store import choose
+    from sayonce.config import misspelt
+
+    for variable, right in misspelt(os.environ):
+        talk("warning: {variable} has no effect: call it {right}", variable=variable, right=right)
+    choice = choose(config, overrides)
+    if not as_json:
+        talk(str(choice))
+    return choice.settings
 
 
 def load(config: str | None = None, **overrides: Any) -> Settings:
@@ -57,9 +82,9 @@ def load(config: str | None = None, **overrides: Any) -> Settings:
     return load_settings(config, overrides={name.replace("_", ".", 1): value for name, value in overrides.items()})
 
 
-def wrong(message: str) -> typer.BadParameter:
-    """Return the error of wrong usage, which exits with 2."""
-    return typer.BadParameter(message)
+def wrong(english: str, /, **values: object) -> typer.BadParameter:
+    """Return the error of wrong usage, which exits with 2, in the user's language."""
+    return typer.BadParameter(phrase(english, **values))
 
 
 def pairs(params: list[str], own_options: Mapping[str, str]) -> dict[str, str]:
@@ -68,8 +93,10 @@ def pairs(params: list[str], own_options: Mapping[str, str]) -> dict[str, str]:
     for param in params:
         name, separator, value = param.partition("=")
         if not name or not separator:
-            raise wrong(f"--param {param}: write it as NAME=VALUE")
-        if name in own_options or name in given:
-            raise wrong(f"--param {name}: " + (f"use {own_options[name]}" if name in own_options else "is given twice"))
+            raise wrong("--param {param}: write it as NAME=VALUE", param=param)
+        if name in own_options:
+            raise wrong("--param {name}: use {option}", name=name, option=own_options[name])
+        if name in given:
+            raise wrong("--param {name}: is given twice", name=name)
         given[name] = value
     return given

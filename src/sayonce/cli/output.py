@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import sys
+import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
+
+from sayonce.cli.language import phrase
 
 if TYPE_CHECKING:
     from sayonce.stores.url import RedisURL, SQLiteURL
@@ -14,9 +17,9 @@ if TYPE_CHECKING:
 _STEP: Final = 1000
 
 
-def talk(message: str) -> None:
-    """Tell the user something that is not the command's result."""
-    print(message, file=sys.stderr, flush=True)
+def talk(english: str, /, **values: object) -> None:
+    """Tell the user something that is not the command's result, in the user's language."""
+    print(phrase(english, **values), file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:
@@ -27,6 +30,13 @@ def data_json(value: Any) -> None:
     import msgspec
 
     data(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
+
+
+def shown(value: Any) -> str:
+    """Return a field's value as JSON."""
+    import msgspec
+
+    return msgspec.json.encode(value).decode()
 
 
 @contextmanager
@@ -43,8 +53,13 @@ def disabled(logger: str) -> Iterator[None]:
 def table(rows: Iterable[tuple[str, str]]) -> None:
     """Print names and values in two columns."""
     lines = list(rows)
-    width = max(len(name) for name, _ in lines)
-    data("\n".join(f"{name:{width}}  {value}".rstrip() for name, value in lines))
+    width = max(_columns(name) for name, _ in lines)
+    data("\n".join(f"{name}{'':{width - _columns(name)}}  {value}".rstrip() for name, value in lines))
+
+
+def _columns(text: str) -> int:
+    """Return how many columns of a terminal a text takes: a Chinese character has two."""
+    return sum(1 + (unicodedata.east_asian_width(character) in "WF") for character in text)
 
 
 def size(value: float) -> str:
@@ -63,5 +78,5 @@ def seconds(value: float) -> str:
 def place(store: SQLiteURL | RedisURL | None) -> str:
     """Return where a store is, without its password."""
     if store is None:
-        return "memory, until the process ends"
+        return phrase("memory, until the process ends")
     return str(getattr(store, "path", None) or getattr(store, "shown", ""))

@@ -29,6 +29,6 @@ def progress(total: int) -> Iterator[Callable[[], None]]:
         nonlocal done
         done += 1
         if _LINES * done // total > _LINES * (done - 1) // total:
-            talk(f"{done} of {total}")
+            talk("{done} of {total}", done=done, total=total)
 
     yield advance

@@ -3,48 +3,89 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import sys
+from collections.abc import Callable
+from typing import Any, Final
 
+import msgspec
 import typer
 
 from sayonce.cache import Obeyed
+from sayonce.cli.explain import plan_of
 from sayonce.cli.inspect import lasting
+from sayonce.cli.language import phrase
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data, place
+from sayonce.cli.requests import Said, read_request, utf8
 from sayonce.config import Settings
+from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import MissingExtra, StoreError
 from sayonce.gateway.admin import check_tag, parse_digest
 from sayonce.speech import purging
-from sayonce.speech.request import Catalogue
-from sayonce.speech.service import build_cache, build_engines
+from sayonce.speech.request import Catalogue, parse_json
+from sayonce.speech.service import Service, build_cache, build_engines
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores.url import parse_url
 
+_KEY: Final = re.compile(f"[0-9A-Fa-f]{{{2 * DIGEST_BYTES}}}")
 
-def run(settings: Settings, *, tag: str | None, key: str | None, everything: bool, yes: bool) -> None:
-    """Remove what exactly one of the options names.
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """What the command line asked for."""
+
+    digest: str | None
+    key: str | None
+    said: Said | None
+    request: str | None
+    tenant: str | None
+    tag: str | None
+    everything: bool
+    yes: bool
+
+
+def run(job: Job, settings_of: Callable[[], Settings]) -> None:
+    """Remove what exactly one of the options names; the settings are asked for once the options are right.
 
     Raises:
-        InvalidRequest: the tag or the key is malformed.
+        CallerError: the tag, the key or the request is malformed.
         StoreError: the store did not do it.
 
     """
-    if [tag is not None, key is not None, everything].count(True) != 1:
-        raise wrong("give exactly one of --tag, --key and --all")
+    given = (job.digest, job.key, job.said, job.request, job.tag, job.everything or None)
+    if sum(each is not None for each in given) != 1:
+        raise wrong("give exactly one of KEY, --text, --request, --tag and --all")
+    digest = _digest(job)
+    if job.tag is not None:
+        check_tag(utf8(job.tag, "--tag"))
+    settings = settings_of()
     lasting(settings)
-    if tag is not None:
-        check_tag(tag)
-    digest = None if key is None else parse_digest(key)
-    if everything and not yes:
+    if job.said is not None or job.request is not None:
+        if settings.security.api_keys_file is not None and job.tenant is None:
+            raise wrong("with API keys each clip belongs to a tenant: say with --tenant whose it is")
+        asyncio.run(_purge_request(job, settings))
+        return
+    if job.everything and not job.yes:
         _confirm(settings)
-    asyncio.run(_purge(settings, tag, digest))
+    asyncio.run(_purge(settings, job.tag, digest))
+
+
+def _digest(job: Job) -> bytes | None:
+    if job.digest is not None and not _KEY.fullmatch(job.digest):
+        raise wrong("KEY is 64 hexadecimal digits, as in X-Sayonce-Key; for a text, write --text TEXT")
+    key = job.key if job.digest is None else job.digest
+    return None if key is None else parse_digest(key)
 
 
 def _confirm(settings: Settings) -> None:
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise wrong("--all removes every clip: confirm it with --yes")
-    if not typer.confirm(f"Remove every clip from {place(parse_url(settings.store_url))}?", err=True):
+    if not typer.confirm(phrase("Remove every clip from {store}?", store=_store(settings)), err=True):
         raise typer.Exit(1)
+
+
+def _store(settings: Settings) -> str:
+    return place(parse_url(settings.store_url))
 
 
 def _catalogue(settings: Settings) -> Catalogue:
@@ -58,16 +99,40 @@ def _catalogue(settings: Settings) -> Catalogue:
 async def _purge(settings: Settings, tag: str | None, digest: bytes | None) -> None:
     async with build_cache(settings) as cache:
         if tag is not None:
-            told, obeyed = (
-                f"purged {tag}: what was stored under it before now is no longer answered",
-                await purging.purge(Synthesizer(cache, _catalogue(settings)), tag),
-            )
+            told = phrase("purged {tag}: what was stored under it before now is no longer answered", tag=tag)
+            obeyed = await purging.purge(Synthesizer(cache, _catalogue(settings)), tag)
         elif digest is not None:
             entries, obeyed = await Synthesizer(cache, Catalogue(())).forget(digest)
-            told = "removed" if entries else "nothing was stored under this key"
+            told = phrase("removed") if entries else phrase("nothing was stored under this key")
         else:
             entries, obeyed = await cache.remove_all()
-            told = f"removed {entries} entries"
+            told = phrase("removed {entries} entries", entries=entries)
+    _tell(settings, obeyed, told)
+
+
+async def _purge_request(job: Job, settings: Settings) -> None:
+    service = Service(settings)
+    async with service.cache:  # and the engines stay unloaded
+        synthesizer = service.synthesizer
+        await synthesizer.learn_voices()
+        plan = plan_of(service, *_fields(job, synthesizer.catalogue), job.tenant or "")
+        entries, obeyed = await synthesizer.forget(plan.take_key)
+    key = plan.take_key.hex()
+    told = phrase("removed {key}", key=key) if entries else phrase("nothing was stored under {key}", key=key)
+    _tell(settings, obeyed, told)
+
+
+def _fields(job: Job, catalogue: Catalogue) -> tuple[str, Callable[[], dict[str, Any]]]:
+    """Return what the request is called, and what reads it."""
+    name, said = phrase("the request"), job.said
+    if said is not None:
+        return name, lambda: said.fields(catalogue.find(said.model))
+    assert job.request is not None
+    name, body = read_request(job.request, name)
+    return name, lambda: parse_json(body)
+
+
+def _tell(settings: Settings, obeyed: Obeyed, told: str) -> None:
     if obeyed is Obeyed.HERE:
-        raise StoreError(f"{place(parse_url(settings.store_url))} does not answer: nothing was purged")
+        raise StoreError(phrase("{store} does not answer: nothing was purged", store=_store(settings)))
     data(told)

@@ -3,38 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 import time
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from sayonce.cache import saved_seconds
 from sayonce.cli.files import STDOUT, open_output
-from sayonce.cli.options import pairs, wrong
+from sayonce.cli.language import phrase
+from sayonce.cli.options import wrong
 from sayonce.cli.output import data_json, seconds, talk
+from sayonce.cli.requests import Said
 from sayonce.config import Settings
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.outcome import Outcome
-from sayonce.errors import InvalidRequest, StoreError
+from sayonce.errors import StoreError
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import write_once
 from sayonce.speech.audio.formats import FORMATS
-from sayonce.speech.engines.base import Engine
-from sayonce.speech.parameters import read_value
 from sayonce.speech.service import Service
 from sayonce.speech.synthesis import Plan
 
 _DEFAULT_FORMAT: Final = "wav"
 _SUFFIXES: Final = {f".{name}": name for name in FORMATS} | {".ogg": "opus", ".raw": "pcm", ".ulaw": "mulaw"}
-_OWN_OPTIONS: Final = {
-    "input": "TEXT",
-    "voice": "--voice",
-    "response_format": "--format",
-    "stream": "-o -",
-    "stream_format": "-o -",
-}
 
 
 class Job(msgspec.Struct, frozen=True):
@@ -86,9 +78,10 @@ def run(job: Job, settings: Settings) -> None:
         body, report = asyncio.run(_speak(job, audio_format, settings))
         file.write(body)
     if report.ignored:
-        talk(f"not spoken: {report.ignored}")
+        talk("not spoken: {characters}", characters=report.ignored)
     if job.json:
-        data_json(msgspec.structs.replace(report, file=None if name == STDOUT else name))
+        shown = name.encode(errors="backslashreplace").decode()  # JSON has no bytes that are not UTF-8
+        data_json(msgspec.structs.replace(report, file=None if name == STDOUT else shown))
     else:
         talk(f"{'' if name == STDOUT else f'{name}: '}{_told(report)}")
 
@@ -97,8 +90,8 @@ def _format(job: Job) -> str:
     suffix = Path(job.output or "").suffix.lower()
     name = job.format or _SUFFIXES.get(suffix) or ("" if suffix else _DEFAULT_FORMAT)
     if name not in FORMATS:
-        where = f"--format {job.format}" if job.format else f"-o {job.output}"
-        raise wrong(f"{where}: the format must be one of {', '.join(FORMATS)}")
+        option = f"--format {job.format}" if job.format else f"-o {job.output}"
+        raise wrong("{option}: the format must be one of {formats}", option=option, formats=", ".join(FORMATS))
     return name
 
 
@@ -108,7 +101,8 @@ async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes
     async with cache:
         try:
             await synthesizer.learn_voices()
-            plan = synthesizer.plan(synthesizer.parse(_fields(job, audio_format, service)))
+            said = Said(job.text, job.voice, audio_format, job.params)
+            plan = synthesizer.plan(synthesizer.parse(said.fields(synthesizer.catalogue.engines[0])))
             started = time.perf_counter()
             found = await cache.lookup(plan.clip_key) or await cache.lookup(plan.take_key)
             if found is None:  # loading a model takes longer than everything else here
@@ -157,33 +151,19 @@ async def _stored_in(service: Service, plan: Plan) -> str | None:
 
 def _told(report: Report) -> str:
     if report.outcome is Outcome.HIT:
-        return f"hit from {report.tier} in {seconds(report.seconds)} (saves {seconds(report.compute_seconds)})"
-    speech = f"{report.duration_seconds:.2f} s of speech ({report.engine}, {report.voice})"
-    kept = f"stored in {report.stored}" if report.stored else "not stored: see 'sayonce doctor'"
-    return f"synthesized in {seconds(report.compute_seconds)}, {speech}, {kept}"
-
-
-# -- the request --------------------------------------------------------------------------------------------------------
-
-
-def _fields(job: Job, audio_format: str, service: Service) -> dict[str, Any]:
-    engine = service.synthesizer.catalogue.engines[0]
-    given = {"input": _text(job.text), "voice": job.voice, "response_format": audio_format}
-    return {"model": engine.name, **_parameters(job.params, engine), **given}
-
-
-def _text(text: str) -> str:
-    try:
-        if text == "-":
-            return sys.stdin.buffer.read().decode()
-        text.encode()  # bytes of an argument that are not UTF-8 come as lone surrogates
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"stdin is not UTF-8 at byte {error.start}", param="input") from None
-    except UnicodeEncodeError as error:
-        raise InvalidRequest(f"TEXT is not UTF-8 behind its first {error.start} characters", param="input") from None
-    return text
-
-
-def _parameters(params: list[str], engine: Engine) -> dict[str, Any]:
-    declared = {parameter.name: parameter for parameter in engine.parameters}
-    return {name: read_value(text, declared.get(name)) for name, text in pairs(params, _OWN_OPTIONS).items()}
+        return phrase(
+            "hit from {tier} in {time} (saves {saved})",
+            tier=report.tier,
+            time=seconds(report.seconds),
+            saved=seconds(report.compute_seconds),
+        )
+    return phrase(
+        "synthesized in {time}, {length:.2f} s of speech ({engine}, {voice}), {kept}",
+        time=seconds(report.compute_seconds),
+        length=report.duration_seconds,
+        engine=report.engine,
+        voice=report.voice,
+        kept=phrase("stored in {store}", store=report.stored)
+        if report.stored
+        else phrase("not stored: see 'sayonce doctor'"),
+    )

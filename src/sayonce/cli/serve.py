@@ -9,6 +9,8 @@ import math
 import os
 import signal
 import socket
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
 import typer
@@ -16,9 +18,12 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from sayonce.cli.language import phrase
 from sayonce.cli.options import settings as settings_of
-from sayonce.cli.output import place, talk
-from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings
+from sayonce.cli.output import talk
+from sayonce.cli.running import describe, recorded
+from sayonce.cli.which_store import Choice, named
+from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings, settings_file
 from sayonce.errors import ConfigError, SayonceError, StoreError
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway, create_app
@@ -28,7 +33,6 @@ from sayonce.observe.trace import KEY_VARIABLE, new_run_key
 from sayonce.observe.workers import shared_directory
 from sayonce.speech.service import Service, build_cache
 from sayonce.stores.base import SealedStore, Store
-from sayonce.stores.url import parse_url
 
 _FACTORY: Final = "sayonce.cli.serve:worker"
 _BACKLOG: Final = 2048
@@ -51,8 +55,8 @@ def run(config: str | None, overrides: dict[str, Any]) -> None:
     app = Gateway(service, load_access(settings))
     asyncio.run(_check_store(settings))
     server = settings.server
-    with _listen(server) as listener:
-        _announce(service, listener)
+    with _listen(server) as listener, _recorded(settings, config, _address(listener)):
+        _announce(service, named(settings, config, overrides), _address(listener))
         if server.workers == 1:
             _keep_all()
             _serve_here(_uvicorn(app, settings), listener)
@@ -72,7 +76,7 @@ async def _check_store(settings: Settings) -> None:
         await cache.store.open()
         await cache.store.totals()
     except StoreError as error:
-        talk(f"warning: the store does not answer, so nothing is remembered until it does: {error}")
+        talk("warning: the store does not answer, so nothing is remembered until it does: {error}", error=error)
     finally:
         await cache.store.close()
 
@@ -83,7 +87,7 @@ async def _check_bodies(store: Store) -> None:
     try:
         await store.bodies.check()
     except StoreError as error:
-        talk(f"warning: large clips are not remembered until this is mended: {error}")
+        talk("warning: large clips are not remembered until this is mended: {error}", error=error)
 
 
 def _listen(server: ServerSettings) -> socket.socket:
@@ -105,26 +109,47 @@ def _listen(server: ServerSettings) -> socket.socket:
 
 
 def _cannot_listen(server: ServerSettings, error: OSError) -> SayonceError:
+    where = {"port": server.port, "host": server.host}
     if error.errno == errno.EADDRINUSE:
-        return SayonceError(f"port {server.port} on {server.host} is in use: choose another with --port")
+        return SayonceError(phrase("port {port} on {host} is in use: choose another with --port", **where))
     if error.errno == errno.EACCES:
         return SayonceError(
-            f"port {server.port} needs more rights than this user has: choose one above 1023 with --port"
+            phrase("port {port} needs more rights than this user has: choose one above 1023 with --port", **where)
         )
+    reason = phrase(error.strerror or str(error))
     return ConfigError(
-        f"cannot listen on {server.host}: {error.strerror}: choose an address of this machine with --host"
+        phrase(
+            "cannot listen on {host}: {reason}: choose an address of this machine with --host", reason=reason, **where
+        )
     )
 
 
-def _announce(service: Service, listener: socket.socket) -> None:
+def _address(listener: socket.socket) -> str:
     host, port = listener.getsockname()[:2]
-    store = parse_url(service.settings.store_url)
-    talk(f"sayonce listens on http://{f'[{host}]' if ':' in host else host}:{port}, and describes itself under /docs")
-    talk(f"engines: {', '.join(engine.name for engine in service.synthesizer.catalogue.engines)}")
-    talk(f"store: {place(store)}")
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+@contextmanager
+def _recorded(settings: Settings, config: str | None, address: str) -> Iterator[None]:
+    """Let the other commands of this user find the store; where that cannot be, it is told and is no obstacle."""
+    file = settings_file(config, os.environ)
+    gateway = describe(settings, address, None if file is None else file[0], os.environ)
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(recorded(gateway))
+        except (OSError, RuntimeError) as error:  # RuntimeError: nobody knows this user's home
+            talk("other commands do not find this gateway by themselves, name them the store: {error}", error=error)
+        yield
+
+
+def _announce(service: Service, choice: Choice, address: str) -> None:
+    talk("sayonce listens on {address}, and describes itself under /docs", address=address)
+    names = ", ".join(engine.name for engine in service.synthesizer.catalogue.engines)
+    talk("engines: {names}", names=names)
+    talk(str(choice))
     index = service.cache.store
     if isinstance(index, SealedStore) and index.bodies is not None:
-        talk(f"large clips: {index.bodies.shown}")
+        talk("large clips: {place}", place=index.bodies.shown)
     if service.settings.security.api_keys_file is None:
         talk(
             "no API keys are configured, so only this machine is served; to serve others, make one with "

@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from sayonce.cli.files import open_output
+from sayonce.cli.language import phrase
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data, data_json, size
 from sayonce.config import StoreSettings, parse_duration, parse_size
@@ -76,7 +77,8 @@ def run(job: Job) -> None:
         raise wrong("give either traces, or --synthetic with a number of requests")
     if job.plot is not None and not job.plot.endswith(".svg"):
         raise wrong(
-            f"--plot {job.plot}: the plot is an SVG, which every browser shows and prints; end the name in .svg"
+            "--plot {file}: the plot is an SVG, which every browser shows and prints; end the name in .svg",
+            file=job.plot,
         )
     policies = [_policy(name) for name in job.policies] or POLICIES
     sizes, ttls = [_size(text) for text in job.sizes], [_ttl(text) for text in job.ttls]
@@ -95,7 +97,7 @@ def _trace(job: Job) -> Trace:
         return Trace(list(reference_trace(job.synthetic)))
     trace = read_traces(job.traces, job.tier)
     if not trace.accesses:
-        raise ConfigError("there are no requests in the trace")
+        raise ConfigError(phrase("there are no requests in the trace"))
     return trace
 
 
@@ -126,35 +128,41 @@ def _policy(name: str) -> PolicyName:
     for policy in POLICIES:
         if policy == name:
             return policy
-    raise wrong(f"--policy {name}: it is one of {', '.join(POLICIES)}")
+    raise wrong("--policy {name}: it is one of {policies}", name=name, policies=", ".join(POLICIES))
 
 
 def _size(text: str) -> int:
     try:
         return parse_size(text)
     except ValueError as error:
-        raise wrong(f"--size {error}") from None
+        raise wrong("--size {error}", error=error) from None
 
 
 def _ttl(text: str) -> float | None:
     try:
         return None if text == _FOR_EVER else parse_duration(text).total_seconds()
     except ValueError as error:
-        raise wrong(f"--ttl {error}; {_FOR_EVER} keeps for ever") from None
+        raise wrong("--ttl {error}; none keeps for ever", error=error) from None
 
 
 # -- what it prints -----------------------------------------------------------------------------------------------------
 
 
 def _told(report: Report) -> Iterator[str]:
-    values = f"{report.values:,} clips, {size(report.footprint_bytes)} in all"
-    yield f"{report.requests:,} requests in {_time(report.duration_seconds)}, for {values}"
+    yield phrase(
+        "{requests:,} requests in {time}, for {clips:,} clips, {size} in all",
+        requests=report.requests,
+        time=_time(report.duration_seconds),
+        clips=report.values,
+        size=size(report.footprint_bytes),
+    )
     if report.recorded_hit_rate is not None:
-        yield f"answered from the cache when it was recorded: {100 * report.recorded_hit_rate:.1f} %"
+        rate = 100 * report.recorded_hit_rate
+        yield phrase("answered from the cache when it was recorded: {rate:.1f} %", rate=rate)
     if report.not_cacheable:
-        yield f"left out: {report.not_cacheable:,} requests with no-store"
+        yield phrase("left out: {count:,} requests with no-store", count=report.not_cacheable)
     if report.unreadable:
-        yield f"left out: {report.unreadable:,} lines that are no request"
+        yield phrase("left out: {count:,} lines that are no request", count=report.unreadable)
 
 
 def _table(report: Report) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -17,10 +17,12 @@ import typer
 from sayonce.cache import Cache
 from sayonce.cli import FAILED, INTERRUPTED
 from sayonce.cli.inspect import lasting
+from sayonce.cli.language import phrase
 from sayonce.cli.options import pairs, wrong
 from sayonce.cli.output import data_json, seconds, table, talk
 from sayonce.cli.progress import progress
-from sayonce.config import ByteSize, Settings
+from sayonce.cli.requests import STDIN, read_bytes, read_stdin
+from sayonce.config import ByteSize, Settings, parse_duration
 from sayonce.errors import ConfigError
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import LedgerWriter
@@ -30,7 +32,6 @@ from sayonce.speech.warm import Summary, Target, Warmer
 from sayonce.speech.warm_gateway import GatewayTarget
 from sayonce.speech.warm_store import StoreTarget
 
-_STDIN: Final = "-"
 _SHOWN_FAILURES: Final = 20
 _PATIENT_MS: Final = 10_000.0
 """The store's budget here: nobody waits for an answer, and a look-up that is given up would be a synthesis."""
@@ -45,7 +46,7 @@ _OWN_OPTIONS: Final = {
 }
 
 
-class Job(msgspec.Struct, frozen=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True):
     """What the command line asked for."""
 
     files: list[str]
@@ -57,7 +58,19 @@ class Job(msgspec.Struct, frozen=True):
     concurrency: int
     rate: float | None
     top: int | None
+    refresh: bool
+    older_than: str | None
     json: bool
+
+    @property
+    def since(self) -> float:
+        """When a clip must have been made at the earliest to be left as it is."""
+        if self.older_than is not None:
+            try:
+                return time.time() - parse_duration(self.older_than).total_seconds()
+            except ValueError as error:
+                raise wrong("--older-than {error}", error=error) from None
+        return time.time() if self.refresh else 0.0
 
 
 class Remote(msgspec.Struct, frozen=True):
@@ -82,8 +95,8 @@ def run(job: Job, settings: Settings) -> None:
     lasting(settings)
     if settings.security.api_keys_file is not None and job.tenant is None:
         raise wrong("with API keys each clip belongs to a tenant: say with --tenant whose clips to make")
-    rows = _rows(job, {})
-    _finish(job, asyncio.run(_in_store(job, settings, rows)))
+    since, rows = job.since, _rows(job, {})
+    _finish(job, asyncio.run(_in_store(job, settings, rows, since)))
 
 
 def run_remote(job: Job, remote: Remote) -> None:
@@ -95,8 +108,8 @@ def run_remote(job: Job, remote: Remote) -> None:
     """
     if job.tenant is not None:
         raise wrong("--tenant: the gateway takes the tenant from the API key; name that with --api-key-env")
-    rows = _rows(job, {"model": remote.model})
-    _finish(job, asyncio.run(_in_gateway(job, remote, rows)))
+    since, rows = job.since, _rows(job, {"model": remote.model})
+    _finish(job, asyncio.run(_in_gateway(job, remote, rows, since)))
 
 
 def run_voices(job: Job, directory: Path, settings: Settings) -> None:
@@ -113,14 +126,15 @@ def run_voices(job: Job, directory: Path, settings: Settings) -> None:
     _finish(job, asyncio.run(_features(job, settings, list(clips_in(directory)))))
 
 
-async def _in_store(job: Job, settings: Settings, rows: Sequence[Row]) -> Summary:
+async def _in_store(job: Job, settings: Settings, rows: Sequence[Row], since: float) -> Summary:
     service = Service(_patient(settings))
     async with service.cache:
         await _ask_store(service.cache)
         await service.synthesizer.learn_voices()
         ledger = Ledger(service.cache.now)
         writer = LedgerWriter(service.cache, lambda: ledger)
-        target = StoreTarget(service.synthesizer, job.tenant or "", computed=ledger.charge_computing)
+        charge = ledger.charge_computing
+        target = StoreTarget(service.synthesizer, job.tenant or "", since=since, computed=charge)
         writer.start()
         try:
             return await _warm(job, target, rows)
@@ -129,8 +143,9 @@ async def _in_store(job: Job, settings: Settings, rows: Sequence[Row]) -> Summar
             await writer.stop()
 
 
-async def _in_gateway(job: Job, remote: Remote, rows: Sequence[Row]) -> Summary:
-    limits = httpx.Limits(max_connections=job.concurrency, max_keepalive_connections=job.concurrency)
+async def _in_gateway(job: Job, remote: Remote, rows: Sequence[Row], since: float) -> Summary:
+    concurrency = min(job.concurrency, len(rows))
+    limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
     client = httpx.AsyncClient(
         base_url=remote.url.rstrip("/"), headers=_credentials(remote), timeout=_GATEWAY_SECONDS, limits=limits
     )
@@ -138,8 +153,9 @@ async def _in_gateway(job: Job, remote: Remote, rows: Sequence[Row]) -> Summary:
         try:
             await client.get("/health/live")
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise ConfigError(f"--url: {remote.url} does not answer: {error or type(error).__name__}") from None
-        return await _warm(job, GatewayTarget(client), rows)
+            reason = str(error) or type(error).__name__
+            raise ConfigError(phrase("--url: {url} does not answer: {reason}", url=remote.url, reason=reason)) from None
+        return await _warm(job, GatewayTarget(client, since=since), rows)
 
 
 async def _features(job: Job, settings: Settings, rows: Sequence[Row]) -> Summary:
@@ -171,13 +187,13 @@ def _credentials(remote: Remote) -> dict[str, str]:
         return {}
     key = os.environ.get(remote.api_key_env)
     if not key:
-        raise ConfigError(f"--api-key-env: the environment has no {remote.api_key_env}")
+        raise ConfigError(phrase("--api-key-env: the environment has no {name}", name=remote.api_key_env))
     return {"authorization": f"Bearer {key}"}
 
 
 async def _warm(job: Job, target: Target, rows: Sequence[Row]) -> Summary:
     with progress(len(rows)) as advance:
-        warmer = Warmer(target, concurrency=job.concurrency, per_second=job.rate, progress=advance)
+        warmer = Warmer(target, concurrency=min(job.concurrency, len(rows)), per_second=job.rate, progress=advance)
         loop = asyncio.get_running_loop()
 
         def stop() -> None:
@@ -196,7 +212,7 @@ async def _warm(job: Job, target: Target, rows: Sequence[Row]) -> Summary:
 
 
 def _rows(job: Job, fields: dict[str, Any]) -> list[Row]:
-    if job.files.count(_STDIN) > 1:
+    if job.files.count(STDIN) > 1:
         raise wrong("stdin can be read once")
     read = [row for name in job.files for row in _read(name, job)]
     if job.top is not None:
@@ -205,24 +221,22 @@ def _rows(job: Job, fields: dict[str, Any]) -> list[Row]:
     given = {name: value for name, value in {**fields, "response_format": job.format}.items() if value is not None}
     rows = list(expand(read, job.voices, given, cells))
     if not rows:
-        raise ConfigError(f"there is nothing to say in {', '.join(job.files)}")
+        raise ConfigError(phrase("there is nothing to say in {files}", files=", ".join(job.files)))
     return rows
 
 
 def _read(name: str, job: Job) -> Iterator[Row]:
     kind = _kind(name, job)
-    if name == _STDIN:
-        return read_rows(sys.stdin.buffer.read(), "stdin", kind)
-    try:
-        return read_rows(Path(name).read_bytes(), name, kind)
-    except OSError as error:
-        raise ConfigError(f"cannot read {name}: {error.strerror}") from None
+    file, content = ("stdin", read_stdin()) if name == STDIN else (name, read_bytes(name))
+    return read_rows(
+        content, file, kind, lambda encoding: talk("{file}: read as {encoding}", file=file, encoding=encoding)
+    )
 
 
 def _kind(name: str, job: Job) -> Kind:
-    kind = job.kind or ("txt" if name == _STDIN else kind_of(name))
+    kind = job.kind or ("txt" if name == STDIN else kind_of(name))
     if kind is None:
-        raise wrong(f"{name}: its name ends in none of .txt, .csv, .jsonl; say with --as what it is")
+        raise wrong("{file}: its name ends in none of .txt, .csv, .jsonl; say with --as what it is", file=name)
     return kind
 
 
@@ -236,7 +250,7 @@ def _finish(job: Job, summary: Summary) -> None:
         for failure in summary.failures[:_SHOWN_FAILURES]:
             talk(f"{failure.place}: {f'{failure.text!r}: ' if failure.text else ''}{failure.reason}")
         if summary.failed > _SHOWN_FAILURES:
-            talk(f"and {summary.failed - _SHOWN_FAILURES} more; --json lists them all")
+            talk("and {count} more; --json lists them all", count=summary.failed - _SHOWN_FAILURES)
         table(_figures(summary))
     if summary.interrupted:
         talk("not all was done: the same command goes on where this one ended")
@@ -247,8 +261,8 @@ def _finish(job: Job, summary: Summary) -> None:
 
 def _figures(summary: Summary) -> list[tuple[str, str]]:
     return [
-        ("computed", f"{summary.computed:,}"),
-        ("already there", f"{summary.already_there:,}"),
-        ("failed", f"{summary.failed:,}"),
-        ("time", seconds(summary.seconds)),
+        (phrase("computed"), f"{summary.computed:,}"),
+        (phrase("already there"), f"{summary.already_there:,}"),
+        (phrase("failed"), f"{summary.failed:,}"),
+        (phrase("time"), seconds(summary.seconds)),
     ]

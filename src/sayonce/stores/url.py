@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from sayonce.errors import ConfigError
+from sayonce.errors import ConfigError, quoted
 from sayonce.stores.redis_url import REDIS_FORMS, RedisURL, parse_redis
 
 __all__ = ["RedisURL", "SQLiteURL", "default_path", "parse_url"]
@@ -30,13 +30,23 @@ class SQLiteURL(msgspec.Struct, frozen=True):
     @property
     def default(self) -> bool:
         """Whether it is the place of our own choosing, whose directories we make."""
-        return self.path == default_path()
+        try:
+            return self.path == default_path()
+        except ConfigError:  # nobody knows this user's home
+            return False
 
 
 def default_path() -> Path:
     """Return the SQLite file that is used when none is named (XDG Base Directory Specification)."""
     cache = os.environ.get("XDG_CACHE_HOME")
-    return (Path(cache) if cache else Path.home() / ".cache") / "sayonce" / "clips.db"
+    return (Path(cache) if cache else _home() / ".cache") / "sayonce" / "clips.db"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise ConfigError("this user has no home directory: set HOME, or name a file in store.url or --store") from None
 
 
 def parse_url(url: str) -> SQLiteURL | RedisURL | None:
@@ -82,4 +92,7 @@ def _sqlite(rest: str) -> SQLiteURL:
         raise _wrong("sqlite keeps a file; use memory:// for memory")
     if "?" in name:
         raise _wrong("sqlite takes no options after '?'")
-    return SQLiteURL(Path(name).expanduser())
+    try:
+        return SQLiteURL(Path(name).expanduser())
+    except RuntimeError:
+        raise _wrong(f"there is no home of the user that {quoted(name.partition('/')[0])} names") from None

@@ -1,0 +1,171 @@
+"""Which store a command uses: the one that is named, else that of the gateway that runs, else the default."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from sayonce.cli.language import phrase
+from sayonce.cli.options import load
+from sayonce.cli.output import place, talk
+from sayonce.cli.running import Gateway, gateways, shareable, value_of
+from sayonce.config import DEFAULT_FILE, Settings, settings_file, variable_of
+from sayonce.errors import ConfigError
+from sayonce.stores.url import parse_url
+
+_MEMORY: Final = "memory://"
+_OF_ITS_FILE: Final = ("server.engine", "audio.take")
+"""Settings that mean something beside the engines of the gateway's own file alone."""
+
+
+class Choice(msgspec.Struct, frozen=True):
+    """The settings of a command, and why they name this store."""
+
+    settings: Settings
+    why: str
+    file: tuple[str, str] | None
+    """The settings' file, and what names it."""
+
+    def __str__(self) -> str:
+        return phrase("store: {store} ({why})", store=place(parse_url(self.settings.store_url)), why=self.why)
+
+
+def choose(config: str | None, overrides: Mapping[str, Any]) -> Choice:
+    """Return the settings, those of a running gateway where nothing here names a store.
+
+    Raises:
+        ConfigError: a setting is wrong, several gateways run, or this shell lacks a secret of the gateway's.
+
+    """
+    own, file = load(config, **overrides), settings_file(config, os.environ)
+    running = gateways()
+    if own.store.url:
+        with suppress(ConfigError):  # of a wrong URL, which is told when it is opened
+            store, _ = shareable(own.store_url)
+            for told in {_other_secret(own, gateway) for gateway in running if gateway.store == store} - {None}:
+                talk("warning: {told}", told=told)
+        return Choice(own, _named_by(overrides, file), file)
+    found = _of_file(running, file)
+    open_to_all = _different(gateway for gateway in found if gateway.store != _MEMORY)
+    if len(open_to_all) > 1:
+        raise ConfigError(_several(open_to_all))
+    if open_to_all:
+        return _adopt(open_to_all[0], own, config, file, overrides)
+    if found:
+        why = phrase("the default: the gateway on {url} keeps its clips in its own memory, see there", url=found[0].url)
+    elif running:
+        why = phrase("the default: {file} names none", file=file[0] if file else "")
+    else:
+        why = phrase("the default")
+    return Choice(own, why, file)
+
+
+def named(settings: Settings, config: str | None, overrides: Mapping[str, Any]) -> Choice:
+    """Return the choice of a gateway, which follows no other."""
+    file = settings_file(config, os.environ)
+    default = not settings.store.url
+    return Choice(settings, phrase("the default") if default else _named_by(overrides, file), file)
+
+
+def _named_by(overrides: Mapping[str, Any], file: tuple[str, str] | None) -> str:
+    if overrides.get("store_url"):
+        return "--store"
+    variable = variable_of("store.url")
+    return variable if os.environ.get(variable) or file is None else file[0]
+
+
+def _of_file(running: list[Gateway], file: tuple[str, str] | None) -> list[Gateway]:
+    """Return the gateways with this settings' file; all of them where none was asked for and none has it."""
+    if file is None:
+        return running
+    path = str(Path(file[0]).resolve())
+    same = [gateway for gateway in running if gateway.config == path]
+    return same if same or file[1] != DEFAULT_FILE else running
+
+
+def _different(running: Iterable[Gateway]) -> list[Gateway]:
+    """Return one of those that have all in common but process and address."""
+    alike = {msgspec.json.encode(msgspec.structs.replace(gateway, pid=0, url="")): gateway for gateway in running}
+    return list(alike.values())
+
+
+def _several(running: Iterable[Gateway]) -> str:
+    lines = (f"  {each.url}  {place(parse_url(each.store))}  {each.config or ''}".rstrip() for each in running)
+    return "\n".join(
+        [phrase("several gateways run; say with --store or --config which of their stores is meant:"), *lines]
+    )
+
+
+def _adopt(
+    gateway: Gateway, own: Settings, config: str | None, file: tuple[str, str] | None, overrides: Mapping[str, Any]
+) -> Choice:
+    """Return the settings with the gateway's store, and all of its file's where there is no other file here."""
+    as_there = own
+    if file is None and gateway.config is not None:
+        config, file = gateway.config, (gateway.config, "--config")
+        as_there = load(config, **overrides)
+    same_file = None if file is None else str(Path(file[0]).resolve())
+    taken = {
+        name.replace(".", "_", 1): value
+        for name, value in gateway.settings.items()
+        if value_of(own, name) == value_of(Settings(), name)
+        and (same_file == gateway.config or name not in _OF_ITS_FILE)
+    }
+    taken["store_url"] = _with_login(gateway, as_there)
+    given = {name: value for name, value in overrides.items() if value}
+    settings = load(config, **{**taken, **given})
+    if told := _other_secret(settings, gateway):
+        raise ConfigError(told)
+    lacking = [name for name in gateway.engine_variables if name not in os.environ]
+    if lacking:
+        talk(
+            "warning: the gateway on {url} has {names} in its environment, and this shell has not: keys may differ",
+            url=gateway.url,
+            names=", ".join(lacking),
+        )
+    return Choice(settings, phrase("of the gateway on {url}", url=gateway.url), file)
+
+
+def _with_login(gateway: Gateway, as_there: Settings) -> str:
+    """Return the store's URL with the credentials that the gateway has.
+
+    Raises:
+        ConfigError: they are neither in its settings' file nor in this environment.
+
+    """
+    if not gateway.logs_in:
+        return gateway.store
+    url = as_there.store.url
+    if url is not None and shareable(url)[0] == gateway.store:
+        return url
+    raise ConfigError(
+        phrase(
+            "the gateway on {url} logs in to {store}, with credentials that this shell has not: give them in "
+            "{variable} or --store",
+            url=gateway.url,
+            store=gateway.store,
+            variable=variable_of("store.url"),
+        )
+    )
+
+
+def _other_secret(settings: Settings, gateway: Gateway) -> str | None:
+    """Return what is to be told where the gateway has a secret and this shell has none, or the other way round."""
+    file = gateway.settings.get("security.key_secret_file")
+    theirs = gateway.secret_in_environment or file is not None
+    ours = settings.security.key_secret is not None or settings.security.key_secret_file is not None
+    if theirs == ours:
+        return None
+    if ours:
+        return phrase("the gateway on {url} makes its keys without a secret, and this shell has one", url=gateway.url)
+    setting = "security.key_secret" if gateway.secret_in_environment else "security.key_secret_file"
+    return phrase(
+        "the gateway on {url} makes its keys with a secret that this shell has not: set {variable} as it is there",
+        url=gateway.url,
+        variable=variable_of(setting),
+    )
