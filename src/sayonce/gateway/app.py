@@ -55,7 +55,7 @@ class Gateway:
         settings, server = service.settings, service.settings.server
         self._service = service
         self._access = access
-        self._cors = Cors(server.origins)
+        self._cors = Cors(server.origins) if server.origins else None
         self._local = LocalOnly(server.hosts, server.origins) if access.open else None
         self._trace = _recorder(service)
         self.observer = Observer(
@@ -117,7 +117,9 @@ class Gateway:
         if not methods:
             await self._others(scope, receive, send)
             return
-        told = [(b"allow", ", ".join(methods).encode()), *self._cors.preflight(headers_of(scope), methods)]
+        told = [(b"allow", ", ".join(methods).encode())]
+        if self._cors is not None:
+            told += self._cors.preflight(headers_of(scope), methods)
         await send({"type": "http.response.start", "status": 204, "headers": told})
         await send({"type": "http.response.body", "body": b""})
 

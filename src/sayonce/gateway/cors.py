@@ -33,15 +33,12 @@ _VARY: Final = (b"vary", b"origin")
 
 
 class Cors:
-    """The origins that may ask; none of them in the usual case."""
+    """The origins that may ask."""
 
-    def __init__(self, origins: Iterable[str] = ()) -> None:
+    def __init__(self, origins: Iterable[str]) -> None:
         self._origins = frozenset(origin.encode() for origin in origins)
         self._any = ANY_ORIGIN.encode() in self._origins
         self._exposed = (b"access-control-expose-headers", ", ".join(EXPOSED).encode())
-
-    def __bool__(self) -> bool:
-        return bool(self._origins)
 
     def headers(self, headers: Mapping[bytes, bytes]) -> Headers:
         """Return what every answer to a request says of who may read it."""

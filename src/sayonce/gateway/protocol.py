@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 from sayonce.config import ServerSettings
 from sayonce.gateway.around import AROUND, NO_STORE
 from sayonce.gateway.door import AT_ONCE, CROWDED, HELD, LOOK_SECONDS, Door, Held, Refusal
-from sayonce.gateway.http import Headers, Scope, lines_of
+from sayonce.gateway.http import Scope, lines_of
 from sayonce.gateway.outlet import Outlet
 from sayonce.gateway.upgrade import parser_of_rest
 from sayonce.observe import request_id
@@ -402,18 +402,17 @@ class Protocol(HttpToolsProtocol):
             *self.server_state.default_headers,
             (b"content-type", b"application/json"),
             NO_STORE,
-            *self._around(),
             (b"content-length", b"%d" % len(body)),
             (b"connection", b"close"),
         ]
         if refusal.retry_after_seconds is not None:
             headers.append((b"retry-after", b"%d" % refusal.retry_after_seconds))
-        return STATUS_LINE[refusal.status] + lines_of(headers) + b"\r\n" + body
+        return STATUS_LINE[refusal.status] + lines_of(headers) + self._around() + b"\r\n" + body
 
-    def _around(self) -> Headers:
-        """Return what the application would have around its answer, as far as it has seen the request."""
+    def _around(self) -> bytes:
+        """Return what the application has around its answer, or would have had it seen the request."""
         scope: Scope = self.scope or {}  # type: ignore[assignment]
-        return scope.get(AROUND) or [(request_id.HEADER, request_id.of(dict(scope.get("headers", ()))))]
+        return scope.get(AROUND) or request_id.line(request_id.of(dict(scope.get("headers", ()))))
 
 
 class _Gentle:

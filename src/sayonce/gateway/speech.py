@@ -18,7 +18,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
 from sayonce.gateway import events
 from sayonce.gateway.access import Access
-from sayonce.gateway.around import AROUND, completed
+from sayonce.gateway.around import AROUND, completed, headers_around
 from sayonce.gateway.door import AT_ONCE, HELD, Held
 from sayonce.gateway.http import (
     Disconnected,
@@ -183,11 +183,11 @@ class SpeechEndpoint:
             return await _send_stream(scope, send, answer, headers, answer.flight.chunks())
         entry = await answer.result()
         stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
-        at_once, lines, around = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored), scope[AROUND]
+        at_once, lines = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored)
         scope[_BEGUN] = True
-        if at_once is None or not at_once(send, lines + lines_of(around), entry.body):
+        if at_once is None or not at_once(send, lines + scope[AROUND], entry.body):
             headers = _headers_now(plan, answer, now, stored=stored)
-            await send_whole(send, 200, [*headers, *around], entry.body)
+            await send_whole(send, 200, [*headers, *headers_around(scope)], entry.body)
         return 0.0
 
     async def _send_events(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> float:
@@ -278,7 +278,7 @@ async def _send_stream(
     slice. Of those that cost much to make, which share a ``turn``, one goes on in a round of the loop.
     """
     begun, slice_bytes = 0.0, 0
-    headers = [*headers, *scope[AROUND], _UNBUFFERED]
+    headers = [*headers, *headers_around(scope), _UNBUFFERED]
     scope[_BEGUN] = True
     with _holding(scope, answer):
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -52,7 +52,7 @@ class Voices:
 
     async def list(self, request: Request) -> Response:
         caller = self._access.authorise_reader(request.scope["headers"])
-        if not self._book.names.read:
+        if caller is not None and not self._book.names.read:
             await self._synthesizer.learn_voices()
         version, place = self._book.names.version, _STRANGER if caller is None else caller.tenant.encode()
         listed = self._listed.get(place)
