@@ -140,6 +140,13 @@ def tar(content):
     return file.getvalue()
 
 
+def varint(number):
+    return bytes([number & 127 | 128, number >> 7]) if number > 127 else bytes([number])
+
+
+RPC_STATUS = "\b\r\x12\x27模型正在加载，请稍后再试吗".encode()
+
+
 @pytest.mark.parametrize("label", ["audio/pcm", "application/octet-stream", "audio/pcm;rate=24000", ""])
 @pytest.mark.parametrize(
     "body",
@@ -172,6 +179,33 @@ def tar(content):
         pickle.dumps({"audio": RAW}),
         b"II*\0\x08\0\0\0" + RAW,
         tar(RAW),
+        ("Внутренняя ошибка сервера: память кончилась. " * 9).encode("utf-16-le"),
+        "Внутренняя ошибка сервера".encode("utf-16"),
+        ("Σφάλμα διακομιστή, δοκιμάστε ξανά. " * 9).encode("utf-16-be"),
+        ("ข้อผิดพลาดภายในเซิร์ฟเวอร์" * 9).encode("utf-16-le"),
+        ("Lỗi máy chủ nội bộ: không đủ bộ nhớ. " * 9).encode("utf-16-le"),
+        "Internal Server Error: out of memory".encode("utf-32"),
+        ("Internal Server Error: out of memory. " * 9).encode("utf-32-be"),
+        "Ошибка сервера".encode("cp1251"),
+        "ошибка сервера".encode("koi8-r"),
+        b"\x08\r\x12\x0einternal error",  # google.rpc.Status
+        b"\x08\r\x12\x0einternal error\x1a\x35\n\x28type.googleapis.com/google.rpc.ErrorInfo\x12\x09\n\x07BLOCKED",
+        b"\n" + varint(len(RPC_STATUS)) + RPC_STATUS,
+        b"\0" + len(RPC_STATUS).to_bytes(4, "big") + RPC_STATUS,
+        b"\x80\0\0\0\x1fgrpc-status:13\r\ngrpc-message:oom\r\n",
+        b"\x1e\0\0\0\x02error\0\x0e\0\0\0out of memory\0\0",  # BSON
+        zlib.compress(RAW),
+        b"\x04\x22\x4d\x18\x64\x40\xa7" + RAW,
+        pickle.dumps({"audio": RAW}, 2),
+        pickle.dumps(RAW, 3),
+        b"\x40\0\0\0\0\0\0\0" + b'{"audio":{"dtype":"F32","shape":[24000],"data_offsets":[0,96000]}}' + RAW,
+        b"\x02#!SILK_V3" + RAW,
+        b"wvpk\x10\0\0\0\x10\4" + RAW,
+        b"MThd\0\0\0\6\0\1\0\2\1\xe0MTrk" + RAW,
+        b"FLV\1\5\0\0\0\x09" + RAW,
+        b"\0\0\0\x68moof\0\0\0\x10mfhd" + RAW,
+        b"\0asm\1\0\0\0" + RAW,
+        b"\x15\x03\x03\0\2\2\x28",  # an alert of TLS
         b" " * 500,
         b"\r\n" * 500,
     ],
@@ -240,6 +274,25 @@ MESSAGES = [
     '{"error":"模型正在加载，请稍后再试"}'.encode("gbk"),
     "错误：模型正在加载，请稍后再试".encode(),
     "错误：模型正在加载，请稍后再试".encode("gbk"),
+    "錯誤：模型正在載入，請稍後再試".encode("big5"),
+    "오류: 잠시후다시시도해주세요제발".encode("euc-kr"),
+    '{"error":"오류가 발생했습니다"}'.encode("euc-kr"),
+    '{"error":"Ошибка сервера"}'.encode("cp1251"),
+    '{"error":"Ошибка сервера"}'.encode("koi8-r"),
+    "Внутренняя ошибка сервера".encode(),
+    "Внутренняя ошибка сервера".encode("cp1251"),
+    "ข้อผิดพลาดภายในเซิร์ฟเวอร์".encode(),
+    "Zu wenig Speicher, bitte später noch einmal versuchen".encode(),
+    "Zu wenig Speicher, bitte später noch einmal versuchen".encode("latin-1"),
+    '{"error":"oom"}'.encode("utf-16-le"),
+    '{"error":{"message":"oom"}}\n'.encode("utf-16-be"),
+    '{"error":"oom"}'.encode("utf-32-le"),
+    "Internal Server Error: out of memory".encode("utf-16-le"),
+    "Internal Server Error: out of memory".encode("utf-16-be") + b"\0\0",
+    "Внутренняя ошибка сервера, повторите позже".encode("utf-16-le"),
+    '{"error":"服务器内部错误"}'.encode("utf-16-le"),
+    "Internal Server Error: out of memory".encode("utf-32-le"),
+    ("Модель не загружена. " * 15).encode("cp866"),
 ]
 
 
