@@ -81,6 +81,10 @@ def test_a_wrong_url_says_what_is_right(opened):
 @pytest.mark.parametrize(
     ("name", "wrong", "right"),
     [
+        ("url", "sqlite:///a\0b", "a text such as sqlite"),
+        ("url", "sqlite:///\udcff.db", "a text such as sqlite"),
+        ("secret", "\udcff", "bytes or a text"),
+        ("ttl", timedelta.max, "up to a million days"),
         ("url", 5, "a text such as sqlite:///"),
         ("namespace", 5, "a text, not 5"),
         ("secret", 5, "bytes or a text"),
@@ -111,11 +115,15 @@ def test_no_password_of_a_wrong_argument_is_repeated():
     ("name", "wrong", "right"),
     [
         ("revision", 3, "a text, not 3"),
+        ("revision", "\udcff", "a text, not "),
+        ("name", "\udcff", "a text, not "),
+        ("ttl", timedelta.max, "a timedelta above 0 and up to a million days"),
         ("ttl", "7d", "a timedelta above 0"),
         ("ttl", timedelta(seconds=-1), "a timedelta above 0"),
         ("tags", 5, "in a tuple such as"),
         ("tags", "ab", "in a tuple such as"),
         ("tags", [5], "in a tuple such as"),
+        ("tags", iter([5]), "in a tuple such as"),
         ("ignore", "x", "names of parameters"),
         ("content", 5, "names of parameters"),
         ("batch", "yes", "True or False"),
@@ -128,13 +136,14 @@ def test_no_password_of_a_wrong_argument_is_repeated():
 )
 def test_a_wrong_option_of_a_function_is_refused_when_it_is_remembered(cache, name, wrong, right):
     with pytest.raises(sayonce.InvalidRequest, match=f"'{name}' must be .*{right}") as refused:
-        cache.remember("f", **{"revision": "1", name: wrong})(lambda x: x)
+        cache.remember(**{"name": "f", "revision": "1", name: wrong})(lambda x: x)
     assert refused.value.param == name
 
 
 def test_an_option_that_there_is_not_is_refused_and_the_others_named(cache):
-    with pytest.raises(sayonce.InvalidRequest, match=r"'tag' is no argument here; .*\btags\b"):
-        cache.remember("f", revision="1", tag=("a",))(lambda x: x)
+    for name in ("tag", "wanted", "given"):
+        with pytest.raises(sayonce.InvalidRequest, match=rf"'{name}' is no argument here; .*\btags\b"):
+            cache.remember("f", revision="1", **{name: ("a",)})(lambda x: x)
 
 
 async def test_a_wrong_argument_of_fetch_is_refused_before_anything_is_computed(cache):

@@ -73,6 +73,13 @@ def test_functions_methods_and_copies_travel_by_pickle():
     assert value == pid
 
 
+def test_options_that_can_be_read_once_travel_too():
+    options = {"tags": iter(["voice=anna"]), "ignore": map(str, ["x"])}
+    travelled = pickle.loads(pickle.dumps(cache.remember("once", revision="1", **options)(plain)))
+    assert travelled._task.options["tags"] == ("voice=anna",)
+    assert travelled.key(1) == travelled.key(2)
+
+
 def test_closures_travel_by_cloudpickle(tmp_path):
     cloudpickle = pytest.importorskip("cloudpickle")
     with sayonce.open_sync(f"sqlite:///{tmp_path}/cache.db") as shared:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from numbers import Integral
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sayonce.errors import InvalidRequest
 from sayonce.features.arrays import dtype_name
 
+T = TypeVar("T")
+
+_SURROGATES: Final = re.compile("[\ud800-\udfff]")
+"""What UTF-8 cannot say: as they come from file names and arguments in other encodings."""
+_LONGEST: Final = timedelta(days=1_000_000)
 _SHOWN: Final = 80
 _SECRETS: Final = ("secret", "url")
 """What may hold a password is not repeated."""
@@ -20,7 +26,7 @@ class _Wanted(NamedTuple):
     fits: Callable[[Any], bool]
 
 
-def check(wanted: Mapping[str, _Wanted], **given: Any) -> None:
+def check(wanted: Mapping[str, _Wanted], /, **given: Any) -> None:
     """Check arguments.
 
     Raises:
@@ -35,8 +41,13 @@ def check(wanted: Mapping[str, _Wanted], **given: Any) -> None:
             raise InvalidRequest(f"{name!r} must be {wanted[name].words}, not {shown}", param=name)
 
 
+def kept(value: T) -> T | tuple[Any, ...]:
+    """Return what an iterator gives, as that can be read once, and anything else as it is."""
+    return tuple(value) if isinstance(value, Iterator) else value
+
+
 def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
+    return isinstance(value, str) and not _SURROGATES.search(value)
 
 
 def _is_flag(value: Any) -> bool:
@@ -48,17 +59,15 @@ def _is_count(value: Any) -> bool:
 
 
 def _is_secret(value: Any) -> bool:
-    return value is None or (isinstance(value, str | bytes) and len(value) > 0)
+    return value is None or ((isinstance(value, bytes) or _is_text(value)) and len(value) > 0)
 
 
 def _is_time(value: Any) -> bool:
-    return isinstance(value, timedelta) and value > timedelta(0)
+    return isinstance(value, timedelta) and timedelta(0) < value <= _LONGEST
 
 
 def _are_texts(value: Any) -> bool:
-    if isinstance(value, str | bytes) or not isinstance(value, Iterable):
-        return False
-    return isinstance(value, Iterator) or all(map(_is_text, value))  # which can be read once
+    return isinstance(value, Iterable) and not isinstance(value, str | bytes | Iterator) and all(map(_is_text, value))
 
 
 def _is_spec(value: Any) -> bool:
@@ -82,12 +91,12 @@ def _is_type(value: Any) -> bool:
 _TEXT: Final = _Wanted("a text", _is_text)
 _FLAG: Final = _Wanted("True or False", _is_flag)
 _BYTES: Final = _Wanted("a number of bytes (int) of at least 0", _is_count)
-_TIME: Final = _Wanted("a timedelta above 0, such as timedelta(days=7)", _is_time)
+_TIME: Final = _Wanted("a timedelta above 0 and up to a million days, such as timedelta(days=7)", _is_time)
 _PARAMETERS: Final = _Wanted("names of parameters, in a tuple such as ('path',)", _are_texts)
 _ANYTHING: Final = _Wanted("anything", lambda _: True)
 
 OPENING: Final = {
-    "url": _Wanted("a text such as sqlite:///file.db", _is_text),
+    "url": _Wanted("a text such as sqlite:///file.db", lambda value: _is_text(value) and "\0" not in value),
     "namespace": _TEXT,
     "secret": _Wanted("bytes or a text that are not empty, or left out", _is_secret),
     "memory_bytes": _BYTES,

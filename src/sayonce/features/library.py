@@ -17,7 +17,7 @@ from sayonce.cache.cache import DEFAULT_TTL
 from sayonce.cache.flight import Compute
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
-from sayonce.features.arguments import OPENING, REMEMBERING, check
+from sayonce.features.arguments import OPENING, REMEMBERING, check, kept
 from sayonce.features.remember import Options, Remember, Remembered, SyncRemember, SyncRemembered, make_task
 from sayonce.features.travel import Origin, arrived, note, note_secret, secret_of
 from sayonce.stores import open_store
@@ -52,6 +52,7 @@ class Cache(base.Cache):
     async def fetch_carried(
         self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
     ) -> Entry:
+        tags = kept(tags)
         check(REMEMBERING, tags=tags, **({} if ttl is None else {"ttl": ttl}))
         return await super().fetch_carried(key, compute, ttl=ttl, tags=tags)
 

@@ -13,7 +13,7 @@ from sayonce.cache.portal import SyncCache
 from sayonce.cache.raised import Raised, released
 from sayonce.core.key import Digest
 from sayonce.errors import Unkeyable
-from sayonce.features.arguments import REMEMBERING, check
+from sayonce.features.arguments import REMEMBERING, check, kept
 from sayonce.features.bound import Bound
 from sayonce.features.keys import Arguments
 from sayonce.features.spec import Spec
@@ -68,6 +68,7 @@ def make_task(
         InvalidRequest: an option is unknown, or of the wrong type or out of range.
 
     """
+    options = {option: kept(value) for option, value in options.items()}  # type: ignore[assignment] # as they were
     check(REMEMBERING, name=name, revision=revision, **options)
     returns = options.get("returns", hints_of(function).get("return"))
     task = Task(
