@@ -85,3 +85,26 @@ def test_a_refusal_tells_no_password():
     with pytest.raises(ConfigError) as refused:
         load_settings(environment={}, overrides={"store.url": [url]})
     assert "store.url must be a text, not a list" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("toml", "right"),
+    [
+        ("[server]\nport = " + "9" * 5000, "not TOML: "),
+        ("a = " + "[" * 3000 + "]" * 3000, "not TOML: too many levels"),
+    ],
+    ids=["digits", "levels"],
+)
+def test_a_file_that_the_parser_gives_up_on_is_named(tmp_path, toml, right):
+    file = tmp_path / "sayonce.toml"
+    file.write_text(toml)
+    with pytest.raises(ConfigError, match=right) as refused:
+        load_settings(str(file), environment={})
+    assert str(refused.value).startswith(f"{file}: ")
+
+
+def test_a_name_that_no_file_has_and_a_variable_that_is_no_text_are_named():
+    with pytest.raises(ConfigError, match=r"--config: no file can be called 'a\\x00b'"):
+        load_settings("a\0b", environment={})
+    with pytest.raises(ConfigError, match=r"SAYONCE_SERVER__PORT: must be in UTF-8"):
+        load_settings(environment={"SAYONCE_SERVER__PORT": "\udcff"})

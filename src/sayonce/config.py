@@ -14,7 +14,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from sayonce.core.eviction import PolicyName
-from sayonce.errors import ConfigError
+from sayonce.errors import ConfigError, quoted
 from sayonce.wanted import shown, wrong_values
 
 DEFAULT_FILE: Final = "sayonce.toml"
@@ -292,6 +292,8 @@ def read_file(path: str, setting: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as error:
         raise ConfigError(f"{setting}: cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        raise ConfigError(f"{setting}: no file can be called {quoted(path)}") from None
 
 
 def load_settings(
@@ -340,8 +342,10 @@ class _Layers:
             tree = tomllib.loads(read_file(path, named_by).decode("utf-8-sig"))
         except UnicodeDecodeError as error:
             raise ConfigError(f"{path}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
-        except tomllib.TOMLDecodeError as error:
+        except ValueError as error:  # also of a number with thousands of digits, which tomllib has no error for
             raise ConfigError(f"{path}: not TOML: {error}") from None
+        except RecursionError:
+            raise ConfigError(f"{path}: not TOML: too many levels of lists or tables") from None
         security = tree.get("security")
         if isinstance(security, dict) and "key_secret" in security:
             raise ConfigError(
@@ -354,6 +358,8 @@ class _Layers:
     def add_environment(self, environment: Mapping[str, str]) -> None:
         for variable, value in environment.items():
             if variable.startswith(ENVIRONMENT_PREFIX) and "__" in variable:
+                if not value.isascii() and not _is_unicode(value):
+                    raise ConfigError(f"{variable}: must be in UTF-8")
                 self.set(variable.removeprefix(ENVIRONMENT_PREFIX).lower().split("__"), value, variable)
 
     def set(self, names: list[str], value: Any, origin: str) -> None:
@@ -404,6 +410,11 @@ def _with_nul(value: Any, name: str = "") -> Iterator[str]:
             yield from _with_nul(part, name)
     elif isinstance(value, str) and "\0" in value:
         yield name
+
+
+def _is_unicode(value: str) -> bool:
+    """Whether a value is text: bytes of a variable that are not UTF-8 come as lone surrogates."""
+    return not any("\ud800" <= each <= "\udfff" for each in value)
 
 
 def _choices(section: str) -> str:
