@@ -19,11 +19,13 @@ _GROUPED: Final = re.compile(
 )
 """10 000 or 10'000, also with a decimal; not +48 555 123 456, nor 0800 123 456."""
 _CONTINENTAL: Final = re.compile(r"(?<![\w.,])([1-9]\d{0,2}(?:\.\d{3})+),(\d+)(?![.,]?\d)")
-_LAKHS: Final = re.compile(r"(?<=₹)\s?[1-9]\d?(?:,\d\d)+,\d{3}(?![.,]?\d)")
+_LAKHS: Final = re.compile(r"(?<=₹)\s?[1-9]\d?(?:,\d\d)+,\d{3}(?!,?\d)")
 _COMMA: Final = re.compile(r"(?<![\d.,])(?![1-9]\d{0,2},\d{3}(?!\d))(\d+),(\d+)(?![.,]?\d)")
 _MONEY: Final = re.escape("".join(CURRENCIES))
 _AFTER_MONEY: Final = re.compile(rf"[{_MONEY}]\s?[-−]?$")
 _BEFORE_MEASURE: Final = re.compile(rf"\s?[{_MONEY}%‰‱°％℃℉]")
+_STAMP: Final = re.compile(r"(?<![\w-])(\d{4}-\d\d-\d\d)T(\d\d:\d\d(?::\d\d)?)(?=Z|[+−-]\d|[.,;:!?)]*(?!\S))")
+_CENTS_ALONE: Final = re.compile(rf"(?<=[{_MONEY}])(\s?)\.(?=\d)")
 _CODES: Final = re.compile(r"(?<!\w)(USD|EUR|GBP|Rs\.?)\s?(?=\d)")
 _SIGNS: Final = {"USD": "$", "EUR": "€", "GBP": "£", "Rs": "₹", "Rs.": "₹"}
 
@@ -45,20 +47,24 @@ _MONTH: Final = (
 _RANGE: Final = rf"(?<![\w.-]){_SMALL}\s?[-–]\s?{_SMALL}(?![\w%-]|\.[\w.-])"
 _FIGURE: Final = re.compile(
     rf"(?:(?P<alone>(?<![\w./])(?:(?<!(?<!\d)-)(?:\d{{3}}-)?\d{{3}}-\d{{4}}(?![\w-]|\.[\w.-])|(?:0|[1-9]\d?)/(?:0|[1-9]\d?)(?![\w/]|\.[\w.]))"
-    rf"|[$£€]\s?{AMOUNT}[-–]{_SMALL}(?![\w%-]|\.[\w.-])|{_RANGE})"
-    r"|(?P<kept>(?<!\w)(?:[01]?\d|2[0-4]):(?!00:)[0-5]\d(?::[0-5]\d)?(?![\d:]|\.\d)"
+    rf"|[$£€]\s?{AMOUNT}[-–]{_SMALL}(?![\w%-]|\.[\w.-])|{_RANGE}(?!/))"
+    r"|(?P<kept>(?<![\w:])(?:[01]?\d|2[0-4]):(?!00:)[0-5]\d(?::[0-5]\d)?(?![\d:]|\.\d)"
     r"|(?<![\w.-])[1-9]\d{3}-(?:0[1-9]|1[0-2])-(?:0[1-9]|[12]\d|3[01])(?![\w-])"
     rf"|(?<![\w./])(?!(?:1[3-9]|[23]\d)/(?:1[3-9]|[23]\d)){_DAY}/{_DAY}/(?:[1-9]\d{{3}}|\d\d)(?![\w/])"
     rf"|\b{_MONTH} 0[1-9](?![\d:%])|(?<![\w.,:/-])0[1-9](?= (?:of )?{_MONTH}\b)"
     rf"|[$£€]\s?{AMOUNT})"
     rf"|(?P<dialled>(?<![\w.,:/-])0\d{{2,}}(?:[{_SPACE}]\d{{2,}}){{1,5}}(?![{_SPACE}]?\d|[.,:/-]\d))"
+    r"|(?P<fraction>(?<![\w.…])\.\d+(?![.,]?\d))"
     r"|(?P<numeral>\d+(?:[.,]\d+)*))"
-    r"""(?P<joint>[^\S\n]+(?=\d)|[-'’"“”.,:;!?…(){}\[\]/]+(?=\d))?"""
+    rf"(?P<joint>(?:[^\w\n{_MONEY}&@#%+=<>^°−]|_)+(?<![^.…]\.)(?=\.?\d))?"
 )
 """A number, and what stands between it and the next; ``alone`` and ``kept`` are what the package reads right: telephone
 numbers, fractions, ranges; times, dates, prices. The first three it does not see before a full stop."""
 _SLASH: Final = re.compile(r"(?<![\w:/])/(?=\d)")
 """It would be left out together with the number."""
+_PAUSE: Final = re.compile(r"[,.;:!?…](?=.*\s)|.*\s[-–—]+\s|.*[()—]")
+"""What the package makes a pause of between two numbers; all else it passes over, as if they were one."""
+_MARKERS: Final = re.compile("[_*~]+")
 _OPENS: Final = frozenset(" \n\t(")
 _ENDS_HERE: Final = re.compile(_ENDS)
 _DIGIT_ALONE: Final = re.compile(r"\d(?!\d|[.,:/]\d)")
@@ -73,6 +79,8 @@ def write_groups(text: str) -> str:
     """Return a text with its groups of thousands by commas, and a decimal point for a comma that can be nothing else."""
     if not _DIGIT.search(text):
         return text
+    text = _STAMP.sub(r"\1 T \2 ", text)
+    text = _CENTS_ALONE.sub(r"\g<1>0.", text)
     text = _CODES.sub(lambda match: _SIGNS[match[1]], text)
     text = _GROUPED.sub(lambda match: match[1].replace(match[2], ",") + (f".{match[3]}" if match[3] else ""), text)
     text = _CONTINENTAL.sub(lambda match: f"{match[1].replace('.', ',')}.{match[2]}", text)
@@ -96,6 +104,9 @@ def write_figures(text: str) -> str:
 
 
 def _said(match: re.Match[str]) -> str:
+    if match["fraction"]:
+        apart = " " if match.start() and match.string[match.start() - 1] in ")]" else ""
+        return f"{apart}point {_digits(match['fraction'][1:])}"
     if match["numeral"]:
         return _numeral(match["numeral"], alone=_stands_alone(match))
     if match["dialled"]:
@@ -109,12 +120,15 @@ def _joint(match: re.Match[str]) -> str:
         return " " if match["alone"] and text.startswith(".", end) else ""
     if "/" in joint:
         return " slash "
-    if joint.isspace() and match["numeral"]:
-        if _PROPER_FRACTION.match(text, end):
-            return " and "
-        if len(match["numeral"]) == 1 and _DIGIT_ALONE.match(text, end):
-            return joint
-    return ", "
+    if joint in (" ", "-") and match["numeral"] and _PROPER_FRACTION.match(text, end):
+        return " and "
+    if joint.isspace():
+        alone = match["numeral"] and len(match["numeral"]) == 1 and _DIGIT_ALONE.match(text, end)
+        return joint if alone else ", "
+    if _PAUSE.match(joint) and (" " in joint or not joint.strip("—")):
+        return joint
+    markers = _MARKERS.search(joint)
+    return f", {markers[0]} " if markers else ", "
 
 
 def _stands_alone(match: re.Match[str]) -> bool:

@@ -10,7 +10,8 @@ from typing import Final
 _LARGEST_DENOMINATOR: Final = 400
 
 _DIGIT: Final = re.compile(r"(?![0-9])\d")
-_SEPARATOR: Final = re.compile(r"(?<=\d)(?:٫(?=\d)|٬(?=\d{3}))")
+_SEPARATOR: Final = re.compile(r"(?<=\d)(?:[٫．﹒：﹕](?=\d)|٬(?=\d{3}))")
+_SEPARATORS: Final = {"٫": ".", "．": ".", "﹒": ".", "：": ":", "﹕": ":", "٬": ""}
 _KEYCAP: Final = re.compile(r"([0-9#*])\ufe0f?\u20e3(?=(.)?)")
 _ROMAN: Final = "\u2160-\u217f"
 _DRESSED: Final = re.compile(
@@ -23,7 +24,7 @@ _DRESSED: Final = re.compile(
 def write_digits(text: str) -> str:
     """Return a text whose digits are those of ASCII, as are keycaps and numbers in circles or in brackets."""
     text = _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
-    text = _SEPARATOR.sub(lambda match: "." if match[0] == "٫" else "", text)
+    text = _SEPARATOR.sub(lambda match: _SEPARATORS[match[0]], text)
     text = _KEYCAP.sub(lambda match: match[1] + (" " if (match[2] or "").isalnum() else ""), text)
     return _DRESSED.sub(_undressed, text)
 

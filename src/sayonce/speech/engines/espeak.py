@@ -23,6 +23,7 @@ from sayonce.speech.engines._espeak_hanzi import (
     write_apart,
     write_syllables,
 )
+from sayonce.speech.engines._espeak_numbers import unread_digit, write_numbers
 from sayonce.speech.engines._espeak_scripts import scripts_read, voice_for
 from sayonce.speech.engines._espeak_voices import EspeakVoices
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
@@ -116,6 +117,8 @@ class EspeakEngine(Engine):
 
     def read(self, text: str, voice: str) -> Reading:
         reading = read_text(text, _language(voice), engine=self.name)
+        self._check_letters(unread_digit(reading.text, voice), reading.text, voice)
+        reading = Reading(write_numbers(reading.text, voice), reading.ignored)
         if reading.text.isascii():
             return reading
         spoken = write_apart(reading.text, voice)
