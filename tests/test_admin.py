@@ -19,7 +19,8 @@ async def client(engine, tmp_path):
 
 async def test_models_and_voices_are_listed_in_openais_form(client):
     models = (await client.get("/v1/models")).json()
-    assert (models["object"], [model["id"] for model in models["data"]]) == ("list", ["stub", "other"])
+    names = [model["id"] for model in models["data"]]
+    assert (models["object"], names) == ("list", ["stub", "other", "tts-1", "tts-1-hd", "gpt-4o-mini-tts"])
     voices = (await client.get("/v1/audio/voices")).json()
     assert [(voice["id"], voice["model"]) for voice in voices["data"]][:2] == [("anna", "stub"), ("ben", "stub")]
 

@@ -88,8 +88,10 @@ def test_a_store_that_does_not_answer_fails_the_command(quick):
 
 def test_lint_key_finds_every_parameter_keyed(quick):
     findings = quick("lint-key", "--engine", "hibari", "--json").json
-    assert {"input", "voice", "model", "speed", "seed", "tenant"} == {finding["field"] for finding in findings}
-    assert all(finding["keyed"] for finding in findings)
+    fields = {"input", "voice", "model", "speed", "seed", "instructions", "user", "tenant"}
+    assert fields == {finding["field"] for finding in findings}
+    assert {finding["field"] for finding in findings if not finding["heard"]} == {"instructions", "user"}
+    assert all(finding["keyed"] is finding["heard"] for finding in findings)
 
 
 def test_lint_key_fails_when_a_heard_parameter_is_not_keyed(sayonce):

@@ -7,6 +7,7 @@ import pytest
 
 from sayonce.gateway.access import new_key
 from sayonce.gateway.paths import corrected
+from sayonce.speech.openai_names import MODELS, VOICES
 from sayonce.testing import StubEngine
 from serving import serving, speak
 from test_voices import Cloner, upload
@@ -37,8 +38,8 @@ def keys(tmp_path):
 
 async def test_voices_are_listed_twice_as_data_and_by_id_and_name(client):
     listed = (await client.get("/v1/audio/voices")).json()
-    assert listed["voices"] == [{"id": "anna", "name": "anna"}, {"id": "ben", "name": "ben"}]
-    assert {voice["id"] for voice in listed["data"]} == {"anna", "ben"}
+    assert listed["voices"] == [{"id": name, "name": name} for name in ("anna", "ben", *VOICES)]
+    assert {voice["id"] for voice in listed["data"]} == {"anna", "ben", *VOICES}
 
 
 async def test_each_listed_voice_speaks_by_its_id():
@@ -50,7 +51,7 @@ async def test_each_listed_voice_speaks_by_its_id():
 
 async def test_models_are_listed_and_shown_one_by_one_also_with_a_slash_in_the_name(client):
     listed = (await client.get("/v1/audio/models")).json()
-    assert [each["id"] for each in listed["models"]] == ["stub", "org/stub"]
+    assert [each["id"] for each in listed["models"]] == ["stub", "org/stub", *MODELS]
     assert listed["data"] == (await client.get("/v1/models")).json()["data"]
     for model in listed["data"]:
         assert (await client.get(f"/v1/models/{model['id']}")).json() == model
@@ -73,9 +74,11 @@ async def test_public_lists_are_read_without_a_key_and_show_no_tenants_voice(key
                 assert (await client.get(path, headers=header)).status_code == 401
         voices = (await client.get("/v1/audio/voices")).json()
         assert (
-            {voice["id"] for voice in voices["data"]} == {voice["id"] for voice in voices["voices"]} == {"anna", "ben"}
+            {voice["id"] for voice in voices["data"]}
+            == {voice["id"] for voice in voices["voices"]}
+            == {"anna", "ben", *VOICES}
         )
-        for name, theirs in (("school", 3), ("bank", 2)):
+        for name, theirs in (("school", 3 + len(VOICES)), ("bank", 2 + len(VOICES))):
             headers = {"authorization": f"Bearer {keys[name]}"}
             assert len((await client.get("/v1/audio/voices", headers=headers)).json()["voices"]) == theirs
         assert (await speak(client)).status_code == 401

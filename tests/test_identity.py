@@ -15,10 +15,11 @@ from sayonce.errors import InvalidRequest
 from sayonce.features.remember import make_task
 from sayonce.speech import identity
 from sayonce.speech.audio.formats import FORMATS, RENDERINGS
+from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import KINDS, _fingerprint, build_engine
 from sayonce.speech.explain import differences
 from sayonce.speech.lint import lint_engine
-from sayonce.speech.request import Catalogue, parse_json, parse_request
+from sayonce.speech.request import parse_json, parse_request
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.testing import StubEngine
 from test_key import PAIRS, everywhere, typed

@@ -20,7 +20,7 @@ from sayonce.observe.ledger import OTHER, Figures, Ledger
 from sayonce.observe.ledger_export import as_csv, lines, period
 from sayonce.observe.metrics import Histogram
 from sayonce.observe.recent import Clip
-from sayonce.speech.request import Catalogue
+from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores import open_store
 from sayonce.testing import FaultyStore, StubEngine

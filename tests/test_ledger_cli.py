@@ -16,7 +16,7 @@ from sayonce.observe import ledger_writer
 from sayonce.observe.ledger import Ledger, book, number_of
 from sayonce.observe.ledger_export import lines
 from sayonce.observe.ledger_writer import write_once
-from sayonce.speech.request import Catalogue
+from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores import open_store
 from sayonce.testing import StubEngine

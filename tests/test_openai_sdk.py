@@ -65,7 +65,9 @@ async def test_mistakes_arrive_as_the_sdks_own_errors(sdk):
 
 
 async def test_models_are_listed(sdk):
-    assert [model.id async for model in await sdk.models.list()] == ["stub"]
+    assert [model.id async for model in await sdk.models.list()] == [
+        "stub", "tts-1", "tts-1-hd", "gpt-4o-mini-tts",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("where", ["base_url", "azure_endpoint", "deployment"])
@@ -84,4 +86,4 @@ async def test_azures_client_speaks_with_its_own_address_and_header(tmp_path, wh
                 clip = await sdk.audio.speech.create(**ASKED, response_format="wav")
                 assert clip.response.headers["cache-status"].startswith("sayonce; ")
             if where == "azure_endpoint":
-                assert [model.id async for model in sdk.models.list()] == ["stub"]
+                assert [model.id async for model in sdk.models.list()][:1] == ["stub"]

@@ -67,6 +67,7 @@ class ServerSettings(_Section, frozen=True):
     workers: int = 1
     engine: str | None = None
     strict: bool = False
+    openai_names: bool = True
     max_body_bytes: ByteSize = ByteSize(8_000_000)
     request_timeout: Duration = Duration(seconds=120)
     shutdown_timeout: Duration = Duration(seconds=30)

@@ -99,7 +99,7 @@ _RESULTS: Final = {
     "synthesized in {time}, {length:.2f} s of speech ({engine}, {voice}), {kept}": "合成用时 {time},语音 {length:.2f} 秒({engine}, {voice}),{kept}",
     "stored in {store}": "已存入 {store}",
     "not stored: see 'sayonce doctor'": "没有存下:请运行 'sayonce doctor'",
-    "not spoken: {characters}": "没有读出:{characters}",
+    "ignored: {what}": "已忽略:{what}",
     "store": "存储",
     "entries": "条目",
     "size": "大小",

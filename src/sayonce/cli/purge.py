@@ -23,7 +23,8 @@ from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import MissingExtra, StoreError
 from sayonce.gateway.admin import check_tag, parse_digest
 from sayonce.speech import purging
-from sayonce.speech.request import Catalogue, parse_json
+from sayonce.speech.catalogue import Catalogue
+from sayonce.speech.request import parse_json
 from sayonce.speech.service import Service, build_cache, build_engines
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores.url import parse_url
@@ -91,7 +92,7 @@ def _store(settings: Settings) -> str:
 def _catalogue(settings: Settings) -> Catalogue:
     """Return the engines that are configured, whose aliases a tag may name; none where none is installed."""
     try:
-        return Catalogue(build_engines(settings))
+        return Catalogue(build_engines(settings), openai_names=settings.server.openai_names)
     except MissingExtra:
         return Catalogue(())
 

@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     bytes: int
     ignored: str = ""
-    """What of the text nobody says, by code points."""
+    """What was left out, as in ``X-Sayonce-Ignored``."""
     file: str | None = None
 
 
@@ -78,7 +78,7 @@ def run(job: Job, settings: Settings) -> None:
         body, report = asyncio.run(_speak(job, audio_format, settings))
         file.write(body)
     if report.ignored:
-        talk("not spoken: {characters}", characters=report.ignored)
+        talk("ignored: {what}", what=report.ignored)
     if job.json:
         shown = name.encode(errors="backslashreplace").decode()  # JSON has no bytes that are not UTF-8
         data_json(msgspec.structs.replace(report, file=None if name == STDOUT else shown))
@@ -88,7 +88,7 @@ def run(job: Job, settings: Settings) -> None:
 
 def _format(job: Job) -> str:
     suffix = Path(job.output or "").suffix.lower()
-    name = job.format or _SUFFIXES.get(suffix) or ("" if suffix else _DEFAULT_FORMAT)
+    name = (job.format or "").lower() or _SUFFIXES.get(suffix) or ("" if suffix else _DEFAULT_FORMAT)
     if name not in FORMATS:
         option = f"--format {job.format}" if job.format else f"-o {job.output}"
         raise wrong("{option}: the format must be one of {formats}", option=option, formats=", ".join(FORMATS))

@@ -61,12 +61,15 @@ class AudioModels(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
 
 
 class Voice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
-    """An engine's voice has a `model`; an uploaded one has `ref_text`, `seconds` and `created`."""
+    """An engine's voice has a `model`; an uploaded one has `ref_text`, `seconds` and `created`; a name of OpenAI's has \
+`means`.
+    """
 
     id: str
     name: str
     model: str | UnsetType = UNSET
     language: Annotated[str | None, Meta(description="A BCP 47 tag.")] | UnsetType = UNSET
+    means: Annotated[str, Meta(description="The voice of the engine that the name stands for.")] | UnsetType = UNSET
     ref_text: str | UnsetType = UNSET
     seconds: float | UnsetType = UNSET
     created: int | UnsetType = UNSET
@@ -74,7 +77,7 @@ class Voice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
 
 
 class Voices(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
-    """The uploaded voices, then the engines' own; `voices` has each id once."""
+    """The uploaded voices, then each engine's own and what OpenAI's names stand for there; `voices` has each id once."""
 
     data: list[Voice]
     voices: list[Named]
@@ -187,7 +190,7 @@ class Manifest(msgspec.Struct, kw_only=True):
     clip_key: Hex
     format: str
     sample_rate: Annotated[int | None, Meta(description="Null where the format has the rate of the take.")]
-    ignored: Annotated[str, Meta(description="What of the text nobody says, by code points; mostly nothing.")]
+    ignored: Annotated[str, Meta(description="What was left out, as in `X-Sayonce-Ignored`; mostly nothing.")]
     document: dict[str, Any]
     stored: Stored
     differences: Annotated[list[Difference], Meta(description="To `other`.")] | UnsetType = UNSET

@@ -9,7 +9,7 @@ from starlette.routing import Route
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import json_response
-from sayonce.speech.request import Catalogue
+from sayonce.speech.catalogue import Catalogue
 
 
 class Models:

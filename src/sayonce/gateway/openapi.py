@@ -62,6 +62,9 @@ _REQUEST_ID: Final = """Comes back in the answer, and is in the server's log lin
 _LISTED: Final = "Needs no key where the server has `server.public_lists`; then without uploaded voices."
 _STREAM: Final = """False sends the whole clip at once, with `Content-Length` and a header that is true, also when it has \
 to be made first; true sends it as it is made. It is neither in the key nor handed to the engine."""
+_LEFT_OUT: Final = "Others leave it out, and say so in `X-Sayonce-Ignored`; `server.strict` refuses it."
+_IGNORED: Final = """What was left out: fields that the engine does not take, by their names; then, behind `input:`, what \
+of the text nobody says (emoji, bullets, arrows), by code points. Absent where that is nothing."""
 _CACHE_STATUS: Final = """How it was answered (RFC 9211): `sayonce; hit; detail=memory|sqlite|redis`, or `fwd=miss` with \
 `stored`, or with `collapsed` when it joined a synthesis under way, or `fwd=bypass` after `no-store`."""
 
@@ -216,8 +219,8 @@ def _speech_headers() -> JSONObject:
         "Age": ("On hits, the seconds since the synthesis.", _INTEGER),
         "X-Sayonce-Key": ("The key of the speech, for `explain` and `purge`.", _HEX),
         "X-Sayonce-Ignored": (
-            "What of the text nobody says (emoji, bullets, arrows), by code points; absent where that is nothing.",
-            {"type": "string", "example": "input: U+1F600"},
+            _IGNORED,
+            {"type": "string", "example": "instructions, user, input: U+1F600"},
         ),
         "X-Request-ID": ("The id of the request, as it was sent or as the server made it.", _STRING),
         "X-Sayonce-Compute-Ms": ("What the synthesis took, also on hits; absent while it goes on.", _NUMBER),
@@ -412,19 +415,21 @@ def _schemas() -> JSONObject:
 def _speech_request() -> JSONObject:
     voice = {
         "anyOf": [_STRING, _object("id", id=_STRING)],
-        "description": "One of /v1/audio/voices; else the engine's default.",
+        "description": "One of /v1/audio/voices, OpenAI's names among them; else the engine's default.",
     }
     return _object(
         "input",
-        model=_STRING | {"description": "One of /v1/models; else the first."},
+        model=_STRING | {"description": "One of /v1/models, OpenAI's names among them; else the first."},
         input=_STRING | {"description": "The text.", "minLength": 1},
         voice=voice,
         ref_audio=_STRING
         | {"description": "A clip whose voice is to speak, as a data URL or in base64, for engines that clone."},
         ref_text=_STRING | {"description": "What is said in that clip, or in an uploaded voice's."},
-        response_format=_one_of(list(FORMATS), default=DEFAULT_FORMAT),
+        response_format=_one_of(list(FORMATS), "In any case.", default=DEFAULT_FORMAT),
         sample_rate={"type": "integer", "enum": list(SAMPLE_RATES), "description": _SAMPLE_RATE},
         speed=_NUMBER | {"description": "Within the engine's own range; 1 is as it speaks."},
+        instructions=_STRING | {"description": f"How to speak, for engines that follow it. {_LEFT_OUT}"},
+        user=_STRING | {"description": f"Who asks: never heard, and no part of the key. {_LEFT_OUT}"},
         stream={"type": "boolean", "default": True, "description": _STREAM},
         stream_format=_one_of(("audio", "sse"), "`sse` sends OpenAI's events instead of bare audio.", default="audio"),
     ) | {"additionalProperties": True, "description": "Beside these, the engine's own parameters, by their names."}

@@ -309,7 +309,7 @@ def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, sto
         (b"x-sayonce-key", plan.take_key.hex().encode()),
     ]
     if plan.request.ignored:
-        headers.append((b"x-sayonce-ignored", b"input: %b" % plan.request.ignored.encode()))
+        headers.append((b"x-sayonce-ignored", plan.request.ignored.encode()))
     if entry is not None:
         headers.append((b"x-sayonce-compute-ms", b"%.1f" % (1000 * saved_seconds(entry))))
     return headers

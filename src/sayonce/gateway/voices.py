@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Iterator
 from typing import Any, Final
 
 import msgspec
@@ -21,6 +22,7 @@ from sayonce.gateway.access import Access
 from sayonce.gateway.http import headers_of, json_response, parse_wait, query_of, read_body, status_of
 from sayonce.speech.bounds import MAX_TEXT, check_length
 from sayonce.speech.clips import decode_clip
+from sayonce.speech.engines.base import Engine
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.speech.voice_names import NamedVoice
 from sayonce.speech.voices import MAX_CLIP_BYTES
@@ -63,16 +65,24 @@ class Voices:
 
     def _list(self, tenant: str | None) -> bytes:
         """Return the list of a tenant; a stranger's has the engines' own voices alone."""
-        engines = self._synthesizer.catalogue.engines
-        own = [
-            answers.Voice(id=voice.id, model=engine.name, language=voice.language, name=voice.description)
-            for engine in engines
-            for voice in engine.voices()
-        ]
-        uploaded = [] if tenant is None else [answers.Voice(**_facts(voice)) for voice in self._book.of(tenant)]
-        data = [*uploaded, *own]
+        uploaded = [] if tenant is None else self._book.of(tenant)
+        names = frozenset(voice.name for voice in uploaded)
+        data = [answers.Voice(**_facts(voice)) for voice in uploaded]
+        for engine in self._synthesizer.catalogue.engines:
+            data += [
+                answers.Voice(id=voice.id, model=engine.name, language=voice.language, name=voice.description)
+                for voice in engine.voices()
+            ]
+            data += self._openais(engine, names)
         named = {voice.id: answers.Named(id=voice.id, name=voice.name or voice.id) for voice in reversed(data)}
         return msgspec.json.encode(answers.Voices(data=data, voices=[*reversed(named.values())]))
+
+    def _openais(self, engine: Engine, uploaded: Collection[str]) -> Iterator[answers.Voice]:
+        """Yield OpenAI's names as an engine understands them, but for those under which it finds an uploaded voice."""
+        for name, voice in self._synthesizer.catalogue.openai_voices(engine).items():
+            if not (engine.clones and name in uploaded):
+                language = engine.language_of(voice)
+                yield answers.Voice(id=name, model=engine.name, language=language, name=name, means=voice)
 
     async def add(self, request: Request) -> Response:
         """Keep a clip under a name; the answer gives the content's id, by which the voice is keyed."""

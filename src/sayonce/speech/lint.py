@@ -9,6 +9,7 @@ import msgspec
 
 from sayonce.speech.audio.formats import format_named
 from sayonce.speech.engines.base import Engine, Reference, Utterance
+from sayonce.speech.fields import TOLERATED, read_parameters
 from sayonce.speech.parameters import Parameter
 from sayonce.speech.request import DEFAULT_FORMAT, SpeechRequest
 from sayonce.speech.synthesis import Synthesizer
@@ -58,7 +59,7 @@ def _with(base: SpeechRequest, **change: Any) -> SpeechRequest:
 def _base_request(engine: Engine) -> SpeechRequest:
     voices = engine.voices()
     voice = engine.default_voice or (voices[0].id if voices else "a-voice")
-    parameters = {parameter.name: parameter.default for parameter in engine.parameters}
+    parameters, _ = read_parameters({}, engine)
     utterance = Utterance("The quick brown fox.", voice, engine.resolve_model(engine.name), parameters)
     return SpeechRequest(engine, utterance, format_named(DEFAULT_FORMAT))
 
@@ -74,6 +75,9 @@ def _flips(base: SpeechRequest) -> Iterator[Flip]:
         yield parameter.name, before, after, _parameter(utterance, parameter.name, after), parameter.heard
     if engine.passes_unknown:
         yield "undeclared_field", None, 1, _parameter(utterance, "undeclared_field", 1), True
+    for name in sorted({*engine.drop, *TOLERATED} - utterance.parameters.keys()):
+        parameters, _ = read_parameters({name: "anything"}, engine)
+        yield name, None, "anything", {"parameters": parameters}, engine.passes_unknown and name not in engine.drop
 
 
 def _clip_flips() -> Iterator[Flip]:

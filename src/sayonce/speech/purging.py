@@ -10,8 +10,8 @@ from sayonce.core.purges import MAX_TAGS, check_tags
 from sayonce.errors import NotFound
 
 if TYPE_CHECKING:
+    from sayonce.speech.catalogue import Catalogue
     from sayonce.speech.engines.base import Engine
-    from sayonce.speech.request import Catalogue
     from sayonce.speech.synthesis import Synthesizer
     from sayonce.speech.voice_names import VoiceNames
 
@@ -76,12 +76,12 @@ def _models(name: str, catalogue: Catalogue) -> list[str]:
 
 
 def _voices(name: str, catalogue: Catalogue, names: VoiceNames) -> list[str]:
-    own = [voice for engine in catalogue.engines if (voice := _own_voice(name, engine)) is not None]
+    own = [voice for engine in catalogue.engines if (voice := _own_voice(name, engine, catalogue)) is not None]
     return [*own, *names.clips({name, *own})]
 
 
-def _own_voice(name: str, engine: Engine) -> str | None:
+def _own_voice(name: str, engine: Engine, catalogue: Catalogue) -> str | None:
     try:
-        return engine.resolve_voice(name)
+        return catalogue.resolve_voice(name, engine)
     except NotFound:
         return engine.voice_aliases.get(name)

@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 import unicodedata
 from codecs import BOM_UTF8
-from collections.abc import Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sayonce.core.key import canonical
-from sayonce.errors import ConfigError, InvalidRequest, NotFound, quoted
+from sayonce.errors import InvalidRequest, quoted
 from sayonce.speech.audio.formats import Format, format_named
-from sayonce.speech.bounds import LARGE, MAX_NAME, MAX_TEXT, check_length, check_number_of_values, check_passed_on
+from sayonce.speech.bounds import LARGE, MAX_NAME, MAX_TEXT, check_length, check_number_of_values
+from sayonce.speech.catalogue import Catalogue, Names
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines.base import Engine, Reference, Utterance
+from sayonce.speech.fields import read_parameters
 from sayonce.speech.parameters import Parameter
 from sayonce.text.marks import MOST_IN_A_ROW, too_many_marks
 from sayonce.text.reading import Reading
@@ -25,28 +26,15 @@ if TYPE_CHECKING:
 
 DEFAULT_FORMAT: Final = "mp3"
 _STREAM_FORMATS: Final = ("audio", "sse")
-_GATEWAY_FIELDS: Final = frozenset(
-    ("model", "input", "voice", "response_format", "sample_rate", "stream", "stream_format")
-)
-CLIP_FIELDS: Final = frozenset(("ref_audio", "references"))
-"""Where a clip may be sent along."""
-_CLONING_FIELDS: Final = _GATEWAY_FIELDS | CLIP_FIELDS | {"ref_text"}
 
 _SAMPLE_RATE: Final = Parameter(name="sample_rate", type=int)
 _STREAM: Final = Parameter(name="stream", type=bool)
-
-
-class Names(Protocol):
-    """Finds an uploaded voice of the one who asks by its name or id; see ``VoiceNames.find``."""
-
-    def __call__(self, asked: str, *, required: bool) -> NamedVoice | None: ...
 
 
 _COMPOSED: Final = 4
 """As many characters as one at most becomes by composition (NFC) are no longer text than the one."""
 _SPOKEN: Final = frozenset("LMNS")
 """Categories of characters that may be spoken: letters, their marks, numbers, signs."""
-_ADDRESS: Final = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -56,8 +44,10 @@ _decode = msgspec.json.Decoder().decode
 class SpeechRequest(msgspec.Struct, frozen=True):
     """A valid request: who speaks what, with every parameter filled in, and in which form it is sent.
 
-    ``ignored`` are the ornaments of the text that nobody says, by their code points. ``whole`` asks for the finished
-    file with its length, also where it has to be made first.
+    ``ignored`` says what of it is left out: fields by their names, then ornaments of the text, which nobody says, by
+    their code points. ``whole`` asks for the finished file with its length, also where it has to be made first.
+    ``names_unknown_voice`` tells whether, for all that is known here, the voice may be an uploaded one: it is none of
+    the engine's, unless by a name of OpenAI's.
     """
 
     engine: Engine
@@ -66,52 +56,7 @@ class SpeechRequest(msgspec.Struct, frozen=True):
     sse: bool = False
     ignored: str = ""
     whole: bool = False
-
-    @property
-    def names_unknown_voice(self) -> bool:
-        """Whether only the far side may know the voice: it is none of the engine's, and no uploaded one known here."""
-        return self.engine.clones and self.utterance.reference is None and not self.engine.offers(self.utterance.voice)
-
-
-class Catalogue:
-    """The engines of a service by the names that a request's ``model`` may give; the first is the default."""
-
-    def __init__(self, engines: Iterable[Engine], *, strict: bool = False) -> None:
-        self.engines = tuple(engines)
-        self.strict = strict
-        self._by_model: dict[str, Engine] = {}
-        for engine in self.engines:
-            for model in (engine.name, *engine.models):
-                if self._by_model.setdefault(model, engine) is not engine:
-                    other = self._by_model[model].name
-                    raise ConfigError(f"the model name {model!r} is claimed by two engines: {other!r}, {engine.name!r}")
-
-    def find(self, model: str | None) -> Engine:
-        """Return the engine that serves a model.
-
-        Raises:
-            NotFound: listing the models that there are.
-
-        """
-        if model is None:
-            return self.engines[0]
-        engine = self._by_model.get(model)
-        if engine is None:
-            known = ", ".join(sorted(self._by_model))
-            raise NotFound(
-                f"there is no model {quoted(model)}; there is: {known} (`aliases` of an engine gives it more names)",
-                param="model",
-            )
-        return engine
-
-    @property
-    def clones(self) -> bool:
-        """Whether any engine speaks in the voice of a clip."""
-        return any(engine.clones for engine in self.engines)
-
-    @property
-    def models(self) -> dict[str, Engine]:
-        return dict(self._by_model)
+    names_unknown_voice: bool = False
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -159,17 +104,29 @@ def parse_request(
     """
     engine = catalogue.find(_string(fields, "model"))
     shown = _shown(_text(fields, engine), engine)
-    voice, reference = _who(fields, shown.text, engine, names, tenant)
+    speaker = _who(fields, shown.text, engine, catalogue, names, tenant)
     model = engine.resolve_model(fields.get("model"))
-    reading = _read(shown, voice, engine, strict=catalogue.strict)
-    utterance = Utterance(reading.text, voice, model, _parameters(fields, engine), reference)
+    reading = _read(shown, speaker.voice, engine, strict=catalogue.strict)
+    parameters, left_out = read_parameters(fields, engine)
+    if catalogue.strict and left_out:
+        raise InvalidRequest(
+            f"{engine.name!r} takes no {quoted(left_out[0])}, and server.strict refuses to leave anything out",
+            param=left_out[0],
+        )
     stream_format = _string(fields, "stream_format") or "audio"
     if stream_format not in _STREAM_FORMATS:
         raise InvalidRequest(
             f"'stream_format' must be audio or sse, not {quoted(stream_format)}", param="stream_format"
         )
-    whole = _STREAM.accept(fields.get("stream")) is False
-    return SpeechRequest(engine, utterance, _format(fields), stream_format == "sse", reading.told, whole)
+    return SpeechRequest(
+        engine,
+        Utterance(reading.text, speaker.voice, model, parameters, speaker.reference),
+        _format(fields),
+        sse=stream_format == "sse",
+        ignored=", ".join([*left_out, f"input: {reading.told}"] if reading.ignored else left_out),
+        whole=_STREAM.accept(fields.get("stream")) is False,
+        names_unknown_voice=speaker.unknown,
+    )
 
 
 def normalize_text(text: str) -> str:
@@ -248,39 +205,53 @@ def _string(fields: Mapping[str, Any], name: str, *, longest: int | None = MAX_N
 
 
 def _format(fields: Mapping[str, Any]) -> Format:
-    name = _string(fields, "response_format") or DEFAULT_FORMAT
+    name = (_string(fields, "response_format") or "").strip().lower() or DEFAULT_FORMAT
     return format_named(name, _SAMPLE_RATE.accept(fields.get("sample_rate")))
 
 
+class _Speaker(msgspec.Struct, frozen=True):
+    """Who speaks; ``unknown`` as ``names_unknown_voice``."""
+
+    voice: str
+    reference: Reference | None = None
+    unknown: bool = False
+
+
 def _who(
-    fields: Mapping[str, Any], spoken: str, engine: Engine, names: Names | None, tenant: str
-) -> tuple[str, Reference | None]:
+    fields: Mapping[str, Any], spoken: str, engine: Engine, catalogue: Catalogue, names: Names | None, tenant: str
+) -> _Speaker:
     """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a clip that was sent along."""
     voice = _asked_voice(fields, engine)
     if not engine.clones:
-        return _own_voice(engine.voice_for(spoken) if voice is None else voice, engine), None
+        asked = engine.voice_for(spoken) if voice is None else voice
+        return _Speaker(catalogue.resolve_voice(_required(asked, engine), engine))
     field, audio, text = _sent_along(fields)
     if audio is not None:
         from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
 
         clip = decode_clip(audio, field)
         reference = Reference(Voice.from_audio(clip, apart=True, whose=tenant).id, text or "", clip)
-        return reference.voice, reference
+        return _Speaker(reference.voice, reference)
     asked = engine.default_voice if voice is None else voice
-    named = _uploaded(asked, engine, names, required=voice is not None) if names and asked is not None else None
+    named = _uploaded(asked, engine, names, required=voice is not None)
     if named is not None:
-        return named.name, Reference(named.id, text or named.ref_text, place=named.place)
+        return _Speaker(named.name, Reference(named.id, text or named.ref_text, place=named.place))
     if text:
         raise InvalidRequest(
             "'ref_text' is what is said in a clip: 'ref_audio', or an uploaded voice", param="ref_text"
         )
-    return _own_voice(voice, engine), None
+    asked = _required(asked, engine)
+    own = catalogue.resolve_voice(asked, engine, names)
+    return _Speaker(own, unknown=not engine.offers(own) or asked in catalogue.openai_voices(engine))
 
 
-def _uploaded(asked: str, engine: Engine, names: Names, *, required: bool) -> NamedVoice | None:
+def _uploaded(asked: str | None, engine: Engine, names: Names | None, *, required: bool) -> NamedVoice | None:
     """Return the uploaded voice that is asked for by its name, its id, or the engine's alias of either."""
+    if asked is None or names is None:
+        return None
     meant = engine.voice_aliases.get(asked)
-    return names(asked, required=required) or (names(meant, required=required) if meant is not None else None)
+    found = names.find(asked, required=required)
+    return found or (names.find(meant, required=required) if meant is not None else None)
 
 
 def _sent_along(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
@@ -325,6 +296,8 @@ def _asked_voice(fields: Mapping[str, Any], engine: Engine) -> str | None:
 def _voice(value: Any, field: str) -> str | None:
     """Return the name of a voice, given as a string or in an object."""
     if type(value) is dict:
+        if value and all(member is None for member in value.values()):
+            return None
         value = value.get("id")
         if type(value) is not str:
             raise InvalidRequest(f"{field!r} as an object needs a string 'id'", param=field)
@@ -337,57 +310,10 @@ def _voice(value: Any, field: str) -> str | None:
     return value
 
 
-def _own_voice(voice: str | None, engine: Engine) -> str:
-    voice = engine.default_voice if voice is None else voice
+def _required(voice: str | None, engine: Engine) -> str:
     if voice is None:
         raise InvalidRequest(f"'voice' is missing, and {engine.name!r} has no default voice", param="voice")
-    return engine.resolve_voice(voice)
-
-
-def _parameters(fields: Mapping[str, Any], engine: Engine) -> dict[str, Any]:
-    """Every declared parameter, filled in; then what the engine takes undeclared, as it is."""
-    parameters = {declared.name: declared.accept(fields.get(declared.name)) for declared in engine.parameters}
-    consumed = _CLONING_FIELDS if engine.clones else _GATEWAY_FIELDS
-    for name, value in fields.items():
-        if name in consumed or name in parameters or name == engine.also_voice:
-            continue
-        if engine.passes_unknown:
-            _check_passed_on(name, value)
-            parameters[name] = value
-        elif value is not None:
-            taken = ", ".join(parameters) or "none"
-            raise InvalidRequest(f"{engine.name!r} takes no {quoted(name)}; its parameters are: {taken}", param=name)
-    return parameters
-
-
-def _check_passed_on(name: str, value: Any) -> None:
-    """Check that a field which is handed on as it is means the same each time, and can be keyed.
-
-    Raises:
-        InvalidRequest: it holds an address: what is behind one is heard and not in the key.
-
-    """
-    canonical({name: value})
-    for text in _texts(value):
-        check_passed_on(name, text)
-        if _ADDRESS.match(text):
-            raise InvalidRequest(
-                f"{quoted(name)} holds the address {quoted(text)}; what is behind it may change, so send the audio "
-                "itself, as a data URL",
-                param=name,
-            )
-
-
-def _texts(value: Any) -> Iterator[str]:
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if type(each) is str:
-            yield each
-        elif type(each) is list:
-            waiting += each
-        elif type(each) is dict:
-            waiting += each.values()
+    return voice
 
 
 def _json_type(value: Any) -> str:

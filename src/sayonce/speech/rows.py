@@ -13,7 +13,8 @@ import msgspec
 
 from sayonce.errors import ConfigError, InvalidRequest
 from sayonce.speech.encodings import decode
-from sayonce.speech.request import CLIP_FIELDS, parse_json
+from sayonce.speech.fields import CLIP_FIELDS
+from sayonce.speech.request import parse_json
 
 Kind = Literal["txt", "csv", "jsonl"]
 

@@ -12,9 +12,9 @@ from sayonce.config import Settings, workers_directory
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.errors import ConfigError, MissingExtra
+from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import KINDS, build_engine
 from sayonce.speech.engines.base import Engine
-from sayonce.speech.request import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores import open_store
 from sayonce.stores.base import SealedStore, Store
@@ -38,7 +38,8 @@ class Service:
         self.settings = settings
         self.cache = build_cache(settings)
         offered = build_engines(settings) if engines is None else engines
-        catalogue = Catalogue(offered, strict=settings.server.strict)
+        server = settings.server
+        catalogue = Catalogue(offered, strict=server.strict, openai_names=server.openai_names)
         self.synthesizer = Synthesizer(
             self.cache,
             catalogue,

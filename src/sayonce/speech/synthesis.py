@@ -24,11 +24,13 @@ from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, No
 from sayonce.speech import identity
 from sayonce.speech.audio import FORMATS, RENDERINGS, Encoders, Format, transcode
 from sayonce.speech.bounds import LARGE, check_shape, is_large
+from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
+from sayonce.speech.fields import CLIP_FIELDS
 from sayonce.speech.packing import PCM, SILENCE_TTL, TAKE_FORMATS, TakeForm, pack
-from sayonce.speech.request import CLIP_FIELDS, Catalogue, SpeechRequest, parse_request
+from sayonce.speech.request import SpeechRequest, parse_request
 from sayonce.speech.voices import MAX_BYTES, VoiceBook
 
 log = logging.getLogger("sayonce.speech")
@@ -112,7 +114,7 @@ class Synthesizer:
 
         ``asked`` is when the request came, where the names may have been read since (``View.covers``).
         """
-        return parse_request(fields, self.catalogue, partial(self.voices.names.find, tenant, asked=asked), tenant)
+        return parse_request(fields, self.catalogue, self.voices.known_to(tenant, asked), tenant)
 
     async def learn_voices(self) -> None:
         """Take over the names of uploaded voices as the store has them, where an engine speaks in such voices."""

@@ -11,10 +11,11 @@ not in the id. So nobody's file may stand in for another's, and no file for one 
 from __future__ import annotations
 
 import asyncio
+import math
 import re
 from functools import partial
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
@@ -40,6 +41,20 @@ _CLIPS: Final = "voice clips"
 _EPOCH: Final = "book=voices"
 """Rises with every change, so that other instances read the names anew."""
 _CLIPS_IN_MEMORY_BYTES: Final = 100_000_000
+
+
+class TenantVoices(NamedTuple):
+    """The uploaded voices of one tenant, as a request is to know them."""
+
+    names: VoiceNames
+    tenant: str
+    asked: float
+
+    def find(self, name: str, *, required: bool) -> NamedVoice | None:
+        return self.names.find(self.tenant, name, required=required, asked=self.asked)
+
+    def listed(self) -> list[str]:
+        return [name for _, name in self.names.live(self.tenant)]
 
 
 class VoiceBook:
@@ -70,6 +85,10 @@ class VoiceBook:
         """
         self.names.check_read()
         return sorted(self.names.live(tenant).values(), key=lambda each: each.name)
+
+    def known_to(self, tenant: str, asked: float = math.inf) -> TenantVoices:
+        """Return a tenant's voices, for a request that came at the moment ``asked``; see ``VoiceNames.find``."""
+        return TenantVoices(self.names, tenant, asked)
 
     async def refresh(self) -> None:
         """Take over the names as the store has them now.

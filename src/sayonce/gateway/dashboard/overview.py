@@ -9,8 +9,8 @@ from sayonce._version import __version__
 from sayonce.cache import Cache
 from sayonce.cache.stats import summary
 from sayonce.observe.metrics import BUCKET_SECONDS, Samples
+from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines.base import Engine
-from sayonce.speech.request import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 
 _SAVINGS: Final = {

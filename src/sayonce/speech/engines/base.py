@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Mapping, Sequence
 from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 
 from sayonce.errors import NotFound, quoted
+from sayonce.speech.nearest import nearest, shorter_tags
 from sayonce.speech.parameters import Parameter
 from sayonce.text.reading import Reading
 
@@ -115,9 +116,15 @@ class Engine(ABC):
     kind: str
     models: tuple[str, ...] = ()
     """Further values of ``model`` that it serves."""
+    upstream_model: str | None = None
+    """What its server calls the model that speaks, and requests may, too, unless an engine was given that name."""
     parameters: tuple[Parameter, ...] = ()
     passes_unknown: bool = False
     """Whether fields that it did not declare are handed on (and keyed whole) instead of refused."""
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    """Fields for requests that do not give them: heard and keyed as if they did."""
+    drop: Collection[str] = frozenset()
+    """Fields that are left out of what is heard and keyed."""
     clones: bool = False
     """Whether it speaks in the voice of a reference clip."""
     also_voice: str | None = None
@@ -211,6 +218,20 @@ class Engine(ABC):
     def offers(self, voice: str) -> bool:
         """Whether a voice is one of its own, by id or by alias."""
         return voice in self._voice_ids or voice in self.voice_aliases
+
+    def language_of(self, voice: str) -> str | None:
+        """Return the language of a voice, by its canonical id."""
+        return next((each.language for each in self.voices() if each.id == voice), None)
+
+    def nearest_voice(self, asked: str, others: Iterable[str] = ()) -> str | None:
+        """Return the voice that was probably meant by a name that there is not; ``others`` are names that there are."""
+        spoken = next(filter(None, map(self._voice_in, shorter_tags(asked))), None)
+        return spoken or nearest(asked, (*others, *self.voice_aliases, *self._voice_ids))
+
+    def _voice_in(self, language: str) -> str | None:
+        """Return a voice of a language, by its BCP 47 tag in lower case."""
+        languages = {voice.id: f"{voice.language}-".lower() for voice in self.voices() if voice.language}
+        return next((voice for voice, its in languages.items() if its.startswith(f"{language}-")), None)
 
     def resolve_model(self, model: str | None) -> str:  # noqa: ARG002
         """Return the model that speaks when a request says ``model``: this engine's one, whatever it was called."""

@@ -42,6 +42,8 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 _OTHER_WRITING: Final = frozenset(("cmn-latn-pinyin", "en-shaw"))
 """Voices whose texts are not written as their language is: signs are left to the library."""
+_SPOKEN_THERE: Final = {"zh-hk": "yue", "zh-mo": "yue"}
+"""What speech in a region's Chinese is, where that is not Mandarin; there are other voices for these tags in no list."""
 _ALONE: Final = re.compile(r"(?<![\u0370-\u03ff\u1f00-\u1fff])[\u0370-\u03ff](?![\u0370-\u03ff\u1f00-\u1fff])")
 """A Greek letter by itself is a sign, and its name what it is read as."""
 
@@ -107,6 +109,12 @@ class EspeakEngine(Engine):
         if found is None:
             raise self._no_such_voice(voice)
         return found
+
+    def language_of(self, voice: str) -> str | None:
+        return super().language_of(voice.partition("+")[0])
+
+    def _voice_in(self, language: str) -> str | None:
+        return self._voices.resolve(_SPOKEN_THERE.get(language, language))
 
     def voice_for(self, text: str) -> str | None:
         """Return the default voice, or for a text that it cannot read one that can."""

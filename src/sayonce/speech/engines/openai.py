@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
 
 import httpx
@@ -19,6 +20,7 @@ from sayonce.audio.kinds import media_type_of
 from sayonce.errors import EngineBusy, EngineError
 from sayonce.speech.engines import _checks, _upstream
 from sayonce.speech.engines._address import api_key, base_url, base_urls, is_loopback
+from sayonce.speech.engines._fields import checked_defaults, checked_drop
 from sayonce.speech.engines._kept_voices import Copy, KeptVoices
 from sayonce.speech.engines._label import DEFAULT_RATE_HZ
 from sayonce.speech.engines._reader import Reader
@@ -57,6 +59,10 @@ class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
     revision: str = ""
     api_key_env: str | None = None
     voices: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    """Fields for requests that do not give them, as if they did."""
+    drop: tuple[str, ...] = ("user",)
+    """Fields that are left out of what is passed on and keyed."""
     unknown_voices: Literal["pass", "refuse"] = "pass"
     """Whether a name that is neither in ``voices`` nor an uploaded one's is left to the server to know."""
     response_format: Literal["wav", "pcm", "flac", "mp3", "opus", "aac"] = "wav"
@@ -76,15 +82,21 @@ class OpenAIEngine(Engine):
     clones = True
     also_voice = "speaker"  # vLLM-Omni's
     concurrency = 16
-    parameters = (
+    parameters: tuple[Parameter, ...] = (
         Parameter(name="speed", type=float, default=1.0, minimum=0.25, maximum=4.0),
         Parameter(name="instructions", type=str, default="", description="how to speak, for models that follow it"),
+        # Each end user would have clips of their own, were it keyed.
+        Parameter(name="user", type=str, default="", heard=False, description="who asks, passed on by drop = []"),
     )
 
     def __init__(self, name: str, options: OpenAIOptions) -> None:
         super().__init__()
         self.name = name
         self.models = options.models
+        self.upstream_model = options.model
+        self.drop = checked_drop(self, options.drop)
+        self.parameters = tuple(each for each in self.parameters if each.name not in self.drop)
+        self.defaults = checked_defaults(self, options.defaults, self.drop)
         self.passes_unknown_voices = not options.voices and options.unknown_voices == "pass"
         self._options = options
         urls = base_urls(name, options.base_url)

@@ -27,13 +27,14 @@ function offerEngines() {
 // An engine whose voices only the far side knows is told a name; the others offer theirs.
 function offerVoices() {
   const engine = chosen();
-  const own = voices.filter(({ model }) => model === engine.name);
+  const own = voices.filter(({ model, means }) => model === engine.name && !means);
+  const others = voices.filter(({ model, means }) => model === engine.name && means).map(({ id: name, means }) => [name, `${name} → ${means}`]);
   const uploaded = engine.clones ? voices.filter(({ model }) => !model).map(({ name }) => name) : [];
   const fallback = [["", engine.default_voice ? t("defaultVoice", engine.default_voice) : "–"]];
   id("say-voice-label").hidden = own.length === 0;
   id("say-voice-name-label").hidden = own.length > 0;
   id("say-voice-name").placeholder = engine.default_voice ?? "";
-  const fresh = fill("say-voice", [["", fallback], [t("uploaded"), uploaded], [t("voicesOf", engine.name), own.map(label)]]);
+  const fresh = fill("say-voice", [["", fallback], [t("uploaded"), uploaded], [t("voicesOf", engine.name), own.map(label)], [t("otherNames"), others]]);
   fill("say-voice-names", [["", uploaded]]);
   const chinese = own.find(({ language }) => CHINESE.test(language));
   if (!written && spoken() === "zh" && fresh && chinese) id("say-voice").value = chinese.id;
