@@ -45,6 +45,7 @@ def test_output_that_is_no_terminal_has_no_colour_and_no_boxes(quick):
 
 def test_version(quick):
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", quick("version").out)
+    assert quick("--version").out == quick("version").out
 
 
 def test_an_unknown_command_suggests_the_right_one(quick):

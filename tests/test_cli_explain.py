@@ -38,6 +38,12 @@ def test_characters_that_look_alike_are_told_by_their_code_points(quick):
     assert "character 6: , U+002C → \uff0c U+FF0C" in " ".join(shown.split())
 
 
+def test_differences_that_are_not_heard_are_told_as_such(quick):
+    shown = quick("explain", request("Hello."), request("Hello.\u200b "), *ESPEAK).out
+    assert "have one key" in shown
+    assert "not heard: character 7: nothing → U+200B ZERO WIDTH SPACE, U+0020 SPACE" in shown
+
+
 @pytest.mark.parametrize(
     ("this", "other", "told"),
     [

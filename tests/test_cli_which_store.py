@@ -79,7 +79,7 @@ def test_commands_in_another_shell_use_the_store_of_the_gateway_and_say_so(sayon
         assert other("purge", "--text", TEXT).out == f"removed {key}\n"
         code, talk = stop(server)
     assert code == 0
-    assert f"store: {store.name} (sayonce.toml)" in talk
+    assert f"store: {store} (sayonce.toml)" in talk
     assert not list(records.iterdir())
     assert store_line(other("stats")).endswith("clips.db (the default)")
 
@@ -87,9 +87,12 @@ def test_commands_in_another_shell_use_the_store_of_the_gateway_and_say_so(sayon
 def test_what_names_a_store_here_counts_and_is_said(sayonce, other, records):
     with running(store__url="sqlite:////elsewhere/a.db"):
         (other.directory / "named.toml").write_text('[store]\nurl = "sqlite:///c.db"\n')
-        assert store_line(other("stats", "--store", "sqlite:///b.db")) == "store: b.db (--store)"
-        assert store_line(other("stats", SAYONCE_STORE__URL="sqlite:///b.db")) == "store: b.db (SAYONCE_STORE__URL)"
-        assert store_line(other("stats", "--config", "named.toml")) == "store: c.db (named.toml)"
+        assert store_line(other("stats", "--store", "sqlite:///b.db")) == f"store: {other.directory}/b.db (--store)"
+        assert (
+            store_line(other("stats", SAYONCE_STORE__URL="sqlite:///b.db"))
+            == f"store: {other.directory}/b.db (SAYONCE_STORE__URL)"
+        )
+        assert store_line(other("stats", "--config", "named.toml")) == f"store: {other.directory}/c.db (named.toml)"
         (other.directory / "named.toml").write_text('[log]\nlevel = "info"\n')
         assert store_line(other("stats", "--config", "named.toml")).endswith("(the default: named.toml names none)")
 

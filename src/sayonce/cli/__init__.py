@@ -32,6 +32,8 @@ def main() -> NoReturn:
         _exit(phrase("the store did not do it: {error}", error=error), FAILED)
     except SayonceError as error:
         _exit(error.message, MISUSED if isinstance(error, CallerError) else FAILED)
+    except UnicodeEncodeError:  # an argument's bytes that are not UTF-8 come as lone surrogates
+        _exit(phrase("an argument is not UTF-8"), MISUSED)
     except OSError as error:  # a full disk behind stdout, no more file handles
         _exit(str(error), FAILED)
     except SystemExit as ending:  # how typer ends, an interrupt included

@@ -31,8 +31,19 @@ _TELL_OF_STORE = ("serve", "warm")
 """Commands that are at it for long, and so the ones that log which of the store's settings do not suit a cache."""
 
 
+def _show_version(value: bool) -> None:
+    if value:
+        version()
+        raise typer.Exit
+
+
 @app.callback()
-def begin(context: typer.Context) -> None:
+def begin(
+    context: typer.Context,
+    _: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
     """Leave what is wrong with the store's settings to the commands above, and to ``doctor``, whose findings they are."""
     if context.invoked_subcommand not in _TELL_OF_STORE:
         context.with_resource(disabled("sayonce.store.settings"))
@@ -117,7 +128,7 @@ def explain(
     request: Annotated[
         str, typer.Argument(metavar="REQUEST", help="A request's body: '{...}', a file, or - for stdin.")
     ],
-    other: Annotated[str | None, typer.Argument(metavar="[OTHER]", help="Another, to compare with.")] = None,
+    other: Annotated[str | None, typer.Argument(metavar="OTHER", help="Another, to compare with.")] = None,
     tenant: TenantOption = None,
     engine: EngineOption = None,
     store: StoreOption = None,
@@ -143,7 +154,7 @@ def lint_key(engine: EngineOption = None, config: ConfigOption = None, as_json: 
 
 @app.command()
 def purge(
-    digest: Annotated[str | None, typer.Argument(metavar="[KEY]", help="As X-Sayonce-Key gives it.")] = None,
+    digest: Annotated[str | None, typer.Argument(metavar="KEY", help="As X-Sayonce-Key gives it.")] = None,
     key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="KEY, as an option.")] = None,
     text: Annotated[
         str | None,

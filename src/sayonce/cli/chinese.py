@@ -72,6 +72,7 @@ _HELP: Final = {
     "The operator's: sees, hears and purges what every tenant has.": "管理员的:能看、能听、能清除所有租户的声音。",
     "The keys' file, to which its line is added.": "密钥文件,新的一行加在其中。",
     "Show the version.": "显示版本。",
+    "Show the version and exit.": "显示版本并退出。",
 }
 
 _STORE: Final = {
@@ -124,6 +125,7 @@ _RESULTS: Final = {
     "the first request": "第一个请求",
     "the second request": "第二个请求",
     "equal: both are the same sound, and have one key": "相同:两者是同一个声音,键也相同",
+    "not heard: {difference}": "听不出来:{difference}",
     "character {place}: {these} → {those}": "第 {place} 个字符:{these} → {those}",
     "nothing": "无",
     "and {count} places more": "还有 {count} 处",
@@ -188,6 +190,7 @@ _WRONG: Final = {
     "stdin is not UTF-8 at byte {at}": "标准输入在第 {at} 字节处不是 UTF-8",
     "{name} is not UTF-8 behind its first {count} characters": "{name} 在前 {count} 个字符之后不是 UTF-8",
     "only one of the two requests can come from stdin": "两个请求中只能有一个来自标准输入",
+    "an argument is not UTF-8": "有参数不是 UTF-8",
     "stdin can be read once": "标准输入只能读一次",
     "give exactly one of KEY, --text, --request, --tag and --all": "KEY、--text、--request、--tag 和 --all 要给一个,也只能给一个",
     "KEY is 64 hexadecimal digits, as in X-Sayonce-Key; for a text, write --text TEXT": "KEY 是 64 位十六进制数,即 X-Sayonce-Key;按文本删除请写 --text TEXT",

@@ -41,7 +41,7 @@ def run(request: str, other: str | None, settings: Settings, *, tenant: str | No
         table(_manifest_rows(found))
     else:
         table([(name, each["key"]) for (name, _), each in zip(bodies, (found, found["other"]), strict=True)])
-        _show(found["differences"])
+        _show(found["differences"], *(parse_json(body).get("input") for _, body in bodies))
 
 
 def tell_tenant(settings: Settings, tenant: str | None) -> None:
@@ -92,9 +92,11 @@ async def _tier(service: Service, key: bytes) -> str | None:
 # -- what it prints -----------------------------------------------------------------------------------------------------
 
 
-def _show(found: Sequence[Difference]) -> None:
+def _show(found: Sequence[Difference], this: Any, other: Any) -> None:
     if not found:
         data(phrase("equal: both are the same sound, and have one key"))
+        for line in changes(this, other):
+            data(phrase("not heard: {difference}", difference=line))
         return
     width = max(len(each.field) for each in found)
     for each in found:

@@ -79,4 +79,5 @@ def place(store: SQLiteURL | RedisURL | None) -> str:
     """Return where a store is, without its password."""
     if store is None:
         return phrase("memory, until the process ends")
-    return str(getattr(store, "path", None) or getattr(store, "shown", ""))
+    path = getattr(store, "path", None)
+    return str(path.absolute() if path is not None else getattr(store, "shown", ""))
