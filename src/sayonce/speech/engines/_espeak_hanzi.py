@@ -40,6 +40,9 @@ _NO_VOICE: Final = re.compile(
 _HALF_WIDTH: Final = re.compile("[\uff66-\uff9f]+")
 _DOT: Final = re.compile("[・･\u30a0]+")
 """Between words: espeak-ng says "Japanese symbol"."""
+_WAVE: Final = re.compile("(?<![\u3041-\u30ff])\u301c")
+"""The wave dash is said to be a Japanese letter where it does not draw out a vowel."""
+_FROM_TO: Final = re.compile(r"(?<=\d)[\u301c\uff5e~](?=\d)")
 _AFTER: Final = {
     "ぁァ": "ぁあかがくぐさざただっつなはばぱふまゃやらわゔ",
     "ぃィ": "ぃいうきぎくぐしじちぢっつてでにひびぴふみりゐゔ",
@@ -112,6 +115,8 @@ def unread_character(text: str, voice: str, data: Path) -> str | None:
 def write_apart(text: str, voice: str) -> str:
     """Return a text with kana of full width, and with spaces where words end that the voice would spell or name."""
     text = _HALF_WIDTH.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+    if _language(voice) == "ja":
+        text = _WAVE.sub(" ", _FROM_TO.sub("から", text))
     text = _DOT.sub(" ", text).strip()
     return text if _language(voice) == "ko" else _BESIDE_HANGUL.sub(" ", text)
 

@@ -20,6 +20,10 @@ _COMMAS_END: Final = "grc"
 _SINHALA: Final = {"6": "හය", "7": "හත"}
 """The same word to the voice "si", which is neither."""
 
+_POINTS: Final = {"ja": " てん ", "ko": " 점 ", "yue": "點"}
+"""The point of a decimal, which these voices leave out."""
+
+_DECIMAL: Final = re.compile(r"(?<![\d.,])(\d+(?:,\d{3})*)\.(\d+)(?!\.?\d)")
 _LONG: Final = re.compile(r"\d{2,}")
 _THOUSANDS: Final = re.compile(r"(?<![\d,])\d{1,3}(?:,\d{2,3})+(?=\.\d)")
 _COMMA: Final = re.compile(r"(?<=\d),(?=\d)")
@@ -42,6 +46,8 @@ def write_numbers(text: str, voice: str) -> str:
         text = _COMMA.sub(", ", text)
     if name == "si":
         text = _ALONE.sub(lambda match: _SINHALA[match[0]], text)
+    if name in _POINTS:
+        text = _DECIMAL.sub(lambda match: f"{match[1]}{_POINTS[name]}{' '.join(match[2])}", text)
     longest = 1 if name in _ONLY_DIGITS else _LONGEST.get(name)
     if longest is None:
         return text
