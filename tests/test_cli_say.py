@@ -59,6 +59,27 @@ def test_json_tells_the_figures_and_the_file(quick):
     assert len(report["key"]) == 64
 
 
+def test_a_name_of_openais_is_said_as_what_it_means_and_what_is_left_out_is_told(quick):
+    own = quick("say", TEXT, "--json").json
+    said = quick(
+        "say",
+        TEXT,
+        "--voice",
+        "alloy",
+        "--format",
+        "WAV",
+        "--json",
+        "--param",
+        "user=1234",
+        "--param",
+        "instructions=5",
+    )
+    assert (said.json["voice"], said.json["key"], said.json["outcome"]) == ("heart", own["key"], "hit")
+    assert said.json["ignored"] == "instructions, user"
+    assert "ignored: instructions, user" in said.err
+    assert "did you mean 'heart'?" in quick.fails(2, "say", TEXT, "--voice", "Heart")
+
+
 def test_memory_store_says_that_nothing_is_kept(quick):
     assert "not stored" in quick("say", TEXT, "--store", "memory://").err
 

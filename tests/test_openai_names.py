@@ -140,9 +140,26 @@ async def test_an_uploaded_voice_wins_from_the_moment_that_it_is_uploaded_at_any
         listed = [each for each in (await here.get("/v1/audio/voices")).json()["data"] if each["id"] == "alloy"]
         named = [each for each in (await here.get("/v1/audio/voices")).json()["data"] if each["name"] == "alloy"]
         assert (listed, len(named)) == ([], 1)
-        await here.delete("/v1/audio/voices/alloy")
-        gone = await speak(here, voice="alloy")
-        assert gone.status_code == 404  # never another voice in the place of one that was there
+
+
+async def test_once_an_uploaded_voice_is_removed_its_name_means_what_it_meant_and_is_listed_again():
+    engine = Cloner()
+    async with serving(engine) as client:
+        await upload(client, "alloy")
+        await speak(client, voice="alloy")
+        await client.delete("/v1/audio/voices/alloy")
+        assert await status(client, voice="alloy") == MISS
+        assert [(call.voice, call.reference is None) for call in engine.calls] == [("alloy", False), ("anna", True)]
+        listed = {voice["id"]: voice.get("means") for voice in (await client.get("/v1/audio/voices")).json()["data"]}
+        assert listed["alloy"] == "anna"
+
+
+async def test_a_removed_voice_is_not_passed_on_under_a_name_of_openais(upstream):
+    async with serving(far(upstream.url)) as client:
+        await upload(client, "alloy")
+        await client.delete("/v1/audio/voices/alloy")
+        assert (await speak(client, model="far", voice="alloy")).status_code == 404
+    assert upstream.heard == []
 
 
 async def test_a_voice_uploaded_without_waiting_is_looked_for_before_a_name_of_openais_is_spoken(tmp_path):

@@ -122,6 +122,12 @@ def test_columns_are_known_by_the_names_that_tables_have():
         assert read(f"{header}\nHi.,ben\n", "csv") == [("file:2", {"input": "Hi.", "voice": "ben"}, None)]
 
 
+def test_who_asks_and_how_to_speak_are_texts_in_a_table_whatever_they_look_like():
+    assert read("text,user,instructions\nHi.,1234,true\n", "csv") == [
+        ("file:2", {"input": "Hi.", "user": "1234", "instructions": "true"}, None)
+    ]
+
+
 @pytest.mark.parametrize("kind", ["txt", "csv", "jsonl"])
 def test_a_line_that_is_not_utf_8_is_named_and_the_others_are_read(kind):
     lines = {"txt": (b"", b"a", b"caf\xe9", b"b"), "csv": (b"text\n", b"a", b"caf\xe9", b"b")}

@@ -15,6 +15,7 @@ from sayonce.cli.options import pairs
 from sayonce.errors import ConfigError, InvalidRequest
 from sayonce.speech.encodings import decode
 from sayonce.speech.engines.base import Engine
+from sayonce.speech.fields import TOLERATED
 from sayonce.speech.parameters import read_value
 
 STDIN: Final = "-"
@@ -43,7 +44,7 @@ class Said(msgspec.Struct, frozen=True):
         """Return the request; ``engine`` is the one that it is for, and knows the types of parameters."""
         text = read_stdin_text() if self.text == STDIN else utf8(self.text, "TEXT")
         given = {"input": text, "voice": self.voice, "response_format": self.format}
-        declared = {parameter.name: parameter for parameter in engine.parameters}
+        declared = TOLERATED | {parameter.name: parameter for parameter in engine.parameters}
         params = {
             name: read_value(value, declared.get(name)) for name, value in pairs(self.params, _OWN_OPTIONS).items()
         }

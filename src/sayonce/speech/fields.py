@@ -33,8 +33,9 @@ def read_parameters(fields: Mapping[str, Any], engine: Engine) -> tuple[dict[str
         InvalidRequest: a field is unknown, of the wrong type or out of range; ``param`` names it.
 
     """
-    added = {name: value for name, value in engine.defaults.items() if fields.get(name) is None}
-    given = {**fields, **added} if added else fields
+    given = fields
+    if engine.defaults:
+        given = {**fields, **{name: value for name, value in engine.defaults.items() if fields.get(name) is None}}
     parameters = {declared.name: declared.accept(given.get(declared.name)) for declared in engine.parameters}
     consumed = CLONING_FIELDS if engine.clones else GATEWAY_FIELDS
     left_out: list[str] = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sayonce.errors import InvalidRequest, quoted
+from sayonce.errors import InvalidRequest, NotFound, quoted
 from sayonce.speech.audio.formats import Format, format_named
 from sayonce.speech.bounds import LARGE, MAX_NAME, MAX_TEXT, check_length, check_number_of_values
 from sayonce.speech.catalogue import Catalogue, Names
@@ -233,7 +233,7 @@ def _who(
         reference = Reference(Voice.from_audio(clip, apart=True, whose=tenant).id, text or "", clip)
         return _Speaker(reference.voice, reference)
     asked = engine.default_voice if voice is None else voice
-    named = _uploaded(asked, engine, names, required=voice is not None)
+    named = _uploaded(asked, engine, catalogue, names, required=voice is not None)
     if named is not None:
         return _Speaker(named.name, Reference(named.id, text or named.ref_text, place=named.place))
     if text:
@@ -245,12 +245,19 @@ def _who(
     return _Speaker(own, unknown=not engine.offers(own) or asked in catalogue.openai_voices(engine))
 
 
-def _uploaded(asked: str | None, engine: Engine, names: Names | None, *, required: bool) -> NamedVoice | None:
+def _uploaded(
+    asked: str | None, engine: Engine, catalogue: Catalogue, names: Names | None, *, required: bool
+) -> NamedVoice | None:
     """Return the uploaded voice that is asked for by its name, its id, or the engine's alias of either."""
     if asked is None or names is None:
         return None
     meant = engine.voice_aliases.get(asked)
-    found = names.find(asked, required=required)
+    try:
+        found = names.find(asked, required=required)
+    except NotFound:
+        if asked not in catalogue.openai_voices(engine):
+            raise
+        return None  # it was uploaded under a name of OpenAI's, which means again what it meant before
     return found or (names.find(meant, required=required) if meant is not None else None)
 
 

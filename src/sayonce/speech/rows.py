@@ -13,12 +13,12 @@ import msgspec
 
 from sayonce.errors import ConfigError, InvalidRequest
 from sayonce.speech.encodings import decode
-from sayonce.speech.fields import CLIP_FIELDS
+from sayonce.speech.fields import CLIP_FIELDS, TOLERATED
 from sayonce.speech.request import parse_json
 
 Kind = Literal["txt", "csv", "jsonl"]
 
-_STRINGS: Final = frozenset(("model", "input", "voice", "response_format", "ref_audio", "ref_text"))
+_STRINGS: Final = frozenset(("model", "input", "voice", "response_format", "ref_audio", "ref_text", *TOLERATED))
 """Fields that are strings whatever the engine; the other cells of a table are read as their parameters declare."""
 _NAMES: Final = {
     "text": "input", "input": "input", "voice": "voice", "model": "model", "speed": "speed", "format": "response_format",

@@ -14,6 +14,7 @@ import msgspec
 from sayonce.config import variable_of
 from sayonce.errors import ConfigError, NotFound
 from sayonce.speech.engines.base import AudioStart, Engine, EngineOptions, Utterance, Voice
+from sayonce.speech.nearest import did_you_mean
 from sayonce.speech.parameters import Parameter
 from sayonce.wanted import wrong_values
 
@@ -114,4 +115,5 @@ def _check_voices(engine: Engine, options: EngineOptions) -> None:
         try:
             engine.resolve_voice(voice)
         except NotFound as error:
-            raise ConfigError(f"engines.{engine.name}.{option}: {error.message}") from None
+            near = did_you_mean(engine.nearest_voice(voice))
+            raise ConfigError(f"engines.{engine.name}.{option}: {error.message}{near}") from None
