@@ -453,6 +453,10 @@ def test_a_connection_that_was_reset_without_a_word_is_told_in_words():
         ({"base_url": "http://speech.example/v1?key=word"}, "engines.far.base_url must have neither credentials"),
         ({"base_url": "http://[::1/v1"}, "engines.far.base_url is no address"),
         ({"base_url": None}, "engines.far.base_url must be a text or a list of texts"),
+        (
+            {"api_key_env": "sk-hidden"},
+            r"api_key_env must be the name of an environment variable, which holds the key$",
+        ),
         ({"api_key_env": "NOT_SET_ANYWHERE"}, "environment variable NOT_SET_ANYWHERE, which holds no key"),
         ({"api_key": "sk-123"}, "engines.far.api_key is not an option .* api_key_env"),
         ({"response_format": "vorbis"}, "engines.far.response_format must be one of aac, flac, .*, not 'vorbis'"),

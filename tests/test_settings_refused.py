@@ -68,6 +68,7 @@ def test_an_engines_wrong_option_names_its_variable_too(monkeypatch):
         ("store = { max_bytes = true }", "not true"),
         ("server = { allowed_hosts = ['a.example', 1] }", "server.allowed_hosts[1] must be a text, not 1"),
         ("server = 3", "server must be a section of its own, not 3"),
+        ("security = 'word'", "security must be a section of its own, not what was given"),
     ],
 )
 def test_a_wrong_setting_of_the_file_is_named_with_what_would_be_right(tmp_path, toml, right):

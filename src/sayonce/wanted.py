@@ -12,6 +12,8 @@ from sayonce.errors import quoted
 
 Hook = Callable[[type, Any], Any]
 
+_SECRET: Final = frozenset(("security",))
+"""The section whose values are not repeated."""
 _WORDS: Final[dict[type[inspect.Type], str]] = {
     inspect.BoolType: "true or false",
     inspect.StrType: "a text",
@@ -39,7 +41,8 @@ def wrong_values(value: Any, kind: Any, name: str, hook: Hook | None = None) -> 
         msgspec.convert(value, kind, strict=False, dec_hook=hook)
     except msgspec.ValidationError as error:
         words = _words(inspect.type_info(kind))
-        yield name, f"must be {words}, not {shown(value)}" if words else str(error)
+        given = "what was given" if name.partition(".")[0] in _SECRET else shown(value)
+        yield name, f"must be {words}, not {given}" if words else str(error)
 
 
 def shown(value: Any) -> str:

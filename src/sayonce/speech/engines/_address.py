@@ -11,6 +11,8 @@ import httpx
 
 from sayonce.errors import ConfigError
 
+_VARIABLE = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+
 
 def base_urls(name: str, given: str | Sequence[str]) -> tuple[str, ...]:
     """Return the addresses of equal servers; a string, such as one from the environment, has commas between them.
@@ -61,6 +63,8 @@ def api_key(name: str, variable: str | None) -> str | None:
     """
     if variable is None:
         return None
+    if not _VARIABLE.fullmatch(variable):  # not repeated: it may be the key
+        raise _wrong(name, "api_key_env", "must be the name of an environment variable, which holds the key")
     key = os.environ.get(variable, "").strip()
     if not key or not key.isascii() or not key.isprintable():
         raise _wrong(name, "api_key_env", f"names the environment variable {variable}, which holds no key")
