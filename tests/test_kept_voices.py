@@ -329,6 +329,24 @@ async def test_a_removal_that_fails_is_tried_again_also_by_an_instance_that_star
             await until(lambda: not server.voices)
 
 
+async def test_a_copy_under_an_earlier_secret_is_removed_and_what_is_no_copy_is_not(tmp_path):
+    store = f"sqlite:///{tmp_path}/s.db"
+    async with omnis(1) as [server]:
+        server.put("narrator", clip(2))
+        for number in range(2):
+            secret = tmp_path / f"secret-{number}"
+            secret.write_text(f"{number}" * 40)
+            async with serving(far(server), store=store, security__key_secret_file=str(secret)) as client:
+                if number:
+                    await until(lambda: server.removed)
+                else:
+                    await upload(client)
+                    await assert_heard(client)
+                    names = client.service.synthesizer.voices.names
+                    await client.service.cache.store.register("voice copies", names.field(server.url, "narrator"), b"x")
+        assert (list(server.voices), server.removed) == (["narrator"], server.uploads)
+
+
 async def test_a_request_that_runs_while_its_voice_is_removed_is_heard_right_and_sends_no_copy_again():
     async with omnis(1) as [server], serving(far(server)) as client:
         server.speaks_unknown = True

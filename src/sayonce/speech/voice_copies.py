@@ -7,6 +7,7 @@ into a table of the store; so whatever becomes of the process that sent it, anot
 
 from __future__ import annotations
 
+import re
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Final
 
@@ -19,9 +20,11 @@ if TYPE_CHECKING:
 
 _TABLE: Final = "voice copies"
 _TABLE_BYTES: Final = 16_000_000
-PREFIX: Final = "sayonce-"
+_PREFIX: Final = "sayonce-"
 _DIGITS: Final = 40
 """160 bits, in lower case, since servers do not tell it from upper case."""
+_NAME: Final = re.compile(f"{_PREFIX}[0-9a-f]{{{_DIGITS}}}")
+"""Of a copy: whatever else somebody may have written into the table is not removed anywhere."""
 
 Place = tuple[str, str]
 """The address of a server, and the name of a copy there."""
@@ -49,20 +52,22 @@ class VoiceCopies:
         self._store = store
         self._names = names
         self._refresh = refresh
-        self._wanted: tuple[int, frozenset[str]] = (-1, frozenset())
+        self._wanted: frozenset[str] = frozenset()
+        self._called: dict[tuple[str, str, str], str] = {}
+        self._as_of = -1
 
     def name(self, tenant: str, place: str, transcript: str) -> str:
         """Return what a tenant's clip, by what it is kept under, is called at servers."""
-        return PREFIX + self.cache.key(["voice copy", tenant, place, transcript]).hex()[:_DIGITS]
+        return _PREFIX + self.cache.key(["voice copy", tenant, place, transcript]).hex()[:_DIGITS]
 
     def wanted(self) -> frozenset[str]:
         """Return what the uploaded voices that there are now are called at servers."""
-        version = self._names.version
-        if self._wanted[0] != version:
-            live = self._names.live().items()
-            called = frozenset(self.name(tenant, voice.place, voice.ref_text) for (tenant, _), voice in live)
-            self._wanted = version, called
-        return self._wanted[1]
+        if self._as_of != self._names.version:
+            self._as_of = self._names.version
+            live = {(tenant, voice.place, voice.ref_text) for (tenant, _), voice in self._names.live().items()}
+            self._called = {each: self._called.get(each) or self.name(*each) for each in live}
+            self._wanted = frozenset(self._called.values())
+        return self._wanted
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call back when ``wanted`` may have changed."""
@@ -94,13 +99,20 @@ class VoiceCopies:
 
         return await self.cache.attempt(read)
 
-    async def all(self) -> dict[Place, CopyRecord] | None:
-        """Return all copies that are known of; None where the store did not answer."""
+    async def all(self) -> dict[Place, Found] | None:
+        """Return what is known of each copy; None where the store did not answer.
+
+        A record under another secret cannot be read, and still tells that there is a copy.
+        """
         table = await self.cache.attempt(lambda: self._store.registry(_TABLE), read_bytes=_TABLE_BYTES)
         if table is None:
             return None
-        found = ((self._names.whose(field), self._opened(field, sealed)) for field, sealed in table.items())
-        return {place: record for place, record in found if place is not None and record is not None}
+        places = ((self._names.whose(field), field, sealed) for field, sealed in table.items())
+        return {
+            place: Found(sealed, self._opened(field, sealed))
+            for place, field, sealed in places
+            if place is not None and _NAME.fullmatch(place[1])
+        }
 
     async def claim(self, place: Place, found: Found) -> bool:
         """Write down that this process is about to send a copy, and return whether no other was before it."""
@@ -111,13 +123,13 @@ class VoiceCopies:
         found = await self.find(place)
         return found is not None and await self._swap(place, found.sealed, CopyRecord(mark, self.cache.now()))
 
-    async def strike(self, place: Place) -> None:
-        """Forget a copy that is no longer there; what the store does not hear is struck out another time."""
-        await self.cache.attempt(lambda: self._store.unregister(_TABLE, self._names.field(*place)))
+    async def strike(self, place: Place, found: Found) -> None:
+        """Forget a copy that is no longer there, unless it was sent again; a store that is away hears it another time."""
+        await self._swap(place, found.sealed, None)
 
-    async def _swap(self, place: Place, old: bytes | None, record: CopyRecord) -> bool:
+    async def _swap(self, place: Place, old: bytes | None, record: CopyRecord | None) -> bool:
         field = self._names.field(*place)
-        new = self._names.sealed(_TABLE, field, msgspec.msgpack.encode(record))
+        new = None if record is None else self._names.sealed(_TABLE, field, msgspec.msgpack.encode(record))
         return bool(await self.cache.attempt(lambda: self._store.swap(_TABLE, field, old, new)))
 
     def _opened(self, field: str, sealed: bytes) -> CopyRecord | None:

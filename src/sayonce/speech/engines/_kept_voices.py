@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Final, TypeVar
 import msgspec
 
 from sayonce.core.clock import Clock
-from sayonce.errors import EngineError
+from sayonce.errors import EngineError, EngineTimeout
 from sayonce.speech.engines._server_voices import NothingKept, NotKept, ServerVoices
 
 if TYPE_CHECKING:
     from sayonce.speech.engines.base import Reference
-    from sayonce.speech.voice_copies import Place, VoiceCopies
+    from sayonce.speech.voice_copies import Found, Place, VoiceCopies
 
 T = TypeVar("T")
 
@@ -36,6 +36,8 @@ _NOTHING_SECONDS: Final = 600.0
 """How long a server that keeps no voices is not asked again whether it does."""
 _REFUSED_SECONDS: Final = 3600.0
 _FAILED_SECONDS: Final = 60.0
+_UNABLE_SECONDS: Final = 10.0
+"""After an answer that it cannot now, which cost nobody time: it may be starting."""
 _MOST_LOSSES: Final = 3
 """A copy that is lost so often within ten minutes is not there to stay: others send a clip under its name, or none lasts."""
 _MOST_REMEMBERED: Final = 1000
@@ -93,6 +95,10 @@ class _Shelf:
         return now >= self._rests_until and now >= self._avoided.get(name, 0.0)
 
 
+def _written(found: Found) -> float:
+    return 0.0 if found.record is None else found.record.written
+
+
 def _remember(known: OrderedDict[str, T], name: str, value: T) -> None:
     known[name] = value
     known.move_to_end(name)
@@ -132,7 +138,6 @@ class KeptVoices:
         place = (url, name)
         if place not in self._sending:
             self._sending[place] = asyncio.create_task(self._obtain(shelf, reference))
-            self._sending[place].add_done_callback(lambda _: self._sending.pop(place, None))
         return await asyncio.shield(self._sending[place])
 
     async def holds(self, url: str, copy: Copy) -> bool:
@@ -167,9 +172,10 @@ class KeptVoices:
             shelf.avoid(reference.copy, _REFUSED_SECONDS)
             self._tell(shelf, error)
         except EngineError as error:
-            shelf.rest(_FAILED_SECONDS)
+            shelf.rest(_FAILED_SECONDS if isinstance(error, EngineTimeout) else _UNABLE_SECONDS)
             self._tell(shelf, error)
         finally:
+            del self._sending[shelf.server.url, reference.copy]
             if reference.copy not in self._wanted():
                 self._changed.set()  # removed while it was sent
         return None
@@ -218,12 +224,11 @@ class KeptVoices:
     async def _make_room(self, shelf: _Shelf, place: Place) -> None:
         """Remove what was used longest ago, as far as is known here, where a server has as many copies as it may."""
         kept = await self._copies.all() or {}
-        ours = [(known[1], record) for known, record in kept.items() if known[0] == place[0] and known != place]
+        ours = [(name, found) for (url, name), found in kept.items() if url == place[0] and name != place[1]]
         if len(ours) < MOST:
             return
         order = {name: number for number, name in enumerate(shelf.marks)}
-        oldest, _ = min(ours, key=lambda each: (order.get(each[0], -1), each[1].written))
-        await self._remove(shelf, oldest)
+        await self._remove(shelf, *min(ours, key=lambda each: (order.get(each[0], -1), _written(each[1]))))
 
     # -- removing -----------------------------------------------------------------------------------------------------
 
@@ -244,28 +249,33 @@ class KeptVoices:
         kept = await self._copies.all()  # before the names: a voice is there before its copy is
         if kept is None:
             return False
-        ours = [place for place in kept if place[0] in self._shelves]
-        if not ours:
+        if not self._gone(kept):
             return True
         if not await self._copies.learn():
             return False
-        wanted = self._wanted()
-        gone = [place for place in ours if place[1] not in wanted and place not in self._sending]
-        return all([await self._removed(self._shelves[url], name) for url, name in gone])
+        return all([await self._removed(self._shelves[url], name, kept[url, name]) for url, name in self._gone(kept)])
 
-    async def _removed(self, shelf: _Shelf, name: str) -> bool:
+    def _gone(self, kept: Iterable[Place]) -> list[Place]:
+        wanted = self._wanted()
+        return [
+            (url, name)
+            for url, name in kept
+            if url in self._shelves and name not in wanted and (url, name) not in self._sending
+        ]
+
+    async def _removed(self, shelf: _Shelf, name: str, found: Found) -> bool:
         try:
-            await self._remove(shelf, name)
+            await self._remove(shelf, name, found)
         except EngineError:
             self._count("failed")
             return False
         self._count("removed")
         return True
 
-    async def _remove(self, shelf: _Shelf, name: str) -> None:
+    async def _remove(self, shelf: _Shelf, name: str, found: Found) -> None:
         shelf.marks.pop(name, None)
         await shelf.server.remove(name)
-        await self._copies.strike((shelf.server.url, name))
+        await self._copies.strike((shelf.server.url, name), found)
 
     def _count(self, what: str) -> None:
         self._copies.cache.counters[f"voice copies {what}: {self._name}"] += 1
