@@ -40,7 +40,8 @@ class Omni:
         self.lists: int | str = "voices"
         """A status to answer instead, ``hang``, or what to leave out: ``uploads``."""
         self.takes: int | str = "keeps"
-        """A status to answer instead, ``hang``, or ``lies``: it says that it keeps a voice, and does not."""
+        """A status to answer instead, ``hang``, ``lies``: it says that it keeps a voice, and does not; or ``loses``: somebody
+        puts another clip under the name at once."""
         self.removes: int | str = "removes"
         self.speaks: int | str = "speaks"
         self.gate = asyncio.Event()
@@ -114,7 +115,10 @@ class Omni:
             await self.over.wait()
         if isinstance(self.takes, int):
             return _refused("Reference audio too short (0.5s).", self.takes)
-        return JSONResponse({"success": True, "voice": self.put(name, clip, text, media_type, form["consent"])})
+        voice = self.put(name, clip, text, media_type, form["consent"])
+        if self.takes == "loses":
+            self.put(name, b"somebody's")
+        return JSONResponse({"success": True, "voice": voice})
 
     def put(self, name: str, clip: bytes, text: str = "", media_type: str = "audio/wav", consent: str = "c") -> Any:
         """Keep a voice in place of what has its name; return what is told of it."""

@@ -167,6 +167,14 @@ async def test_a_name_under_which_somebody_put_another_clip_is_not_believed():
         assert (len(server.uploads), server.clips) == (2, [])
 
 
+async def test_a_name_that_somebody_takes_as_soon_as_it_was_sent_is_not_believed():
+    async with omnis(1) as [server], serving(far(server)) as client:
+        server.takes = "loses"
+        await upload(client)
+        await assert_heard(client)
+        assert (len(server.uploads), len(server.clips)) == (1, 1)
+
+
 async def test_a_name_that_was_there_before_is_replaced_since_nobody_knows_its_clip():
     async with omnis(1) as [server]:
         async with serving(far(server)) as client:
