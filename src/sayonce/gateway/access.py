@@ -26,6 +26,8 @@ from sayonce.errors import ConfigError, Forbidden, Unauthorized
 
 KEY_PREFIX: Final = "so-"
 _KEY_HEADERS: Final = (b"authorization", b"api-key")
+_NO_KEY: Final = (b"", b"bearer")
+"""What clients send that have been given none."""
 _HOW: Final = "'Authorization: Bearer <key>' or 'api-key: <key>'"
 _DIGEST: Final = re.compile("[0-9a-fA-F]{64}")
 
@@ -98,7 +100,8 @@ class Access:
 
         """
         headers = list(headers)
-        if self._public_lists and not self.open and not any(name in _KEY_HEADERS for name, _ in headers):
+        given = (value for name, value in headers if name in _KEY_HEADERS)
+        if self._public_lists and not self.open and all(value.strip().lower() in _NO_KEY for value in given):
             return None
         return self.authorise(headers)
 
