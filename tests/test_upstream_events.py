@@ -11,9 +11,9 @@ from sayonce.errors import BadAudio, EngineError, InvalidRequest
 from sayonce.speech.engines import _events, build_engine
 from serving import serving as gateway
 from serving import speak
-from upstream import Upstream, head, raw_upstream, samples_of, wav
+from upstream import Upstream, head, raw_upstream, wav
 
-SAMPLES = samples_of({"a": "sound"})
+SAMPLES = bytes(each * each * 7 % 251 for each in range(1200))
 EVENTS = "text/event-stream; charset=utf-8"
 
 
@@ -83,9 +83,8 @@ async def test_events_are_heard_and_kept_as_the_clip_that_they_hold(upstream):
 @pytest.mark.parametrize("size", [1, 2, 3, 7, 1000])
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
 async def test_events_come_in_pieces_of_any_size_and_with_any_end_of_line(size, ending):
-    whole = (
-        b": hello\n\nretry: 7\n" + delta(SAMPLES[:50], "pcm") + b"data:{}\n\n" + delta(SAMPLES[50:300], "pcm") + DONE
-    )
+    two_lines = delta(SAMPLES[50:300], "pcm").replace(b', "response_format"', b',\ndata: "response_format"')
+    whole = b": hello\n\nretry: 7\n" + delta(SAMPLES[:50], "pcm") + b"data:{}\n\n" + two_lines + DONE
     body = whole.replace(b"\n", ending.encode())
 
     async def pieces():
