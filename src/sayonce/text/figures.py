@@ -62,6 +62,8 @@ _FIGURE: Final = re.compile(
 numbers, fractions, ranges; times, dates, prices. The first three it does not see before a full stop."""
 _SLASH: Final = re.compile(r"(?<![\w:/])/(?=\d)")
 """It would be left out together with the number."""
+_AT: Final = re.compile(r"(?<![^\s(])@(?=\d)")
+"""A number is read with it, as a word, if at all."""
 _PAUSE: Final = re.compile(r"[,.;:!?…](?=.*\s)|.*\s[-–—]+\s|.*[()—]")
 """What the package makes a pause of between two numbers; all else it passes over, as if they were one."""
 _MARKERS: Final = re.compile("[_*~]+")
@@ -100,7 +102,8 @@ def write_figures(text: str) -> str:
     What the package would leave out is written digit by digit: leading zeros, a decimal's last zeros, what is behind a
     comma. Where nothing would be heard between two numbers, there is a comma and a space.
     """
-    return _FIGURE.sub(lambda match: _said(match) + _joint(match), _SLASH.sub("slash ", text))
+    text = _AT.sub("@ ", _SLASH.sub("slash ", text))
+    return _FIGURE.sub(lambda match: _said(match) + _joint(match), text)
 
 
 def _said(match: re.Match[str]) -> str:

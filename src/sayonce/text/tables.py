@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-VERSION: Final = 7
+VERSION: Final = 8
 """Raised when a table or a rule changes what is spoken: it is in the identity of the engines that read by it."""
 
 LANGUAGES: Final = ("en", "cmn", "fr", "de", "ru")
