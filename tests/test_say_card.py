@@ -50,6 +50,7 @@ def engine():
 async def client(engine):
     async with serving(engine) as client:
         yield client
+        engine.gate.set()
 
 
 @asynccontextmanager
@@ -169,6 +170,34 @@ async def test_where_the_browser_cannot_stream_it_is_heard_once_it_is_whole(brow
         assert page.complaints == []
 
 
+async def test_a_browser_that_has_no_room_for_the_pieces_plays_the_whole(browser, client):
+    async with card(browser, client) as page:
+        await page.evaluate(
+            "() => { const append = SourceBuffer.prototype.appendBuffer; let calls = 0;"
+            " SourceBuffer.prototype.appendBuffer = function (bytes) {"
+            " if (++calls > 2) throw new DOMException('full', 'QuotaExceededError'); return append.call(this, bytes); }; }"
+        )
+        await say(page)
+        await figure(page, "Whole clip")
+        await ended(page)
+        assert (await page.evaluate(SOUND))["currentTime"] == pytest.approx(3.0, abs=0.15)
+        assert page.complaints == []
+
+
+async def test_a_browser_that_wants_play_to_be_pressed_says_so(browser, client):
+    async with card(browser, client) as page:
+        await page.evaluate(
+            "() => { const play = HTMLMediaElement.prototype.play; HTMLMediaElement.prototype.play = function () {"
+            " HTMLMediaElement.prototype.play = play; return Promise.reject(new DOMException('', 'NotAllowedError')); }; }"
+        )
+        await say(page)
+        await shows(page, "waits for you to press play", "#said-note")
+        await page.evaluate("document.getElementById('said-player').play()")
+        await page.wait_for_function("document.getElementById('said-player').currentTime > 0")
+        assert await page.locator("#said-figures dd").first.inner_text() == "–", "the user's pause is no latency"
+        assert page.complaints == []
+
+
 @pytest.mark.parametrize("how", ["button", "Escape"])
 async def test_stop_ends_the_request_and_the_sound(browser, client, engine, how):
     engine.gate.clear()
@@ -196,7 +225,9 @@ async def test_a_second_say_while_one_plays_is_the_one_that_is_heard(browser, cl
     async with card(browser, client) as page:
         await say(page, "The first.")
         await figure(page, "First sound")
-        await say(page, "The second.")
+        async with page.expect_event("requestfailed") as ended_early:
+            await say(page, "The second.")
+        assert (await ended_early.value).post_data_json["input"] == "The first."
         await until(lambda: len(engine.calls) == 2)
         engine.gate.set()
         await shows(page, "Synthesized and kept", "#said-outcome")
@@ -242,6 +273,10 @@ async def test_one_thing_is_heard_at_a_time(browser, client):
         await ended(page)
         assert (await page.evaluate(SOUND))["paused"]
         await shows(page, "Stop", "button.play")
+        await page.evaluate("document.getElementById('said-player').play()")
+        await shows(page, "Play", "button.play")
+        await page.locator("button.play").click()
+        await shows(page, "Stop", "button.play")
         await page.locator("#say-again").click()
         await shows(page, "Play", "button.play")
 
@@ -261,9 +296,10 @@ async def test_a_clip_is_saved_in_the_format_that_was_asked_for(browser, client,
             assert (await page.evaluate(SOUND))["currentTime"] == pytest.approx(3.0, abs=0.3)
         else:
             await shows(page, "does not play this format", "#said-note")
-        await page.locator("#say-again").click()
-        await shows(page, "Hit", "#said-outcome")
-        await page.locator("#said-save").wait_for()
+        if name == "mp3":  # of a miss its header has no length
+            await page.locator("#say-again").click()
+            await shows(page, "Hit", "#said-outcome")
+            await page.locator("#said-save").wait_for()
         async with page.expect_download() as waiting:
             await page.locator("#said-save").click()
         download = await waiting.value
@@ -353,6 +389,23 @@ async def test_a_voice_that_only_the_far_side_knows_is_named(browser):
             await shows(page, "Synthesized", "#said-outcome")
             assert server.said[-1]["voice"] == "flora"
             assert page.complaints == []
+
+
+async def test_further_names_come_last_and_say_what_they_mean(browser, client, engine):
+    async with card(browser, client) as page:
+        assert await page.locator("#say-engine option").all_inner_texts() == [
+            "stub", "tts-1 → stub", "tts-1-hd → stub", "gpt-4o-mini-tts → stub",
+        ]  # fmt: skip
+        voices = await page.locator("#say-voice option").all_inner_texts()
+        assert voices[:5] == ["Default (anna)", "anna", "ben", "lin · Mandarin", "alloy → anna"]
+        await say(page, "Hello there.")
+        await shows(page, "Synthesized", "#said-outcome")
+        await page.locator("#say-engine").select_option("tts-1")
+        await page.locator("#say-voice").select_option("alloy")
+        await say(page)
+        await shows(page, "Hit: from memory", "#said-outcome")
+        assert page.complaints == []
+        assert "alloy" not in await page.locator("#voices").inner_text(), "that lists what there is"
 
 
 async def test_behind_keys_it_asks_with_the_key_and_forgets_with_it(browser, tmp_path, engine):

@@ -143,7 +143,10 @@ def _recorded(settings: Settings, config: str | None, address: str) -> Iterator[
 
 
 def _announce(service: Service, choice: Choice, address: str) -> None:
-    talk("sayonce listens on {address}, and describes itself under /docs", address=address)
+    talk(
+        "sayonce listens on {address}, where you can hear it in a browser, and describes itself under /docs",
+        address=address,
+    )
     names = ", ".join(engine.name for engine in service.synthesizer.catalogue.engines)
     talk("engines: {names}", names=names)
     talk(str(choice))

@@ -43,16 +43,15 @@ function offerVoices() {
 }
 
 function label(voice) {
-  const about = spoken() === "zh" && voice.language ? languageName(voice.language) : voice.name;
+  const about = (spoken() === "zh" && languageName(voice.language)) || voice.name;
   return [voice.id, about && about !== voice.id ? `${voice.id} · ${about}` : voice.id];
 }
 
+// Of the language alone: what follows it in an engine's names is often not what BCP 47 means by it.
 function languageName(tag) {
-  try {
-    return new Intl.DisplayNames([spoken()], { type: "language" }).of(tag);
-  } catch {
-    return tag;
-  }
+  const [language] = (tag ?? "").split("-");
+  const names = new Intl.DisplayNames([spoken()], { type: "language", fallback: "none" });
+  return /^[a-z]{2,3}$/.test(language) ? names.of(language) : undefined;
 }
 
 // Fills a list with groups of values, or of [value, label]; what was chosen stays chosen where it is still there.

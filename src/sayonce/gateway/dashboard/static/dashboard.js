@@ -254,7 +254,7 @@ function showVoices() {
     { title: t("model"), show: ({ model }) => model ?? t("ownVoice") },
     ...optional("language", t("spoken")),
     ...optional("name", t("name")),
-  ], voices);
+  ], voices.filter(({ means }) => !means));
 }
 
 // -- the page -----------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import { computed, key as apiKey, speak } from "./api.js";
 import { chosen, length, offer, request } from "./choices.js";
 import { count, id, t } from "./draw.js";
 import { clearErrors, goesOn, outcome, player, showErrors, showSaid, tell, voiceField } from "./said.js";
-import { hear, sounding, unload } from "./sound.js";
+import { hear, sounding, streams, unload } from "./sound.js";
 
 const REMEMBERED = 5;
 
@@ -24,7 +24,7 @@ async function say(body) {
   said = mine;
   show();
   try {
-    const answer = await speak(body, mine.run.signal);
+    const answer = await speak(streams(body.response_format ?? "mp3") ? body : { ...body, stream: false }, mine.run.signal);
     Object.assign(mine, facts(answer.headers), { state: "speaking" });
     show();
     const { clip, unheard } = await hear(player, answer, mine.run.signal, () => arrived(mine));
@@ -94,10 +94,9 @@ id("say-form").addEventListener("submit", (event) => {
     id("say-text").focus();
   }
 });
-id("say").addEventListener("keydown", (event) => {
-  if (event.isComposing) return;
-  if (event.key === "Escape") stop();
-  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey)) return;
+id("say").addEventListener("keydown", ({ key, isComposing }) => key === "Escape" && !isComposing && stop());
+id("say-form").addEventListener("keydown", (event) => {
+  if (event.key !== "Enter" || !(event.ctrlKey || event.metaKey) || event.isComposing) return;
   event.preventDefault();
   id("say-form").requestSubmit();
 });

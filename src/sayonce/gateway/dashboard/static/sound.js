@@ -8,7 +8,11 @@ export function sounding(stop) {
   silence = stop;
 }
 
-const streams = (type) => "MediaSource" in window && MediaSource.isTypeSupported(type);
+const STREAMED = { mp3: "audio/mpeg", aac: "audio/aac" };
+const feeds = (type) => "MediaSource" in window && MediaSource.isTypeSupported(type);
+
+// Whether a format is heard while it comes; of the others the whole file is wanted, with its length in the header.
+export const streams = (format) => format in STREAMED && feeds(STREAMED[format]);
 
 // Plays the body of an answer, and returns it as a file once it is whole (`arrived` is called then), and why it could not be
 // heard: "silent" for sound that the browser does not know, "blocked" where the user has to press play.
@@ -16,7 +20,7 @@ export async function hear(player, answer, signal, arrived) {
   signal.throwIfAborted();
   const type = answer.headers.get("content-type");
   const known = player.canPlayType(type) !== "";
-  const feed = known && streams(type) ? await feeder(player, type, signal) : null;
+  const feed = known && feeds(type) ? await feeder(player, type, signal) : null;
   const chunks = [];
   const reader = answer.body.getReader();
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
