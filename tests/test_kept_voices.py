@@ -270,6 +270,20 @@ async def test_a_server_that_hangs_over_its_voices_holds_a_request_for_a_bounded
         assert (len(server.uploads), len(server.clips)) == (0 if hangs == "lists" else 1, 6)
 
 
+async def test_requests_wait_for_a_slow_upload_for_a_bounded_time_and_it_goes_on(monkeypatch):
+    monkeypatch.setattr(_kept_voices, "_PATIENCE_SECONDS", 0.2)
+    async with omnis(1) as [server], serving(far(server)) as client:
+        server.gate.clear()
+        await upload(client)
+        await asyncio.gather(*(assert_heard(client, f"Text {number}.") for number in range(3)))
+        await assert_heard(client, "While it is sent.")
+        assert (len(server.uploads), len(server.clips), server.voices) == (1, 4, {})
+        server.gate.set()
+        await until(lambda: counted(client, "sent"))
+        await assert_heard(client, "By its name.")
+        assert (len(server.uploads), len(server.clips)) == (1, 4)
+
+
 async def test_a_list_that_fails_after_the_answer_began_is_no_proof():
     async with omnis(1) as [server], serving(far(server)) as client:
         await upload(client)

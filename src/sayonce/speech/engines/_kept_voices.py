@@ -30,8 +30,10 @@ MOST: Final = 500
 """Copies at one server; vLLM-Omni keeps a thousand voices, of all who send it some."""
 _CLAIM_SECONDS: Final = 40.0
 """After so long without an end, whoever said that it sends a copy has not."""
+_PATIENCE_SECONDS: Final = 5.0
+"""How long requests wait for a copy."""
 _WAIT_SECONDS: Final = 10.0
-"""How long a request waits for a copy that another process sends."""
+"""How long is waited for a copy that another process sends."""
 _NOTHING_SECONDS: Final = 600.0
 """How long a server that keeps no voices is not asked again whether it does."""
 _REFUSED_SECONDS: Final = 3600.0
@@ -51,6 +53,13 @@ class Copy(msgspec.Struct, frozen=True):
 
     name: str
     mark: str
+
+
+class _Sending(msgspec.Struct, frozen=True):
+    """A copy that is on its way, for which requests wait until a moment."""
+
+    task: asyncio.Task[Copy | None]
+    waited_for_until: float
 
 
 class _Shelf:
@@ -116,7 +125,8 @@ class KeptVoices:
         self._shelves = {server.url: _Shelf(server, clock) for server in servers}
         self._copies = copies
         self._send = send
-        self._sending: dict[Place, asyncio.Task[Copy | None]] = {}
+        self._clock = clock
+        self._sending: dict[Place, _Sending] = {}
         self._changed = asyncio.Event()
         self._changed.set()
         copies.watch(self._changed.set)
@@ -127,7 +137,7 @@ class KeptVoices:
     async def at(self, url: str, reference: Reference) -> Copy | None:
         """Return the copy by which a server is asked; None where the clip goes along with the request.
 
-        However many wait for a clip, it is sent once.
+        However many wait for a clip, it is sent once. One that takes long goes on, while the clip goes along with requests.
         """
         shelf, name = self._shelves[url], reference.copy
         if name not in self._wanted():
@@ -135,10 +145,12 @@ class KeptVoices:
         known = shelf.use(name)
         if known is not None or not shelf.may_try(name):
             return known
-        place = (url, name)
-        if place not in self._sending:
-            self._sending[place] = asyncio.create_task(self._obtain(shelf, reference))
-        return await asyncio.shield(self._sending[place])
+        sending = self._sending.get((url, name))
+        if sending is None:
+            task = asyncio.create_task(self._obtain(shelf, reference))
+            sending = self._sending[url, name] = _Sending(task, self._clock() + _PATIENCE_SECONDS)
+        await asyncio.wait([sending.task], timeout=max(0.0, sending.waited_for_until - self._clock()))
+        return sending.task.result() if sending.task.done() else None
 
     async def holds(self, url: str, copy: Copy) -> bool:
         """Whether a server has a copy, and had it when it began to answer."""
@@ -282,7 +294,7 @@ class KeptVoices:
 
     async def close(self) -> None:
         self._copies.unwatch(self._changed.set)
-        tasks = [self._housekeeper, *self._sending.values()]
+        tasks = [self._housekeeper, *(sending.task for sending in self._sending.values())]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
