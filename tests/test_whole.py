@@ -114,6 +114,35 @@ async def test_every_library_finds_the_take_in_a_whole_file_on_a_miss_and_on_a_h
         assert reader(missed.content) == pytest.approx(TAKE_SECONDS, abs=SLACK_SECONDS[form]), reader.__name__
 
 
+def heard_by_wave(body):
+    with wave.open(io.BytesIO(body)) as file:
+        return len(file.readframes(file.getnframes())) / 2 / file.getframerate()
+
+
+def heard_by_soundfile(body):
+    samples, rate = soundfile.read(io.BytesIO(body))
+    return len(samples) / rate
+
+
+HEARD = {
+    "wav": (heard_by_wave, heard_by_soundfile, by_pyav),
+    "flac": (by_pyav,),  # of which libsndfile reads none whose length is not stated
+    "opus": (heard_by_soundfile, by_pyav),
+    "mp3": (heard_by_soundfile, by_pyav),
+    "aac": (by_pyav,),
+}
+STREAM_SLACK_SECONDS = SLACK_SECONDS | {"mp3": 4 * FRAME_SECONDS["mp3"]}
+"""The first frame of a streamed MP3 is the place of the header that the finished file has, and sounds like silence."""
+
+
+@pytest.mark.parametrize("form", HEADED)
+async def test_libraries_hear_what_a_miss_streams_to_its_end(client, form):
+    streamed = await speak(client, response_format=form)
+    assert "content-length" not in streamed.headers
+    for reader in HEARD[form]:
+        assert reader(streamed.content) == pytest.approx(TAKE_SECONDS, abs=STREAM_SLACK_SECONDS[form]), reader.__name__
+
+
 IN_A_BROWSER = """
 async ({form, stream}) => {
   const answer = await fetch("/v1/audio/speech", {
@@ -138,6 +167,15 @@ async def test_a_browser_finds_the_take_in_a_whole_file_on_a_miss_and_on_a_hit(c
                 shown = told["shown"] - OPUS_SKIPPED_SECONDS * (form == "opus")
                 if form != "aac":  # which states no length, so that it is estimated
                     assert shown == pytest.approx(TAKE_SECONDS, abs=SLACK_SECONDS[form]), form
+
+
+async def test_a_browser_hears_what_a_miss_streams_to_its_end(client):
+    async with chromium() as browser, opened(browser, client) as page:
+        for form in HEADED:
+            await client.service.cache.remove_all()
+            told = await page.evaluate(IN_A_BROWSER, {"form": form, "stream": True})
+            assert "miss" in told["cache"]
+            assert told["decoded"] == pytest.approx(TAKE_SECONDS, abs=STREAM_SLACK_SECONDS[form]), form
 
 
 @pytest.mark.parametrize("form", FORMATS)
