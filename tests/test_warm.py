@@ -303,8 +303,9 @@ async def test_refreshing_makes_anew_what_is_older_once_for_every_format(make_se
     assert figures(await renew(make_service(engine), rows, before - 1)) == (0, 8, 0)
     since = await kept(make_service(engine), TEXTS[3]) + 0.001
     await warm(make_service(engine), rows_of(TEXTS[4], voice="anna"))
+    mixed = [row for both in zip(rows[:4], rows[4:], rows[:4], strict=True) for row in both]
     without_memory = make_service(engine, memory__max_bytes="0")  # as on the command line: the store may be behind
-    summary = await renew(without_memory, rows_of(*TEXTS[:5], voice="anna") + rows[4:], since)
+    summary = await renew(without_memory, [*rows_of(TEXTS[4], voice="anna"), *mixed], since)
     assert summary.failed == 0
     assert [call.text for call in engine.calls].count(TEXTS[4]) == 1
     assert all([call.text for call in engine.calls].count(text) == 2 for text in TEXTS[:4])
