@@ -315,7 +315,8 @@ async def test_refreshing_makes_anew_what_is_older_once_for_every_format(make_se
 
 async def test_a_gateway_is_asked_to_make_anew_what_is_older(engine):
     async with serving(engine) as client:
-        rows = rows_of(*TEXTS[:3], voice="anna") + rows_of(*TEXTS[:3], voice="anna", response_format="mp3")
+        of_each = (rows_of(text, voice="anna", response_format=kind) for text in TEXTS[:3] for kind in ("flac", "mp3"))
+        rows = [row for [row] in of_each]
         client.service.cache._clock = lambda: time.time() - 1000
         await through(client, rows)
         client.service.cache._clock = time.time
