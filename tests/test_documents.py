@@ -27,6 +27,27 @@ def test_links_within_the_project_lead_somewhere(page):
         assert (page.parent / target).exists(), target
 
 
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("openai", "openai.txt"),
+        ("litellm", "litellm.txt"),
+        ("pipecat-ai", "pipecat.txt"),
+        ("livekit-agents", "livekit.txt"),
+        ("livekit-plugins-openai", "livekit.txt"),
+        ("wyoming-openai", "wyoming.txt"),
+        ("openai", "package.json"),
+        ("ai", "package.json"),
+        ("@ai-sdk/openai", "package.json"),
+    ],
+)
+def test_clients_are_listed_with_the_versions_that_are_run(name, place):
+    pinned = (ROOT / "tests/world" / place).read_text().replace("_", "-")
+    version = re.search(rf'^\W*{re.escape(name)}(?:==|": ")([\d.]+)', pinned, re.MULTILINE).group(1)
+    rows = [row.split("|") for row in (ROOT / "docs/clients.md").read_text().splitlines() if f"`{name}`" in row]
+    assert version in {each.strip() for row in rows for each in row[2].split(",")}
+
+
 def test_a_stores_failure_becomes_no_answer_in_one_place_only():
     broad = {
         f"{path.relative_to(ROOT / 'src/sayonce')}"
