@@ -42,6 +42,13 @@ async def test_voices_are_listed_twice_as_data_and_by_id_and_name(client):
     assert {voice["id"] for voice in listed["data"]} == {"anna", "ben", *VOICES}
 
 
+async def test_lists_take_whatever_query_a_client_adds(client):
+    """Home Assistant's openai_tts asks for ``limit=100``, LocalAI's clients for the voices of a ``model``."""
+    for path in ("/v1/models", "/v1/models/stub", "/v1/audio/models", "/v1/audio/voices"):
+        asked = await client.get(path, params={"limit": 100, "model": "stub"})
+        assert (asked.status_code, asked.json()) == (200, (await client.get(path)).json())
+
+
 async def test_each_listed_voice_speaks_by_its_id():
     async with serving(Cloner()) as client:
         await upload(client, "alice")

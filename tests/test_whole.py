@@ -219,6 +219,24 @@ async def test_a_whole_file_that_fails_in_the_middle_is_an_error_and_no_half_cli
     assert (await speak(client, stream=False)).headers["cache-status"] == "sayonce; fwd=miss; stored"
 
 
+@pytest.mark.parametrize("form", ["wav", "mp3"])
+async def test_a_whole_file_that_is_kept_nowhere_has_its_length_too(client, engine, form):
+    headers = {"cache-control": "no-store"}
+    first, second = [await speak(client, response_format=form, stream=False, headers=headers) for _ in range(2)]
+    assert first.headers["cache-status"] == second.headers["cache-status"] == "sayonce; fwd=bypass"
+    assert first.headers["content-length"] == str(len(second.content))
+    assert len(engine.calls) == 2
+
+
+async def test_a_client_that_leaves_while_its_file_is_made_for_it_alone_frees_the_engine(client, engine):
+    engine.gate.clear()
+    leaving = asyncio.create_task(speak(client, stream=False, headers={"cache-control": "no-store"}))
+    await until(lambda: engine.calls)
+    leaving.cancel()
+    await until(lambda: client.service.synthesizer.places["stub"].taken == 0)
+    assert (engine.finished, client.service.cache.counters["left"]) == (0, 1)
+
+
 async def test_a_whole_file_joins_a_stream_under_way_and_the_other_way_round(client, engine):
     engine.gate.clear()
     asked = [asyncio.create_task(speak(client, stream=each)) for each in (True, False, True)]
