@@ -289,9 +289,12 @@ async def test_a_list_that_fails_after_the_answer_began_is_no_proof():
         await upload(client)
         await assert_heard(client)
         server.lists, server.speaks_unknown = 503, True
-        server.voices.clear()
+        kept, server.voices = server.voices, {}
         await assert_heard(client, "Again.")
         assert len(server.clips) == 1
+        server.lists, server.voices = "voices", kept
+        await assert_heard(client, "As before.")
+        assert (len(server.uploads), len(server.clips), counted(client, "lost")) == (1, 1, 0)
 
 
 async def test_never_means_that_no_server_is_asked_for_its_voices(tmp_path):

@@ -173,12 +173,14 @@ def test_a_line_of_jsonl_is_a_whole_request():
 
 def test_each_voice_says_what_names_none_and_a_row_knows_best():
     rows = [Row("1", {"input": "a"}), Row("2", {"input": "b", "voice": "eve", "speed": 1}), Row("3", error="bad")]
+    rows.append(Row("4", {"input": "d", "speaker": "eve"}))
     found = list(expand(rows, ["anna", "ben"], {"response_format": "wav"}, {"speed": "2", "seed": "3"}))
     assert [(row.place, row.fields.get("voice"), row.cells) for row in found] == [
         ("1", "anna", {"speed": "2", "seed": "3"}),
         ("1", "ben", {"speed": "2", "seed": "3"}),
         ("2", "eve", {"seed": "3"}),
         ("3", None, {"speed": "2", "seed": "3"}),
+        ("4", None, {"speed": "2", "seed": "3"}),
     ]
     assert found[3].error == "bad"
 

@@ -18,8 +18,12 @@ from sayonce.speech.request import parse_json
 
 Kind = Literal["txt", "csv", "jsonl"]
 
-_STRINGS: Final = frozenset(("model", "input", "voice", "response_format", "ref_audio", "ref_text", *TOLERATED))
+_STRINGS: Final = frozenset(
+    ("model", "input", "voice", "speaker", "response_format", "ref_audio", "ref_text", *TOLERATED)
+)
 """Fields that are strings whatever the engine; the other cells of a table are read as their parameters declare."""
+_VOICES: Final = CLIP_FIELDS | {"voice", "speaker"}
+"""Where a row says itself who speaks."""
 _NAMES: Final = {
     "text": "input", "input": "input", "voice": "voice", "model": "model", "speed": "speed", "format": "response_format",
     "文本": "input", "文字": "input", "内容": "input", "台词": "input", "话术": "input", "句子": "input",
@@ -79,7 +83,7 @@ def expand(
 ) -> Iterator[Row]:
     """Yield every row in each of the voices, and with what it does not say itself; what it says itself stays."""
     for row in rows:
-        own_voice = row.error is not None or "voice" in row.fields or not CLIP_FIELDS.isdisjoint(row.fields)
+        own_voice = row.error is not None or not _VOICES.isdisjoint(row.fields)
         others = {name: value for name, value in cells.items() if name not in row.fields}
         for voice in [None] if own_voice or not voices else voices:
             chosen = {} if voice is None else {"voice": voice}

@@ -43,6 +43,7 @@ _UNABLE_SECONDS: Final = 10.0
 _MOST_LOSSES: Final = 3
 """A copy that is lost so often within ten minutes is not there to stay: others send a clip under its name, or none lasts."""
 _MOST_REMEMBERED: Final = 1000
+_LOOKS: Final = 2
 _POLL_SECONDS: Final = 0.1
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 300.0
@@ -152,12 +153,18 @@ class KeptVoices:
         await asyncio.wait([sending.task], timeout=max(0.0, sending.waited_for_until - self._clock()))
         return sending.task.result() if sending.task.done() else None
 
-    async def holds(self, url: str, copy: Copy) -> bool:
-        """Whether a server has a copy, and had it when it began to answer."""
-        try:
-            return (await self._shelves[url].server.look()).get(copy.name) == copy.mark
-        except EngineError:
-            return False
+    async def holds(self, url: str, copy: Copy) -> bool | None:
+        """Whether a server has a copy, and had it when it began to answer; None where it does not tell."""
+        for _ in range(_LOOKS):
+            try:
+                return (await self._shelves[url].server.look()).get(copy.name) == copy.mark
+            except NothingKept:
+                return False
+            except EngineTimeout:
+                return None
+            except EngineError:
+                pass  # a connection that lay idle may have been closed at this moment
+        return None
 
     def lost(self, url: str, copy: Copy) -> None:
         """Forget a copy that its server does not have any more."""

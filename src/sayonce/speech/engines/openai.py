@@ -201,7 +201,7 @@ class OpenAIEngine(Engine):
         blamed: Copy | None = None
         with _upstream.translated(self.name):
             for _ in range(_TRIES_BY_NAME):
-                copy = None if blamed is not None else await self._copy(upstream, utterance)
+                copy = await self._copy(upstream, utterance)
                 if copy is None:
                     break
                 async with self._asking(client, upstream, utterance, {"voice": copy.name}) as response:
@@ -210,7 +210,9 @@ class OpenAIEngine(Engine):
                         async for item in self._reader.audio(response):
                             yield item
                         return
+                if knew is not False:
                     blamed = copy if knew else None
+                    break
             async with self._asking(client, upstream, utterance, _speaker(utterance)) as response:
                 if blamed is not None and response.is_success and self._kept is not None:
                     self._kept.refused(upstream.url, blamed)
@@ -222,13 +224,13 @@ class OpenAIEngine(Engine):
             return None
         return await self._kept.at(upstream.url, utterance.reference)
 
-    async def _knew(self, upstream: Upstream, copy: Copy, response: httpx.Response) -> bool:
-        """Whether a server had a copy when it began to answer, as far as its answer can have to do with that."""
+    async def _knew(self, upstream: Upstream, copy: Copy, response: httpx.Response) -> bool | None:
+        """Whether a server had a copy when it began to answer, as far as its answer can have to do with that; None if unknown."""
         assert self._kept is not None
         if not response.is_success and response.status_code not in _MAYBE_OF_VOICE:
             return True
         held = await self._kept.holds(upstream.url, copy)
-        if not held:
+        if held is False:
             self._kept.lost(upstream.url, copy)
         return held
 
