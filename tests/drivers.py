@@ -73,6 +73,7 @@ class Heard(NamedTuple):
 
     @property
     def seconds(self) -> float:
+        assert self.sound, "nothing was heard"
         if self.rate_hz is not None:
             return len(self.sound) / 2 / self.rate_hz
         samples, rate_hz = by_ffmpeg(self.sound, self.form)
