@@ -174,6 +174,7 @@ def _uvicorn(app: Gateway | str, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=logging_config(settings.log.format, settings.log.level),
         server_header=False,
+        proxy_headers=False,  # nothing here asks who or where a proxy's client is
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(server.shutdown_timeout.total_seconds()),
     )

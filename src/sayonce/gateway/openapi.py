@@ -79,7 +79,7 @@ def description() -> JSONObject:
             "description": _DESCRIPTION,
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": "."}],  # where this document is, which may be under a proxy's path
         "security": [{"bearer": []}, {"header": []}],
         "paths": _paths(),
         "components": {
