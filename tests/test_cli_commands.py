@@ -128,6 +128,14 @@ def test_doctor_warns_of_a_redis_without_a_bound(quick, valkey):
     assert re.search(r"^ok +clock:", result.out, re.MULTILINE)
 
 
+def test_doctor_warns_of_web_pages_that_may_do_everything_as_there_are_no_keys(quick):
+    result = quick("doctor", "--json", "--engine", "espeak", SAYONCE_SERVER__CORS_ORIGINS="https://app.example.com")
+    [keys] = [finding for finding in result.json if finding["check"] == "API keys"]
+    assert keys["grade"] == "warn"
+    assert "https://app.example.com" in keys["message"]
+    assert "security.api_keys_file" in keys["advice"]
+
+
 def test_doctor_warns_of_a_secret_that_others_may_read(quick):
     (quick.directory / "secret").write_text("a secret")
     for mode, grade in ((0o644, "warn"), (0o600, "ok")):

@@ -1,5 +1,6 @@
 """What clients look up, and how: lists, addresses that are nearly right, methods, keys, ids of requests."""
 
+import asyncio
 import gzip
 import json
 
@@ -245,6 +246,16 @@ async def test_a_compressed_body_is_a_415_that_says_what_would_be_right(client, 
     assert (answer.status_code, error["param"]) == (415, "Content-Encoding")
     assert "without Content-Encoding" in error["message"]
     assert answer.headers["accept-encoding"] == "identity"
+
+
+async def test_a_body_that_is_compressed_for_the_way_is_a_415_too(client):
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    head = b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    writer.write(head + b"Transfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
+    answer = await reader.read()
+    writer.close()
+    assert answer.startswith(b"HTTP/1.1 415 ")
+    assert b"without Transfer-Encoding" in answer
 
 
 async def test_a_body_that_says_that_it_is_not_compressed_is_taken(client):

@@ -82,7 +82,13 @@ def access(settings: Settings) -> Iterator[Finding]:
     except SayonceError as error:
         yield fail("API keys", error.message)
         return
-    if loaded.open:
+    if loaded.open and settings.server.origins:
+        yield warn(
+            "API keys",
+            phrase("none: web pages of {origins} may do everything", origins=", ".join(settings.server.origins)),
+            phrase("set security.api_keys_file, so that a page may do what its key may"),
+        )
+    elif loaded.open:
         yield ok("API keys", phrase("none: only this machine is served"))
     else:
         yield ok("API keys", phrase("read from {file}", file=settings.security.api_keys_file))

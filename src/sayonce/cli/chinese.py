@@ -241,6 +241,8 @@ _DOCTOR: Final = {
     "none is configured: who can write to the store can forge clips, and who can read it can guess texts": "没有配置:能写存储的人可以伪造声音,能读的人可以猜出文本",
     "set security.key_secret_file to a file of random bytes, the same for every server that shares the store": "把 security.key_secret_file 设为一个随机字节的文件,共用存储的服务器都用同一个",
     "none: only this machine is served": "没有:只为本机服务",
+    "none: web pages of {origins} may do everything": "没有:{origins} 的网页什么都可以做",
+    "set security.api_keys_file, so that a page may do what its key may": "请设置 security.api_keys_file,这样网页只能做其密钥允许的事",
     "memory:// is lost when the server ends": "memory:// 在服务器结束时消失",
     "name a file or a Redis in store.url": "请在 store.url 中指定文件或 Redis",
     "mend it, or name another in store.url; until then nothing is remembered": "请修好,或在 store.url 中另指定一个;此前什么也存不下",

@@ -61,13 +61,11 @@ async def read_body(headers: Mapping[bytes, bytes], receive: Receive, max_bytes:
         UnsupportedMedia: it is compressed: a small one might become any number of bytes.
 
     """
-    coding = headers.get(b"content-encoding")
-    if coding is not None and coding.strip().lower() not in (b"", b"identity"):
-        raise UnsupportedMedia(
-            f"the body came compressed, as {quoted(coding.decode('latin-1'))}; send it as it is, without Content-Encoding",
-            param="Content-Encoding",
-        )
     declared = headers.get(b"content-length")
+    if b"content-encoding" in headers:
+        _check_coding(headers, b"content-encoding", "Content-Encoding", b"identity")
+    if declared is None and b"transfer-encoding" in headers:
+        _check_coding(headers, b"transfer-encoding", "Transfer-Encoding", b"chunked")
     if declared is not None and declared.isdigit() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
     message = await receive()
@@ -199,7 +197,7 @@ def error_headers(error: SayonceError) -> Headers:
         headers.append((b"retry-after", str(error.retry_after_seconds).encode()))
     if error.status == 401:  # noqa: PLR2004 (RFC 9110 section 15.5.2)
         headers.append((b"www-authenticate", b"Bearer"))
-    if error.param == "Content-Encoding":  # RFC 9110 section 12.5.3
+    if error.param in ("Content-Encoding", "Transfer-Encoding"):  # RFC 9110 section 12.5.3
         headers.append((b"accept-encoding", b"identity"))
     return headers
 
@@ -224,6 +222,15 @@ def as_object(value: Any) -> dict[str, Any]:
     if type(value) is not dict:
         raise InvalidRequest("the body must be a JSON object")
     return value
+
+
+def _check_coding(headers: Mapping[bytes, bytes], name: bytes, shown: str, taken: bytes) -> None:
+    coding = headers[name].strip()
+    if coding.lower() not in (b"", taken):
+        raise UnsupportedMedia(
+            f"the body came compressed, as {quoted(coding.decode('latin-1'))}; send it as it is, without {shown}",
+            param=shown,
+        )
 
 
 def _too_large(max_bytes: int) -> TooLarge:
