@@ -249,6 +249,7 @@ def error(message="No.", **more) -> bytes:
         (404, error("Cannot POST /v1/audio/speech"), EngineError, "engines.far.base_url", None),
         (404, error("no Route matched with those values"), EngineError, "engines.far.base_url", None),
         (404, error("Voice 'zoë' not found"), NotFound, "Voice 'zoë' not found", None),
+        (404, error("The voice 'Route POST:/audio/speech' does not exist"), NotFound, "does not exist", None),
         (405, b"", EngineError, "engines.far.base_url", None),
         (410, error("The model is retired."), NotFound, "retired", None),
         (402, error("No credit left."), EngineError, "No credit left", None),

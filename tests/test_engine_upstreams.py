@@ -165,10 +165,11 @@ async def test_a_refusal_is_told_at_once_and_is_no_failure():
             assert [upstream.failures for upstream in engine.upstreams] == [0, 0]
 
 
-async def test_a_request_that_no_server_can_speak_takes_one_server_out_at_most():
+@pytest.mark.parametrize(("status", "message"), [(500, None), (404, "Not Found")])
+async def test_a_request_that_no_server_can_speak_takes_one_server_out_at_most(status, message):
     async with replicas(3) as servers:
         for server in servers:
-            server.does = 500
+            server.does, server.message = status, message
         engine = far(*(server.url for server in servers))
         async with serving(engine) as client:
             assert (await speak(client, "Unspeakable.")).status_code == 502

@@ -40,10 +40,12 @@ _OF_THE_REQUEST: Final[dict[int, type[CallerError]]] = {
 _MISSING: Final = (404, 410)
 _ELSEWHERE: Final = (*_MISSING, 405)
 _OF_THE_PATH: Final = re.compile(
-    r"\s*\Z|not found\W*\Z|there is no path |invalid url|cannot (?:get|post)\b|.*(?:\broute\b|\bendpoint\b|/audio/speech)",
-    re.IGNORECASE | re.DOTALL,
+    r"\s*(?:\Z|not found\W*\Z|there is no path |invalid url|cannot post /|no route matched|route post:|unknown endpoint|"
+    r"the requested (?:url|path|resource|endpoint)\b)",
+    re.IGNORECASE,
 )
-"""What frameworks, and gateways like this one, say of an address that they do not serve."""
+"""How frameworks, and gateways like this one, begin to say that they do not serve an address. Further on in a message may
+stand what the caller wrote, such as the name of a voice."""
 _ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~])?")
 """Colours and cursor movements of a terminal (ECMA-48 section 5.4)."""
 _RETRY: Final = frozenset(("retry-after", "retry-after-ms"))
@@ -90,7 +92,9 @@ def refusal(name: str, response: httpx.Response, body: bytes) -> SayonceError:
     if status in (401, 403):
         return EngineError(f"{name!r} answered {status}: it wants another key; check engines.{name}.api_key_env")
     if status in _ELSEWHERE or 300 <= status < 400:  # noqa: PLR2004
-        return EngineError(f"{name!r} answered {status}: its speech API is elsewhere; check engines.{name}.base_url")
+        error = EngineError(f"{name!r} answered {status}: its speech API is elsewhere; check engines.{name}.base_url")
+        error.answered = status in _MISSING  # some say no more of a voice that is missing
+        return error
     if status == 429 or (status == 503 and not _RETRY.isdisjoint(response.headers)):  # noqa: PLR2004
         return EngineBusy(told, retry_after_seconds=retry_after_seconds(response.headers) or _DEFAULT_RETRY_SECONDS)
     if status in (408, 504):
