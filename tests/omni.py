@@ -150,7 +150,9 @@ class Omni:
             return _audio(said["input"], voice["clip"], voice["ref_text"])
         if self.speaks_unknown:
             return _audio(said["input"], b"its own voice", "")
-        return _refused(f"Invalid voice {said['voice']!r}. Supported: ryan, vivian")
+        return _refused(
+            f"Invalid voice {said['voice']!r}. Supported: {', '.join(sorted(['ryan', 'vivian', *self.voices]))}"
+        )
 
 
 def _audio(text: str, clip: bytes, transcript: str) -> Response:

@@ -125,6 +125,33 @@ async def test_tenants_with_one_clip_have_a_copy_each_and_keep_it_when_the_other
         assert (len(server.uploads), server.clips) == (2, [])
 
 
+async def test_no_tenant_speaks_in_anothers_voice_by_the_name_of_its_copy_or_is_told_it(tmp_path):
+    made = {name: new_key(name) for name in ("school", "bank")}
+    (tmp_path / "keys.txt").write_text("\n".join(line for _, line in made.values()))
+    school, bank = ({"authorization": f"Bearer {key}"} for key, _ in made.values())
+    async with omnis(1) as [server], serving(far(server), security__api_keys_file=str(tmp_path / "keys.txt")) as client:
+        await upload(client, headers=school)
+        await assert_heard(client, headers=school)
+        [name] = server.uploads
+        guessed = await speak(client, voice="nobody", headers=bank)
+        assert (
+            guessed.json()["error"]["message"] == "'far' answered 400: Invalid voice 'nobody'. Supported: ryan, vivian"
+        )
+        for voice in (name, name.upper(), f" {name}", name.replace("s", "ſ"), {"id": name}):
+            assert (await speak(client, voice=voice, headers=bank)).status_code == 404
+        for more in (
+            {"speaker": name},
+            {"voice": None, "speaker": name},
+            {"voices": [{"name": name}]},
+            {"blend": {name: 1}},
+        ):
+            refused = await speak(client, headers=bank, **{"voice": "ryan", **more})
+            assert refused.status_code in (400, 404)
+        assert len(server.asked) == 2  # the school's, and the guess
+        await upload(client, name.replace("a", "b"), clip(seed=1), headers=bank)
+        await assert_heard(client, audio=clip(seed=1), voice=name.replace("a", "b"), headers=bank)
+
+
 async def test_a_transcript_that_comes_with_the_request_goes_to_the_server_with_its_clip():
     async with omnis(1) as [server], serving(far(server)) as client:
         await upload(client, ref_text="one two")

@@ -10,6 +10,7 @@ from sayonce.core.key import canonical
 from sayonce.errors import InvalidRequest, quoted
 from sayonce.speech.bounds import check_passed_on
 from sayonce.speech.parameters import Parameter
+from sayonce.speech.voice_copies import names_a_copy
 
 if TYPE_CHECKING:
     from sayonce.speech.engines.base import Engine
@@ -67,7 +68,8 @@ def check_undeclared(name: str, value: Any) -> None:
     """Check that a field which is handed on as it is means the same each time, and can be keyed.
 
     Raises:
-        InvalidRequest: it holds an address: what is behind one is heard and not in the key.
+        InvalidRequest: it holds an address: what is behind one is heard and not in the key. Or it names a copy of an
+            uploaded voice, which may be another tenant's.
 
     """
     canonical({name: value})
@@ -79,6 +81,8 @@ def check_undeclared(name: str, value: Any) -> None:
                 "itself, as a data URL",
                 param=name,
             )
+        if names_a_copy(text):
+            raise InvalidRequest(f"{quoted(name)} holds {quoted(text)}, a name that only Sayonce uses", param=name)
 
 
 def _texts(value: Any) -> Iterator[str]:
@@ -90,4 +94,4 @@ def _texts(value: Any) -> Iterator[str]:
         elif type(each) is list:
             waiting += each
         elif type(each) is dict:
-            waiting += each.values()
+            waiting += (*each, *each.values())

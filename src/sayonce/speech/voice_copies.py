@@ -25,9 +25,22 @@ _DIGITS: Final = 40
 """160 bits, in lower case, since servers do not tell it from upper case."""
 _NAME: Final = re.compile(f"{_PREFIX}[0-9a-f]{{{_DIGITS}}}")
 """Of a copy: whatever else somebody may have written into the table is not removed anywhere."""
+_NAMED: Final = re.compile(_NAME.pattern, re.IGNORECASE)
+_TOLD: Final = re.compile(rf"(,\s*)?['\"]?{_PREFIX}[0-9a-f]+['\"]?", re.IGNORECASE)
+"""In a server's words, which may be cut; the comma before it where it is one of a list."""
 
 Place = tuple[str, str]
 """The address of a server, and the name of a copy there."""
+
+
+def names_a_copy(text: str) -> bool:
+    """Whether a text from outside names a copy: only Sayonce may ask for one, since it is some tenant's voice."""
+    return _NAMED.search(text) is not None
+
+
+def without_copies(text: str) -> str:
+    """Return a server's words without the names of copies, which are of all tenants."""
+    return _TOLD.sub(lambda found: "" if found[1] else "an uploaded voice", text)
 
 
 class CopyRecord(msgspec.Struct, frozen=True):

@@ -24,6 +24,7 @@ from sayonce.errors import (
     UnsupportedMedia,
 )
 from sayonce.speech.retry_after import retry_after_seconds
+from sayonce.speech.voice_copies import without_copies
 
 LONGEST_ERROR_BYTES: Final = 65_536
 _LONGEST_MESSAGE: Final = 300
@@ -209,7 +210,7 @@ def _plain(body: bytes) -> str:
 
 def _shown(message: str) -> str:
     """Return a server's words as a message quotes them: short, in one line, and without what would steer a terminal."""
-    text = _ESCAPE.sub("", message[:_LONGEST_PLAIN_BYTES])
+    text = without_copies(_ESCAPE.sub("", message[:_LONGEST_PLAIN_BYTES]))
     line = " ".join("".join(each if each.isprintable() else " " for each in text).split())
     return line if len(line) <= _LONGEST_MESSAGE else f"{line[:_LONGEST_MESSAGE]}…"
 

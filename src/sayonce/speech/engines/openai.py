@@ -29,6 +29,7 @@ from sayonce.speech.engines.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
 from sayonce.speech.retry_after import retry_after_seconds
+from sayonce.speech.voice_copies import names_a_copy
 
 if TYPE_CHECKING:
     from sayonce.speech.voice_copies import VoiceCopies
@@ -136,7 +137,8 @@ class OpenAIEngine(Engine):
         return tuple(map(Voice, self._options.voices))
 
     def resolve_voice(self, voice: str) -> str:
-        if self._options.unknown_voices == "refuse" and voice != self.default_voice and not self.offers(voice):
+        refused = self._options.unknown_voices == "refuse" or names_a_copy(voice)
+        if refused and voice != self.default_voice and not self.offers(voice):
             raise self._no_such_voice(voice)
         return super().resolve_voice(voice)
 
