@@ -95,7 +95,7 @@ def test_bad_usage_is_named(refused, arguments, named):
     [
         ("[store\n", "sayonce.toml: not TOML"),
         ('[store]\nurl = "sqlite:///a\\u0000b"\n', "sayonce.toml: store.url has a NUL character"),
-        ("security = 5\n", "sayonce.toml: security must be a section of its own, not 5"),
+        ("security = 5\n", "sayonce.toml: security must be a section of its own, not what was given"),
         ("[store]\nurl = 5\n", "sayonce.toml: store.url must be a text, not 5"),
         ("[store]\nttl = '99999999999999d'\n", "sayonce.toml: store.ttl must be less than '99999999999999d'"),
         ("[store]\nbudget_ms = nan\n", "sayonce.toml: store.budget_ms must be"),

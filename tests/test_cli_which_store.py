@@ -114,6 +114,15 @@ def test_a_record_is_the_users_alone_and_holds_no_secret(sayonce, records):
     assert not list(records.iterdir())
 
 
+def test_a_settings_file_of_the_gateway_that_is_gone_is_told_as_its_own(sayonce, other, records):
+    file = sayonce.directory / "sayonce.toml"
+    file.write_text('[store]\nurl = "sqlite:///a.db"\n')
+    with running(config=str(file)):
+        file.unlink()
+        assert f"the settings of the gateway on {URL}: --config: cannot read {file}" in other.fails(2, "stats")
+        assert "the default: the settings of the gateway" in other("doctor", "--engine", "espeak").out
+
+
 def test_a_store_with_a_password_is_found_by_the_settings_file_and_otherwise_asked_for(sayonce, other, records):
     url = "redis://:hunter2@127.0.0.1:1"
     with running(store__url=url):
@@ -152,6 +161,9 @@ def test_of_several_gateways_one_has_to_be_named(sayonce, other, records):
             assert "http://127.0.0.1:8082" in told
             assert f"{sayonce.directory}/b.db" in told
             assert other("stats", "--store", second).code == 0
+            said = other("say", TEXT, "--engine", "espeak")
+            assert said.code == 0
+            assert "clips.db (the default: several gateways run; say with --store or --config which" in store_line(said)
             (other.directory / "sayonce.toml").write_text('[engines.voice]\nkind = "espeak"\n')
             mine = str(other.directory / "sayonce.toml")
             with running(url="http://127.0.0.1:8083", config=mine, store__url=second):

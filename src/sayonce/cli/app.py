@@ -72,7 +72,8 @@ def say(
     from sayonce.cli.say import Job, run
 
     job = Job(text, output, voice, audio_format, param or [], as_json)
-    run(job, store_settings(config, as_json=as_json, server_engine=engine, store_url=store, bodies_url=bodies))
+    places = {"store_url": store, "bodies_url": bodies}
+    run(job, store_settings(config, as_json=as_json, needed=False, server_engine=engine, **places))
 
 
 @app.command()

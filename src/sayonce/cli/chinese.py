@@ -78,6 +78,8 @@ _HELP: Final = {
 _STORE: Final = {
     "store: {store} ({why})": "存储:{store}({why})",
     "the default": "默认",
+    "the default: {reason}": "默认:{reason}",
+    "the settings of the gateway on {url}: {error}": "{url} 的网关的配置:{error}",
     "the default: {file} names none": "默认:{file} 没有指定",
     "the default: the gateway on {url} keeps its clips in its own memory, see there": "默认:{url} 的网关把声音放在自己的内存里,请到那里查看",
     "of the gateway on {url}": "取自 {url} 的网关",

@@ -33,7 +33,7 @@ def run(config: str | None, overrides: dict[str, Any], *, as_json: bool) -> None
 async def _examine(config: str | None, overrides: dict[str, Any]) -> list[Finding]:
     found = [*checks.versions(), *checks.environment(os.environ)]
     try:
-        choice = choose(config, overrides)
+        choice = choose(config, overrides, needed=False)
         found.append(ok("configuration", _read_from(choice)))
     except ConfigError as error:
         return [*found, fail("configuration", error.message)]

@@ -52,8 +52,10 @@ def settings(config: str | None = None, **overrides: Any) -> Settings:
     return load(config, **overrides)
 
 
-def store_settings(config: str | None = None, *, as_json: bool = False, **overrides: Any) -> Settings:
-    """Return the settings of a command that uses a store, and tell which it is, but to a program.
+def store_settings(
+    config: str | None = None, *, as_json: bool = False, needed: bool = True, **overrides: Any
+) -> Settings:
+    """Return the settings of a command that uses a store, and tell which it is, but to a program; see ``choose``.
 
     Raises:
         ConfigError: naming what is wrong, or that it cannot be told which store is meant.
@@ -64,7 +66,7 @@ def store_settings(config: str | None = None, *, as_json: bool = False, **overri
 
     for variable, right in misspelt(os.environ):
         talk("warning: {variable} has no effect: call it {right}", variable=variable, right=right)
-    choice = choose(config, overrides)
+    choice = choose(config, overrides, needed=needed)
     if not as_json:
         talk(str(choice))
     return choice.settings

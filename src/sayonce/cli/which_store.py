@@ -35,11 +35,21 @@ class Choice(msgspec.Struct, frozen=True):
         return phrase("store: {store} ({why})", store=place(parse_url(self.settings.store_url)), why=self.why)
 
 
-def choose(config: str | None, overrides: Mapping[str, Any]) -> Choice:
+class UnclearStore(ConfigError):
+    """A gateway runs, and its store cannot be used from here by itself."""
+
+
+def choose(config: str | None, overrides: Mapping[str, Any], *, needed: bool = True) -> Choice:
     """Return the settings, those of a running gateway where nothing here names a store.
 
+    Args:
+        config: the option ``--config``.
+        overrides: other options, by setting.
+        needed: the command is about what the gateway has; others use the default where its store is unclear.
+
     Raises:
-        ConfigError: a setting is wrong, several gateways run, or this shell lacks a secret of the gateway's.
+        UnclearStore: several gateways run, or this shell lacks a secret of the gateway's.
+        ConfigError: a setting is wrong.
 
     """
     own, file = load(config, **overrides), settings_file(config, os.environ)
@@ -52,10 +62,14 @@ def choose(config: str | None, overrides: Mapping[str, Any]) -> Choice:
         return Choice(own, _named_by(overrides, file), file)
     found = _of_file(running, file)
     open_to_all = _different(gateway for gateway in found if gateway.store != _MEMORY)
-    if len(open_to_all) > 1:
-        raise ConfigError(_several(open_to_all))
     if open_to_all:
-        return _adopt(open_to_all[0], own, config, file, overrides)
+        try:
+            return _adopt(_only(open_to_all), own, config, file, overrides)
+        except UnclearStore as error:
+            if needed:
+                raise
+            reason = error.message.partition(":\n")[0]
+            return Choice(own, phrase("the default: {reason}", reason=reason), file)
     if found:
         why = phrase("the default: the gateway on {url} keeps its clips in its own memory, see there", url=found[0].url)
     elif running:
@@ -94,11 +108,12 @@ def _different(running: Iterable[Gateway]) -> list[Gateway]:
     return list(alike.values())
 
 
-def _several(running: Iterable[Gateway]) -> str:
+def _only(running: list[Gateway]) -> Gateway:
+    if len(running) == 1:
+        return running[0]
     lines = (f"  {each.url}  {place(parse_url(each.store))}  {each.config or ''}".rstrip() for each in running)
-    return "\n".join(
-        [phrase("several gateways run; say with --store or --config which of their stores is meant:"), *lines]
-    )
+    several = phrase("several gateways run; say with --store or --config which of their stores is meant:")
+    raise UnclearStore("\n".join([several, *lines]))
 
 
 def _adopt(
@@ -108,7 +123,7 @@ def _adopt(
     as_there = own
     if file is None and gateway.config is not None:
         config, file = gateway.config, (gateway.config, "--config")
-        as_there = load(config, **overrides)
+        as_there = _load_theirs(gateway, overrides)
     same_file = None if file is None else str(Path(file[0]).resolve())
     taken = {
         name.replace(".", "_", 1): value
@@ -120,7 +135,7 @@ def _adopt(
     given = {name: value for name, value in overrides.items() if value}
     settings = load(config, **{**taken, **given})
     if told := _other_secret(settings, gateway):
-        raise ConfigError(told)
+        raise UnclearStore(told)
     lacking = [name for name in gateway.engine_variables if name not in os.environ]
     if lacking:
         talk(
@@ -131,11 +146,20 @@ def _adopt(
     return Choice(settings, phrase("of the gateway on {url}", url=gateway.url), file)
 
 
+def _load_theirs(gateway: Gateway, overrides: Mapping[str, Any]) -> Settings:
+    try:
+        return load(gateway.config, **overrides)
+    except ConfigError as error:
+        raise UnclearStore(
+            phrase("the settings of the gateway on {url}: {error}", url=gateway.url, error=error)
+        ) from None
+
+
 def _with_login(gateway: Gateway, as_there: Settings) -> str:
     """Return the store's URL with the credentials that the gateway has.
 
     Raises:
-        ConfigError: they are neither in its settings' file nor in this environment.
+        UnclearStore: they are neither in its settings' file nor in this environment.
 
     """
     if not gateway.logs_in:
@@ -143,7 +167,7 @@ def _with_login(gateway: Gateway, as_there: Settings) -> str:
     url = as_there.store.url
     if url is not None and shareable(url)[0] == gateway.store:
         return url
-    raise ConfigError(
+    raise UnclearStore(
         phrase(
             "the gateway on {url} logs in to {store}, with credentials that this shell has not: give them in "
             "{variable} or --store",
