@@ -42,6 +42,10 @@ class Omni:
         self.takes: int | str = "keeps"
         """A status to answer instead, ``hang``, ``lies``: it says that it keeps a voice, and does not; or ``loses``: somebody
         puts another clip under the name at once."""
+        self.tells = ("name", "consent", "created_at", "file_size", "mime_type", "ref_text")
+        """The fields of an uploaded voice in its list."""
+        self.answers = ("name", "consent", "created_at", "file_size", "mime_type", "ref_text")
+        """Those in the answer to an upload."""
         self.removes: int | str = "removes"
         self.speaks: int | str = "speaks"
         self.gate = asyncio.Event()
@@ -98,9 +102,8 @@ class Omni:
             await self.over.wait()
         listed = {"voices": ["vivian", "ryan", *sorted(self.voices)]}
         if self.lists != "uploads":
-            told = ("name", "consent", "created_at", "file_size", "mime_type", "ref_text")
             listed["uploaded_voices"] = [
-                {field: voice[field] for field in told if voice[field]} for voice in self.voices.values()
+                {field: voice[field] for field in self.tells if voice[field]} for voice in self.voices.values()
             ]
         return JSONResponse(listed)
 
@@ -126,7 +129,7 @@ class Omni:
         voice |= {"file_size": len(clip), "ref_text": text}
         if self.takes != "lies":
             self.voices[name.lower()] = {**voice, "clip": clip}
-        return {field: value for field, value in voice.items() if value}
+        return {field: value for field, value in voice.items() if value and field in self.answers}
 
     async def _remove(self, request: Request) -> Response:
         name = request.path_params["name"]

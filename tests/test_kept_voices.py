@@ -58,6 +58,18 @@ async def test_fifty_voices_and_five_hundred_requests_send_each_clip_to_each_ser
         assert counted(client, "sent") == 100
 
 
+@pytest.mark.parametrize("tells", [("name",), ("name", "created_at"), ("name", "file_size")])
+@pytest.mark.parametrize("answers", [(), ("name",), ("name", "created_at")])
+async def test_a_server_that_tells_less_of_its_voices_is_asked_by_name_too(tells, answers):
+    async with omnis(1) as [server], serving(far(server)) as client:
+        server.tells, server.answers, server.speaks_unknown = tells, answers, True
+        await upload(client)
+        await assert_heard(client)
+        server.voices.clear()
+        await assert_heard(client, "Again.")
+        assert (len(server.uploads), server.clips) == (2, [])
+
+
 async def test_a_server_that_was_not_asked_for_a_voice_gets_no_clip_of_it():
     async with omnis(2) as servers, serving(far(*servers)) as client:
         await upload(client)

@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import OrderedDict
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Final, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from sayonce.core.clock import Clock
 from sayonce.errors import EngineError, EngineTimeout
-from sayonce.speech.engines._server_voices import NothingKept, NotKept, ServerVoices
+from sayonce.speech.engines._server_voices import Listed, NothingKept, NotKept, ServerVoices
+from sayonce.speech.engines._shelf import NOTHING_SECONDS, Copy, Shelf
 
 if TYPE_CHECKING:
     from sayonce.speech.engines.base import Reference
     from sayonce.speech.voice_copies import Found, Place, VoiceCopies
-
-T = TypeVar("T")
 
 log = logging.getLogger("sayonce.speech")
 
@@ -34,26 +32,14 @@ _PATIENCE_SECONDS: Final = 5.0
 """How long requests wait for a copy."""
 _WAIT_SECONDS: Final = 10.0
 """How long is waited for a copy that another process sends."""
-_NOTHING_SECONDS: Final = 600.0
-"""How long a server that keeps no voices is not asked again whether it does."""
 _REFUSED_SECONDS: Final = 3600.0
 _FAILED_SECONDS: Final = 60.0
 _UNABLE_SECONDS: Final = 10.0
 """After an answer that it cannot now, which cost nobody time: it may be starting."""
-_MOST_LOSSES: Final = 3
-"""A copy that is lost so often within ten minutes is not there to stay: others send a clip under its name, or none lasts."""
-_MOST_REMEMBERED: Final = 1000
 _LOOKS: Final = 2
 _POLL_SECONDS: Final = 0.1
 _FIRST_PAUSE_SECONDS: Final = 1.0
 _LONGEST_PAUSE_SECONDS: Final = 300.0
-
-
-class Copy(msgspec.Struct, frozen=True):
-    """A clip that a server has under a name; ``mark`` tells it from any other that it may once have under it."""
-
-    name: str
-    mark: str
 
 
 class _Sending(msgspec.Struct, frozen=True):
@@ -63,57 +49,12 @@ class _Sending(msgspec.Struct, frozen=True):
     waited_for_until: float
 
 
-class _Shelf:
-    """What this process knows of the copies at one server."""
-
-    def __init__(self, server: ServerVoices, clock: Clock) -> None:
-        self.server = server
-        self.marks: OrderedDict[str, str] = OrderedDict()
-        """Of the copies that are there, the most recently used last."""
-        self._clock = clock
-        self._avoided: OrderedDict[str, float] = OrderedDict()
-        self._losses: OrderedDict[str, list[float]] = OrderedDict()
-        self._rests_until = 0.0
-
-    def use(self, name: str) -> Copy | None:
-        mark = self.marks.get(name)
-        return None if mark is None else self.know(name, mark)
-
-    def know(self, name: str, mark: str) -> Copy:
-        _remember(self.marks, name, mark)
-        return Copy(name, mark)
-
-    def lose(self, name: str) -> None:
-        del self.marks[name]
-        now = self._clock()
-        lately = [moment for moment in self._losses.get(name, ()) if now - moment < _NOTHING_SECONDS]
-        _remember(self._losses, name, [*lately, now])
-        if len(lately) + 1 >= _MOST_LOSSES:
-            self.avoid(name, _NOTHING_SECONDS)
-
-    def rest(self, seconds: float) -> None:
-        """Try none for a while: each goes along with its requests."""
-        self._rests_until = self._clock() + seconds
-
-    def avoid(self, name: str, seconds: float) -> None:
-        """Do not try this one for a while."""
-        self.marks.pop(name, None)
-        _remember(self._avoided, name, self._clock() + seconds)
-
-    def may_try(self, name: str) -> bool:
-        now = self._clock()
-        return now >= self._rests_until and now >= self._avoided.get(name, 0.0)
+def _mark(listed: Mapping[str, Listed], name: str) -> str | None:
+    return listed[name].mark if name in listed else None
 
 
 def _written(found: Found) -> float:
     return 0.0 if found.record is None else found.record.written
-
-
-def _remember(known: OrderedDict[str, T], name: str, value: T) -> None:
-    known[name] = value
-    known.move_to_end(name)
-    if len(known) > _MOST_REMEMBERED:
-        known.popitem(last=False)
 
 
 class KeptVoices:
@@ -123,7 +64,7 @@ class KeptVoices:
         self, name: str, servers: Iterable[ServerVoices], copies: VoiceCopies, clock: Clock, *, send: bool
     ) -> None:
         self._name = name
-        self._shelves = {server.url: _Shelf(server, clock) for server in servers}
+        self._shelves = {server.url: Shelf(server, clock) for server in servers}
         self._copies = copies
         self._send = send
         self._clock = clock
@@ -157,7 +98,7 @@ class KeptVoices:
         """Whether a server has a copy, and had it when it began to answer; None where it does not tell."""
         for _ in range(_LOOKS):
             try:
-                return (await self._shelves[url].server.look()).get(copy.name) == copy.mark
+                return _mark(await self._shelves[url].server.look(), copy.name) == copy.mark
             except NothingKept:
                 return False
             except EngineTimeout:
@@ -182,11 +123,11 @@ class KeptVoices:
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    async def _obtain(self, shelf: _Shelf, reference: Reference) -> Copy | None:
+    async def _obtain(self, shelf: Shelf, reference: Reference) -> Copy | None:
         try:
             return await self._obtained(shelf, reference)
         except NothingKept:
-            shelf.rest(_NOTHING_SECONDS)
+            shelf.rest(NOTHING_SECONDS)
         except NotKept as error:
             shelf.avoid(reference.copy, _REFUSED_SECONDS)
             self._tell(shelf, error)
@@ -199,11 +140,11 @@ class KeptVoices:
                 self._changed.set()  # removed while it was sent
         return None
 
-    def _tell(self, shelf: _Shelf, error: EngineError) -> None:
+    def _tell(self, shelf: Shelf, error: EngineError) -> None:
         self._count("failed")
         log.warning("engine %s: %s: %s; the clip goes along with requests", self._name, shelf.server.url, error.message)
 
-    async def _obtained(self, shelf: _Shelf, reference: Reference) -> Copy | None:
+    async def _obtained(self, shelf: Shelf, reference: Reference) -> Copy | None:
         """Find the copy that this or another process has sent, or send one, when no other process is about to."""
         place = (shelf.server.url, reference.copy)
         await shelf.server.look()  # it may keep nothing
@@ -213,7 +154,7 @@ class KeptVoices:
                 return None  # what the store does not know of could not be removed later
             record = found.record
             if record is not None and record.mark:
-                if (await shelf.server.look()).get(reference.copy) == record.mark:
+                if _mark(await shelf.server.look(), reference.copy) == record.mark:
                     return shelf.know(reference.copy, record.mark)
             elif record is not None and not self._copies.older(record, _CLAIM_SECONDS):
                 await asyncio.sleep(_POLL_SECONDS)
@@ -222,7 +163,7 @@ class KeptVoices:
                 return await self._send_copy(shelf, reference, place)
         return None
 
-    async def _send_copy(self, shelf: _Shelf, reference: Reference, place: Place) -> Copy:
+    async def _send_copy(self, shelf: Shelf, reference: Reference, place: Place) -> Copy:
         server, name = shelf.server, reference.copy
         if name in await server.look():  # whose clip it is, nobody here can tell
             await server.remove(name)
@@ -235,12 +176,12 @@ class KeptVoices:
     async def _sent(self, server: ServerVoices, reference: Reference) -> str:
         assert reference.audio is not None
         told = await server.send(reference.copy, reference.audio, reference.text)
-        mark = (await server.look()).get(reference.copy)
-        if mark is None or told not in ("", mark):
+        listed = (await server.look()).get(reference.copy)
+        if listed is None or listed.contradicts(told):
             raise EngineError(f"{self._name!r} does not list the voice that it took")
-        return mark
+        return listed.mark
 
-    async def _make_room(self, shelf: _Shelf, place: Place) -> None:
+    async def _make_room(self, shelf: Shelf, place: Place) -> None:
         """Remove what was used longest ago, as far as is known here, where a server has as many copies as it may."""
         kept = await self._copies.all() or {}
         ours = [(name, found) for (url, name), found in kept.items() if url == place[0] and name != place[1]]
@@ -282,7 +223,7 @@ class KeptVoices:
             if url in self._shelves and name not in wanted and (url, name) not in self._sending
         ]
 
-    async def _removed(self, shelf: _Shelf, name: str, found: Found) -> bool:
+    async def _removed(self, shelf: Shelf, name: str, found: Found) -> bool:
         try:
             await self._remove(shelf, name, found)
         except EngineError:
@@ -291,7 +232,7 @@ class KeptVoices:
         self._count("removed")
         return True
 
-    async def _remove(self, shelf: _Shelf, name: str, found: Found) -> None:
+    async def _remove(self, shelf: Shelf, name: str, found: Found) -> None:
         shelf.marks.pop(name, None)
         await shelf.server.remove(name)
         await self._copies.strike((shelf.server.url, name), found)

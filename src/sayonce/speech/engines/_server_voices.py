@@ -34,7 +34,9 @@ class NothingKept(EngineError):
     """A server keeps no voices."""
 
 
-class _Voice(msgspec.Struct, frozen=True):
+class Listed(msgspec.Struct, frozen=True):
+    """What a server tells of an uploaded voice."""
+
     name: str = ""
     created_at: int | float | str | None = None
     file_size: int | None = None
@@ -44,13 +46,21 @@ class _Voice(msgspec.Struct, frozen=True):
         """What tells this upload from another one under its name."""
         return f"{self.created_at} {self.file_size}"
 
+    def contradicts(self, other: Listed | None) -> bool:
+        """Whether this is another upload than ``other``, as far as both tell."""
+        return (
+            other is not None
+            and None not in (self.created_at, other.created_at)
+            and self.created_at != other.created_at
+        )
 
-class _Listed(msgspec.Struct, frozen=True):
-    uploaded_voices: list[_Voice]
+
+class _List(msgspec.Struct, frozen=True):
+    uploaded_voices: list[Listed]
 
 
 class _Uploaded(msgspec.Struct, frozen=True):
-    voice: _Voice
+    voice: Listed
 
 
 class ServerVoices:
@@ -60,10 +70,10 @@ class ServerVoices:
         self._name = name
         self._client = client
         self.url = url
-        self._looking: asyncio.Task[Mapping[str, str]] | None = None
+        self._looking: asyncio.Task[Mapping[str, Listed]] | None = None
 
-    async def look(self) -> Mapping[str, str]:
-        """Return the voices that the server lists by name, with their marks, as it does after this was called.
+    async def look(self) -> Mapping[str, Listed]:
+        """Return the voices that the server lists, by name, as it does after this was called.
 
         Raises:
             NothingKept: it has no such list.
@@ -79,20 +89,20 @@ class ServerVoices:
         assert self._looking is not None
         return await asyncio.shield(self._looking)
 
-    async def _look(self) -> Mapping[str, str]:
+    async def _look(self) -> Mapping[str, Listed]:
         async with self._asking("GET", "", _LOOK_SECONDS) as response:
             if response.is_client_error and response.status_code not in (408, 429):
                 raise NothingKept(f"{self._name!r} lists no voices")
             self._check(response)
             body = await _read(self._name, response, _LIST_BYTES)
         try:
-            listed = msgspec.json.decode(body, type=_Listed).uploaded_voices
+            listed = msgspec.json.decode(body, type=_List).uploaded_voices
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise NothingKept(f"{self._name!r} lists no uploaded voices") from None
-        return {voice.name: voice.mark for voice in listed}
+        return {voice.name: voice for voice in listed}
 
-    async def send(self, name: str, clip: bytes, transcript: str) -> str:
-        """Give the server a clip to keep; returns the mark that it answers with, empty where it tells none.
+    async def send(self, name: str, clip: bytes, transcript: str) -> Listed | None:
+        """Give the server a clip to keep; returns what it tells of it, if anything.
 
         Raises:
             NotKept: it refuses the clip.
@@ -111,10 +121,9 @@ class ServerVoices:
             self._check(response)
             body = await _read(self._name, response, _ANSWER_BYTES)
         try:
-            voice = msgspec.json.decode(body, type=_Uploaded).voice
+            return msgspec.json.decode(body, type=_Uploaded).voice
         except (msgspec.DecodeError, UnicodeDecodeError):
-            return ""
-        return "" if voice.created_at is None else voice.mark
+            return None
 
     async def remove(self, name: str) -> None:
         """Have the server forget a voice, also one that it does not know.
@@ -155,6 +164,6 @@ def _ending(media_type: str) -> str:
     return media_type.partition("/")[2].removeprefix("x-") or "wav"
 
 
-def _looked_at(task: asyncio.Task[Mapping[str, str]]) -> None:
+def _looked_at(task: asyncio.Task[Mapping[str, Listed]]) -> None:
     if not task.cancelled():
         task.exception()  # should everyone who asked have left

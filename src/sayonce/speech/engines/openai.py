@@ -21,10 +21,11 @@ from sayonce.errors import EngineBusy, EngineError
 from sayonce.speech.engines import _checks, _upstream
 from sayonce.speech.engines._address import api_key, base_url, base_urls, is_loopback
 from sayonce.speech.engines._fields import checked_defaults, checked_drop
-from sayonce.speech.engines._kept_voices import Copy, KeptVoices
+from sayonce.speech.engines._kept_voices import KeptVoices
 from sayonce.speech.engines._label import DEFAULT_RATE_HZ
 from sayonce.speech.engines._reader import Reader
 from sayonce.speech.engines._server_voices import ServerVoices
+from sayonce.speech.engines._shelf import Copy
 from sayonce.speech.engines.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.parameters import Parameter
