@@ -54,8 +54,9 @@ class Server(NamedTuple):
 def running(*command: str | Path, core: int | None = None, env: dict[str, str] | None = None) -> Iterator[int]:
     """Run a process in an empty directory, and yield its id; it ends with the block."""
     with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as log:
-        # The directory is also the home of its cache: a benchmark neither reads nor leaves clips of its user's.
-        environment = os.environ | {"XDG_CACHE_HOME": directory} | (env or {})
+        # The directory is also the home of its cache and state: a benchmark neither reads nor leaves clips of its
+        # user's, and the user's commands do not take its server for their gateway.
+        environment = os.environ | {"XDG_CACHE_HOME": directory, "XDG_STATE_HOME": directory} | (env or {})
         process = subprocess.Popen(command, cwd=directory, env=environment, stderr=log)
         if core is not None:
             os.sched_setaffinity(process.pid, {core})  # before it has started a thread
