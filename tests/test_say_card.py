@@ -102,19 +102,42 @@ async def test_a_stranger_says_something_and_hears_it_again_from_memory(browser,
     assert len(engine.calls) == 1
 
 
+@pytest.mark.parametrize("width", [320, 600, 1000, 1030, 2560])
+async def test_it_fits_at_every_width(browser, client, engine, width):
+    text = "A_text_of_one_word_that_no_line_is_long_enough_for_" * 3
+    async with card(browser, client, width=width) as page:
+        await say(page, text)
+        await figure(page, "Whole clip")
+        engine.gate.clear()
+        other = asyncio.ensure_future(speak(client, f"{text}.", response_format="mp3"))
+        await until(lambda: len(engine.calls) == 2)
+        await say(page, f"{text}.")
+        await shows(page, "Joined", "#said-outcome")
+        engine.gate.set()
+        await shows(page, "Joined", "#said-before")
+        assert await fits(page)
+        inside = await page.evaluate(
+            "[...document.querySelectorAll('#say *')].filter((one) => !one.matches('#say-status, bdi') && one.getBoundingClientRect()"
+            ".right > document.getElementById('say').getBoundingClientRect().right).map((one) => one.outerHTML)"
+        )
+        assert inside == []
+        await other
+
+
 async def test_what_is_shown_is_what_the_server_says(browser, client):
     async with card(browser, client) as page:
         await say(page, "Hello there.")
         paid = await figure(page, "Computing paid")
         await ended(page)
         assert await figure(page, "Length") in ("3.0 s", "3.1 s")
-        for name in ("First sound", "Whole clip", "Size"):
+        for name in ("First sound", "Whole clip"):
             await figure(page, name)
         answer = await speak(client, "Hello there.", response_format="mp3")
         assert answer.headers["cache-status"] == "sayonce; hit; detail=memory"
         assert await page.locator("#said-key").inner_text() == answer.headers["x-sayonce-key"]
         await page.locator("#say-again").click()
         await shows(page, "Hit", "#said-outcome")
+        await shows(page, f"Save ({len(answer.content) / 1000:.0f} kB)", "#said-save")
         assert await figure(page, "Computing saved") == paid
 
 

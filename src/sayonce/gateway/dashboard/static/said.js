@@ -44,7 +44,6 @@ function showFigures(said) {
     [t("wholeClip"), elapsed(said.whole)],
     [t(["hit", "joined"].includes(said.way) ? "savedSeconds" : "computeSeconds"), elapsed(said.computed ?? undefined)],
     [t("length"), seconds(said.whole === undefined ? null : duration)],
-    [t("size"), bytes(said.size)],
   ]);
   id("said-key").textContent = said.key ?? "";
 }
@@ -59,12 +58,13 @@ function notes(said, before) {
   ].filter(Boolean);
 }
 
-function showClip({ state, way, whole, clip, unheard, key, body }) {
+function showClip({ state, way, whole, clip, size, unheard, key, body }) {
   id("said-clip").hidden = way === undefined || ["broken", "stopped"].includes(state);
   player.hidden = unheard === "silent";
   id("say-again").hidden = whole === undefined;
   id("said-save").hidden = clip === undefined;
   if (clip === undefined) return;
+  id("said-save").textContent = t("save", bytes(size));
   id("said-save").href = clip;
   id("said-save").download = `sayonce-${key.slice(0, 12)}.${body.response_format ?? "mp3"}`;
 }
@@ -74,7 +74,7 @@ function showBefore(before) {
   const rows = before.map((one) => ({ said: one.body.input, words: outcome(one), look: LOOKS[one.way], first: one.first, whole: one.whole }));
   table("said-before", [
     { title: t("outcome"), show: ({ words }) => words, style: ({ look }) => look },
-    { title: t("text"), minor: true, show: ({ said }) => element("span", { class: "line", dir: "auto" }, said) },
+    { title: t("text"), minor: true, show: ({ said }) => element("bdi", {}, said), style: () => "line" },
     { title: t("firstSound"), n: true, show: ({ first }) => elapsed(first) },
     { title: t("wholeClip"), n: true, show: ({ whole }) => elapsed(whole) },
   ], rows);

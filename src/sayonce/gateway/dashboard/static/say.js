@@ -103,7 +103,7 @@ id("say-form").addEventListener("keydown", (event) => {
 id("say-stop").addEventListener("click", stop);
 id("say-again").addEventListener("click", () => say(said.body));
 for (const event of ["input", "change"]) id("say-form").addEventListener(event, showForm);
-id("say-shell").open = matchMedia("(min-width: 56rem)").matches; // where there is room for it beside the form
+id("say-shell").open = matchMedia("(min-width: 64rem)").matches; // where there is room for it beside the form
 
 // -- showing ------------------------------------------------------------------------------------------------------------
 
