@@ -36,9 +36,9 @@ def test_links_within_the_project_lead_somewhere(page):
         ("livekit-agents", "livekit.txt"),
         ("livekit-plugins-openai", "livekit.txt"),
         ("wyoming-openai", "wyoming.txt"),
-        ("openai", "package.json"),
-        ("ai", "package.json"),
-        ("@ai-sdk/openai", "package.json"),
+        ("openai", "npm/package.json"),
+        ("ai", "npm/package.json"),
+        ("@ai-sdk/openai", "npm/package.json"),
     ],
 )
 def test_clients_are_listed_with_the_versions_that_are_run(name, place):
