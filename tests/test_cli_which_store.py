@@ -114,6 +114,13 @@ def test_a_record_is_the_users_alone_and_holds_no_secret(sayonce, records):
     assert not list(records.iterdir())
 
 
+def test_refreshing_beside_a_gateway_tells_that_its_memory_is_another_matter(sayonce, other, records):
+    with running(store__url=f"sqlite:///{sayonce.directory}/a.db"):
+        told = other("warm", "-", "--engine", "espeak", "--refresh", stdin=b"Hello.")
+        assert f"what the gateway on {URL} has in its memory it plays on: to renew that, add --url" in told.err
+        assert "memory" not in other("warm", "-", "--engine", "espeak", stdin=b"Hello.").err
+
+
 def test_a_settings_file_of_the_gateway_that_is_gone_is_told_as_its_own(sayonce, other, records):
     file = sayonce.directory / "sayonce.toml"
     file.write_text('[store]\nurl = "sqlite:///a.db"\n')

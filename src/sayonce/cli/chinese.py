@@ -154,6 +154,7 @@ _RESULTS: Final = {
     "{file}: read as {encoding}": "{file}:按 {encoding} 编码读取",
     "and {count} more; --json lists them all": "还有 {count} 个;用 --json 列出全部",
     "interrupted: what is being made is finished and kept; interrupt again to leave at once": "已中断:正在生成的会完成并存下;再次中断则立即退出",
+    "what the gateway on {url} has in its memory it plays on: to renew that, add --url": "{url} 的网关会继续播放它内存中的:要更新它们,请加 --url",
     "not all was done: the same command goes on where this one ended": "没有全部完成:再次运行同一命令即可继续",
     "add this line to the file that security.api_keys_file names:\n{line}": "把这一行加到 security.api_keys_file 所指的文件中:\n{line}",
     "{file}: added a key of {tenant!r}; servers read it when they start, and at SIGHUP": "{file}:已加入 {tenant!r} 的密钥;服务器在启动和收到 SIGHUP 时读取",

@@ -22,6 +22,7 @@ from sayonce.cli.options import pairs, wrong
 from sayonce.cli.output import data_json, seconds, table, talk
 from sayonce.cli.progress import progress
 from sayonce.cli.requests import STDIN, read_bytes, read_stdin
+from sayonce.cli.running import gateways, shareable
 from sayonce.config import ByteSize, Settings, parse_duration
 from sayonce.errors import ConfigError
 from sayonce.observe.ledger import Ledger
@@ -96,7 +97,16 @@ def run(job: Job, settings: Settings) -> None:
     if settings.security.api_keys_file is not None and job.tenant is None:
         raise wrong("with API keys each clip belongs to a tenant: say with --tenant whose clips to make")
     since, rows = job.since, _rows(job, {})
+    if since:
+        _tell_of_memory(settings)
     _finish(job, asyncio.run(_in_store(job, settings, rows, since)))
+
+
+def _tell_of_memory(settings: Settings) -> None:
+    store, _ = shareable(settings.store_url)
+    for gateway in gateways():
+        if gateway.store == store:
+            talk("what the gateway on {url} has in its memory it plays on: to renew that, add --url", url=gateway.url)
 
 
 def run_remote(job: Job, remote: Remote) -> None:
