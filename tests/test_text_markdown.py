@@ -67,6 +67,12 @@ def test_a_text_is_read_as_what_it_shows(written, read_aloud):
         ("snake_case_name", "snake_case_name"),
         ("a < b and c > d, I <3 you", "a < b and c > d, I <3 you"),
         ("if x <y and z> 3", "if x <y and z> 3"),
+        ("if a<b and c>d, else p<q r>s", "if a<b and c>d, else p<q r>s"),
+        ("What is 6 times 7?\n\n42.", "What is 6 times 7?\n42."),
+        ("1986.\n\nA great year", "1986.\nA great year"),
+        ("- 7)\n- x", "7.\nx"),
+        ("1. 2. 3. go", "1.\n2.\n3. go"),
+        ("1.\n   | A |\n   |---|\n   | b |", "1.\nA: b"),
         ("#1 and #tag", "#1 and #tag"),
         ("    An indented paragraph", "An indented paragraph"),
         ("[Note]: important", "[Note]: important"),
@@ -88,6 +94,7 @@ def test_what_is_left_out_is_told():
 def test_every_letter_outside_of_code_is_read(text):
     if "```" in text or "~~~" in text or "<" in text or "&" in text or "](" in text:
         return
+    assert spoken(text) or "1" not in text
     letters = [each for each in text if each in "ab中"]
     assert [each for each in spoken(text) if each in "ab中"] == letters
 
@@ -97,6 +104,12 @@ def test_every_letter_outside_of_code_is_read(text):
 )
 def test_no_text_makes_the_reader_slow_or_long(text):
     assert len(spoken(text)) < LONGEST + len(text)
+
+
+def test_a_table_whose_short_rows_would_be_filled_up_to_thousands_of_cells_is_read_as_text():
+    wide, rows = "|" + "a|" * 400, "|b|\n" * 500
+    assert spoken(f"{wide}\n|{'-|' * 400}\n{rows}").startswith(f"{wide}\n|-|-|")
+    assert spoken(f"|a|b|\n|-|-|\n{rows}").startswith("a: b.\na: b.")
 
 
 class Markdown(StubEngine):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
 from markdown_it import MarkdownIt
@@ -18,16 +18,18 @@ _DEEPEST: Final = 100
 """Levels of lists and quotations; the parser drops what lies deeper, so such a text is taken for plain."""
 
 
+@cache
 def _parser(*without: str) -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"maxNesting": _DEEPEST, "html": False})
     # Without a paragraph that is indented, and "[Note]: …": these are texts, more often than not.
     return parser.enable(["table", "strikethrough"]).disable(["code", "reference", *without])
 
 
-_PARSER: Final = _parser()
-_WITHOUT_LINKS: Final = _parser("link", "image")
 _MOST_STEPS: Final = 1_000_000
 """The parser looks from each opening bracket to the end: with more steps than these, brackets are taken for text."""
+_MOST_CELLS: Final = 4000
+"""The parser fills each short row up to as many cells as its table has columns; a table of more, and of more cells than
+the text has characters, is taken for text."""
 _CODE: Final = "code"
 """What a block of code is told as, where it is left out."""
 _REMEMBERED: Final = 64
@@ -38,7 +40,11 @@ _POWER: Final = re.compile(r"<sup>\s*([-−]?\d{1,9})\s*</sup>", re.IGNORECASE)
 _EMPHASIS: Final = re.compile(r"(\*{1,3})(?=[^\s*])([^*\n]{1,500})(?<=[^\s*])\1")
 """What CommonMark takes for no emphasis where a full-width mark is its last character: **注意：**不要."""
 _NOTE: Final = re.compile(r"\[\^\d{1,3}\]:?")
-_TAG: Final = re.compile(r"<!--.{0,2000}?-->|</?([A-Za-z][A-Za-z0-9]{0,9})(?=[\s/>])[^<>]{0,2000}>", re.DOTALL)
+_ATTRIBUTE: Final = r"(?:open|[A-Za-z:][\w:.-]{0,60}\s*=\s*(?:\"[^\"]{0,2000}\"|'[^']{0,2000}'|[^\s\"'=<>`]{1,2000}))"
+"""With a value, else it is a word of a text: if a<b and c>d."""
+_TAG: Final = re.compile(
+    rf"<!--.{{0,2000}}?-->|</?([A-Za-z][A-Za-z0-9]{{0,9}})(?:\s+{_ATTRIBUTE}){{0,50}}\s*/?>", re.DOTALL
+)
 _TAGS: Final = re.compile(
     "a|abbr|b|big|center|cite|code|del|em|font|i|img|ins|kbd|mark|q|s|samp|small|span|strike|strong|sub|sup|tt|u|var"
 )
@@ -67,8 +73,7 @@ def read_markdown(text: str, longest: int) -> Reading:
 @lru_cache(_REMEMBERED)
 def _remembered(text: str, longest: int) -> Reading:
     marked = _NOTE.sub("", _TIMES.sub("×", _POWER.sub(r"^\1", text)))
-    parser = _PARSER if marked.count("[") * len(marked) <= _MOST_STEPS else _WITHOUT_LINKS
-    tokens = parser.parse(marked)
+    tokens = _parser(*_too_slow(marked)).parse(marked)
     if any(token.level >= _DEEPEST - 1 for token in tokens):
         return Reading(text)
     lines: list[str] = []
@@ -85,12 +90,24 @@ def _remembered(text: str, longest: int) -> Reading:
     return Reading("\n".join([*map(_ended, lines[:-1]), *lines[-1:]]), tuple(left_out))
 
 
+def _too_slow(text: str) -> tuple[str, ...]:
+    """Return the rules of the parser that would take long over a text."""
+    lines = text.splitlines()
+    cells = len(lines) * max((line.count("|") for line in lines), default=0)
+    links = ("link", "image") if text.count("[") * len(text) > _MOST_STEPS else ()
+    return (*links, "table") if cells > max(_MOST_CELLS, len(text)) else links
+
+
 def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
     """Yield what each block says: a heading, a paragraph, an item of a list, a row of a table."""
     numbers: list[int | None] = []
     item: int | None = None
     rows: list[list[str]] = []
     for token in tokens:
+        match token.type:
+            case "list_item_open" | "list_item_close" | "table_open" if item is not None:
+                yield f"{item}."  # it has no text of its own: 42. as an answer
+                item = None
         match token.type:
             case "list_item_open":
                 item = numbers[-1]
