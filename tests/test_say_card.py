@@ -449,6 +449,8 @@ async def test_behind_keys_it_asks_with_the_key_and_forgets_with_it(browser, tmp
         await page.keyboard.press("Enter")
         await page.locator("#say-intro").wait_for()
         assert not await page.locator("#said").is_visible()
+        assert "Hello" in await page.locator("#say-text").input_value()
+        assert "secret" not in await page.content()
         assert (await page.evaluate(SOUND))["src"] == ""
         assert page.complaints == []
 

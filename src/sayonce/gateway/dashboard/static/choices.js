@@ -86,5 +86,10 @@ export function request() {
 // Characters are counted as the server counts them.
 export const length = (text) => [...text.trim().normalize()].length;
 
+export function forgetWritten() {
+  written = false;
+  id("say-form").reset();
+}
+
 id("say-text").addEventListener("input", () => (written = true));
 id("say-engine").addEventListener("change", offerVoices);

@@ -16,13 +16,13 @@ export function showSaid(said, before) {
   id("say-stop").hidden = !speaking;
   id("say-intro").hidden = said !== null;
   id("said").hidden = said === null;
+  showBefore(before);
   if (said === null) return;
   id("said-outcome").textContent = outcome(said);
   id("said-outcome").className = `pill ${said.error ? "bad" : (LOOKS[said.way] ?? "soft")}`;
   showFigures(said);
   id("said-note").textContent = notes(said, before).join(" ");
   showClip(said);
-  showBefore(before);
 }
 
 export function outcome({ state, way, tier, whole }) {

@@ -1,7 +1,7 @@
 // Say something: the form, and the way of a clip from there to the ear.
 
 import { computed, key as apiKey, speak } from "./api.js";
-import { chosen, length, offer, request } from "./choices.js";
+import { chosen, forgetWritten, length, offer, request } from "./choices.js";
 import { count, id, t } from "./draw.js";
 import { clearErrors, goesOn, outcome, player, showErrors, showSaid, tell, voiceField } from "./said.js";
 import { hear, sounding, streams, unload } from "./sound.js";
@@ -120,13 +120,14 @@ export function retell() {
   show();
 }
 
-// What was said for one key is not for whoever has the next.
+// What was written and said with one key is not for whoever has the next.
 export function forgetSaid() {
   stop();
   unload(player);
   for (const each of before) URL.revokeObjectURL(each.clip);
   [said, before] = [null, []];
   clearErrors();
+  forgetWritten();
   show();
 }
 
