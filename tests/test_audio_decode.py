@@ -43,9 +43,9 @@ def test_a_lossy_file_decodes_as_another_library_decodes_it(name):
 
 
 @pytest.mark.parametrize("name", ["wav", "flac", "mp3"])
-def test_a_streamed_copy_decodes_in_full_though_its_header_is_blank(name):
+def test_a_streamed_copy_decodes_in_full_though_its_header_is_blank_or_missing(name):
     heard, _ = stream(open_encoder(FORMATS[name], 24_000, 1), TAKE)
-    assert 0 <= decode(heard).frames - TAKE.frames <= (3 * 1_152 if name == "mp3" else 0)
+    assert 0 <= decode(heard).frames - TAKE.frames <= (1_105 + 1_152 if name == "mp3" else 0)
 
 
 @pytest.mark.parametrize("share", [0.003, 0.1, 0.5, 0.9, 0.999])

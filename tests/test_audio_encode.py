@@ -22,8 +22,8 @@ CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": 
 RATES = (8_000, 16_000, 22_050, 24_000, 30_000, 48_000)
 PADDING_SAMPLES = {"mp3": 0, "opus": 0, "aac": 2_048, "flac": 0, "wav": 0, "pcm": 0, "mulaw": 0}
 """AAC's priming (1024) and its last frame (up to 1023 more) cannot be marked in ADTS; the others last as the take."""
-STREAM_PADDING_SAMPLES = PADDING_SAMPLES | {"mp3": 3 * 1_152}
-"""A streamed MP3 has a blank Xing header, so a player also hears that frame, the encoder's delay and the last frame."""
+STREAM_PADDING_SAMPLES = PADDING_SAMPLES | {"mp3": 1_105 + 1_152}
+"""A streamed MP3 has no header, so a player also hears the delay of encoder and decoder, and all of the last frame."""
 
 takes = st.builds(
     lambda raw, rate, channels: Pcm(raw[: len(raw) // (2 * channels) * 2 * channels], rate, channels, 0),

@@ -11,7 +11,7 @@ from sayonce.speech.audio import FORMATS, Pcm, open_encoder
 CONTAINERS = {"opus": "ogg", "mulaw": "mulaw"}
 RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 30_000, 32_000, 44_100, 48_000)
 SURPLUS_SECONDS = {"aac": 2_048 / 8_000, "mp3": 3 * 1_152 / 11_025}
-"""What codecs add where nothing marks it: AAC's priming, and three frames of MP3 whose header was blank when sent."""
+"""What codecs add where nothing marks it: AAC's priming, and in streamed MP3, which has no header, up to three frames."""
 LEAST_LIKENESS, MOST_DECIBELS = 0.98, 0.5
 OPUS_LIKENESS, OPUS_DECIBELS = 0.97, 0.6
 """Of Opus at 8 kHz, which has 12 kb/s a channel."""

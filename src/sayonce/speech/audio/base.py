@@ -22,6 +22,10 @@ class Sink(io.BytesIO):
         self._sent += len(fresh)
         return fresh
 
+    def leave_out(self, size: int) -> None:
+        """Keep the next bytes from the listener: they are for the file only."""
+        self._sent += size
+
     def close(self) -> None:
         """Stay open: a codec that is given up writes its rest here while both are collected as garbage."""
 

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import soundfile
 
+from sayonce.audio import mpeg
 from sayonce.speech.audio.base import Encoder
 from sayonce.speech.audio.pcm import Samples
 from sayonce.speech.audio.resample import Resampler, nearest_rate
@@ -35,7 +36,7 @@ def _mp3_options(rate_hz: int, channels: int) -> dict[str, Any]:
     """Compression levels 0 to 1 mean the bit rates of the MPEG version to libsndfile, linearly, the highest first.
 
     The bit rate is constant: the first bytes come sooner, and a player reckons the right duration of a streamed copy,
-    whose Xing header was still blank when it was sent.
+    which has no Xing header.
     """
     if rate_hz >= 32_000:  # noqa: PLR2004 (MPEG-1 begins here)
         low, high, wanted = 32, 320, 96
@@ -75,6 +76,8 @@ class SndfileEncoder(Encoder):
     def __init__(self, format_name: str, sample_rate_hz: int, channels: int) -> None:
         codec = _CODECS[format_name]
         self._floating = codec.floating
+        self._reserves = format_name == "mp3"
+        """Whether the place of the file's header is still to be written."""
         rate_hz = nearest_rate(sample_rate_hz, codec.rates or (sample_rate_hz,))
         super().__init__(Resampler(sample_rate_hz, rate_hz, channels, mono=codec.mono))
         self._file = soundfile.SoundFile(
@@ -96,9 +99,20 @@ class SndfileEncoder(Encoder):
 
     def _write(self, samples: Samples) -> None:
         self._file.write(samples.astype(np.float32) / 32768 if self._floating else samples)
+        if self._reserves and self._sink.tell():
+            self._reserves = False
+            self._sink.leave_out(_blank_bytes(self._sink.getvalue()))
 
     def _close(self) -> None:
         self._file.close()
+
+
+def _blank_bytes(written: bytes) -> int:
+    """Return the size of a first frame that is the place of the header: a listener would hear it as silence."""
+    frame = mpeg.frame_at(written, 0)
+    if frame is None or written[4 : frame.size].strip(b"\0"):
+        return 0
+    return frame.size
 
 
 def _command(file: soundfile.SoundFile, command: int, *doubles: float) -> None:
