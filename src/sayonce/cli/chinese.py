@@ -197,6 +197,7 @@ _WRONG: Final = {
     "stdin can be read once": "标准输入只能读一次",
     "give exactly one of KEY, --text, --request, --tag and --all": "KEY、--text、--request、--tag 和 --all 要给一个,也只能给一个",
     "KEY is 64 hexadecimal digits, as in X-Sayonce-Key; for a text, write --text TEXT": "KEY 是 64 位十六进制数,即 X-Sayonce-Key;按文本删除请写 --text TEXT",
+    "--tag {tag}: begin it with one of {names}": "--tag {tag}:请以其中之一开头:{names}",
     "--all removes every clip: confirm it with --yes": "--all 会删除全部音频:请加 --yes 确认",
     "with API keys each clip belongs to a tenant, and this one to none: name it with --tenant": "使用 API 密钥时音频都属于某个租户,这里没有指明:请用 --tenant",
     "with API keys each clip belongs to a tenant: say with --tenant whose it is": "使用 API 密钥时音频都属于某个租户:请用 --tenant 指明",

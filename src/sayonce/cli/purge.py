@@ -21,9 +21,10 @@ from sayonce.cli.requests import Said, read_request, utf8
 from sayonce.config import Settings
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import MissingExtra, StoreError
-from sayonce.gateway.admin import check_tag, parse_digest
+from sayonce.gateway.admin import check_tag
 from sayonce.speech import purging
 from sayonce.speech.catalogue import Catalogue
+from sayonce.speech.identity import TAGS
 from sayonce.speech.request import parse_json
 from sayonce.speech.service import Service, build_cache, build_engines
 from sayonce.speech.synthesis import Synthesizer
@@ -58,7 +59,7 @@ def run(job: Job, settings_of: Callable[[], Settings]) -> None:
         raise wrong("give exactly one of KEY, --text, --request, --tag and --all")
     digest = _digest(job)
     if job.tag is not None:
-        check_tag(utf8(job.tag, "--tag"))
+        _check_tag(job.tag)
     settings = settings_of()
     lasting(settings)
     if job.said is not None or job.request is not None:
@@ -72,10 +73,20 @@ def run(job: Job, settings_of: Callable[[], Settings]) -> None:
 
 
 def _digest(job: Job) -> bytes | None:
-    if job.digest is not None and not _KEY.fullmatch(job.digest):
-        raise wrong("KEY is 64 hexadecimal digits, as in X-Sayonce-Key; for a text, write --text TEXT")
     key = job.key if job.digest is None else job.digest
-    return None if key is None else parse_digest(key)
+    if key is None:
+        return None
+    if not _KEY.fullmatch(key):
+        raise wrong("KEY is 64 hexadecimal digits, as in X-Sayonce-Key; for a text, write --text TEXT")
+    return bytes.fromhex(key)
+
+
+def _check_tag(tag: str) -> None:
+    name, separator, _ = tag.partition("=")
+    if name not in TAGS or not separator:
+        names = ", ".join(f"{each}=…" for each in TAGS)
+        raise wrong("--tag {tag}: begin it with one of {names}", tag=tag, names=names)
+    check_tag(utf8(tag, "--tag"), "--tag")
 
 
 def _confirm(settings: Settings) -> None:
