@@ -97,6 +97,20 @@ def test_what_names_a_store_here_counts_and_is_said(sayonce, other, records):
         assert store_line(other("stats", "--config", "named.toml")).endswith("(the default: named.toml names none)")
 
 
+def test_a_relative_path_in_the_settings_file_of_a_gateway_is_where_the_gateway_has_it(sayonce, other, records):
+    file = sayonce.directory / "sayonce.toml"
+    file.write_text('[store]\nurl = "sqlite:///clips.db"\n')
+    there = {"config": str(file), "store__url": f"sqlite:///{sayonce.directory}/clips.db"}
+    with running(**there):
+        line = f"store: {sayonce.directory}/clips.db (of the gateway on {URL})"
+        assert store_line(other("stats", "--config", str(file))) == line
+        assert store_line(other("stats", SAYONCE_CONFIG=str(file))) == line
+        assert store_line(other("stats", "--config", str(file), "--store", "sqlite:///b.db")).endswith("b.db (--store)")
+        with running("http://127.0.0.1:8081", **there | {"store__url": f"sqlite:///{other.directory}/three.db"}):
+            assert other("stats", "--config", str(file)).code == 2
+    assert not (other.directory / "clips.db").exists()
+
+
 def test_doctor_tells_of_the_store_of_the_gateway(sayonce, other, records):
     with running(store__url=f"sqlite:///{sayonce.directory}/a.db"):
         told = other("doctor", "--engine", "espeak").out

@@ -16,7 +16,7 @@ from sayonce.cli.output import place, talk
 from sayonce.cli.running import Gateway, gateways, shareable, value_of
 from sayonce.config import DEFAULT_FILE, Settings, settings_file, variable_of
 from sayonce.errors import ConfigError
-from sayonce.stores.url import parse_url
+from sayonce.stores.url import SQLiteURL, parse_url
 
 _MEMORY: Final = "memory://"
 _OF_ITS_FILE: Final = ("server.engine", "audio.take")
@@ -54,13 +54,13 @@ def choose(config: str | None, overrides: Mapping[str, Any], *, needed: bool = T
     """
     own, file = load(config, **overrides), settings_file(config, os.environ)
     running = gateways()
-    if own.store.url:
+    found = _of_file(running, file)
+    if own.store.url and not (_names_a_relative_path(own, file, overrides) and _have_it(found, file)):
         with suppress(ConfigError):  # of a wrong URL, which is told when it is opened
             store, _ = shareable(own.store_url)
             for told in {_other_secret(own, gateway) for gateway in running if gateway.store == store} - {None}:
                 talk("warning: {told}", told=told)
         return Choice(own, _named_by(overrides, file), file)
-    found = _of_file(running, file)
     open_to_all = _different(gateway for gateway in found if gateway.store != _MEMORY)
     if open_to_all:
         try:
@@ -91,6 +91,22 @@ def _named_by(overrides: Mapping[str, Any], file: tuple[str, str] | None) -> str
         return "--store"
     variable = variable_of("store.url")
     return variable if os.environ.get(variable) or file is None else file[0]
+
+
+def _names_a_relative_path(own: Settings, file: tuple[str, str] | None, overrides: Mapping[str, Any]) -> bool:
+    """Return whether the settings' file itself names the store, by a path that is another one in another directory."""
+    if file is None or _named_by(overrides, file) != file[0]:
+        return False
+    with suppress(ConfigError):
+        where = parse_url(own.store_url)
+        return isinstance(where, SQLiteURL) and not where.path.is_absolute()
+    return False
+
+
+def _have_it(found: list[Gateway], file: tuple[str, str] | None) -> bool:
+    """Return whether there are gateways, and all were started with this file."""
+    path = None if file is None else str(Path(file[0]).resolve())
+    return bool(found) and all(gateway.config == path for gateway in found)
 
 
 def _of_file(running: list[Gateway], file: tuple[str, str] | None) -> list[Gateway]:
