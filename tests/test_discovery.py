@@ -152,7 +152,9 @@ async def test_lists_and_health_are_served_at_nearly_the_right_address(client, p
      ("GET", "/v1/metrics", "/metrics"), ("GET", "/metrics/", "/metrics"), ("GET", "/cache/stats", "/v1/cache/stats"),
      ("GET", "/docs/", "/docs"), ("POST", "/api/v1/audio/speech", "/v1/audio/speech"),
      ("POST", "/v1/audio/speach", "/v1/audio/speech"),
-     ("GET", "/v1/voices", "/v1/audio/voices"), ("GET", "/health/redy", "/health/ready"), ("GET", "/ready", "/health/ready"), ("POST", "/v1/speech", "/v1/audio/speech")],
+     ("GET", "/v1/voices", "/v1/audio/voices"), ("GET", "/health/redy", "/health/ready"),
+     ("POST", "/v1/%63ache/purge", "/v1/cache/purge"), ("POST", "/v1/cache%2Fpurge", "/v1/cache/purge"), ("GET", "/%6detrics", "/metrics"),
+     ("POST", "/v1/audio/voice%73", "/v1/audio/voices"), ("DELETE", "/v1/audio/%76oices/anna", "/v1/audio/voices/anna"), ("GET", "/ready", "/health/ready"), ("POST", "/v1/speech", "/v1/audio/speech")],
 )  # fmt: skip
 async def test_what_changes_or_administers_is_told_the_right_address_and_nothing_is_done(client, method, path, right):
     before = await speak(client)

@@ -8,6 +8,7 @@ import threading
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from typing import TYPE_CHECKING
+from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -36,7 +37,7 @@ from sayonce.gateway.http import (
 from sayonce.gateway.local import LocalOnly
 from sayonce.gateway.metrics import Metrics
 from sayonce.gateway.models import Models
-from sayonce.gateway.paths import DEPLOYMENT, SPEECH, corrected, deployment, nearest, serves
+from sayonce.gateway.paths import DEPLOYMENT, SPEECH, as_written, corrected, deployment, nearest, serves
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
 from sayonce.observe.observer import Observer
@@ -104,7 +105,7 @@ class Gateway:
                 await send_error(around.completed(scope, send), error)
                 return
         if scope["path"] != SPEECH:
-            _correct(scope)
+            _correct(scope, self._others.routes)
         if scope["path"] == SPEECH and scope["method"] == "POST":
             await self._speech(scope, receive, send)
             return
@@ -216,13 +217,16 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
     return error_response(NotFound(f"there is no path {quoted(path)}; {told}"))
 
 
-def _correct(scope: Scope) -> None:
+def _correct(scope: Scope, routes: Iterable[BaseRoute]) -> None:
     """Serve a request at nearly the right address where that is safe."""
     path = scope["path"]
     if (model := deployment(path)) is not None:
         scope["path"], scope[DEPLOYMENT] = SPEECH, model
     elif serves(scope["method"], right := corrected(path)):
         scope["path"] = right
+    elif b"%" in scope["raw_path"]:
+        named = [each.path.partition("{")[0] for each in routes if isinstance(each, Route) and "{" in each.path]
+        scope["path"] = as_written(path, scope["raw_path"], named)
 
 
 def _methods(routes: Iterable[BaseRoute], scope: Scope) -> list[str]:
@@ -234,7 +238,7 @@ def _methods(routes: Iterable[BaseRoute], scope: Scope) -> list[str]:
 def _right_address(routes: Iterable[BaseRoute], scope: Scope) -> str | None:
     """Return the path that was meant by one that there is not."""
     routes = list(routes)
-    right = corrected(scope["path"])
+    right = corrected(unquote(scope["path"]))
     if right != "/" and _matching(routes, {**scope, "path": right}):
         return right
     return nearest(scope["path"], [each.path for each in routes if isinstance(each, Route) and "{" not in each.path])

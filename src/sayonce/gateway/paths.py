@@ -52,6 +52,15 @@ def deployment(path: str) -> str | None:
     return model if found and model and speech and not (before or behind) else None
 
 
+def as_written(path: str, raw: bytes, named: Iterable[str]) -> str:
+    """Return a path with nothing decoded but a name at its end: a proxy that guards a path may compare what it reads.
+
+    ``named`` are the beginnings of paths that end in a name, such as ``/v1/audio/voices/``.
+    """
+    written = raw.decode("latin-1")
+    return path if "%" not in written or written.startswith(tuple(named)) else written
+
+
 def nearest(path: str, known: Iterable[str]) -> str | None:
     """Return the known path that was probably meant."""
     path, known = corrected(path), sorted(known, key=len, reverse=True)
