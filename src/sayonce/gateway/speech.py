@@ -11,9 +11,8 @@ from typing import Any, Final
 
 import msgspec
 
-from sayonce.cache import Answer, Cache, saved_seconds
+from sayonce.cache import Answer, Cache
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
-from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
 from sayonce.gateway import events
@@ -29,13 +28,13 @@ from sayonce.gateway.http import (
     as_sayonce_error,
     check_json,
     headers_of,
-    lines_of,
     read_body,
     send_error,
     send_whole,
     while_connected,
 )
 from sayonce.gateway.paths import DEPLOYMENT
+from sayonce.gateway.speech_headers import Known, headers_now
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.speech.request import parse_json
@@ -72,7 +71,7 @@ class SpeechEndpoint:
         self._max_body_bytes = max_body_bytes
         self._timeout_seconds = request_timeout_seconds
         self._trace = trace
-        self._known: dict[tuple[str, int, bytes], _Known] = {}
+        self._known: dict[tuple[str, int, bytes], Known] = {}
         self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -96,7 +95,7 @@ class SpeechEndpoint:
             else:
                 if plan.request.names_unknown_voice:
                     plan = await self._plan_afresh(parse_json(body), caller.tenant)
-                    known = _Known(plan)
+                    known = Known(plan)
                 answer = await self._answer(plan, policy, receive)
             sending = self._send(scope, send, known, answer)
             heard_alone = policy.no_store or (answer.known_entry is None and _is_whole(scope, plan))
@@ -124,17 +123,17 @@ class SpeechEndpoint:
         self._cache.counters["refused requests" if refused else Outcome.FAILED.value] += 1
         self._observer.failed(error, started, plan)
 
-    async def _recall(self, body: bytes, tenant: str) -> _Known:
+    async def _recall(self, body: bytes, tenant: str) -> Known:
         """Return the plan of a body; the same bytes from the same tenant are the same plan, until a name changes."""
         if len(body) > _REMEMBERED_BODY_BYTES:
-            return _Known(await self._plan_anew(body, tenant))
+            return Known(await self._plan_anew(body, tenant))
         version = self._synthesizer.voices.version
         if version < 0:  # a name may stand for something else by the next time that this is so
-            return _Known(await self._plan_anew(body, tenant))
+            return Known(await self._plan_anew(body, tenant))
         asked = (tenant, version, body)
         known = self._known.get(asked)
         if known is None:
-            known = _Known(await self._plan_anew(body, tenant))
+            known = Known(await self._plan_anew(body, tenant))
             if len(self._known) >= _REMEMBERED_PLANS:
                 self._known.clear()
             self._known[asked] = known
@@ -172,21 +171,21 @@ class SpeechEndpoint:
             limit = f"{self._timeout_seconds:g} s, the limit set by server.request_timeout"
             raise EngineTimeout(f"nothing could be heard within {limit}") from None
 
-    async def _send(self, scope: Scope, send: Send, known: _Known, answer: Answer) -> float:
+    async def _send(self, scope: Scope, send: Send, known: Known, answer: Answer) -> float:
         """Send the clip and return when its first bytes were sent, if it streamed."""
         plan, now = known.plan, self._cache.now()
         if plan.request.sse:
             return await self._send_events(scope, send, plan, answer)
         if answer.known_entry is None and not _is_whole(scope, plan):
             assert answer.flight is not None
-            headers = _headers_now(plan, answer, now, stored=await self._is_stored(answer))
+            headers = headers_now(plan, answer, now, stored=await self._is_stored(answer))
             return await _send_stream(scope, send, answer, headers, answer.flight.chunks())
         entry = await answer.result()
         stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
         at_once, lines = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored)
         scope[_BEGUN] = True
         if at_once is None or not at_once(send, lines + scope[AROUND], entry.body):
-            headers = _headers_now(plan, answer, now, stored=stored)
+            headers = headers_now(plan, answer, now, stored=stored)
             await send_whole(send, 200, [*headers, *headers_around(scope)], entry.body)
         return 0.0
 
@@ -195,7 +194,7 @@ class SpeechEndpoint:
         entry = await answer.result() if plan.request.whole else answer.known_entry
         answer = msgspec.structs.replace(answer, entry=entry)
         stored = await self._is_stored(answer)
-        headers = _headers_now(plan, answer, self._cache.now(), events.MEDIA_TYPE, stored=stored)
+        headers = headers_now(plan, answer, self._cache.now(), events.MEDIA_TYPE, stored=stored)
         if entry is not None:
             headers.append((b"content-length", b"%d" % events.length(entry.body)))
         return await _send_stream(scope, send, answer, headers, events.events(answer), self._turn)
@@ -206,28 +205,6 @@ class SpeechEndpoint:
         if flight is None or answer.outcome is not Outcome.LED:
             return False
         return await self._cache.kept(flight) if flight.done else self._cache.expects_to_keep(flight)
-
-
-class _Known:
-    """The plan of a request, and the header of the stored clip that answered it last."""
-
-    __slots__ = ("_lines", "_of", "plan")
-
-    def __init__(self, plan: Plan) -> None:
-        self.plan = plan
-        self._of: tuple[str | None, float, int] | None = None
-        self._lines = b""
-
-    def lines(self, answer: Answer, entry: Entry, now: float, *, stored: bool) -> bytes:
-        """Return the header for a whole clip as it is sent; that of a hit only grows older."""
-        of = (answer.tier, entry.created, len(entry.body))
-        if of != self._of or answer.outcome is not Outcome.HIT:
-            length = (b"content-length", b"%d" % len(entry.body))
-            lines = lines_of([*_headers(self.plan, answer, stored=stored), length])
-            if answer.outcome is not Outcome.HIT:
-                return lines
-            self._of, self._lines = of, lines
-        return b"%bage: %b\r\n" % (self._lines, _age(answer, now))
 
 
 def _is_whole(scope: Scope, plan: Plan) -> bool:
@@ -292,51 +269,3 @@ async def _send_stream(
                     await asyncio.sleep(0)
         await send({"type": "http.response.body", "body": b""})
     return begun
-
-
-def _headers_now(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, stored: bool) -> Headers:
-    headers = _headers(plan, answer, media_type, stored=stored)
-    return [*headers, (b"age", _age(answer, now))] if answer.outcome is Outcome.HIT else headers
-
-
-def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, stored: bool = False) -> Headers:
-    """Everything but ``Content-Length`` and ``Age``."""
-    entry = answer.known_entry
-    headers: Headers = [
-        (b"content-type", media_type or answer.media_type.encode()),
-        (b"cache-status", _cache_status(answer, stored=stored)),
-        (b"etag", _etag(plan, answer.created, whole=entry is not None)),
-        (b"x-sayonce-key", plan.take_key.hex().encode()),
-    ]
-    if plan.request.ignored:
-        headers.append((b"x-sayonce-ignored", plan.request.ignored.encode()))
-    if entry is not None:
-        headers.append((b"x-sayonce-compute-ms", b"%.1f" % (1000 * saved_seconds(entry))))
-    return headers
-
-
-def _age(answer: Answer, now: float) -> bytes:
-    return b"%d" % max(0, now - answer.created)
-
-
-def _etag(plan: Plan, created: float, *, whole: bool) -> bytes:
-    """Name the clip by its key and the moment of its take; weak where a stream's header differs from the file's."""
-    audio_format = plan.request.format
-    tag = b'"%b-%x"' % (plan.clip_key[:16].hex().encode(), int(created * 1000))
-    return tag if whole or audio_format.stable_stream else b"W/" + tag
-
-
-def _cache_status(answer: Answer, *, stored: bool) -> bytes:
-    """RFC 9211 section 2."""
-    if answer.outcome is Outcome.HIT:
-        return b"sayonce; hit; detail=%b" % (answer.tier or "").encode()
-    if stored:
-        return b"sayonce; fwd=miss; stored"
-    return _FORWARDED[answer.outcome]
-
-
-_FORWARDED: Final = {
-    Outcome.LED: b"sayonce; fwd=miss",
-    Outcome.JOINED: b"sayonce; fwd=miss; collapsed",
-    Outcome.BYPASS: b"sayonce; fwd=bypass",
-}

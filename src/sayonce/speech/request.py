@@ -6,30 +6,27 @@ import re
 import unicodedata
 from codecs import BOM_UTF8
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
-from sayonce.errors import InvalidRequest, NotFound, quoted
+from sayonce.errors import InvalidRequest, quoted
 from sayonce.speech.audio.formats import Format, format_named
-from sayonce.speech.bounds import LARGE, MAX_NAME, MAX_TEXT, check_length, check_number_of_values
+from sayonce.speech.bounds import LARGE, check_number_of_values
 from sayonce.speech.catalogue import Catalogue, Names
-from sayonce.speech.clips import decode_clip
-from sayonce.speech.engines.base import Engine, Reference, Utterance
+from sayonce.speech.engines.base import Engine, Utterance
 from sayonce.speech.fields import read_parameters
 from sayonce.speech.parameters import Parameter
+from sayonce.speech.speaker import read_speaker
+from sayonce.speech.strings import read_string
 from sayonce.text.marks import MOST_IN_A_ROW, too_many_marks
 from sayonce.text.reading import Reading
-
-if TYPE_CHECKING:
-    from sayonce.speech.voice_names import NamedVoice
 
 DEFAULT_FORMAT: Final = "mp3"
 _STREAM_FORMATS: Final = ("audio", "sse")
 
 _SAMPLE_RATE: Final = Parameter(name="sample_rate", type=int)
 _STREAM: Final = Parameter(name="stream", type=bool)
-
 
 _COMPOSED: Final = 4
 """As many characters as one at most becomes by composition (NFC) are no longer text than the one."""
@@ -102,9 +99,9 @@ def parse_request(
         NotFound: there is no such model or voice.
 
     """
-    engine = catalogue.find(_string(fields, "model"))
+    engine = catalogue.find(read_string(fields, "model"))
     shown = _shown(_text(fields, engine), engine)
-    speaker = _who(fields, shown.text, engine, catalogue, names, tenant)
+    speaker = read_speaker(fields, shown.text, engine, catalogue, names, tenant)
     model = engine.resolve_model(fields.get("model"))
     reading = _read(shown, speaker.voice, engine, strict=catalogue.strict)
     parameters, left_out = read_parameters(fields, engine)
@@ -113,7 +110,7 @@ def parse_request(
             f"{engine.name!r} takes no {quoted(left_out[0])}, and server.strict refuses to leave anything out",
             param=left_out[0],
         )
-    stream_format = _string(fields, "stream_format") or "audio"
+    stream_format = read_string(fields, "stream_format") or "audio"
     if stream_format not in _STREAM_FORMATS:
         raise InvalidRequest(
             f"'stream_format' must be audio or sse, not {quoted(stream_format)}", param="stream_format"
@@ -143,7 +140,7 @@ def _refuse_many_marks(text: str) -> None:
 
 
 def _text(fields: Mapping[str, Any], engine: Engine) -> str:
-    text = (_string(fields, "input", longest=None) or "").strip()
+    text = (read_string(fields, "input", longest=None) or "").strip()
     if len(text) <= _COMPOSED * engine.max_characters:  # else it is too long in any form, and long to look at
         if not text.isascii():
             _refuse_many_marks(text)
@@ -195,143 +192,6 @@ def _read(shown: Reading, voice: str, engine: Engine, *, strict: bool) -> Readin
     return reading
 
 
-def _string(fields: Mapping[str, Any], name: str, *, longest: int | None = MAX_NAME) -> str | None:
-    value = fields.get(name)
-    if value is not None and type(value) is not str:
-        raise InvalidRequest(f"{name!r} must be a string, not {_json_type(value)}", param=name)
-    if value is not None and longest is not None:
-        check_length(name, value, longest)
-    return value
-
-
 def _format(fields: Mapping[str, Any]) -> Format:
-    name = (_string(fields, "response_format") or "").strip().lower() or DEFAULT_FORMAT
+    name = (read_string(fields, "response_format") or "").strip().lower() or DEFAULT_FORMAT
     return format_named(name, _SAMPLE_RATE.accept(fields.get("sample_rate")))
-
-
-class _Speaker(msgspec.Struct, frozen=True):
-    """Who speaks; ``unknown`` as ``names_unknown_voice``."""
-
-    voice: str
-    reference: Reference | None = None
-    unknown: bool = False
-
-
-def _who(
-    fields: Mapping[str, Any], spoken: str, engine: Engine, catalogue: Catalogue, names: Names | None, tenant: str
-) -> _Speaker:
-    """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a clip that was sent along."""
-    voice = _asked_voice(fields, engine)
-    if not engine.clones:
-        asked = engine.voice_for(spoken) if voice is None else voice
-        return _Speaker(catalogue.resolve_voice(_required(asked, engine), engine))
-    field, audio, text = _sent_along(fields)
-    if audio is not None:
-        from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
-
-        clip = decode_clip(audio, field)
-        reference = Reference(Voice.from_audio(clip, apart=True, whose=tenant).id, text or "", clip)
-        return _Speaker(reference.voice, reference)
-    asked = engine.default_voice if voice is None else voice
-    named = _uploaded(asked, engine, catalogue, names, required=voice is not None)
-    if named is not None:
-        return _Speaker(named.name, Reference(named.id, text or named.ref_text, place=named.place))
-    if text:
-        raise InvalidRequest(
-            "'ref_text' is what is said in a clip: 'ref_audio', or an uploaded voice", param="ref_text"
-        )
-    asked = _required(asked, engine)
-    own = catalogue.resolve_voice(asked, engine, names)
-    return _Speaker(own, unknown=not engine.offers(own) or asked in catalogue.openai_voices(engine))
-
-
-def _uploaded(
-    asked: str | None, engine: Engine, catalogue: Catalogue, names: Names | None, *, required: bool
-) -> NamedVoice | None:
-    """Return the uploaded voice that is asked for by its name, its id, or the engine's alias of either."""
-    if asked is None or names is None:
-        return None
-    meant = engine.voice_aliases.get(asked)
-    try:
-        found = names.find(asked, required=required)
-    except NotFound:
-        if asked not in catalogue.openai_voices(engine):
-            raise
-        return None  # it was uploaded under a name of OpenAI's, which means again what it meant before
-    return found or (names.find(meant, required=required) if meant is not None else None)
-
-
-def _sent_along(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
-    """Return the field with a clip, the clip, and what is said in it.
-
-    vLLM-Omni knows ``references``, too, as a list of one: its server makes ``ref_audio`` and ``ref_text`` of it.
-    """
-    audio, text = _string(fields, "ref_audio", longest=None), _string(fields, "ref_text", longest=MAX_TEXT)
-    references = fields.get("references")
-    if references is None:
-        return "ref_audio", audio, text
-    match references:
-        case [{"audio_path": str(path), **more}] if not more.keys() - {"text"}:
-            said = _string({"text": more.get("text")}, "text", longest=MAX_TEXT)
-        case _:
-            raise InvalidRequest(
-                "'references' must be a list of one object with 'audio_path', the audio itself as a data URL, and, if you "
-                "like, 'text', what is said in it",
-                param="references",
-            )
-    if audio is not None or (text and said and text != said):
-        raise InvalidRequest(
-            "'references' says what 'ref_audio' and 'ref_text' say: give the one or the others, not both",
-            param="references",
-        )
-    return "references", path, said or text
-
-
-def _asked_voice(fields: Mapping[str, Any], engine: Engine) -> str | None:
-    """Return the voice that a request names, in whichever field its engine's clients do."""
-    voice, also = _voice(fields.get("voice"), "voice"), None
-    if engine.also_voice is not None:
-        also = _voice(fields.get(engine.also_voice), engine.also_voice)
-    if voice is not None and also not in (None, voice):
-        raise InvalidRequest(
-            f"'voice' says {quoted(voice)}, and {engine.also_voice!r} says {quoted(also or '')}: give one of them",
-            param=engine.also_voice,
-        )
-    return also if voice is None else voice
-
-
-def _voice(value: Any, field: str) -> str | None:
-    """Return the name of a voice, given as a string or in an object."""
-    if type(value) is dict:
-        if value and all(member is None for member in value.values()):
-            return None
-        value = value.get("id")
-        if type(value) is not str:
-            raise InvalidRequest(f"{field!r} as an object needs a string 'id'", param=field)
-    if value is not None and type(value) is not str:
-        raise InvalidRequest(
-            f"{field!r} must be a string or an object with an 'id', not {_json_type(value)}", param=field
-        )
-    if value is not None:
-        check_length(field, value, MAX_NAME)
-    return value
-
-
-def _required(voice: str | None, engine: Engine) -> str:
-    if voice is None:
-        raise InvalidRequest(f"'voice' is missing, and {engine.name!r} has no default voice", param="voice")
-    return voice
-
-
-def _json_type(value: Any) -> str:
-    return _JSON_TYPES.get(type(value), "another type")
-
-
-_JSON_TYPES: Final = {
-    bool: "true or false",
-    int: "a number",
-    float: "a number",
-    list: "a list",
-    dict: "an object",
-    str: "a string",
-}

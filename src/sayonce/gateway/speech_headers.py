@@ -1,0 +1,82 @@
+"""What an answer of ``POST /v1/audio/speech`` says beside the sound: how it was answered, its key, and what was left out."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sayonce.cache import Answer, saved_seconds
+from sayonce.core.envelope import Entry
+from sayonce.core.outcome import Outcome
+from sayonce.gateway.http import Headers, lines_of
+from sayonce.speech.synthesis import Plan
+
+
+class Known:
+    """The plan of a request, and the header of the stored clip that answered it last."""
+
+    __slots__ = ("_lines", "_of", "plan")
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._of: tuple[str | None, float, int] | None = None
+        self._lines = b""
+
+    def lines(self, answer: Answer, entry: Entry, now: float, *, stored: bool) -> bytes:
+        """Return the header for a whole clip as it is sent; that of a hit only grows older."""
+        of = (answer.tier, entry.created, len(entry.body))
+        if of != self._of or answer.outcome is not Outcome.HIT:
+            length = (b"content-length", b"%d" % len(entry.body))
+            lines = lines_of([*_headers(self.plan, answer, stored=stored), length])
+            if answer.outcome is not Outcome.HIT:
+                return lines
+            self._of, self._lines = of, lines
+        return b"%bage: %b\r\n" % (self._lines, _age(answer, now))
+
+
+def headers_now(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, stored: bool) -> Headers:
+    """Return everything but ``Content-Length``, as it is at this moment."""
+    headers = _headers(plan, answer, media_type, stored=stored)
+    return [*headers, (b"age", _age(answer, now))] if answer.outcome is Outcome.HIT else headers
+
+
+def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, stored: bool = False) -> Headers:
+    """Everything but ``Content-Length`` and ``Age``."""
+    entry = answer.known_entry
+    headers: Headers = [
+        (b"content-type", media_type or answer.media_type.encode()),
+        (b"cache-status", _cache_status(answer, stored=stored)),
+        (b"etag", _etag(plan, answer.created, whole=entry is not None)),
+        (b"x-sayonce-key", plan.take_key.hex().encode()),
+    ]
+    if plan.request.ignored:
+        headers.append((b"x-sayonce-ignored", plan.request.ignored.encode()))
+    if entry is not None:
+        headers.append((b"x-sayonce-compute-ms", b"%.1f" % (1000 * saved_seconds(entry))))
+    return headers
+
+
+def _age(answer: Answer, now: float) -> bytes:
+    return b"%d" % max(0, now - answer.created)
+
+
+def _etag(plan: Plan, created: float, *, whole: bool) -> bytes:
+    """Name the clip by its key and the moment of its take; weak where a stream's header differs from the file's."""
+    audio_format = plan.request.format
+    tag = b'"%b-%x"' % (plan.clip_key[:16].hex().encode(), int(created * 1000))
+    return tag if whole or audio_format.stable_stream else b"W/" + tag
+
+
+def _cache_status(answer: Answer, *, stored: bool) -> bytes:
+    """RFC 9211 section 2."""
+    if answer.outcome is Outcome.HIT:
+        return b"sayonce; hit; detail=%b" % (answer.tier or "").encode()
+    if stored:
+        return b"sayonce; fwd=miss; stored"
+    return _FORWARDED[answer.outcome]
+
+
+_FORWARDED: Final = {
+    Outcome.LED: b"sayonce; fwd=miss",
+    Outcome.JOINED: b"sayonce; fwd=miss; collapsed",
+    Outcome.BYPASS: b"sayonce; fwd=bypass",
+}
