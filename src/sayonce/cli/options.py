@@ -45,10 +45,7 @@ def settings(config: str | None = None, **overrides: Any) -> Settings:
         ConfigError: naming what is wrong.
 
     """
-    from sayonce.config import misspelt
-
-    for variable, right in misspelt(os.environ):
-        talk("warning: {variable} has no effect: call it {right}", variable=variable, right=right)
+    _warn_of_misspelt()
     return load(config, **overrides)
 
 
@@ -62,14 +59,19 @@ def store_settings(
 
     """
     from sayonce.cli.which_store import choose
-    from sayonce.config import misspelt
 
-    for variable, right in misspelt(os.environ):
-        talk("warning: {variable} has no effect: call it {right}", variable=variable, right=right)
+    _warn_of_misspelt()
     choice = choose(config, overrides, needed=needed)
     if not as_json:
         talk(str(choice))
     return choice.settings
+
+
+def _warn_of_misspelt() -> None:
+    from sayonce.config import misspelt
+
+    for variable, right in misspelt(os.environ):
+        talk("warning: {variable} has no effect: call it {right}", variable=variable, right=right)
 
 
 def load(config: str | None = None, **overrides: Any) -> Settings:
