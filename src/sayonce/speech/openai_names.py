@@ -17,7 +17,7 @@ def meanings(engine: Engine) -> dict[str, str]:
     """Return the engine's voice that each name stands for there, but for names that the engine has itself.
 
     The voices are those of the default voice's language: the default first, then the others in the engine's own order,
-    and again from the first where there are fewer than names. Empty where only the far side knows its voices.
+    and again from the first where there are fewer than names. Empty where only its server knows its voices.
     """
     voices = engine.voices()
     if not voices:

@@ -29,7 +29,7 @@ _NAMED: Final = re.compile(_NAME.pattern, re.IGNORECASE)
 _TOLD: Final = re.compile(rf"(,\s*)?['\"]?{_PREFIX}[0-9a-f]+['\"]?", re.IGNORECASE)
 """In a server's words, which may be cut; the comma before it where it is one of a list."""
 
-Place = tuple[str, str]
+CopyPlace = tuple[str, str]
 """The address of a server, and the name of a copy there."""
 
 
@@ -102,7 +102,7 @@ class VoiceCopies:
 
         return bool(await self.cache.attempt(refresh))
 
-    async def find(self, place: Place) -> Found | None:
+    async def find(self, place: CopyPlace) -> Found | None:
         """Return what is known of a copy; None where the store did not answer."""
         field = self._names.field(*place)
 
@@ -112,7 +112,7 @@ class VoiceCopies:
 
         return await self.cache.attempt(read)
 
-    async def all(self) -> dict[Place, Found] | None:
+    async def all(self) -> dict[CopyPlace, Found] | None:
         """Return what is known of each copy; None where the store did not answer.
 
         A record under another secret cannot be read, and still tells that there is a copy.
@@ -127,20 +127,20 @@ class VoiceCopies:
             if place is not None and _NAME.fullmatch(place[1])
         }
 
-    async def claim(self, place: Place, found: Found) -> bool:
+    async def claim(self, place: CopyPlace, found: Found) -> bool:
         """Write down that this process is about to send a copy, and return whether no other was before it."""
         return await self._swap(place, found.sealed, CopyRecord("", self.cache.now()))
 
-    async def note(self, place: Place, mark: str) -> bool:
+    async def note(self, place: CopyPlace, mark: str) -> bool:
         """Write down that a copy is there, and return whether the store has it."""
         found = await self.find(place)
         return found is not None and await self._swap(place, found.sealed, CopyRecord(mark, self.cache.now()))
 
-    async def strike(self, place: Place, found: Found) -> None:
+    async def strike(self, place: CopyPlace, found: Found) -> None:
         """Forget a copy that is no longer there, unless it was sent again; a store that is away hears it another time."""
         await self._swap(place, found.sealed, None)
 
-    async def _swap(self, place: Place, old: bytes | None, record: CopyRecord | None) -> bool:
+    async def _swap(self, place: CopyPlace, old: bytes | None, record: CopyRecord | None) -> bool:
         field = self._names.field(*place)
         new = None if record is None else self._names.sealed(_TABLE, field, msgspec.msgpack.encode(record))
         return bool(await self.cache.attempt(lambda: self._store.swap(_TABLE, field, old, new)))

@@ -20,7 +20,7 @@ from sayonce.speech.engines._shelf import NOTHING_SECONDS, Copy, Shelf
 
 if TYPE_CHECKING:
     from sayonce.speech.engines.base import Reference
-    from sayonce.speech.voice_copies import Found, Place, VoiceCopies
+    from sayonce.speech.voice_copies import CopyPlace, Found, VoiceCopies
 
 log = logging.getLogger("sayonce.speech")
 
@@ -68,7 +68,7 @@ class KeptVoices:
         self._copies = copies
         self._send = send
         self._clock = clock
-        self._sending: dict[Place, _Sending] = {}
+        self._sending: dict[CopyPlace, _Sending] = {}
         self._changed = asyncio.Event()
         self._changed.set()
         copies.watch(self._changed.set)
@@ -163,7 +163,7 @@ class KeptVoices:
                 return await self._send_copy(shelf, reference, place)
         return None
 
-    async def _send_copy(self, shelf: Shelf, reference: Reference, place: Place) -> Copy:
+    async def _send_copy(self, shelf: Shelf, reference: Reference, place: CopyPlace) -> Copy:
         server, name = shelf.server, reference.copy
         if name in await server.look():  # whose clip it is, nobody here can tell
             await server.remove(name)
@@ -181,7 +181,7 @@ class KeptVoices:
             raise EngineError(f"{self._name!r} does not list the voice that it took")
         return listed.mark
 
-    async def _make_room(self, shelf: Shelf, place: Place) -> None:
+    async def _make_room(self, shelf: Shelf, place: CopyPlace) -> None:
         """Remove what was used longest ago, as far as is known here, where a server has as many copies as it may."""
         kept = await self._copies.all() or {}
         ours = [(name, found) for (url, name), found in kept.items() if url == place[0] and name != place[1]]
@@ -215,7 +215,7 @@ class KeptVoices:
             return False
         return all([await self._removed(self._shelves[url], name, kept[url, name]) for url, name in self._gone(kept)])
 
-    def _gone(self, kept: Iterable[Place]) -> list[Place]:
+    def _gone(self, kept: Iterable[CopyPlace]) -> list[CopyPlace]:
         wanted = self._wanted()
         return [
             (url, name)

@@ -130,7 +130,7 @@ class Engine(ABC):
     also_voice: str | None = None
     """Another field in which its clients name the voice."""
     passes_unknown_voices: bool = False
-    """Whether a voice that nobody here knows is left to the far side, which may speak in another one's place."""
+    """Whether a voice that nobody here knows is left to the server, which may speak in another one's place."""
     default_voice: str | None = None
     voice_aliases: Mapping[str, str] = MappingProxyType({})
     """Further names of voices, resolved before the key."""
@@ -201,10 +201,10 @@ class Engine(ABC):
 
     @abstractmethod
     def voices(self) -> tuple[Voice, ...]:
-        """Return the voices it knows without loading the model; empty when only the far side knows."""
+        """Return the voices it knows without loading the model; empty when only its server knows."""
 
     def resolve_voice(self, voice: str) -> str:
-        """Return the canonical id of a voice; any string where only the far side knows its voices.
+        """Return the canonical id of a voice; any string where only its server knows its voices.
 
         Raises:
             NotFound: naming some that exist.

@@ -24,7 +24,7 @@ function offerEngines() {
   fill("say-engine", [[others.length ? t("engines") : "", engines.map(({ name }) => name)], [t("otherNames"), others]]);
 }
 
-// An engine whose voices only the far side knows is told a name; the others offer theirs.
+// An engine whose voices only its server knows is told a name; the others offer theirs.
 function offerVoices() {
   const engine = chosen();
   const own = voices.filter(({ model, means }) => model === engine.name && !means);
