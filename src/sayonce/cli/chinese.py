@@ -184,6 +184,7 @@ _WRONG: Final = {
     "{option}: the format must be one of {formats}": "{option}:格式必须是其中之一:{formats}",
     "--param {param}: write it as NAME=VALUE": "--param {param}:请写成 NAME=VALUE",
     "--param {name}: use {option}": "--param {name}:请用 {option}",
+    "--param {name}: leave it out, as nobody listens": "--param {name}:请去掉,这里没有人在听",
     "--param {name}: is given twice": "--param {name}:给了两次",
     "audio does not go to a terminal: name a file with -o, or pipe it into a player": "音频不能输出到终端:请用 -o 指定文件,或用管道交给播放器",
     "cannot write {file}: {reason}": "无法写入 {file}:{reason}",

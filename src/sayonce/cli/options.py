@@ -91,15 +91,21 @@ def wrong(english: str, /, **values: object) -> typer.BadParameter:
     return typer.BadParameter(phrase(english, **values))
 
 
-def pairs(params: list[str], own_options: Mapping[str, str]) -> dict[str, str]:
-    """Return what several ``--param NAME=VALUE`` give; ``own_options`` are fields that have an option of their own."""
+def pairs(params: list[str], own_options: Mapping[str, str | None]) -> dict[str, str]:
+    """Return what several ``--param NAME=VALUE`` give.
+
+    ``own_options`` are fields that have an option of their own, or None where they mean nothing to the command.
+    """
     given: dict[str, str] = {}
     for param in params:
         name, separator, value = param.partition("=")
         if not name or not separator:
             raise wrong("--param {param}: write it as NAME=VALUE", param=param)
         if name in own_options:
-            raise wrong("--param {name}: use {option}", name=name, option=own_options[name])
+            option = own_options[name]
+            if option is None:
+                raise wrong("--param {name}: leave it out, as nobody listens", name=name)
+            raise wrong("--param {name}: use {option}", name=name, option=option)
         if name in given:
             raise wrong("--param {name}: is given twice", name=name)
         given[name] = value

@@ -37,13 +37,13 @@ _SHOWN_FAILURES: Final = 20
 _PATIENT_MS: Final = 10_000.0
 """The store's budget here: nobody waits for an answer, and a look-up that is given up would be a synthesis."""
 _GATEWAY_SECONDS: Final = 600.0
-_OWN_OPTIONS: Final = {
+_OWN_OPTIONS: Final[dict[str, str | None]] = {
     "input": "a FILE",
     "model": "--engine",
     "voice": "--voice",
     "response_format": "--format",
-    "stream": "nothing: nobody listens",
-    "stream_format": "nothing: nobody listens",
+    "stream": None,
+    "stream_format": None,
 }
 
 

@@ -103,7 +103,7 @@ const zh = {
   storeIncomplete: "存储正常应答，但部分内容无法读取。",
   storeUnwritable: "存储不再接受新内容；已有内容照常提供。",
   storeFailing: "存储没有应答，或无法完整读取：请求由内存和引擎应答。",
-  operations: "操作：{0}；断路器打开期间略过：{1}", storeErrors: "错误：{0}", sweeps: "无人指向的音频体：已移除 {0}（{1}），上次检查于 {2}", refusedValues: "拒绝的值：{0}",
+  operations: "操作：{0}；断路器打开期间略过：{1}", storeErrors: "错误：{0}", sweeps: "无人指向的大文件：已移除 {0}（{1}），上次检查于 {2}", refusedValues: "拒绝的值：{0}",
   tier: "层", entries: "条目", used: "已用", limit: "上限", engine: "引擎", engineState: "状态", speaking: "合成中",
   waiting: "等待", calls: "合成次数", failures: "失败", ready: "就绪", loading: "加载中", failed: "失败",
   down: "中断", servers: "{1} 台服务器中 {0} 台可用",
