@@ -80,6 +80,7 @@ def test_bad_input_of_say_is_named_and_nothing_is_written(tmp_path, refused, arg
         (["serve", "--port", "70000"], "--port: server.port must be between 0 and 65535"),
         (["serve", "--workers", "0"], "workers must be at least 1"),
         (["serve", "--host", "256.1.1.1"], "no API keys"),
+        (["warm", "file", "--as", "txt", "--param", "stream=true"], "stream: leave it out, as nobody listens"),
         (["warm", "file", "--as", "txt", "--url", "caf\udce9"], "an argument is not UTF-8"),
         (["new-key", "a:b"], "a tenant's name"),
         (["new-key", "acme", "--file", "directory"], "cannot write directory"),

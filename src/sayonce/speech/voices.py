@@ -44,7 +44,7 @@ _CLIPS_IN_MEMORY_BYTES: Final = 100_000_000
 
 
 class TenantVoices(NamedTuple):
-    """The uploaded voices of one tenant, as a request is to know them."""
+    """The uploaded voices of one tenant, for a request to be checked against."""
 
     names: VoiceNames
     tenant: str
