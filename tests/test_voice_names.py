@@ -252,6 +252,19 @@ async def test_refusing_unknown_voices_needs_no_list_of_known_ones(node, upstrea
     assert passed_on(upstream) == ["vivian"]
 
 
+async def test_the_id_of_a_clip_that_is_not_uploaded_any_more_is_never_passed_on(node, upstream):
+    async with gateway(node, upstream) as client:
+        clip_id = (await upload(client)).json()["id"]
+        assert (await speak(client, voice=clip_id)).status_code == 200
+        await client.delete("/v1/audio/voices/alice")
+    node.call("FLUSHALL")
+    async with gateway(node, upstream, voice_aliases={"narrator": clip_id}) as client:  # which has never heard of it
+        for voice in (clip_id, clip_id.upper(), {"id": clip_id}, "narrator"):
+            refused = await speak(client, voice=voice)
+            assert (refused.status_code, refused.json()["error"]["param"]) == (404, "voice")
+    assert passed_on(upstream) == []
+
+
 async def test_marks_of_removed_names_are_bounded_and_this_instance_still_knows_the_names(monkeypatch):
     monkeypatch.setattr(voices, "MAX_VOICES", 2)
     store = FaultyStore()

@@ -44,7 +44,7 @@ class Cors:
         """Return what every answer to a request says of who may read it."""
         origin = headers.get(_ORIGIN)
         if self._any:
-            return [] if origin is None else [(b"access-control-allow-origin", b"*"), self._exposed]
+            return [(b"access-control-allow-origin", b"*"), self._exposed]  # also to others: a cache keeps one for all
         if origin not in self._origins:
             return [_VARY]
         return [_VARY, (b"access-control-allow-origin", origin), self._exposed]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
@@ -16,6 +17,9 @@ from sayonce.speech.strings import json_type, read_string
 
 if TYPE_CHECKING:
     from sayonce.speech.voice_names import NamedVoice
+
+_CLIP_ID: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+"""What an uploaded clip is called by us alone: a server that gets it as a name may speak in any voice."""
 
 
 class Speaker(msgspec.Struct, frozen=True):
@@ -57,6 +61,8 @@ def read_speaker(
         )
     asked = _required(asked, engine)
     own = catalogue.resolve_voice(asked, engine, names)
+    if _CLIP_ID.fullmatch(own) and all(own != each.id for each in engine.voices()):
+        raise NotFound(f"there is no uploaded voice {quoted(own)}", param="voice")
     return Speaker(own, unknown=not engine.offers(own) or asked in catalogue.openai_voices(engine))
 
 
