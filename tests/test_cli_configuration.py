@@ -1,5 +1,6 @@
 """``docs/configuration.md`` tells every setting, every option and every default as they are."""
 
+import json
 import re
 from pathlib import Path
 
@@ -56,6 +57,8 @@ def test_every_engine_option_is_documented(field):
         assert documented == field.default
     elif type(field.default) in (int, float):
         assert float(documented) == field.default
+    elif type(field.default) is tuple and field.default:
+        assert json.loads(documented) == list(field.default)
     elif field.required and field.name != "kind":
         assert documented == "required"
     else:

@@ -237,7 +237,7 @@ async def test_a_request_after_a_purge_does_not_join_a_format_that_was_being_mad
     assert (await before).content != after.content
     again = await say(here, "", response_format="mp3")
     assert again.headers["cache-status"].startswith("sayonce; hit")
-    assert again.content == after.content or len(again.content) == len(after.content)
+    assert again.headers["etag"] == after.headers["etag"].removeprefix("W/")  # as a file that has its header
     assert told(await say(here, ""))["generation"] == 1
 
 
