@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from audio_samples import by_ffmpeg, murmur, pieces, stream
 from sayonce.errors import BadAudio
-from sayonce.speech import identity
+from sayonce.speech import identity, synthesis
 from sayonce.speech.audio import FORMATS, Encoders, Pcm, aac, decode, encode, open_encoder, resample, sndfile, transcode
 
 CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
@@ -230,6 +230,13 @@ def test_an_mp3_encoder_that_is_opened_ahead_has_its_codec_set_up_ahead_too(monk
     assert given == []  # in the event loop, which it would hold
     Encoders().prepare(FORMATS["mp3"], 24_000, 1)
     assert given == [sndfile._UPDATE_HEADER_NOW]
+
+
+@pytest.mark.parametrize("rate_hz", [16_000, 22_050, 24_000, 44_100, 48_000])
+def test_the_first_part_of_a_sentence_is_long_enough_for_bytes_of_mp3(rate_hz):
+    """Also where it begins in silence, for which the codec has few bits to give."""
+    encoder = open_encoder(FORMATS["mp3"], rate_hz, 1)
+    assert encoder.feed(bytes(2 * max(rate_hz // synthesis._FIRST_PART, synthesis._FIRST_SAMPLES)))
 
 
 def test_only_some_kinds_of_encoders_are_kept_ahead():

@@ -38,8 +38,10 @@ log = logging.getLogger("sayonce.speech")
 _REFUSED_SECONDS: Final = 5.0
 _REMEMBERED_REFUSALS: Final = 1000
 _RECENT_TAKES: Final = 256
-_FIRST_PART: Final = 20
-"""What part of a second is encoded first, when a sentence comes at once."""
+_FIRST_PART: Final = 16
+_FIRST_SAMPLES: Final = 1500
+"""What is encoded first, when a sentence comes at once: a part of a second, or so many samples; LAME gives nothing for
+fewer than 1,400."""
 _LONG_BYTES: Final = 96_000
 """So much of a take is resampled in a millisecond, within the event loop: a thread would cost as much for less."""
 _LISTENERS_FIRST_SECONDS: Final = 0.001
@@ -330,7 +332,7 @@ class Synthesizer:
         encoder = self._encoders.take(*kind)
         flight.created, flight.keepable = take.created, head.proves_end
         flight.begin(audio_format.content_type)
-        first_bytes = head.sample_rate_hz // _FIRST_PART * head.channels * 2
+        first_bytes = max(head.sample_rate_hz // _FIRST_PART, _FIRST_SAMPLES) * head.channels * 2
         resamples = audio_format.sample_rate_hz not in (None, head.sample_rate_hz)
         async for pcm in take.chunks():
             at_once = audio_format.lossless and not (resamples and len(pcm) > _LONG_BYTES)
