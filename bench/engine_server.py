@@ -13,7 +13,7 @@ from sayonce.cli.serve import _uvicorn as config
 from sayonce.config import load_settings
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
-from sayonce.speech.service import Service
+from sayonce.service import Service
 from sayonce.testing import StubEngine
 
 if __name__ == "__main__":

@@ -43,10 +43,10 @@ from sayonce.core.envelope import OVERHEAD_BYTES, Entry
 from sayonce.core.eviction import worth
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
-from sayonce.speech.service import Service
+from sayonce.service import Service
 from sayonce.stores.base import SealedStore
-from sayonce.stores.redis import RedisStore, name_of
-from sayonce.stores.sqlite import SQLiteStore
+from sayonce.stores.redis.store import RedisStore, name_of
+from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.testing import StubEngine
 
 ENTRIES = [10**3, 10**5, 10**6]
@@ -110,7 +110,7 @@ def made(key: bytes) -> Entry:
     return Entry(
         key=key,
         body=BODY,
-        media_type="audio/mpeg",
+        media_type="audio/decode/mpeg",
         created=now,
         expires=now + TTL_SECONDS,
         compute_seconds=1,

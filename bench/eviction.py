@@ -19,7 +19,7 @@ from typing import Any
 from common import finish, median, table, verdict
 from sayonce.core.eviction import EvictionPolicy, PolicyName, new_policy
 from sayonce.observe.simulate import footprint, reference_trace, simulate
-from sayonce.stores.sqlite_eviction import Eviction
+from sayonce.stores.sqlite.eviction import Eviction
 
 POLICIES: tuple[PolicyName, ...] = ("lru", "gdsf")
 SHAPES: dict[str, dict[str, Any]] = {

@@ -35,9 +35,9 @@ from common import (
     table,
     verdict,
 )
-from sayonce.speech.audio.formats import FORMATS
+from sayonce.audio.formats import FORMATS
 from sayonce.speech.identity import derivative
-from sayonce.stores.redis import name_of
+from sayonce.stores.redis.store import name_of
 
 TEXT = (
     "The next train to the airport leaves from platform four at a quarter past nine. "

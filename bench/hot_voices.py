@@ -32,7 +32,7 @@ import sayonce
 from common import ADDRESS, finish, percentile, table, verdict
 from sayonce.features.speaker_encoder import SpeakerEncoder
 from sayonce.speech.engines.base import Utterance
-from sayonce.speech.engines.espeak import EspeakEngine, EspeakOptions
+from sayonce.speech.engines.espeak.engine import EspeakEngine, EspeakOptions
 
 VOICES = 200
 BLOCK = 160

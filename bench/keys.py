@@ -16,8 +16,8 @@ import msgspec
 
 from common import finish, median, table
 from sayonce.config import load_settings
+from sayonce.service import Service
 from sayonce.speech.request import parse_json
-from sayonce.speech.service import Service
 from sayonce.speech.synthesis import Plan, Synthesizer
 
 CALLS = 3000

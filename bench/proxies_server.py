@@ -16,8 +16,8 @@ from sayonce.config import load_settings
 from sayonce.errors import EngineError
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
+from sayonce.service import Service
 from sayonce.speech.engines.base import AudioStart, Utterance
-from sayonce.speech.service import Service
 from sayonce.testing import StubEngine
 
 PAUSE_SECONDS = 0.15

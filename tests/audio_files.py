@@ -7,7 +7,7 @@ import av
 import numpy as np
 import soundfile
 
-from sayonce.speech.audio import Pcm
+from sayonce.audio.pcm import Pcm
 
 
 class Kind(NamedTuple):

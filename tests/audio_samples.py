@@ -6,7 +6,7 @@ import av
 import numpy as np
 import soundfile
 
-from sayonce.speech.audio import Pcm
+from sayonce.audio.pcm import Pcm
 
 
 def murmur(seconds=1.0, sample_rate_hz=24_000, channels=1):

@@ -69,7 +69,7 @@ def make_entry(clock: FakeClock) -> Callable[..., Entry]:
         defaults: dict[str, Any] = {
             "key": number.to_bytes(32),
             "body": body,
-            "media_type": "audio/flac",
+            "media_type": "audio/decode/flac",
             "created": clock(),
             "expires": clock() + 3600,
             "compute_seconds": 1.25,
@@ -178,7 +178,7 @@ def emptied(server: Server) -> Server:
 
 @pytest.fixture
 async def sqlite_store(tmp_path: Path, sealer: Sealer, clock: FakeClock) -> AsyncIterator[Any]:
-    from sayonce.stores.sqlite import SQLiteStore
+    from sayonce.stores.sqlite.store import SQLiteStore
 
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
     await store.open()

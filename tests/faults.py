@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from deployments import Node, program, wait_until
-from sayonce.stores.redis import PREFIX
+from sayonce.stores.redis.store import PREFIX
 from wire import Wire
 
 

@@ -11,7 +11,7 @@ from sayonce.config import load_settings
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway
 from sayonce.gateway.protocol import bounded
-from sayonce.speech.service import Service
+from sayonce.service import Service
 
 
 @asynccontextmanager

@@ -17,12 +17,12 @@ import pytest
 import hostile_files
 from audio_files import KINDS, made, speech
 from sayonce import Voice
-from sayonce.audio import apart
-from sayonce.audio._apart import BEGUN, BLOCK, DONE, FRAME, OPENED, SHAPE
-from sayonce.audio.door import open_sound
+from sayonce.audio.decode import apart
+from sayonce.audio.decode._apart import BEGUN, BLOCK, DONE, FRAME, OPENED, SHAPE
+from sayonce.audio.decode.door import open_sound
+from sayonce.audio.decode.threads import Decoding
+from sayonce.audio.decode.whole import decode
 from sayonce.errors import BadAudio, DecodersBusy
-from sayonce.speech.audio import decode
-from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines import build_engine
 from serving import serving, speak
 from test_bounds import Passing
@@ -30,7 +30,7 @@ from upstream import Upstream
 from voice_samples import clip
 
 PLENTY = 100_000_000
-WAV = msgspec.msgpack.encode(("audio/wav", 1, False))
+WAV = msgspec.msgpack.encode(("audio/decode/wav", 1, False))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -291,7 +291,7 @@ async def test_an_upload_that_crashes_its_decoder_is_a_400_and_the_server_goes_o
 
 async def test_an_answer_that_crashes_its_decoder_is_a_failure_of_its_server():
     with Upstream() as upstream:
-        upstream.answer(200, hostile_files.CRASHES_LIBVORBIS, "audio/ogg")
+        upstream.answer(200, hostile_files.CRASHES_LIBVORBIS, "audio/decode/ogg")
         section = {"kind": "openai", "base_url": upstream.url, "model": "m", "default_voice": "a"}
         async with serving(build_engine("far", section)) as client:
             answer = await speak(client, model="far", voice="a", response_format="wav")

@@ -2,8 +2,11 @@ import numpy as np
 import pytest
 
 from audio_samples import by_ffmpeg, made_by_ffmpeg, made_by_sndfile, murmur, stream
+from sayonce.audio.decode.whole import decode
+from sayonce.audio.encode.encoders import encode, open_encoder
+from sayonce.audio.formats import FORMATS
+from sayonce.audio.pcm import Pcm
 from sayonce.errors import BadAudio
-from sayonce.speech.audio import FORMATS, Pcm, decode, encode, open_encoder
 
 TAKE = murmur(1.2)
 OURS = {name: encode(TAKE, FORMATS[name]) for name in ("wav", "flac", "opus", "mp3", "aac")}

@@ -12,9 +12,12 @@ import soundfile
 
 import sayonce
 from audio_files import KINDS, likeness, made, speech
-from sayonce.audio.door import open_sound
+from sayonce.audio.decode.door import open_sound
+from sayonce.audio.decode.whole import decode
+from sayonce.audio.encode.encoders import encode
+from sayonce.audio.formats import FORMATS
+from sayonce.audio.pcm import Pcm
 from sayonce.errors import BadAudio, InvalidRequest
-from sayonce.speech.audio import FORMATS, Pcm, decode, encode
 
 
 def tone(seconds, hz=440, rate=24_000):
@@ -222,7 +225,9 @@ def test_damaged_files_of_every_kind_are_heard_or_refused_and_nothing_else():
 
 
 def test_what_is_imported_for_a_hit_and_for_lossless_files_does_not_bring_ffmpeg():
-    script = "import sys, sayonce, sayonce.gateway.app, sayonce.speech.service, sayonce.features.voice; print('av' in sys.modules)"
+    script = (
+        "import sys, sayonce, sayonce.gateway.app, sayonce.service, sayonce.audio.voice; print('av' in sys.modules)"
+    )
     ran = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert ran.stdout.strip() == "False"
 

@@ -14,9 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_samples import by_ffmpeg, murmur, pieces, stream
+from sayonce.audio import resample
+from sayonce.audio.decode.whole import decode
+from sayonce.audio.encode import aac, sndfile
+from sayonce.audio.encode.encoders import Encoders, encode, open_encoder, transcode
+from sayonce.audio.formats import FORMATS
+from sayonce.audio.pcm import Pcm
 from sayonce.errors import BadAudio
 from sayonce.speech import identity, synthesis
-from sayonce.speech.audio import FORMATS, Encoders, Pcm, aac, decode, encode, open_encoder, resample, sndfile, transcode
 
 CONTAINERS = {"mp3": "mp3", "opus": "ogg", "aac": "aac", "flac": "flac", "wav": "wav"}
 RATES = (8_000, 16_000, 22_050, 24_000, 30_000, 48_000)
@@ -192,7 +197,7 @@ def test_loud_sound_is_clipped_and_never_wraps_around():
 
 
 def test_without_the_private_names_of_soundfile_opus_still_encodes(monkeypatch):
-    sndfile = importlib.import_module("sayonce.speech.audio.sndfile")
+    sndfile = importlib.import_module("sayonce.audio.encode.sndfile")
 
     class Renamed:
         SoundFile = sndfile.soundfile.SoundFile

@@ -6,7 +6,9 @@ import soxr
 
 from audio_files import speech
 from audio_samples import by_ffmpeg, stream
-from sayonce.speech.audio import FORMATS, Pcm, open_encoder
+from sayonce.audio.encode.encoders import open_encoder
+from sayonce.audio.formats import FORMATS
+from sayonce.audio.pcm import Pcm
 
 CONTAINERS = {"opus": "ogg", "mulaw": "mulaw"}
 RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 30_000, 32_000, 44_100, 48_000)

@@ -11,11 +11,12 @@ from functools import cache
 import pytest
 
 from audio_files import KINDS, decoded_by_others, likeness, made, speech
-from sayonce.audio.kinds import media_type_of
+from sayonce.audio.decode.kinds import media_type_of
+from sayonce.audio.decode.whole import decode
+from sayonce.audio.pcm import Pcm
 from sayonce.errors import BadAudio, EngineError
-from sayonce.speech.audio import Pcm, decode
-from sayonce.speech.engines import _answer
 from sayonce.speech.engines.base import AudioStart
+from sayonce.speech.engines.openai import answers
 
 CASES = 2_000
 EACH = -(-CASES // len(KINDS))
@@ -28,9 +29,9 @@ AFTER = (b"\0", bytes(700), ID3V1, APE + ID3V1, b"\n", b'{"error": "timeout"}', 
 LABELS = (
     "audio/pcm",
     "application/octet-stream",
-    "audio/wav",
-    "audio/mpeg",
-    "audio/flac",
+    "audio/decode/wav",
+    "audio/decode/mpeg",
+    "audio/decode/flac",
     "text/plain",
     "",
     "audio/L16;rate=16000",
@@ -195,11 +196,11 @@ async def answered(chunks, label, asked):
         for chunk in chunks:
             yield chunk
 
-    answer = await _answer.recognise("far", label, asked, arriving(), framed=True)
+    answer = await answers.recognise("far", label, asked, arriving(), framed=True)
     if answer.media_type == "no audio":
         return None
     try:
-        items = [item async for item in _answer.audio(answer, None, lambda: None)]
+        items = [item async for item in answers.audio(answer, None, lambda: None)]
         start = next(item for item in items if isinstance(item, AudioStart))
         body = b"".join(item for item in items if isinstance(item, bytes))
         if start.media_type != "audio/pcm":

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from audio_files import speech
-from sayonce.audio import prose
+from sayonce.audio.decode import prose
 
 
 def sounds():

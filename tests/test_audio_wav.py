@@ -6,9 +6,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from audio_samples import made_by_ffmpeg, made_by_sndfile, murmur, pieces
-from sayonce.audio.wav import WavReader
+from sayonce.audio.decode.wav import WavReader
+from sayonce.audio.encode.encoders import encode
+from sayonce.audio.formats import FORMATS
 from sayonce.errors import BadAudio
-from sayonce.speech.audio import FORMATS, encode
 
 TAKE = murmur(0.2, 22_050, 2)
 PLAIN = encode(TAKE, FORMATS["wav"])

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from audio_files import speech
-from sayonce.audio.webm import Kind
+from sayonce.audio.decode.webm import Kind
+from sayonce.audio.decode.whole import decode
+from sayonce.audio.voice import Voice
 from sayonce.errors import BadAudio
-from sayonce.features.voice import Voice
-from sayonce.speech.audio import decode
 
 RATE = 48_000
 SPEECH = speech(1, 2.0, RATE)

@@ -21,12 +21,12 @@ from sayonce.core.envelope import Entry, Pointer, Refused, Sealer, place_in
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.errors import ConfigError, Failure, StoreError
-from sayonce.speech.service import build_cache
+from sayonce.service import build_cache
 from sayonce.stores.base import SealedStore
-from sayonce.stores.bodies import Bodies, name_of, place_of
-from sayonce.stores.bodies_url import open_bodies
+from sayonce.stores.blobs.store import Bodies, name_of, place_of
+from sayonce.stores.blobs.url import open_bodies
 from sayonce.stores.memory import MemoryStore
-from sayonce.stores.sqlite import SQLiteStore
+from sayonce.stores.sqlite.store import SQLiteStore
 
 MakeEntry = Callable[..., Entry]
 SECRET = Secret(b"a secret for tests")
@@ -338,7 +338,7 @@ def test_every_cloud_is_opened_without_asking_it(tmp_path: Path, monkeypatch: py
 def test_without_the_library_the_error_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['obstore'] = None\n"
-        "from sayonce.speech.service import build_cache\nfrom sayonce.config import load_settings\n"
+        "from sayonce.service import build_cache\nfrom sayonce.config import load_settings\n"
         "build_cache(load_settings(environment={'SAYONCE_STORE__URL': 'sqlite:///clips.db'}))\n"
         "build_cache(load_settings(environment={'SAYONCE_BODIES__URL': 'file:///tmp/bodies'}))\n"
     )

@@ -23,8 +23,8 @@ from sayonce.core.outcome import Refusal
 from sayonce.errors import Failure, StoreError
 from sayonce.stores import open_store
 from sayonce.stores.base import SealedStore
-from sayonce.stores.bodies import Bodies, name_of
-from sayonce.stores.bodies_url import open_bodies
+from sayonce.stores.blobs.store import Bodies, name_of
+from sayonce.stores.blobs.url import open_bodies
 from sayonce.stores.memory import MemoryStore
 
 MakeEntry = Callable[..., Entry]
@@ -260,7 +260,7 @@ async def test_the_endpoint_can_come_from_the_environment(bucket: Bucket, monkey
 WORKER = """
 import asyncio, sys, hashlib
 from sayonce.config import load_settings
-from sayonce.speech.service import build_cache
+from sayonce.service import build_cache
 
 def clip(number):
     return hashlib.shake_128(b"%d" % number).digest(2_000)

@@ -16,12 +16,12 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.errors import StoreError
 from sayonce.stores.base import SealedStore
-from sayonce.stores.bodies import Bodies, Body, name_of
-from sayonce.stores.bodies_sweep import GRACE_SECONDS, sweep
-from sayonce.stores.bodies_sweeper import EVERY_SECONDS, MAX_REMOVED, Sweeper
-from sayonce.stores.bodies_url import open_bodies
-from sayonce.stores.redis import RedisStore
-from sayonce.stores.sqlite import SQLiteStore
+from sayonce.stores.blobs.store import Bodies, Body, name_of
+from sayonce.stores.blobs.sweep import GRACE_SECONDS, sweep
+from sayonce.stores.blobs.sweeper import EVERY_SECONDS, MAX_REMOVED, Sweeper
+from sayonce.stores.blobs.url import open_bodies
+from sayonce.stores.redis.store import RedisStore
+from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.stores.url import RedisURL
 
 MakeEntry = Callable[..., Entry]

@@ -15,6 +15,7 @@ import msgspec
 import pytest
 import uvloop
 
+from sayonce.audio.decode.threads import Decoding
 from sayonce.cache.flight import Flight
 from sayonce.errors import DecodersBusy, InvalidRequest
 from sayonce.speech.bounds import (
@@ -26,9 +27,8 @@ from sayonce.speech.bounds import (
     check_number_of_values,
     is_large,
 )
-from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines import KINDS
-from sayonce.speech.parameters import Parameter
+from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.request import parse_json
 from sayonce.testing import StubEngine
 from serving import serving, speak
@@ -106,7 +106,7 @@ async def test_every_string_has_a_bound_and_its_error_names_the_field_and_sends_
 
 
 async def test_what_is_within_the_bounds_is_taken(client):
-    sound = "data:audio/wav;base64," + base64.b64encode(clip()).decode()
+    sound = "data:audio/decode/wav;base64," + base64.b64encode(clip()).decode()
     within = {"instructions": "i" * MAX_TEXT, "voice": "v" * MAX_NAME, "passed_on": "p" * MAX_TEXT, "n" * MAX_NAME: 1}
     assert (await speak(client, **within)).status_code == 200
     assert (await speak(client, passed_on=nested(MAX_DEPTH - 1), passed_on_sound=sound)).status_code == 200
@@ -116,7 +116,7 @@ async def test_what_is_within_the_bounds_is_taken(client):
 async def test_megabytes_that_are_refused_or_passed_on_are_not_remembered(client):
     for number in range(3):
         assert (await speak(client, instructions=LARGE[number:])).status_code == 400
-        answer = await speak(client, f"Text {number}", sound="data:audio/wav;base64," + LARGE[number:])
+        answer = await speak(client, f"Text {number}", sound="data:audio/decode/wav;base64," + LARGE[number:])
         assert answer.status_code == 200
     await speak(client)
     remembered = [document for _, document in client.service.synthesizer.recent]
@@ -241,7 +241,7 @@ async def test_long_clips_that_are_sent_along_make_no_other_synthesis_wait(clien
     """Whoever decodes for minutes takes none of the threads that encoders need."""
     import threading
 
-    from sayonce.features.voice import Voice
+    from sayonce.audio.voice import Voice
 
     held, honest = threading.Event(), Voice.from_audio
     monkeypatch.setattr(Voice, "from_audio", lambda data, **more: held.wait(20) and honest(data, **more))

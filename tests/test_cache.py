@@ -11,7 +11,7 @@ from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.decision import Policy
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError, Failure, NotCached, StoreError, Unkeyable
-from sayonce.stores.coordinator import MemoryCoordinator
+from sayonce.stores.leases import MemoryCoordinator
 from sayonce.stores.memory import MemoryStore
 from sayonce.testing import FakeClock, FaultyStore
 

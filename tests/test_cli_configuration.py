@@ -9,8 +9,8 @@ import pytest
 
 from sayonce.config import Settings, load_settings
 from sayonce.speech.engines import EngineOptions, build_engine
-from sayonce.speech.engines.openai import OpenAIOptions
-from sayonce.speech.parameters import Parameter
+from sayonce.speech.engines.openai.engine import OpenAIOptions
+from sayonce.speech.engines.parameters import Parameter
 
 PAGE = Path(__file__).parent.parent.joinpath("docs/configuration.md").read_text()
 ROWS = [[cell.strip() for cell in line.strip("|").split("|")] for line in PAGE.splitlines() if line.startswith("|")]

@@ -45,7 +45,7 @@ def test_a_hit_does_not_load_the_engine_and_another_format_is_one(sayonce):
     assert hit.json["outcome"] == "hit"
     assert hit.json["tier"] == "sqlite"
     assert "onnxruntime" not in hit.err
-    assert "sayonce.speech.service" in hit.err  # so the imports were indeed told
+    assert "sayonce.service" in hit.err  # so the imports were indeed told
 
 
 def test_json_tells_the_figures_and_the_file(quick):
@@ -170,7 +170,7 @@ def test_an_interrupt_is_one_line(sayonce):
         env=sayonce.environment | {"PYTHONPROFILEIMPORTTIME": "1"},
     ) as process:
         imports = iter(process.stderr.readline, b"")
-        assert any(b"sayonce.speech.service" in line for line in imports)  # from here on it reads stdin, or soon will
+        assert any(b"sayonce.service" in line for line in imports)  # from here on it reads stdin, or soon will
         process.send_signal(signal.SIGINT)
         _, said = process.communicate()
     assert process.returncode == 130

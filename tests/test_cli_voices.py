@@ -8,7 +8,7 @@ import pytest
 
 from commandline import InProcess
 from sayonce.config import load_settings
-from sayonce.speech.service import build_cache
+from sayonce.service import build_cache
 from sayonce.speech.voices import VoiceBook
 from upstream import Upstream
 from voice_samples import clip

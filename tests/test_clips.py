@@ -10,19 +10,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metering import program
-from sayonce.audio.kinds import UNKNOWN, media_type_of
+from sayonce.audio.decode.kinds import UNKNOWN, media_type_of
 from sayonce.errors import InvalidRequest
 from sayonce.speech.clips import decode_clip
 from voice_samples import clip
 
 HEADERS = (
     "",
-    "data:audio/wav;base64,",
-    "DATA:audio/wav;BASE64,",
-    "data:audio/webm;codecs=opus;base64,",
-    'data:audio/ogg; codecs="opus, vorbis"; charset=utf-8; base64 ,',
+    "data:audio/decode/wav;base64,",
+    "DATA:audio/decode/wav;BASE64,",
+    "data:audio/decode/webm;codecs=opus;base64,",
+    'data:audio/decode/ogg; codecs="opus, vorbis"; charset=utf-8; base64 ,',
     "data:;base64,",
-    "data:audio/wav,",
+    "data:audio/decode/wav,",
     " \n data:application/octet-stream;name=my%20clip.wav;base64,",
 )
 
@@ -58,12 +58,12 @@ def test_a_clip_is_read_however_an_encoder_writes_it(case):
         ("QUJD\u200bREVG", "'\\u200b' as character 5"),
         ("QU=JD", "'=' as character 3"),
         ("QUJD\\nREVG", "'\\\\' as character 5"),
-        ("data:audio/wav;base64,QUJD*EVG", "'*' as character 27"),
-        ("data:audio/wav;base64,QUJDR", "5 characters are one more"),
+        ("data:audio/decode/wav;base64,QUJD*EVG", "'*' as character 27"),
+        ("data:audio/decode/wav;base64,QUJDR", "5 characters are one more"),
         ("QUJDR", "5 characters are one more"),
-        ("data:audio/wav;base64", "no comma"),
+        ("data:audio/decode/wav;base64", "no comma"),
         ("data:" + "x" * 300 + ",QUJD", "no comma"),
-        ("data:audio/wav;base64,data:audio/wav;base64,QUJD", "':' as character 27"),
+        ("data:audio/decode/wav;base64,data:audio/decode/wav;base64,QUJD", "':' as character 27"),
         ("QUJD" * 300_000 + "!", "'!' as character 1,200,001"),
     ],
 )
@@ -109,19 +109,19 @@ def test_megabytes_cost_little_whatever_they_are(kind):
 # -- what kind of file it is --------------------------------------------------------------------------------------------
 
 ENCODED = {
-    "wav": ("-f wav", "audio/wav"),
-    "rf64": ("-f wav -rf64 always", "audio/wav"),
-    "flac": ("-f flac", "audio/flac"),
-    "mp3": ("-f mp3", "audio/mpeg"),
-    "bare mp3": ("-f mp3 -id3v2_version 0 -write_xing 0", "audio/mpeg"),
+    "wav": ("-f wav", "audio/decode/wav"),
+    "rf64": ("-f wav -rf64 always", "audio/decode/wav"),
+    "flac": ("-f flac", "audio/decode/flac"),
+    "mp3": ("-f mp3", "audio/decode/mpeg"),
+    "bare mp3": ("-f mp3 -id3v2_version 0 -write_xing 0", "audio/decode/mpeg"),
     "adts": ("-f adts -c:a aac", "audio/aac"),
-    "opus": ("-f ogg -c:a libopus", "audio/ogg"),
-    "webm": ("-f webm -c:a libopus", "audio/webm"),
+    "opus": ("-f ogg -c:a libopus", "audio/decode/ogg"),
+    "webm": ("-f webm -c:a libopus", "audio/decode/webm"),
     "mka": ("-f matroska -c:a libopus", "audio/x-matroska"),
-    "m4a": ("-f ipod -c:a aac", "audio/mp4"),
-    "mp4": ("-f mp4 -c:a aac", "audio/mp4"),
+    "m4a": ("-f ipod -c:a aac", "audio/decode/mp4"),
+    "mp4": ("-f mp4 -c:a aac", "audio/decode/mp4"),
     "3gp": ("-f 3gp -c:a aac", "audio/3gpp"),
-    "aiff": ("-f aiff", "audio/aiff"),
+    "aiff": ("-f aiff", "audio/decode/aiff"),
     "caf": ("-f caf", "audio/x-caf"),
     "au": ("-f au", "audio/basic"),
 }

@@ -14,7 +14,7 @@ import pytest
 from hearing import digests_in_another_process, hear, pcm, unkeyed, utterance
 from sayonce.errors import EngineError, InvalidRequest, NotFound
 from sayonce.speech.engines import build_engine
-from sayonce.speech.engines import espeak as espeak_module
+from sayonce.speech.engines.espeak import engine as espeak_module
 
 TEXT = "Hello there, how are you today?"
 

@@ -18,11 +18,11 @@ from sayonce.core.doorkeeper import Doorkeeper
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.eviction import GDSF, LRU, MAX_USES, EvictionPolicy, new_policy, worth
 from sayonce.errors import ConfigError
-from sayonce.speech.service import build_cache
+from sayonce.service import build_cache
 from sayonce.stores.memory import MemoryStore
-from sayonce.stores.sqlite import SQLiteStore
-from sayonce.stores.sqlite_eviction import Eviction
-from sayonce.stores.sqlite_room import Room
+from sayonce.stores.sqlite.eviction import Eviction
+from sayonce.stores.sqlite.room import Room
+from sayonce.stores.sqlite.store import SQLiteStore
 
 MakeEntry = Callable[..., Entry]
 

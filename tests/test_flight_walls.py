@@ -21,16 +21,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from attacker import Attacker, RedisAttacker, SQLiteAttacker
-from sayonce.cache import Cache, Flight, lease, shared
+from sayonce.cache import Cache, Flight, cross_process, lease
+from sayonce.cache.cross_process import SharedFlights
 from sayonce.cache.lease import CHUNK, END, HEAD
-from sayonce.cache.shared import SharedFlights
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.core.relay import Ending, FlightSeal, Head, is_genuine, new_owner
 from sayonce.errors import EngineError
 from sayonce.stores import open_store
-from sayonce.stores.coordinator import COMPUTATION, RECORD_BYTES, MemoryCoordinator, Question, Sighting
+from sayonce.stores.leases import COMPUTATION, RECORD_BYTES, MemoryCoordinator, Question, Sighting
 from sayonce.testing import FakeClock, StubEngine
 from serving import serving, speak
 from test_shared_flights import Work, listen
@@ -57,7 +57,7 @@ class Place:
 
 @pytest.fixture(params=["sqlite", "valkey"])
 async def place(request: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Place]:
-    monkeypatch.setattr(shared, "QUIET_SECONDS", QUIET_SECONDS)
+    monkeypatch.setattr(cross_process, "QUIET_SECONDS", QUIET_SECONDS)
     monkeypatch.setattr(lease, "_SIGN_SECONDS", 0.1)
     async with contextlib.AsyncExitStack() as stack:
         if request.param == "sqlite":
@@ -410,7 +410,7 @@ async def test_no_mp3_is_made_of_forged_sound_though_the_honest_take_is_restored
     request: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tapped: bool
 ) -> None:
     """What was forged is heard by nobody, and what is kept in its place is made of the honest take."""
-    monkeypatch.setattr(shared, "QUIET_SECONDS", QUIET_SECONDS)
+    monkeypatch.setattr(cross_process, "QUIET_SECONDS", QUIET_SECONDS)
     valkey, engine = request.getfixturevalue("valkey"), StubEngine()
     (tmp_path / "secret").write_text("known to the instances alone")
     options = {"security__key_secret_file": str(tmp_path / "secret"), "store": valkey.url}
@@ -527,9 +527,9 @@ async def relayed(records: list[bytes]) -> tuple[bytes, Ending | None]:
     """Return what a follower hears of records, and the end that it believes."""
     flight, cache = Flight(0.0), Cache()
     flights = SharedFlights(cast("Any", None), MemoryCoordinator(FakeClock()), cache.counters, SECRET, lambda _: True)
-    signs = shared._Signs(cast("Any", Tape(records)))
+    signs = cross_process._Signs(cast("Any", Tape(records)))
     ending = None
-    with contextlib.suppress(shared.NotBelieved):
+    with contextlib.suppress(cross_process.NotBelieved):
         question = Question(KEY, OWNER, COMPUTATION)
         ending = await flights._relay(flight, FlightSeal(SECRET, KEY, OWNER), signs, question)
     return b"".join(flight._chunks), ending

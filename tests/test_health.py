@@ -19,7 +19,7 @@ from sayonce.errors import EngineError
 from sayonce.speech.engines import build_engine
 from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.stores.base import BOUNDS
-from sayonce.stores.redis import book_name
+from sayonce.stores.redis.store import book_name
 from sayonce.testing import StubEngine
 from serving import serving, speak
 from test_store_redis_bounds import fill

@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sayonce.audio.formats import FORMATS, RENDERINGS
 from sayonce.cache import Cache
 from sayonce.core.key import canonical, derive
 from sayonce.errors import InvalidRequest
 from sayonce.features.remember import make_task
 from sayonce.speech import identity
-from sayonce.speech.audio.formats import FORMATS, RENDERINGS
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import KINDS, _fingerprint, build_engine
 from sayonce.speech.explain import differences

@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from sayonce.audio.formats import FORMATS
 from sayonce.config import load_settings
 from sayonce.gateway import answers, door, openapi, openapi_page, protocol
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
 from sayonce.gateway.paths import SPEECH
-from sayonce.speech.audio.formats import FORMATS
-from sayonce.speech.service import Service
+from sayonce.service import Service
 from sayonce.testing import StubEngine
 from serving import serving, speak
 from voice_samples import clip

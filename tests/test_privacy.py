@@ -2,8 +2,8 @@
 
 import logging
 
+from sayonce.audio.formats import FORMATS
 from sayonce.gateway.access import new_key
-from sayonce.speech.audio import FORMATS
 from sayonce.testing import StubEngine
 from serving import serving, speak
 

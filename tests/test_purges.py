@@ -17,7 +17,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
 from sayonce.errors import InvalidRequest
 from sayonce.stores import open_store
-from sayonce.stores.redis import book_name
+from sayonce.stores.redis.store import book_name
 
 SECRET = Secret(b"a secret of all instances")
 

@@ -7,7 +7,7 @@ import pytest
 from sayonce.cache import Made, Obeyed, invalidation
 from sayonce.cache.invalidation import TABLE
 from sayonce.core.epochs import ALL, Epochs, derived, key_tag
-from sayonce.stores.redis import book_name, name_of
+from sayonce.stores.redis.store import book_name, name_of
 from test_purges import instance, say
 
 KEYS = [bytes([number]) * 32 for number in range(8)]

@@ -12,7 +12,7 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError, Failure, StoreError
 from sayonce.stores import open_store
-from sayonce.stores.coordinator import COMPUTATION, MemoryCoordinator
+from sayonce.stores.leases import COMPUTATION, MemoryCoordinator
 from sayonce.testing import FakeClock, FaultyStore
 
 

@@ -20,7 +20,7 @@ from sayonce.cache import Cache
 from sayonce.errors import EngineError, InvalidRequest
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import build_engine
-from sayonce.speech.engines._espeak_hanzi import _dictionary
+from sayonce.speech.engines.espeak.hanzi import _dictionary
 from sayonce.speech.engines.hibari import _phonemes
 from sayonce.speech.request import parse_request
 from sayonce.speech.synthesis import Synthesizer

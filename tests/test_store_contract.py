@@ -17,10 +17,10 @@ from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.stores.base import SealedStore, Store
-from sayonce.stores.bodies_url import open_bodies
+from sayonce.stores.blobs.url import open_bodies
 from sayonce.stores.memory import MemoryStore
-from sayonce.stores.redis import RedisStore, name_of
-from sayonce.stores.sqlite import SQLiteStore
+from sayonce.stores.redis.store import RedisStore, name_of
+from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.stores.url import RedisURL
 
 MakeEntry = Callable[..., Entry]
@@ -138,7 +138,7 @@ async def test_an_entry_that_has_expired_is_not_kept(store: Store, make_entry: M
 
 
 async def test_a_put_replaces(store: Store, make_entry: MakeEntry) -> None:
-    await store.put(make_entry(1, body=b"old", media_type="audio/mpeg"))
+    await store.put(make_entry(1, body=b"old", media_type="audio/decode/mpeg"))
     new = make_entry(1, body=b"new and longer")
     await store.put(new)
     assert await store.get(new.key) == new

@@ -19,8 +19,8 @@ from conftest import Server, free_port, run_redis_server
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import Failure, StoreError
 from sayonce.stores import open_store
-from sayonce.stores.redis import TOTALS, RedisStore, book_name, name_of
-from sayonce.stores.redis_server import FAILURES, MAX_CONNECTIONS, kind_of
+from sayonce.stores.redis.server import FAILURES, MAX_CONNECTIONS, kind_of
+from sayonce.stores.redis.store import TOTALS, RedisStore, book_name, name_of
 from sayonce.stores.url import RedisURL
 from wire import wire_to
 

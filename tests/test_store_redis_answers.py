@@ -16,7 +16,7 @@ from sayonce.core.key import Secret
 from sayonce.errors import StoreError
 from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.stores import open_store
-from sayonce.stores.redis_parser import MAX_ANSWER_BYTES, MAX_ELEMENTS, Announced
+from sayonce.stores.redis.parser import MAX_ANSWER_BYTES, MAX_ELEMENTS, Announced
 from serving import serving, speak
 from test_voices import Cloner, upload
 

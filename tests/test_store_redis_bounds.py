@@ -18,8 +18,8 @@ from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.speech.voice_names import VoiceNames
 from sayonce.stores import open_store
 from sayonce.stores.base import BOUNDS, FIELD_BYTES, TableBound, bound_of
-from sayonce.stores.redis import TOTALS, book_name, name_of
-from sayonce.stores.redis_pipe import MAX_VALUE_BYTES
+from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES
+from sayonce.stores.redis.store import TOTALS, book_name, name_of
 from serving import serving, until
 from test_purges import SECRET, instance, say
 from test_voice_names import gateway, node, quick, speak, upstream, was_refused  # noqa: F401 (fixtures)
@@ -36,7 +36,7 @@ async def store(valkey):
 
 def entry(number, body=b"sound"):
     now = time.time()
-    return Entry(key=bytes([number]) * 32, body=body, media_type="audio/wav", created=now, expires=now + 60)
+    return Entry(key=bytes([number]) * 32, body=body, media_type="audio/decode/wav", created=now, expires=now + 60)
 
 
 def fill(client, table, fields):

@@ -23,7 +23,7 @@ from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.errors import StoreError
 from sayonce.stores import open_store
-from sayonce.stores.redis import RedisStore, name_of
+from sayonce.stores.redis.store import RedisStore, name_of
 from test_store_contract import Kept
 
 ACL_FILE = Path(__file__).parent.parent / "deploy/redis/sayonce.acl"

@@ -9,7 +9,7 @@ from sayonce.cache.invalidation import TABLE
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.stores import open_store
-from sayonce.stores.redis import TOTALS, book_name
+from sayonce.stores.redis.store import TOTALS, book_name
 from test_purges import instance, say
 
 

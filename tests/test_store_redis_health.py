@@ -13,8 +13,8 @@ from deployments import SERVICE, Node, SentinelNode
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import StoreError
 from sayonce.stores import open_store
-from sayonce.stores.redis import RedisStore
-from sayonce.stores.redis_health import Health
+from sayonce.stores.redis.health import Health
+from sayonce.stores.redis.store import RedisStore
 
 
 @pytest.mark.parametrize(

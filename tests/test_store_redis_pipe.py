@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from redis import exceptions
 
 from conftest import Server
-from sayonce.stores.redis_pipe import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes
-from sayonce.stores.redis_server import Get
+from sayonce.stores.redis.multiplexed import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes
+from sayonce.stores.redis.server import Get
 from serving import until
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))

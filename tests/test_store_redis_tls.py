@@ -16,7 +16,7 @@ from deployments import free_port, wait_until
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.stores import open_store
-from sayonce.stores.redis_server import tls_context
+from sayonce.stores.redis.server import tls_context
 from test_store_redis import PASSWORD, QUOTED, opened
 
 MakeEntry = Callable[..., Entry]

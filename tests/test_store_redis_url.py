@@ -11,7 +11,7 @@ import pytest
 from sayonce.core.envelope import Sealer
 from sayonce.errors import ConfigError
 from sayonce.stores import open_store
-from sayonce.stores.redis import RedisStore
+from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.url import RedisURL
 
 PASSWORD = "pa/ss:wo@rd?#%,"

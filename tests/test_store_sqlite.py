@@ -21,9 +21,10 @@ import pytest
 from conftest import FakeClock
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import ConfigError, Failure, StoreError
-from sayonce.stores import database, open_store
-from sayonce.stores.sqlite import SQLiteStore
-from sayonce.stores.sqlite_file import damaged_beside
+from sayonce.stores import open_store
+from sayonce.stores.sqlite import connection
+from sayonce.stores.sqlite.file import damaged_beside
+from sayonce.stores.sqlite.store import SQLiteStore
 
 MakeEntry = Callable[..., Entry]
 
@@ -32,11 +33,11 @@ import asyncio, sys, time
 from pathlib import Path
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
-from sayonce.stores.sqlite import SQLiteStore
+from sayonce.stores.sqlite.store import SQLiteStore
 
 def entry(number):
     body = number.to_bytes(4) * 15_000
-    return Entry(key=number.to_bytes(32), body=body, media_type="audio/flac", created=0, expires=time.time() + 3600)
+    return Entry(key=number.to_bytes(32), body=body, media_type="audio/decode/flac", created=0, expires=time.time() + 3600)
 
 async def main():
     store = SQLiteStore(Path(sys.argv[1]), sealer=Sealer(Secret(b"a secret for tests")))
@@ -147,13 +148,13 @@ def test_many_may_make_the_file_at_the_same_moment(tmp_path: Path) -> None:
 
     def make(path: Path) -> None:
         start.wait()
-        database.prepare(path)
+        connection.prepare(path)
 
     with ThreadPoolExecutor(8) as threads:
         for number in range(10):
             path = tmp_path / f"{number}.db"
             list(threads.map(make, [path] * 8))
-            assert version(path) == database.SCHEMA_VERSION
+            assert version(path) == connection.SCHEMA_VERSION
 
 
 def version(path: Path) -> int:
@@ -371,8 +372,8 @@ async def test_what_an_operator_may_do_to_the_file_changes_nothing_of_ours(
 
 
 async def test_no_function_is_called_by_what_stands_in_the_file(sqlite_store: SQLiteStore) -> None:
-    for connection in sqlite_store._opened:
-        assert await connection.run(lambda db: db.execute("PRAGMA trusted_schema").fetchone()) == (0,)
+    for opened in sqlite_store._opened:
+        assert await opened.run(lambda db: db.execute("PRAGMA trusted_schema").fetchone()) == (0,)
 
 
 async def test_a_newer_schema_is_refused(sqlite_store: SQLiteStore, sealer: Sealer) -> None:

@@ -4,7 +4,7 @@ import base64
 
 import pytest
 
-from sayonce.features import voice as hearing
+from sayonce.audio import voice as hearing
 from sayonce.gateway.access import new_key
 from serving import serving, speak
 from test_voices import Cloner, clip, upload

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import sayonce
-from sayonce.cache import portal
+from sayonce.cache import sync
 from sayonce.cache.threads import COMPUTATIONS, Threads
 from voice_samples import SAMPLES, clip
 
@@ -24,7 +24,7 @@ async def cache():
 @pytest.fixture
 def plain(monkeypatch):
     """A cache for plain code that computes two values at once."""
-    monkeypatch.setattr(portal, "_COMPUTATIONS", 2)
+    monkeypatch.setattr(sync, "_COMPUTATIONS", 2)
     with sayonce.open_sync("memory://") as cache:
         yield cache
 

@@ -23,8 +23,8 @@ from sayonce.gateway.app import Gateway
 from sayonce.observe.replay import read_traces
 from sayonce.observe.simulate import footprint, simulate
 from sayonce.observe.trace import HEADER, Recorder, append
+from sayonce.service import Service
 from sayonce.speech.engines.base import AudioStart
-from sayonce.speech.service import Service
 from sayonce.testing import FakeClock, StubEngine
 from serving import serving, speak
 

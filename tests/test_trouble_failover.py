@@ -14,7 +14,7 @@ from deployments import NODE_TIMEOUT_MS, Cluster, Node, SentinelSet, wait_until
 from sayonce.cache.invalidation import TABLE
 from sayonce.cache.lease import LEASE_SECONDS
 from sayonce.core.outcome import Outcome
-from sayonce.stores.redis import RedisStore, book_name
+from sayonce.stores.redis.store import RedisStore, book_name
 from standing import BOUND_SECONDS, KNOWN, RESUMES_SECONDS, SLACK_SECONDS, Stand, standing
 
 pytestmark = pytest.mark.slow

@@ -23,8 +23,8 @@ from load import Load
 from sayonce.cache import stats
 from sayonce.cache.invalidation import Obeyed
 from sayonce.core.outcome import Outcome
-from sayonce.stores.sqlite import SQLiteStore
-from sayonce.stores.sqlite_file import damaged_beside
+from sayonce.stores.sqlite.file import damaged_beside
+from sayonce.stores.sqlite.store import SQLiteStore
 from serving import until
 from standing import BOUND_SECONDS, KNOWN, SLACK_SECONDS, Stand, standing
 

@@ -22,7 +22,7 @@ from deployments import wait_until
 from sayonce.cache import stats
 from sayonce.cache.invalidation import Obeyed
 from sayonce.core.outcome import Outcome
-from sayonce.stores.sqlite_file import damaged_beside
+from sayonce.stores.sqlite.file import damaged_beside
 from serving import until
 from standing import BOUND_SECONDS, KNOWN, SLACK_SECONDS, Stand, standing
 from test_trouble_sqlite import NEW, checkpoint, disk, is_full, path, purges, told, url, whole

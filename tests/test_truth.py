@@ -9,7 +9,7 @@ import pytest
 import sayonce
 from sayonce import errors
 from sayonce.errors import StoreError
-from sayonce.gateway import speech_headers
+from sayonce.gateway import headers
 from sayonce.gateway.paths import SPEECH
 from sayonce.testing import StubEngine
 from serving import serving, speak, until
@@ -91,7 +91,7 @@ BEFORE_THE_HEADER = {
     "take": lambda client: (client.service.synthesizer, "_take", async_bug),
     "clip": lambda client: (client.service.synthesizer, "_clip", async_bug),
     "engine": lambda client: (client.service.synthesizer.catalogue.engines[0], "synthesize", bug),
-    "headers": lambda client: (speech_headers, "_headers", bug),
+    "headers": lambda client: (headers, "_headers", bug),
 }
 
 

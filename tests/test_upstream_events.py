@@ -8,7 +8,8 @@ import pytest
 
 from hearing import utterance
 from sayonce.errors import BadAudio, EngineError, InvalidRequest
-from sayonce.speech.engines import _events, build_engine
+from sayonce.speech.engines import build_engine
+from sayonce.speech.engines.openai import events
 from serving import serving as gateway
 from serving import speak
 from upstream import Upstream, head, raw_upstream, wav
@@ -91,14 +92,14 @@ async def test_events_come_in_pieces_of_any_size_and_with_any_end_of_line(size, 
         for at in range(0, len(body), size):
             yield body[at : at + size]
 
-    assert b"".join([audio async for audio in _events.audio_of("far", pieces(), Exception)]) == SAMPLES[:300]
+    assert b"".join([audio async for audio in events.audio_of("far", pieces(), Exception)]) == SAMPLES[:300]
 
 
 async def test_what_is_behind_the_last_event_is_not_heard():
     async def pieces():
         yield delta(SAMPLES[:64], "pcm") + b"data: [DONE]\n\n" + DONE + delta(b"noise", "pcm")
 
-    assert b"".join([audio async for audio in _events.audio_of("far", pieces(), Exception)]) == SAMPLES[:64]
+    assert b"".join([audio async for audio in events.audio_of("far", pieces(), Exception)]) == SAMPLES[:64]
 
 
 async def test_raw_samples_and_whole_files_in_events_are_heard(upstream, connect):
@@ -112,7 +113,7 @@ async def test_raw_samples_and_whole_files_in_events_are_heard(upstream, connect
 async def test_events_are_heard_while_the_server_still_speaks(connect):
     sent = delta(PLACEHOLDER) + delta(SAMPLES[:400])
     chunk = f"{len(sent):x}\r\n".encode() + sent + b"\r\n"
-    answer = head("Transfer-Encoding: chunked").replace(b"audio/wav", EVENTS.encode()) + chunk
+    answer = head("Transfer-Encoding: chunked").replace(b"audio/decode/wav", EVENTS.encode()) + chunk
     async with raw_upstream(answer, hang=True) as url:
         engine = await connect(url)
         speech = engine.synthesize(utterance(engine, "Hello."))
@@ -162,7 +163,7 @@ async def test_an_error_behind_audio_cuts_it(upstream, connect):
 
 
 async def test_an_event_without_an_end_is_given_up(monkeypatch, upstream, connect):
-    monkeypatch.setattr(_events, "_LONGEST_EVENT_BYTES", 5_000)
+    monkeypatch.setattr(events, "_LONGEST_EVENT_BYTES", 5_000)
     for endless in (b"x" * 10_000, b"data: x\n" * 2_000):
         upstream.answer(200, [endless], EVENTS)
         with pytest.raises(BadAudio, match="an event of more than 5000 bytes"):

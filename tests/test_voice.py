@@ -7,9 +7,9 @@ import pytest
 import soundfile
 
 import sayonce
-from sayonce.audio import wav
+from sayonce.audio import voice as module
+from sayonce.audio.decode import wav
 from sayonce.errors import InvalidRequest
-from sayonce.features import voice as module
 from voice_samples import SAMPLES, clip
 
 GOLDEN = "616fc0c730dde966ad63cf1a9f0fd5dc2611e0f7e23ac51d150ec0e6edd43af0"

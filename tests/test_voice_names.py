@@ -18,8 +18,8 @@ from sayonce.speech.engines import build_engine
 from sayonce.speech.voice_names import TABLE, VoiceNames
 from sayonce.speech.voices import VoiceBook
 from sayonce.stores import open_store
-from sayonce.stores.redis import book_name
-from sayonce.stores.sqlite_file import damaged_beside
+from sayonce.stores.redis.store import book_name
+from sayonce.stores.sqlite.file import damaged_beside
 from sayonce.testing import FaultyStore
 from serving import serving, until
 from test_voices import clip, upload

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from sayonce.audio.voice import Voice
 from sayonce.cache import Cache
 from sayonce.errors import EngineError, NotFound, StoreError
-from sayonce.features.voice import Voice
 from sayonce.gateway.access import new_key
 from sayonce.speech.engines.base import Reference
 from sayonce.speech.voice_names import NamedVoice
@@ -69,7 +69,7 @@ async def test_an_uploaded_voice_speaks_by_its_name(client, engine):
 @pytest.mark.parametrize(("seconds", "told"), [(0.1, "only 0.1 s long"), (2.0, "silent")])
 async def test_an_upload_that_makes_no_good_voice_is_answered_with_a_warning(client, seconds, told):
     from audio_samples import made_by_sndfile, murmur
-    from sayonce.speech.audio import Pcm
+    from sayonce.audio.pcm import Pcm
 
     sound = murmur(seconds) if told != "silent" else Pcm(bytes(96_000), 24_000, 1, 48_000)
     made = await upload(client, audio=made_by_sndfile(sound, "WAV", "PCM_16"))
@@ -109,7 +109,7 @@ async def test_a_clip_that_is_sent_along_is_the_same_voice_as_when_it_is_uploade
     await upload(client)
     await speak(client, voice="alice")
     audio = base64.b64encode(clip(container="FLAC")).decode()
-    audio = audio if form == "base64" else f"data:audio/flac;base64,{audio}"
+    audio = audio if form == "base64" else f"data:audio/decode/flac;base64,{audio}"
     assert (await speak(client, voice=None, ref_audio=audio)).headers["cache-status"].startswith("sayonce; hit")
 
 

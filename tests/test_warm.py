@@ -8,13 +8,13 @@ import pytest
 
 from sayonce.config import load_settings
 from sayonce.errors import ConfigError, EngineBusy, EngineError
-from sayonce.features.warm import VoiceTarget, clips_in
-from sayonce.speech.rows import Row, expand, most_common, read_rows
-from sayonce.speech.service import Service
-from sayonce.speech.warm import NOT_KEPT, Pace, Warmer
-from sayonce.speech.warm_gateway import GatewayTarget
-from sayonce.speech.warm_store import StoreTarget
+from sayonce.service import Service
 from sayonce.testing import StubEngine
+from sayonce.warm.features import VoiceTarget, clips_in
+from sayonce.warm.gateway import GatewayTarget
+from sayonce.warm.rows import Row, expand, most_common, read_rows
+from sayonce.warm.runner import NOT_KEPT, Pace, Warmer
+from sayonce.warm.store import StoreTarget
 from serving import serving, speak
 from upstream import Upstream, raw_upstream
 from voice_samples import SAMPLES, clip

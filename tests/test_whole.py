@@ -18,12 +18,12 @@ from mutagen.oggopus import OggOpus
 from mutagen.wave import WAVE
 
 from browser import chromium, opened
+from sayonce.audio.formats import FORMATS
 from sayonce.cache import Answer
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError
-from sayonce.gateway import events
-from sayonce.speech.audio.formats import FORMATS
+from sayonce.gateway import sse
 from sayonce.speech.engines import build_engine
 from sayonce.testing import StubEngine
 from serving import serving, speak, until
@@ -293,10 +293,8 @@ async def test_events_of_a_file_that_fails_are_an_error_and_no_events(client, en
 
 @pytest.mark.parametrize("size", [1, 2, 3, 24_575, 24_576, 24_577, 100_000])
 async def test_the_length_of_events_is_known_before_they_are_made(size):
-    entry = Entry(key=b"", body=bytes(size), media_type="audio/wav", created=0.0, expires=0.0)
-    assert len(b"".join([each async for each in events.events(Answer(Outcome.HIT, entry))])) == events.length(
-        entry.body
-    )
+    entry = Entry(key=b"", body=bytes(size), media_type="audio/decode/wav", created=0.0, expires=0.0)
+    assert len(b"".join([each async for each in sse.events(Answer(Outcome.HIT, entry))])) == sse.length(entry.body)
 
 
 def piped(form, *options):
@@ -308,7 +306,7 @@ def piped(form, *options):
     return subprocess.run(command, capture_output=True, check=True).stdout
 
 
-PIPED = {"mp3": ("audio/mpeg", "-c:a", "libmp3lame", "-q:a", "4"), "flac": ("audio/flac", "-c:a", "flac")}
+PIPED = {"mp3": ("audio/decode/mpeg", "-c:a", "libmp3lame", "-q:a", "4"), "flac": ("audio/decode/flac", "-c:a", "flac")}
 
 
 @pytest.mark.parametrize("form", PIPED)

@@ -19,6 +19,7 @@ from sayonce._version import __version__
 
 if TYPE_CHECKING:
     from sayonce import errors, testing
+    from sayonce.audio.voice import Voice
     from sayonce.core.envelope import Entry
     from sayonce.core.key import Digest
     from sayonce.core.outcome import Outcome
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
     from sayonce.features.library import Cache, SyncCache, open_sync
     from sayonce.features.library import open_cache as open  # noqa: A004 (sayonce.open is its name)
     from sayonce.features.remember import Remembered, SyncRemembered
-    from sayonce.features.voice import Voice
 
 __all__ = [
     "BadAudio",
@@ -98,7 +98,7 @@ _HOMES: Final = {
     "Remembered": ("sayonce.features.remember", "Remembered"),
     "SyncCache": ("sayonce.features.library", "SyncCache"),
     "SyncRemembered": ("sayonce.features.remember", "SyncRemembered"),
-    "Voice": ("sayonce.features.voice", "Voice"),
+    "Voice": ("sayonce.audio.voice", "Voice"),
     "open": ("sayonce.features.library", "open_cache"),
     "open_sync": ("sayonce.features.library", "open_sync"),
 }

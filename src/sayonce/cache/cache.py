@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from sayonce.cache.answer import Answer, saved_seconds
+from sayonce.cache.cross_process import Look, SharedFlights
 from sayonce.cache.flight import Compute, Flight, Keep, Made, computed, computing
 from sayonce.cache.guarded import GuardedStore
 from sayonce.cache.health import StoreHealth, StoreState
 from sayonce.cache.invalidation import MEMORIES, Invalidation, Obeyed, announce
 from sayonce.cache.raised import Raised, released
-from sayonce.cache.shared import Look, SharedFlights
 from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
 from sayonce.cache.view import TRUST_SECONDS
@@ -32,7 +32,7 @@ from sayonce.core.key import Digest, Secret, canonical, digest
 from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
 from sayonce.core.relay import Ending
-from sayonce.core.spans import NoTracer, Tracer
+from sayonce.core.tracer import NoTracer, Tracer
 from sayonce.errors import ConfigError, EngineError, NotCached, SayonceError, StoreError, Unkeyable, logged
 from sayonce.stores.base import Store
 from sayonce.stores.memory import MemoryStore

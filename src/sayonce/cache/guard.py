@@ -14,10 +14,10 @@ from typing import Any, Final, TypeVar
 
 from sayonce.core.breaker import Breaker
 from sayonce.core.envelope import Refused
-from sayonce.core.spans import NoTracer, Tracer
+from sayonce.core.tracer import NoTracer, Tracer
 from sayonce.errors import Failure, StoreError
 from sayonce.stores.base import Store
-from sayonce.stores.limit import Limits
+from sayonce.stores.deadline import Limits
 
 log = logging.getLogger("sayonce.store")
 T = TypeVar("T")

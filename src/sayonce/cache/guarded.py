@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from sayonce.cache.guard import Guard
 from sayonce.core.envelope import Entry, Pointer
-from sayonce.core.spans import Tracer
+from sayonce.core.tracer import Tracer
 from sayonce.stores.base import SealedStore, Store
 
 if TYPE_CHECKING:
-    from sayonce.stores.bodies import Bodies
+    from sayonce.stores.blobs.store import Bodies
 
 
 class GuardedStore:

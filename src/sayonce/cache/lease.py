@@ -16,7 +16,7 @@ from sayonce.cache.guard import Guard
 from sayonce.cache.watch import Watch
 from sayonce.core.envelope import Refused
 from sayonce.core.relay import CHALLENGE_RECORD_BYTES, Ending, FlightSeal, Head
-from sayonce.stores.coordinator import COMPUTATION, RECORD_BYTES, Coordinator, Question
+from sayonce.stores.leases import COMPUTATION, RECORD_BYTES, Coordinator, Question
 
 LEASE_SECONDS: Final = 5.0
 """How long the death of a leader can go unnoticed."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
-from sayonce.stores.coordinator import Coordinator, Question, Sighting
+from sayonce.stores.leases import Coordinator, Question, Sighting
 
 _LOOK_SECONDS: Final = 0.01
 _LATEST_LOOK_SECONDS: Final = 0.02

@@ -17,7 +17,7 @@ from sayonce.cli.output import seconds, size
 from sayonce.config import BodiesSettings, Settings
 from sayonce.core.key import Secret
 from sayonce.errors import SayonceError, StoreError
-from sayonce.speech.service import build_bodies
+from sayonce.service import build_bodies
 from sayonce.stores.url import SQLiteURL, parse_url
 
 _LITTLE_ROOM: Final = 0.05

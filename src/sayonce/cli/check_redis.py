@@ -12,10 +12,10 @@ from sayonce.cli.language import phrase
 from sayonce.cli.output import size
 from sayonce.config import Settings
 from sayonce.errors import Failure, StoreError
-from sayonce.speech.service import build_cache, build_engines
+from sayonce.service import build_cache, build_engines
 from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.stores.base import Store
-from sayonce.stores.redis_health import Health
+from sayonce.stores.redis.health import Health
 from sayonce.stores.url import RedisURL
 
 _CLOCKS_APART_SECONDS: Final = 2.0
@@ -24,7 +24,7 @@ _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 async def check_redis(where: RedisURL, settings: Settings) -> list[Finding]:
     """Check what a Redis that answers can get wrong."""
-    from sayonce.stores.redis import RedisStore
+    from sayonce.stores.redis.store import RedisStore
 
     found = list(_exposure(where))
     opened = build_cache(settings).store

@@ -24,11 +24,11 @@ from sayonce.core.envelope import Entry
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import SayonceError, StoreError
 from sayonce.gateway.access import load_access
+from sayonce.service import build_cache, build_engines
 from sayonce.speech.engines import Engine
-from sayonce.speech.service import build_cache, build_engines
 from sayonce.speech.voice_names import VoiceNames
 from sayonce.stores.base import Store
-from sayonce.stores.sqlite_file import damaged_beside
+from sayonce.stores.sqlite.file import damaged_beside
 from sayonce.stores.url import SQLiteURL, parse_url
 
 _LOADING_SECONDS: Final = 60.0

@@ -13,9 +13,9 @@ from sayonce.cli.output import data, data_json, shown, table, talk
 from sayonce.cli.requests import STDIN, read_request
 from sayonce.config import Settings
 from sayonce.errors import ConfigError, InvalidRequest, NotFound
+from sayonce.service import Service
 from sayonce.speech.explain import Difference, differences, manifest
 from sayonce.speech.request import parse_json
-from sayonce.speech.service import Service
 from sayonce.speech.synthesis import Plan
 
 _UNKNOWN: Final = "unknown"

@@ -12,12 +12,12 @@ from sayonce.cli.language import phrase
 from sayonce.cli.output import data, data_json, place, size, talk
 from sayonce.config import Settings
 from sayonce.errors import ConfigError
-from sayonce.speech.service import build_cache
+from sayonce.service import build_cache
 from sayonce.stores.base import SealedStore
 from sayonce.stores.url import parse_url
 
 if TYPE_CHECKING:
-    from sayonce.stores.bodies_sweep import Swept
+    from sayonce.stores.blobs.sweep import Swept
 
 
 def run(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
@@ -47,7 +47,7 @@ def run(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
 
 async def _sweep(settings: Settings, *, dry_run: bool, yes: bool) -> Swept:
     async with build_cache(settings) as cache:  # which tells of a missing extra
-        from sayonce.stores.bodies_sweep import sweep
+        from sayonce.stores.blobs.sweep import sweep
 
         assert isinstance(cache.store, SealedStore)
         assert cache.store.bodies is not None

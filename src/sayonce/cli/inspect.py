@@ -14,8 +14,8 @@ from sayonce.cli.language import phrase
 from sayonce.cli.output import data_json, seconds, shown, size, table, talk
 from sayonce.config import Settings
 from sayonce.errors import ConfigError, StoreError
+from sayonce.service import Service, build_cache
 from sayonce.speech.lint import Finding, lint_engine
-from sayonce.speech.service import Service, build_cache
 from sayonce.speech.voice_names import VoiceNames
 
 

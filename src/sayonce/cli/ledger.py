@@ -10,7 +10,7 @@ from sayonce.cli.output import data, data_json
 from sayonce.config import Settings
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_export import Line, as_csv, lines, period
-from sayonce.speech.service import build_cache
+from sayonce.service import build_cache
 
 
 def run(settings: Settings, *, first: str | None, last: str | None, as_json: bool) -> None:

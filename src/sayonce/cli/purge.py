@@ -22,11 +22,11 @@ from sayonce.config import Settings
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import MissingExtra, StoreError
 from sayonce.gateway.admin import check_tag
+from sayonce.service import Service, build_cache, build_engines
 from sayonce.speech import purging
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import parse_json
-from sayonce.speech.service import Service, build_cache, build_engines
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores.url import parse_url
 

@@ -15,8 +15,8 @@ from sayonce.cli.options import pairs
 from sayonce.errors import ConfigError, InvalidRequest
 from sayonce.speech.encodings import decode
 from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines.parameters import read_value
 from sayonce.speech.fields import TOLERATED
-from sayonce.speech.parameters import read_value
 
 STDIN: Final = "-"
 _JSON: Final = "{"

@@ -9,6 +9,7 @@ from typing import Final
 
 import msgspec
 
+from sayonce.audio.formats import FORMATS
 from sayonce.cache import saved_seconds
 from sayonce.cli.files import STDOUT, open_output
 from sayonce.cli.language import phrase
@@ -21,8 +22,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import StoreError
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import write_once
-from sayonce.speech.audio.formats import FORMATS
-from sayonce.speech.service import Service
+from sayonce.service import Service
 from sayonce.speech.synthesis import Plan
 
 _DEFAULT_FORMAT: Final = "wav"

@@ -31,7 +31,7 @@ from sayonce.gateway.protocol import bounded
 from sayonce.observe.logs import logging_config
 from sayonce.observe.trace import KEY_VARIABLE, new_run_key
 from sayonce.observe.workers import shared_directory
-from sayonce.speech.service import Service, build_cache
+from sayonce.service import Service, build_cache
 from sayonce.stores.base import SealedStore, Store
 
 _FACTORY: Final = "sayonce.cli.serve:worker"

@@ -27,11 +27,11 @@ from sayonce.config import ByteSize, Settings, parse_duration
 from sayonce.errors import ConfigError
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import LedgerWriter
-from sayonce.speech.rows import Kind, Row, expand, kind_of, most_common, read_rows
-from sayonce.speech.service import Service
-from sayonce.speech.warm import Summary, Target, Warmer
-from sayonce.speech.warm_gateway import GatewayTarget
-from sayonce.speech.warm_store import StoreTarget
+from sayonce.service import Service
+from sayonce.warm.gateway import GatewayTarget
+from sayonce.warm.rows import Kind, Row, expand, kind_of, most_common, read_rows
+from sayonce.warm.runner import Summary, Target, Warmer
+from sayonce.warm.store import StoreTarget
 
 _SHOWN_FAILURES: Final = 20
 _PATIENT_MS: Final = 10_000.0
@@ -130,7 +130,7 @@ def run_voices(job: Job, directory: Path, settings: Settings) -> None:
         MissingExtra: the speaker encoder is not installed.
 
     """
-    from sayonce.features.warm import clips_in
+    from sayonce.warm.features import clips_in
 
     lasting(settings)
     _finish(job, asyncio.run(_features(job, settings, list(clips_in(directory)))))
@@ -170,8 +170,8 @@ async def _in_gateway(job: Job, remote: Remote, rows: Sequence[Row], since: floa
 
 async def _features(job: Job, settings: Settings, rows: Sequence[Row]) -> Summary:
     from sayonce.features.speaker_encoder import SpeakerEncoder
-    from sayonce.features.warm import VoiceTarget, remembered
-    from sayonce.speech.service import build_cache
+    from sayonce.service import build_cache
+    from sayonce.warm.features import VoiceTarget, remembered
 
     encoder = SpeakerEncoder()
     async with build_cache(_patient(settings)) as cache:

@@ -18,11 +18,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from sayonce.audio.voice import Voice, read_bytes
 from sayonce.core.key import canonical
 from sayonce.errors import InvalidRequest, Unkeyable
 from sayonce.features.arrays import Flat, from_numpy, from_torch, is_torch
 from sayonce.features.spec import parts_of
-from sayonce.features.voice import Voice, read_bytes
 
 log = logging.getLogger("sayonce.features")
 

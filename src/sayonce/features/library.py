@@ -12,7 +12,7 @@ from weakref import WeakKeyDictionary
 import msgspec
 
 from sayonce import cache as base
-from sayonce.cache import portal
+from sayonce.cache import sync
 from sayonce.cache.cache import DEFAULT_TTL
 from sayonce.cache.flight import Compute
 from sayonce.core.envelope import Entry, Sealer
@@ -82,7 +82,7 @@ class Cache(base.Cache):
         return decorate  # type: ignore[return-value] # its overloads say what this keeps of the function's type
 
 
-class SyncCache(portal.SyncCache[Cache]):
+class SyncCache(sync.SyncCache[Cache]):
     """The same for plain code: every method blocks, and remembered functions stay, or become, plain ones.
 
     Made by ``sayonce.open_sync``; use as a context manager, from any number of threads. Pickled, it becomes the cache

@@ -9,8 +9,8 @@ from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, Protoco
 from weakref import WeakKeyDictionary
 
 from sayonce.cache import Cache
-from sayonce.cache.portal import SyncCache
 from sayonce.cache.raised import Raised, released
+from sayonce.cache.sync import SyncCache
 from sayonce.core.key import Digest
 from sayonce.errors import Unkeyable
 from sayonce.features.arguments import REMEMBERING, check, kept

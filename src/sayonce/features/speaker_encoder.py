@@ -20,8 +20,8 @@ import numpy as np
 import soundfile
 import soxr
 
+from sayonce.audio.voice import Voice
 from sayonce.errors import InvalidRequest, MissingExtra
-from sayonce.features.voice import Voice
 
 SAMPLE_RATE_HZ: Final = 16_000
 DIMENSIONS: Final = 256

@@ -15,8 +15,8 @@ import msgspec
 
 from sayonce.cache import Cache, Flight, Keep, Made
 from sayonce.cache.flight import computing
-from sayonce.cache.portal import SyncCache
 from sayonce.cache.raised import Carried
+from sayonce.cache.sync import SyncCache
 from sayonce.cache.threads import Threads
 from sayonce.core.decision import Policy
 from sayonce.core.envelope import Entry, Refused

@@ -43,7 +43,7 @@ from sayonce.gateway.voices import Voices
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.observe.workers import Workers
-from sayonce.speech.service import Service
+from sayonce.service import Service
 
 if TYPE_CHECKING:
     from sayonce.observe.tracing import OpenTelemetry

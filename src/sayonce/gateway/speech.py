@@ -15,10 +15,11 @@ from sayonce.cache import Answer, Cache
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
-from sayonce.gateway import events
+from sayonce.gateway import sse
 from sayonce.gateway.access import Access
 from sayonce.gateway.around import AROUND, completed, headers_around
 from sayonce.gateway.door import AT_ONCE, HELD, Held
+from sayonce.gateway.headers import Known, headers_now
 from sayonce.gateway.http import (
     Disconnected,
     Headers,
@@ -34,7 +35,6 @@ from sayonce.gateway.http import (
     while_connected,
 )
 from sayonce.gateway.paths import DEPLOYMENT
-from sayonce.gateway.speech_headers import Known, headers_now
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.speech.request import parse_json
@@ -194,10 +194,10 @@ class SpeechEndpoint:
         entry = await answer.result() if plan.request.whole else answer.known_entry
         answer = msgspec.structs.replace(answer, entry=entry)
         stored = await self._is_stored(answer)
-        headers = headers_now(plan, answer, self._cache.now(), events.MEDIA_TYPE, stored=stored)
+        headers = headers_now(plan, answer, self._cache.now(), sse.MEDIA_TYPE, stored=stored)
         if entry is not None:
-            headers.append((b"content-length", b"%d" % events.length(entry.body)))
-        return await _send_stream(scope, send, answer, headers, events.events(answer), self._turn)
+            headers.append((b"content-length", b"%d" % sse.length(entry.body)))
+        return await _send_stream(scope, send, answer, headers, sse.events(answer), self._turn)
 
     async def _is_stored(self, answer: Answer) -> bool:
         """Return whether what was made is kept; while it is being made, whether it will be, by all that is known."""

@@ -13,7 +13,7 @@ from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores.base import SealedStore, Store, StoreStats
 
 if TYPE_CHECKING:
-    from sayonce.stores.bodies import Bodies, Sweeps
+    from sayonce.stores.blobs.store import Bodies, Sweeps
 
 _COUNTED: Final = {
     "engine calls": "sayonce_engine_calls",

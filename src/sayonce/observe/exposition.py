@@ -10,7 +10,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.exposition import choose_encoder
 
 from sayonce.cache import Cache
-from sayonce.cache.portal import SyncCache
+from sayonce.cache.sync import SyncCache
 from sayonce.observe.collect import of_cache
 from sayonce.observe.metrics import BUCKET_SECONDS, METRICS, Samples
 

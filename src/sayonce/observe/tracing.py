@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 from sayonce._version import __version__
-from sayonce.core.spans import Attribute
+from sayonce.core.tracer import Attribute
 from sayonce.errors import MissingExtra
 
 try:
@@ -32,7 +32,7 @@ _HEADERS: Final = {b"cache-status": "sayonce.cache_status", b"x-sayonce-key": "s
 
 
 class OpenTelemetry:
-    """A ``sayonce.core.spans.Tracer`` over an OpenTelemetry provider."""
+    """A ``sayonce.core.tracer.Tracer`` over an OpenTelemetry provider."""
 
     def __init__(self, provider: TracerProvider) -> None:
         self._provider = provider

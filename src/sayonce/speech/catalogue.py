@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from sayonce.errors import ConfigError, NotFound, quoted
-from sayonce.speech.nearest import did_you_mean, nearest
+from sayonce.speech.engines.nearest import did_you_mean, nearest
 from sayonce.speech.openai_names import MODELS, meanings
 
 if TYPE_CHECKING:

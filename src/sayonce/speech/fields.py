@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from sayonce.core.key import canonical
 from sayonce.errors import InvalidRequest, quoted
 from sayonce.speech.bounds import check_passed_on
-from sayonce.speech.parameters import Parameter
+from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.voice_copies import names_a_copy
 
 if TYPE_CHECKING:

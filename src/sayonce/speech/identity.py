@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+from sayonce.audio.formats import RENDERINGS, Format
 from sayonce.core.key import Digest, canonical, derive
-from sayonce.speech.audio.formats import RENDERINGS, Format
 from sayonce.speech.request import SpeechRequest
 
 SCHEMA: Final = 1

@@ -7,10 +7,10 @@ from typing import Any
 
 import msgspec
 
-from sayonce.speech.audio.formats import format_named
+from sayonce.audio.formats import format_named
 from sayonce.speech.engines.base import Engine, Reference, Utterance
+from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.fields import TOLERATED, read_parameters
-from sayonce.speech.parameters import Parameter
 from sayonce.speech.request import DEFAULT_FORMAT, SpeechRequest
 from sayonce.speech.synthesis import Synthesizer
 

@@ -7,9 +7,11 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from sayonce.audio import lengths
-from sayonce.speech.audio import FORMATS, Pcm, decode, encode
-from sayonce.speech.audio.pcm import samples_of
+from sayonce.audio.decode.whole import decode
+from sayonce.audio.encode import lengths
+from sayonce.audio.encode.encoders import encode
+from sayonce.audio.formats import FORMATS
+from sayonce.audio.pcm import Pcm, samples_of
 from sayonce.speech.engines.base import AudioStart
 
 TakeForm = Literal["flac", "opus", "as-is"]

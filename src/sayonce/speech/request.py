@@ -10,13 +10,13 @@ from typing import Any, Final
 
 import msgspec
 
+from sayonce.audio.formats import Format, format_named
 from sayonce.errors import InvalidRequest, quoted
-from sayonce.speech.audio.formats import Format, format_named
 from sayonce.speech.bounds import LARGE, check_number_of_values
 from sayonce.speech.catalogue import Catalogue, Names
 from sayonce.speech.engines.base import Engine, Utterance
+from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.fields import read_parameters
-from sayonce.speech.parameters import Parameter
 from sayonce.speech.speaker import read_speaker
 from sayonce.speech.strings import read_string
 from sayonce.text.marks import MOST_IN_A_ROW, too_many_marks

@@ -46,7 +46,7 @@ def read_speaker(
         return Speaker(catalogue.resolve_voice(_required(asked, engine), engine))
     field, audio, text = _sent_along(fields)
     if audio is not None:
-        from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
+        from sayonce.audio.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
 
         clip = decode_clip(audio, field)
         reference = Reference(Voice.from_audio(clip, apart=True, whose=tenant).id, text or "", clip)

@@ -15,17 +15,18 @@ from typing import Any, Final
 
 import msgspec
 
+from sayonce.audio.decode.threads import Decoding
+from sayonce.audio.encode.encoders import Encoders, transcode
+from sayonce.audio.formats import FORMATS, RENDERINGS, Format
 from sayonce.cache import Answer, Cache, Flight, Keep, Made, Removed
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
-from sayonce.core.spans import Tracer
+from sayonce.core.tracer import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
-from sayonce.speech.audio import FORMATS, RENDERINGS, Encoders, Format, transcode
 from sayonce.speech.bounds import LARGE, check_shape, is_large
 from sayonce.speech.catalogue import Catalogue
-from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.pool import Places
 from sayonce.speech.fields import CLIP_FIELDS
@@ -199,7 +200,6 @@ class Synthesizer:
     def load(self) -> None:
         """Load every engine in the background: what is stored is answered meanwhile."""
         for engine in self.catalogue.engines:
-            engine.attach(self.cache)
             engine.attach_copies(self.voices.copies)
             task = asyncio.create_task(engine.load())
             self._loading.add(task)

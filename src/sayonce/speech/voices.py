@@ -19,17 +19,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from sayonce.audio.decode.threads import Decoding
 from sayonce.cache import Cache, Obeyed
 from sayonce.core.eviction import LRU
 from sayonce.errors import InvalidRequest, NotFound, TooLarge, VoicesUnavailable, quoted
-from sayonce.speech.decoding import Decoding
 from sayonce.speech.engines.base import Reference
 from sayonce.speech.voice_copies import VoiceCopies
 from sayonce.speech.voice_names import NamedVoice, VoiceNames
 from sayonce.stores.base import Store
 
 if TYPE_CHECKING:
-    from sayonce.features.voice import Voice
+    from sayonce.audio.voice import Voice
 
 MAX_CLIP_BYTES: Final = 10_000_000
 MAX_VOICES: Final = 1000
@@ -229,7 +229,7 @@ def check_name(name: str) -> None:
 
 def _identified(tenant: str, clip: bytes) -> tuple[Voice, str]:
     """Return the voice of a clip, and the digest of the file."""
-    from sayonce.features.voice import Voice  # noqa: PLC0415 (brings codecs that most services do not need)
+    from sayonce.audio.voice import Voice  # noqa: PLC0415 (brings codecs that most services do not need)
 
     try:
         return Voice.from_audio(clip, apart=True, whose=tenant), blake2b(clip, digest_size=32).hexdigest()

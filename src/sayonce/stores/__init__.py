@@ -34,7 +34,7 @@ def open_store(
     where = parse_url(url)
     # Imported where they are used: neither client is loaded by whoever uses the other store, or none.
     if isinstance(where, SQLiteURL):
-        from sayonce.stores.sqlite import DEFAULT_MAX_BYTES, SQLiteStore  # noqa: PLC0415
+        from sayonce.stores.sqlite.store import DEFAULT_MAX_BYTES, SQLiteStore  # noqa: PLC0415
 
         bound = DEFAULT_MAX_BYTES if max_bytes is None else max_bytes
         return SQLiteStore(
@@ -47,7 +47,7 @@ def open_store(
             budget_seconds=budget_seconds,
         )
     if isinstance(where, RedisURL):
-        from sayonce.stores.redis import RedisStore  # noqa: PLC0415
+        from sayonce.stores.redis.store import RedisStore  # noqa: PLC0415
 
         return RedisStore(where, sealer=sealer, clock=clock, budget_seconds=budget_seconds)
     return None

@@ -18,10 +18,10 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import HEAD_BYTES, Entry, Pointer, Refused, Sealer, place_in
 from sayonce.core.outcome import Refusal
 from sayonce.errors import StoreError
-from sayonce.stores.coordinator import Coordinator
+from sayonce.stores.leases import Coordinator
 
 if TYPE_CHECKING:
-    from sayonce.stores.bodies import Bodies
+    from sayonce.stores.blobs.store import Bodies
 
 
 class StoreStats(msgspec.Struct, frozen=True):

@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from sayonce.errors import ConfigError, quoted
-from sayonce.stores.redis_url import REDIS_FORMS, RedisURL, parse_redis
+from sayonce.stores.redis.url import REDIS_FORMS, RedisURL, parse_redis
 
 __all__ = ["RedisURL", "SQLiteURL", "default_path", "parse_url"]
 

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from sayonce.audio.voice import Voice
 from sayonce.errors import InvalidRequest, SayonceError
 from sayonce.features.adapters._state import State
-from sayonce.features.voice import Voice
 
 Source = str | os.PathLike[str] | bytes
 

@@ -10,13 +10,13 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, TypeVar
 
+from sayonce.audio.voice import Voice
 from sayonce.features.adapters._clip import Clip
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.tensors import Where
-from sayonce.features.voice import Voice
 
 E = TypeVar("E")
 

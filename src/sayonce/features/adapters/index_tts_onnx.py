@@ -8,12 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from sayonce.audio.voice import Voice
 from sayonce.features.adapters._clip import Clip, Source
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
-from sayonce.features.voice import Voice
 
 E = TypeVar("E")
 

@@ -13,6 +13,7 @@ from datetime import timedelta
 from inspect import BoundArguments
 from typing import Any, Final, TypeVar
 
+from sayonce.audio.voice import Voice
 from sayonce.features.adapters._clip import Clip
 from sayonce.features.adapters._indextts2_places import Features, Places, Slots, Tables
 from sayonce.features.adapters._remembering import AnyCache, remembered
@@ -20,7 +21,6 @@ from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.tensors import Where
-from sayonce.features.voice import Voice
 
 E = TypeVar("E")
 

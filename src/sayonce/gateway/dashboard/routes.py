@@ -10,6 +10,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from sayonce.audio.encode.encoders import transcode
+from sayonce.audio.formats import FORMATS
 from sayonce.cache import saved_seconds
 from sayonce.errors import InvalidRequest, NotFound, quoted
 from sayonce.gateway import answers
@@ -18,7 +20,6 @@ from sayonce.gateway.admin import parse_digest
 from sayonce.gateway.dashboard.overview import overview
 from sayonce.gateway.http import json_response, query_of
 from sayonce.observe.observer import Observer
-from sayonce.speech.audio import FORMATS, transcode
 from sayonce.speech.synthesis import Synthesizer
 
 _MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -80,10 +81,10 @@ class Dashboard:
         if entry is None or not entry.media_type.startswith("audio/"):
             raise NotFound("no clip is stored under this key, or the store does not answer", param="key")
         headers = {"cache-control": "no-store", "x-sayonce-compute-ms": f"{1000 * saved_seconds(entry):.1f}"}
-        if form is None or entry.media_type == "audio/wav":
+        if form is None or entry.media_type == "audio/decode/wav":
             return Response(entry.body, media_type=entry.media_type, headers=headers)
         wav = await asyncio.to_thread(transcode, entry.body, FORMATS[form])
-        return Response(wav, media_type="audio/wav", headers=headers)
+        return Response(wav, media_type="audio/decode/wav", headers=headers)
 
 
 def _document(name: str, text: str) -> Response:

@@ -12,19 +12,19 @@ from typing import Any, Final
 import msgspec
 
 from sayonce.config import variable_of
+from sayonce.config.wanted import wrong_values
 from sayonce.errors import ConfigError, NotFound
 from sayonce.speech.engines.base import AudioStart, Engine, EngineOptions, Utterance, Voice
-from sayonce.speech.nearest import did_you_mean
-from sayonce.speech.parameters import Parameter
-from sayonce.wanted import wrong_values
+from sayonce.speech.engines.nearest import did_you_mean
+from sayonce.speech.engines.parameters import Parameter
 
 __all__ = ["KINDS", "AudioStart", "Engine", "EngineOptions", "Utterance", "Voice", "build_engine"]
 
 KINDS: Final[Mapping[str, str]] = {
-    "espeak": "sayonce.speech.engines.espeak:EspeakEngine",
+    "espeak": "sayonce.speech.engines.espeak.engine:EspeakEngine",
     "hibari": "sayonce.speech.engines.hibari:HibariEngine",
     "indextts2": "sayonce.speech.engines.indextts2:IndexTTS2Engine",
-    "openai": "sayonce.speech.engines.openai:OpenAIEngine",
+    "openai": "sayonce.speech.engines.openai.engine:OpenAIEngine",
 }
 """Where each kind lives; imported when it is built, since each needs libraries of its own."""
 

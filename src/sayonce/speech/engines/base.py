@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 import msgspec
 
 from sayonce.errors import NotFound, quoted
-from sayonce.speech.nearest import nearest, shorter_tags
-from sayonce.speech.parameters import Parameter
+from sayonce.speech.engines.nearest import nearest, shorter_tags
+from sayonce.speech.engines.parameters import Parameter
 from sayonce.text.reading import Reading
 
 if TYPE_CHECKING:
-    from sayonce.cache import Cache
     from sayonce.speech.engines.balance import Upstream
     from sayonce.speech.voice_copies import VoiceCopies
 
@@ -96,7 +95,7 @@ class AudioStart(msgspec.Struct, frozen=True):
     """The first thing that an engine yields: what its bytes will be.
 
     ``media_type`` is ``audio/pcm`` for little-endian signed 16-bit interleaved samples, the form of every engine that
-    can give it; anything else is audio "as it came", such as ``audio/mpeg``, whose container says the rate and the
+    can give it; anything else is audio "as it came", such as ``audio/decode/mpeg``, whose container says the rate and the
     channels: here they are 0.
 
     ``proves_end`` False says that a normal end may be a connection that broke: such audio is heard and not kept.
@@ -159,9 +158,6 @@ class Engine(ABC):
     def __init__(self) -> None:
         self.ready = asyncio.Event()
         self.failed: Exception | None = None
-
-    def attach(self, cache: Cache) -> None:  # noqa: B027 (few have something to remember)
-        """Take the cache in which the engine may remember what it computes from reference clips."""
 
     def attach_copies(self, copies: VoiceCopies) -> None:  # noqa: B027 (few have servers that keep voices)
         """Take the table of the copies of uploaded voices that are kept at servers."""

@@ -17,7 +17,7 @@ from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines._reading import read_text, unread_script
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
-from sayonce.speech.parameters import Parameter
+from sayonce.speech.engines.parameters import Parameter
 from sayonce.text.latin import plain_letters
 from sayonce.text.reading import Reading
 from sayonce.text.tables import VERSION

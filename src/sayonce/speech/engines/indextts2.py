@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import cached_property
 from importlib import import_module
@@ -12,17 +12,14 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound, quoted
 from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
-from sayonce.speech.parameters import Parameter
-
-if TYPE_CHECKING:
-    from sayonce.cache import Cache
+from sayonce.speech.engines.parameters import Parameter
 
 Version = Literal["2", "2.5"]
 
@@ -93,6 +90,8 @@ class IndexTTS2Engine(LocalEngine):
     sample_rate_hz = 22_050
     clones = True
     concurrency = 1
+    adapter: Callable[[Any, str], Any] = staticmethod(lambda model, _revision: model)
+    """Makes the loaded model, of a revision, remember what it computes from reference clips; without one it computes each time."""
 
     def __init__(self, name: str, options: IndexTTS2Options) -> None:
         super().__init__()
@@ -153,14 +152,9 @@ class IndexTTS2Engine(LocalEngine):
             param="voice",
         )
 
-    def attach(self, cache: Cache) -> None:
-        self._cache = cache
-
     async def load(self) -> None:
-        from sayonce.features.adapters import indextts2  # noqa: PLC0415 (with numpy and soundfile)
-
         await super().load()
-        self._tts = indextts2.wrap(self._tts, self._cache, revision=self._revision)
+        self._tts = self.adapter(self._tts, self._revision)
 
     def _load(self) -> None:
         try:
@@ -206,7 +200,7 @@ def _file(folder: str, name: str, audio: bytes) -> str:
 
 
 def _decoded(clip: str) -> bytes:
-    from sayonce.features.voice import Voice  # noqa: PLC0415 (with numpy and soundfile)
+    from sayonce.audio.voice import Voice  # noqa: PLC0415 (with numpy and soundfile)
 
     audio = decode_clip(clip, "emo_audio")
     try:

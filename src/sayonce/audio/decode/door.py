@@ -1,0 +1,117 @@
+"""Open sound from outside: tell what it is by its content, check that all of it is there, and decode it in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import msgspec
+
+from sayonce.audio.decode import aiff, caf, flac, frames, junk, mp4, mpeg, ogg, telephony, wav, webm
+from sayonce.audio.decode.kinds import UNKNOWN, media_type_of
+from sayonce.audio.part import Block, Part
+from sayonce.errors import BadAudio
+
+Walk = Callable[[bytes, int], Part]
+
+UNDERSTOOD: Final = (
+    "WAV, FLAC, Ogg (Opus, Vorbis), MP3, AAC, M4A, MP4, 3GP, WebM, CAF, AIFF, AU, W64 and AMR are understood"
+)
+_MOST_PARTS: Final = 1000
+_HEAD_BYTES: Final = 64
+
+_WALKS: Final[dict[str, Walk]] = {
+    "audio/decode/wav": wav.walk,
+    "audio/decode/flac": flac.walk,
+    "audio/decode/ogg": ogg.walk,
+    "audio/decode/mpeg": mpeg.walk,
+    "audio/aac": frames.walk_adts,
+    "audio/decode/mp4": mp4.walk,
+    "audio/3gpp": mp4.walk,
+    "audio/decode/webm": webm.walk,
+    "audio/x-matroska": webm.walk,
+    "audio/x-caf": caf.walk,
+    "audio/amr": frames.walk_amr,
+    "audio/amr-wb": frames.walk_amr,
+    "audio/decode/aiff": aiff.walk_aiff,
+    "audio/basic": aiff.walk_au,
+    "audio/x-w64": aiff.walk_w64,
+}
+
+
+class Sound(msgspec.Struct, frozen=True):
+    """A file, or several of one format that were joined, whose structure is whole."""
+
+    media_type: str
+    parts: tuple[Part, ...]
+
+    @property
+    def decoding(self) -> int:
+        """Tells samples apart that another version of Sayonce decoded otherwise; always 1 where nothing is lost."""
+        return max(part.decoding for part in self.parts)
+
+    @property
+    def joined(self) -> bool:
+        """Whether these are several files, of which the first one's header says less than there is."""
+        return len(self.parts) > 1
+
+    def blocks(self, most_samples: int) -> Iterator[Block]:
+        """Decode; whoever has read to the end has every sample of every frame.
+
+        Raises:
+            BadAudio: it cannot be decoded, is shorter than its container says, changes its rate or channels on the way,
+                holds no sample, or more than ``most_samples``.
+
+        """
+        shape, total = None, 0
+        for part in self.parts:
+            heard, rate = 0, 1
+            for block in part.blocks():
+                shape = shape or _shape(block)
+                if _shape(block) != shape:
+                    raise BadAudio("The audio changes its rate or channels on the way")
+                heard, rate, total = heard + len(block.samples), block.sample_rate_hz, total + block.samples.size
+                if total > most_samples:
+                    raise BadAudio(f"The audio has more than {most_samples:,} samples")
+                yield block
+            part.check(heard, rate)
+        if not total:
+            raise BadAudio("The audio is empty: it holds no samples")
+
+
+def open_sound(body: bytes) -> Sound:
+    """Read the structure of an audio file, whatever its name or its sender says that it is.
+
+    Zeros, line ends and tags before, between and behind are skipped. Files of one kind may be joined.
+
+    Raises:
+        BadAudio: it is no audio that is understood, is cut off, or has something else in it.
+
+    """
+    position = junk.skip(body)
+    if position >= len(body):
+        raise BadAudio("The audio is empty")
+    media_type, parts = _kind(body, position), list[Part]()
+    if media_type not in _WALKS:
+        raise BadAudio("The audio is in no format that is known")
+    while position < len(body):
+        if len(parts) == _MOST_PARTS or _kind(body, position) != media_type:
+            raise BadAudio(f"The audio has something behind its first {position} bytes that is not {media_type}")
+        parts.append(_walk(media_type, body, position))
+        position = junk.skip(body, parts[-1].end)
+    return Sound(media_type, tuple(parts))
+
+
+def _shape(block: Block) -> tuple[int, int]:
+    return block.sample_rate_hz, block.samples.shape[1]
+
+
+def _kind(body: bytes, position: int) -> str:
+    kind = media_type_of(body[position : position + _HEAD_BYTES])
+    return "audio/decode/mp4" if kind == UNKNOWN and body[position + 4 : position + 8] in mp4.QUICKTIME else kind
+
+
+def _walk(media_type: str, body: bytes, position: int) -> Part:
+    if media_type == "audio/decode/wav" and telephony.tag(body, position) in telephony.NAMES:
+        return telephony.walk(body, position)
+    return _WALKS[media_type](body, position)

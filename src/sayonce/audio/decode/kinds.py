@@ -1,0 +1,57 @@
+"""What an audio file is, told by its first bytes, whatever its name or its sender says."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_MAGIC: Final = (
+    (0, b"fLaC", "audio/decode/flac"),
+    (0, b"OggS", "audio/decode/ogg"),
+    (8, b"WAVE", "audio/decode/wav"),  # RIFF, RF64 or BW64 before it
+    (8, b"AIFF", "audio/decode/aiff"),
+    (8, b"AIFC", "audio/decode/aiff"),
+    (4, b"ftyp3g", "audio/3gpp"),
+    (4, b"ftyp", "audio/decode/mp4"),
+    (0, b"caff", "audio/x-caf"),
+    (0, b"#!AMR-WB", "audio/amr-wb"),
+    (0, b"#!AMR", "audio/amr"),
+    (0, b".snd", "audio/basic"),
+    (0, b"riff\x2e\x91\xcf\x11", "audio/x-w64"),
+)
+_EBML: Final = b"\x1a\x45\xdf\xa3"
+_EBML_HEAD_BYTES: Final = 64
+_ID3_HEADER_BYTES: Final = 10
+UNKNOWN: Final = "application/octet-stream"
+
+
+def media_type_of(file: bytes) -> str:
+    """Return the media type of an audio file by its content; ``UNKNOWN`` where it has no known mark.
+
+    Zeros and an ID3 tag before the sound are skipped: recorders write both before MP3, and taggers before FLAC and AAC.
+    """
+    found = _by_mark(file)
+    if found is not None:
+        return found
+    head = file.lstrip(b"\0")
+    if head.startswith(b"ID3"):
+        return _by_mark(head[_ID3_HEADER_BYTES + _id3_bytes(head) :].lstrip(b"\0")) or "audio/decode/mpeg"
+    return _by_mark(head) or UNKNOWN
+
+
+def _by_mark(head: bytes) -> str | None:
+    for offset, magic, media_type in _MAGIC:
+        if head.startswith(magic, offset):
+            return media_type
+    if head.startswith(_EBML):
+        return "audio/decode/webm" if b"webm" in head[:_EBML_HEAD_BYTES] else "audio/x-matroska"
+    if head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # eleven bits of sync, then the layer (ISO 11172-3): AAC says 0
+        return "audio/decode/mpeg" if head[1] & 0x06 else "audio/aac"
+    return None
+
+
+def _id3_bytes(head: bytes) -> int:
+    """Sizes in ID3v2 have seven bits a byte (id3.org, ID3v2.4.0 structure, section 3.1)."""
+    size = 0
+    for digit in head[6:_ID3_HEADER_BYTES]:
+        size = size << 7 | digit & 0x7F
+    return size

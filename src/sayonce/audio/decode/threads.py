@@ -1,0 +1,104 @@
+"""Threads of their own for what clients send along: reference audio, and other requests of megabytes."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
+from functools import partial
+from typing import Final, TypeVar, TypeVarTuple
+
+from sayonce.errors import DecodersBusy
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+
+_THREADS: Final = max(1, (os.cpu_count() or 1) // 2)
+_QUEUE: Final = 32
+
+
+class Decoding:
+    """Runs what works through a client's megabytes, so that it delays nobody's speech: encoders have other threads.
+
+    Tenants take turns, and none may have more than half of the places to wait.
+
+    Args:
+        threads: how many run at once.
+        queue: how many may wait.
+
+    """
+
+    def __init__(self, threads: int = _THREADS, queue: int = _QUEUE) -> None:
+        self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sayonce-decode")
+        self._free = threads
+        self._queue = queue
+        self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
+        """Of each tenant who waits; whose turn it is comes first."""
+
+    async def run(self, tenant: str, function: Callable[[*Ts], T], *args: *Ts) -> T:
+        """Run a function for a tenant, in its turn.
+
+        Raises:
+            DecodersBusy: too many wait.
+
+        """
+        await self._turn(tenant)
+        running = self._threads.submit(partial(copy_context().run, function, *args))
+        # When it is done, and not when the caller is cancelled: the thread goes on.
+        running.add_done_callback(partial(self._done, asyncio.get_running_loop()))
+        try:
+            return await asyncio.wrap_future(running)
+        finally:
+            del running  # it has the error, whose traceback has this frame: a cycle around a client's megabytes
+
+    async def _turn(self, tenant: str) -> None:
+        if self._free:
+            self._free -= 1
+            return
+        mine = self._waiting.get(tenant, ())
+        if len(mine) >= (self._queue + 1) // 2 or sum(map(len, self._waiting.values())) >= self._queue:
+            raise DecodersBusy("as much reference audio as may wait is being decoded; try again")
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(tenant, deque()).append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._leave(tenant, turn)
+            else:
+                self._next()  # it had just come
+            raise
+
+    def _leave(self, tenant: str, turn: asyncio.Future[None]) -> None:
+        turns = self._waiting[tenant]
+        turns.remove(turn)
+        if not turns:
+            del self._waiting[tenant]
+
+    def _done(self, loop: asyncio.AbstractEventLoop, _: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._next)
+
+    def _next(self) -> None:
+        """Give a free thread to the tenant who has waited longest for a turn."""
+        if not self._waiting:
+            self._free += 1
+            return
+        tenant, turns = self._waiting.popitem(last=False)
+        turn = turns.popleft()
+        if turns:
+            self._waiting[tenant] = turns
+        turn.set_result(None)
+
+    def close(self) -> None:
+        """End at once: what is being decoded in a process of its own, too."""
+        for turn in [turn for turns in self._waiting.values() for turn in turns]:
+            turn.cancel()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        apart = sys.modules.get("sayonce.audio.decode.apart")  # it brings NumPy, which nobody may have needed
+        if apart is not None:
+            apart.close()

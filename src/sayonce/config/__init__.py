@@ -1,0 +1,43 @@
+"""The settings: which there are, where they come from, and what a wrong value is told; nothing here acts by them."""
+
+from sayonce.config.settings import (
+    ANY_ORIGIN,
+    DEFAULT_FILE,
+    ENVIRONMENT_PREFIX,
+    FILE_VARIABLE,
+    WORKERS_VARIABLE,
+    BodiesSettings,
+    ByteSize,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    load_settings,
+    misspelt,
+    parse_duration,
+    parse_size,
+    read_file,
+    settings_file,
+    variable_of,
+    workers_directory,
+)
+
+__all__ = [
+    "ANY_ORIGIN",
+    "DEFAULT_FILE",
+    "ENVIRONMENT_PREFIX",
+    "FILE_VARIABLE",
+    "WORKERS_VARIABLE",
+    "BodiesSettings",
+    "ByteSize",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "load_settings",
+    "misspelt",
+    "parse_duration",
+    "parse_size",
+    "read_file",
+    "settings_file",
+    "variable_of",
+    "workers_directory",
+]

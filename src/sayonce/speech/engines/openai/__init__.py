@@ -1,0 +1,1 @@
+"""The engine `openai`: speech servers elsewhere that speak the OpenAI API, what they answer, and voices that they keep."""

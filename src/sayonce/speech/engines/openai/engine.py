@@ -1,0 +1,314 @@
+"""Any speech server that speaks OpenAI's API, by its ``base_url``, or several that are equal."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import aclosing, asynccontextmanager
+from functools import cached_property
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+
+import httpx
+import msgspec
+
+from sayonce._version import __version__
+from sayonce.audio.decode import mpeg
+from sayonce.audio.decode.kinds import media_type_of
+from sayonce.errors import EngineBusy, EngineError
+from sayonce.speech.engines.balance import Balance, Failures, Upstream
+from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
+from sayonce.speech.engines.openai import checks, refusals
+from sayonce.speech.engines.openai.address import api_key, base_url, base_urls, is_loopback
+from sayonce.speech.engines.openai.fields import checked_defaults, checked_drop
+from sayonce.speech.engines.openai.kept_voices import KeptVoices
+from sayonce.speech.engines.openai.label import DEFAULT_RATE_HZ
+from sayonce.speech.engines.openai.reader import Reader
+from sayonce.speech.engines.openai.server_voices import ServerVoices
+from sayonce.speech.engines.openai.shelf import Copy
+from sayonce.speech.engines.parameters import Parameter
+from sayonce.speech.engines.retry_after import retry_after_seconds
+from sayonce.speech.voice_copies import names_a_copy
+
+if TYPE_CHECKING:
+    from sayonce.speech.voice_copies import VoiceCopies
+
+_CONNECT_SECONDS: Final = 5.0
+_TRIES_BY_NAME: Final = 2
+"""A server that has forgotten a voice once gets it again; one that does so at once is sent the clip."""
+_MAYBE_OF_VOICE: Final = (400, 404, 410, 422)
+"""How a server may refuse a voice that it does not know, and much else."""
+_OUR_OWN: Final = ("stream", "stream_format")
+"""How our clients are answered, which says nothing of how a server is asked."""
+
+
+class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
+    """``[engines.NAME]`` of kind ``openai``.
+
+    ``base_url`` ends like OpenAI's, before ``/audio/speech``; several are servers of the same model and revision.
+    ``revision`` is part of every key: change it when the server's model changes. So is the first address, unless
+    ``keyed_as`` has another in its place. ``timeout_seconds`` is for the first byte, and between any two.
+    ``concurrency`` is that of each server.
+    """
+
+    base_url: str | tuple[str, ...]
+    keyed_as: str | None = None
+    model: str
+    models: tuple[str, ...] = ()
+    """Further models of the server, offered under their own names."""
+    revision: str = ""
+    api_key_env: str | None = None
+    voices: tuple[str, ...] = ()
+    defaults: Mapping[str, Any] = MappingProxyType({})
+    """Fields for requests that do not give them, as if they did."""
+    drop: tuple[str, ...] = ("user",)
+    """Fields that are left out of what is passed on and keyed."""
+    unknown_voices: Literal["pass", "refuse"] = "pass"
+    """Whether a name that is neither in ``voices`` nor an uploaded one's is left to the server to know."""
+    response_format: Literal["wav", "pcm", "flac", "mp3", "opus", "aac"] = "wav"
+    sample_rate_hz: Count | None = None
+    """Of raw PCM whose label does not say it; 24,000 where neither does."""
+    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
+    upstream_voices: Literal["auto", "never"] = "auto"
+    """Whether uploaded voices are kept at a server that keeps voices, and not sent with each request."""
+
+
+class OpenAIEngine(Engine):
+    """A client of one server, or of several equal ones. What is undeclared is handed on and keyed whole."""
+
+    kind = "openai"
+    options: ClassVar = OpenAIOptions
+    passes_unknown = True
+    clones = True
+    also_voice = "speaker"  # vLLM-Omni's
+    concurrency = 16
+    parameters: tuple[Parameter, ...] = (
+        Parameter(name="speed", type=float, default=1.0, minimum=0.25, maximum=4.0),
+        Parameter(name="instructions", type=str, default="", description="how to speak, for models that follow it"),
+        # Each end user would have clips of their own, were it keyed.
+        Parameter(name="user", type=str, default="", heard=False, description="who asks, passed on by drop = []"),
+    )
+
+    def __init__(self, name: str, options: OpenAIOptions) -> None:
+        super().__init__()
+        self.name = name
+        self.models = options.models
+        self.upstream_model = options.model
+        self.drop = checked_drop(self, options.drop)
+        self.parameters = tuple(each for each in self.parameters if each.name not in self.drop)
+        self.defaults = checked_defaults(self, options.defaults, self.drop)
+        self.passes_unknown_voices = not options.voices and options.unknown_voices == "pass"
+        self._options = options
+        urls = base_urls(name, options.base_url)
+        self._keyed_as = urls[0] if options.keyed_as is None else base_url(name, options.keyed_as, "keyed_as")
+        self._balance = Balance(name, urls, self._check, lambda: self.resized(self.capacity))
+        self.upstreams = self._balance.upstreams
+        self._key = api_key(name, options.api_key_env)
+        self._client: httpx.AsyncClient | None = None
+        self._copies: VoiceCopies | None = None
+        self._kept: KeptVoices | None = None
+        self._reader = Reader(name, options.response_format, options.sample_rate_hz, self._key)
+        self.take_format = None if options.response_format in ("wav", "pcm") else options.response_format
+
+    def identity(self) -> Mapping[str, Any]:
+        return self._identity
+
+    @cached_property
+    def _identity(self) -> Mapping[str, Any]:
+        asked = self._options.response_format
+        more: dict[str, Any] = {}
+        if asked == "pcm":
+            more = {"sample_rate_hz": self._options.sample_rate_hz or DEFAULT_RATE_HZ}
+        elif asked == "mp3":
+            more = {"decoding": mpeg.DECODING}  # what is derived from a take in MP3 is decoded first
+        return {
+            "kind": self.kind,
+            "base_url": self._keyed_as,
+            "revision": self._options.revision,
+            "format": asked,
+        } | more
+
+    def voices(self) -> tuple[Voice, ...]:
+        return self._voices
+
+    @cached_property
+    def _voices(self) -> tuple[Voice, ...]:
+        return tuple(map(Voice, self._options.voices))
+
+    def resolve_voice(self, voice: str) -> str:
+        refused = self._options.unknown_voices == "refuse" or names_a_copy(voice)
+        if refused and voice != self.default_voice and not self.offers(voice):
+            raise self._no_such_voice(voice)
+        return super().resolve_voice(voice)
+
+    def resolve_model(self, model: str | None) -> str:
+        return model if model in self._options.models else self._options.model
+
+    def attach_copies(self, copies: VoiceCopies) -> None:
+        self._copies = copies
+
+    async def load(self) -> None:
+        headers = {"User-Agent": f"sayonce/{__version__}", "Accept-Encoding": "identity"}
+        if self._key:
+            headers["Authorization"] = f"Bearer {self._key}"
+        self._client = httpx.AsyncClient(
+            headers=headers,
+            timeout=httpx.Timeout(self._options.timeout_seconds, connect=_CONNECT_SECONDS, pool=None),
+            limits=httpx.Limits(max_connections=None),  # the engine's places are the bound
+            follow_redirects=False,  # a redirect would take the text, and the key, to another server
+            # The environment's proxies are for servers elsewhere.
+            mounts={_origin(upstream.url): None for upstream in self.upstreams if is_loopback(upstream.url)},
+        )
+        if self._copies is not None:
+            servers = [ServerVoices(self.name, self._client, upstream.url) for upstream in self.upstreams]
+            self._kept = KeptVoices(
+                self.name, servers, self._copies, time.monotonic, send=self._options.upstream_voices == "auto"
+            )
+
+    @property
+    def capacity(self) -> int:
+        return self._balance.capacity(self.concurrency)
+
+    async def check(self) -> Mapping[str, str]:
+        servers = [checks.examine(self.name, self._loaded, each.url) for each in self.upstreams]
+        found = zip(self.upstreams, await asyncio.gather(*servers), strict=True)
+        return {each.url: error.message for each, error in found if error is not None}
+
+    async def _check(self, upstream: Upstream) -> EngineError | None:
+        return await checks.check(self.name, self._loaded, upstream.url)
+
+    async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
+        client, failures = self._loaded, Failures()
+        while True:
+            upstream = await self._balance.choose(failures, self.concurrency, self.queue_seconds)
+            heard = False
+            try:
+                with self._balance.asking(upstream, failures):
+                    async with aclosing(_once_audible(self._ask(client, upstream, utterance))) as audio:
+                        async for item in audio:
+                            heard = True
+                            yield item
+            except EngineError as error:
+                if heard:
+                    raise  # two servers' takes are never spliced
+                failures[upstream] = error
+            else:
+                return
+
+    async def _ask(
+        self, client: httpx.AsyncClient, upstream: Upstream, utterance: Utterance
+    ) -> AsyncGenerator[AudioStart | bytes, None]:
+        """Yield what one server says: asked by the name of the copy that it has of a clip, else with the clip."""
+        blamed: Copy | None = None
+        with refusals.translated(self.name):
+            for _ in range(_TRIES_BY_NAME):
+                copy = await self._copy(upstream, utterance)
+                if copy is None:
+                    break
+                async with self._asking(client, upstream, utterance, {"voice": copy.name}) as response:
+                    knew = await self._knew(upstream, copy, response)
+                    if knew and response.status_code not in _MAYBE_OF_VOICE:
+                        async for item in self._reader.audio(response):
+                            yield item
+                        return
+                if knew is not False:
+                    blamed = copy if knew else None
+                    break
+            async with self._asking(client, upstream, utterance, _speaker(utterance)) as response:
+                if blamed is not None and response.is_success and self._kept is not None:
+                    self._kept.refused(upstream.url, blamed)
+                async for item in self._reader.audio(response):
+                    yield item
+
+    async def _copy(self, upstream: Upstream, utterance: Utterance) -> Copy | None:
+        if self._kept is None or utterance.reference is None:
+            return None
+        return await self._kept.at(upstream.url, utterance.reference)
+
+    async def _knew(self, upstream: Upstream, copy: Copy, response: httpx.Response) -> bool | None:
+        """Whether a server had a copy when it began to answer, as far as its answer can have to do with that; None if unknown."""
+        assert self._kept is not None
+        if not response.is_success and response.status_code not in _MAYBE_OF_VOICE:
+            return True
+        held = await self._kept.holds(upstream.url, copy)
+        if held is False:
+            self._kept.lost(upstream.url, copy)
+        return held
+
+    @asynccontextmanager
+    async def _asking(
+        self, client: httpx.AsyncClient, upstream: Upstream, utterance: Utterance, speaker: dict[str, Any]
+    ) -> AsyncIterator[httpx.Response]:
+        headers = {**self.context_headers()}
+        if utterance.cache_control:
+            headers["Cache-Control"] = utterance.cache_control
+        url, body = f"{upstream.url}/audio/speech", self._body(utterance) | speaker
+        async with client.stream("POST", url, json=body, headers=headers) as response:
+            try:
+                yield response
+            except EngineBusy:
+                if not response.is_success:
+                    self._balance.rest(upstream, retry_after_seconds(response.headers))
+                raise
+
+    @property
+    def _loaded(self) -> httpx.AsyncClient:
+        if self._client is None:
+            raise EngineError(f"{self.name!r} is not loaded")
+        return self._client
+
+    async def close(self) -> None:
+        await self._balance.close()
+        if self._kept is not None:
+            await self._kept.close()
+            self._kept = None
+        if self._client is not None:
+            await self._client.aclose()
+            self._client = None
+
+    def _body(self, utterance: Utterance) -> dict[str, Any]:
+        """Fill OpenAI's form. Defaults are left out, so that they and leaving them out are one request."""
+        defaults = [(declared.name, declared.default) for declared in self.parameters]
+        given = {
+            name: value
+            for name, value in utterance.parameters.items()
+            if name not in _OUR_OWN and (name, value) not in defaults
+        }
+        return given | {
+            "model": utterance.model,
+            "input": utterance.text,
+            "response_format": self._options.response_format,
+        }
+
+
+def _origin(url: str) -> str:
+    """Return the pattern of everything at a server's host and port, as the HTTP client takes it."""
+    return f"all://{httpx.URL(url).netloc.decode()}"
+
+
+def _speaker(utterance: Utterance) -> dict[str, Any]:
+    """Say who speaks: a voice of the server's, or a clip in vLLM-Omni's fields."""
+    reference = utterance.reference
+    if reference is None:
+        return {"voice": utterance.voice}
+    assert reference.audio is not None
+    clip = base64.b64encode(reference.audio).decode()
+    return {"ref_audio": f"data:{media_type_of(reference.audio)};base64,{clip}", "ref_text": reference.text or None}
+
+
+async def _once_audible(
+    items: AsyncGenerator[AudioStart | bytes, None],
+) -> AsyncGenerator[AudioStart | bytes, None]:
+    """Keep the start back until there is something to hear: until then another server may be asked."""
+    start: AudioStart | None = None
+    async with aclosing(items):
+        async for item in items:
+            if isinstance(item, AudioStart):
+                start = item
+            elif item:
+                if start is not None:
+                    yield start
+                    start = None
+                yield item

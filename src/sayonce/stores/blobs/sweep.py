@@ -1,0 +1,129 @@
+"""Find the bodies that nothing points to, and remove them: mark in the index, sweep in the body store.
+
+What pointed to a body may be gone (expired, evicted, purged), or may never have come (a crash between the two writes).
+Only hours that have been over for the grace time are looked at. No new pointer to their bodies can appear, so what the
+marking has not found is of no use to anybody, whoever writes meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from array import array
+from bisect import bisect_left
+from collections import Counter
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from sayonce.stores.base import SealedStore
+from sayonce.stores.blobs.store import HOUR_SECONDS, Bodies, Body, hour_of
+
+GRACE_SECONDS: Final = 3600.0
+"""How long after its hour a body is safe: for the slowest write of a pointer, and for clocks that differ."""
+
+
+class Swept(msgspec.Struct):
+    """What a sweep has found, and what it has removed of it, or would have."""
+
+    pointers: int = 0
+    bodies: int = 0
+    bytes: int = 0
+    removed: int = 0
+    removed_bytes: int = 0
+    dry: bool = False
+    """Nothing was removed: as asked, or because nothing at all points here, as when the index is the wrong one."""
+
+
+async def sweep(
+    index: SealedStore,
+    bodies: Bodies,
+    *,
+    max_bytes: int | None = None,
+    limit: int | None = None,
+    dry: bool = False,
+    without_pointers: bool = False,
+) -> Swept:
+    """Remove the bodies that nothing in the index points to, at most ``limit`` of them.
+
+    Beyond ``max_bytes`` the bodies of the oldest hours go too; what points to them is removed when it is read.
+
+    Raises:
+        StoreError: the index or the body store did not answer; what was removed by then was of no use, and is in
+            ``bodies.sweeps``.
+
+    """
+    over = int((bodies.clock() - GRACE_SECONDS) // HOUR_SECONDS)
+    marks = await _Marks.of(index, over)
+    swept = Swept(marks.pointers, dry=dry or not (marks.pointers or without_pointers))
+    in_use: Counter[int] = Counter()
+    async for page in bodies.list():
+        swept.bodies += len(page)
+        swept.bytes += sum(body.size_bytes for body in page)
+        orphans = []
+        for body in page:
+            if body.hour < over and body.place not in marks:
+                orphans.append(body)
+            else:
+                in_use[body.hour] += body.size_bytes
+        await _remove(bodies, orphans, limit, swept)
+    if max_bytes is not None and in_use.total() > max_bytes:
+        first = min(_first_within(in_use, max_bytes), over)
+        async for page in bodies.list():
+            oldest = [body for body in page if body.hour < first and body.place in marks]
+            await _remove(bodies, oldest, limit, swept)
+    return swept
+
+
+class _Marks:
+    """The bodies that something points to, eight bytes of each: a set would take ten times the memory.
+
+    Two that agree in them keep a body too many, and lose none.
+    """
+
+    def __init__(self) -> None:
+        self.pointers = 0
+        self._marks = array("Q")
+
+    @classmethod
+    async def of(cls, index: SealedStore, over: int) -> _Marks:
+        """Read the pointers to bodies of hours before ``over``, and count all."""
+        marks = cls()
+        async for place in index.places():
+            marks.pointers += 1
+            if hour_of(place) < over:
+                marks._marks.append(_mark(place))
+        if marks._marks:
+            await asyncio.to_thread(np.frombuffer(marks._marks, np.uint64).sort)  # in place
+        return marks
+
+    def __contains__(self, place: bytes) -> bool:
+        mark = _mark(place)
+        at = bisect_left(self._marks, mark)
+        return at < len(self._marks) and self._marks[at] == mark
+
+
+def _mark(place: bytes) -> int:
+    return int.from_bytes(place[4:12]) ^ hour_of(place)
+
+
+async def _remove(bodies: Bodies, doomed: list[Body], limit: int | None, swept: Swept) -> None:
+    if limit is not None:
+        doomed = doomed[: limit - swept.removed]
+    size_bytes = sum(body.size_bytes for body in doomed)
+    if doomed and not swept.dry:
+        await bodies.remove([body.name for body in doomed])
+        bodies.sweeps.removed += len(doomed)  # now: what comes later may fail
+        bodies.sweeps.removed_bytes += size_bytes
+    swept.removed += len(doomed)
+    swept.removed_bytes += size_bytes
+
+
+def _first_within(hours: Counter[int], max_bytes: int) -> int:
+    """Return the first hour that stays when those before it have to go for the rest to fit."""
+    excess = hours.total() - max_bytes
+    for hour in sorted(hours):
+        if excess <= 0:
+            return hour
+        excess -= hours[hour]
+    return max(hours, default=0) + 1

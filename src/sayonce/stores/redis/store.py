@@ -1,0 +1,348 @@
+"""A store in Redis (6.2 or later) or Valkey: one GET a hit, explicit timeouts, and no retries of its own.
+
+Entries are ``sayonce:2:{<hexadecimal digest>}`` with a time to live; counters and books are the hashes
+``sayonce:2:{totals}`` and ``sayonce:2:{book:…}``, without one, so that a ``volatile-…`` eviction policy spares them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import re
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from functools import partial
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sayonce.core.clock import Clock
+from sayonce.core.envelope import Entry, Refused, Sealer
+from sayonce.core.outcome import Refusal
+from sayonce.errors import ConfigError, Failure, StoreError
+from sayonce.stores.base import BOUNDS, FIELD_BYTES, SealedStore, StoreStats, TableBound, bound_of
+from sayonce.stores.redis.cluster import ClusterServers
+from sayonce.stores.redis.health import Health, health_of
+from sayonce.stores.redis.leases import RedisCoordinator
+from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES, ValueTooLarge
+from sayonce.stores.redis.script import Script
+from sayonce.stores.redis.server import FAILURES, Get, Operation, Server, kind_of, tls_context
+from sayonce.stores.redis.topology import SentinelServers, Servers, SingleServer
+from sayonce.stores.redis.url import Topology, shown_address
+from sayonce.stores.url import RedisURL
+
+log = logging.getLogger("sayonce.store")
+settings_log = logging.getLogger("sayonce.store.settings")
+T = TypeVar("T")
+
+PREFIX: Final = "sayonce:2:"
+"""With the version of the layout: what another version wrote is neither read nor overwritten."""
+TOTALS: Final = f"{PREFIX}{{totals}}"
+_ENTRY: Final = re.compile(rb"sayonce:2:\{[0-9a-f]{64}\}")
+_MAX_TTL_MS: Final = 100 * 365 * 86_400_000
+_SCANNED_AT_ONCE: Final = 1000
+_EXAMINED_SECONDS: Final = 2.0
+_CLEAN: Final = Script("clean", int)
+_FIELD: Final[Script[bytes | None]] = Script("field", bytes | None)  # type: ignore[arg-type]
+_SWAP: Final = Script("swap", int)
+_TABLE: Final = Script("table", list[bytes])
+_TOTALS_BOUND: Final = TableBound(10_000, 64, 1_000_000)
+_BEYOND: Final = {
+    b"fields": "has more than {fields:,} fields",
+    b"bytes": "has more than {total_bytes:,} bytes",
+}
+"""What ``table.lua`` says of a table."""
+_NUMBER: Final = re.compile(rb"-?[0-9]{1,18}(\.[0-9]{1,20})?")
+"""A total, as Redis writes it."""
+_NO_NUMBER: Final = ("not a float", "NaN or Infinity", "not a valid float")
+_SERVERS: Final[dict[Topology, type[Servers]]] = {
+    "single": SingleServer,
+    "sentinel": SentinelServers,
+    "cluster": ClusterServers,
+}
+_FILES: Final = {
+    "ssl_ca_certs": "a PEM file of CA certificates",
+    "ssl_certfile": "a PEM file with the certificate to show",
+    "ssl_keyfile": "a PEM file with its key",
+}
+
+
+class WrongType(StoreError):
+    """Under a name of ours lies a value of another type."""
+
+
+class RedisStore(SealedStore):
+    """Keeps envelopes in Redis; the bound, and what is evicted, are the server's ``maxmemory`` and its policy.
+
+    ``stats`` counts the whole database and the whole memory of the servers, as Redis knows no others.
+    """
+
+    name = "redis"
+
+    def __init__(
+        self, url: RedisURL, *, sealer: Sealer, clock: Clock = time.time, budget_seconds: float = 0.05
+    ) -> None:
+        super().__init__(sealer, clock)
+        self.url = url
+        self._servers = _SERVERS[url.topology](url, budget_seconds)
+        self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
+        self.unread: dict[str, str] = {}
+        self._told_too_large = False
+        self._told_cleaned: set[str] = set()
+        self._examining: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        return f"RedisStore({self.url.shown!r})"
+
+    async def open(self) -> None:
+        """Check what can be checked without the server, and have its settings looked at in the background.
+
+        Raises:
+            ConfigError: a file that the URL names is missing, or is no such file.
+
+        """
+        if self.url.tls:
+            await asyncio.to_thread(_check_files, self.url)
+        self._examining = asyncio.create_task(self._warn())
+
+    async def close(self) -> None:
+        if self._examining is not None:
+            self._examining.cancel()
+        with self._translated():
+            await self._servers.close()
+
+    async def delete(self, key: bytes) -> bool:
+        name = name_of(key)
+        return bool(await self._at(name, lambda redis: redis.unlink(name)))
+
+    async def clear(self) -> int:
+        return sum([removed async for removed in self._pages(_clear)])
+
+    async def stats(self) -> StoreStats:
+        found = [await self._on(primary, _stats) for primary in await self._primaries()]
+        bounds = [bound for _, _, bound in found]
+        entries, used_bytes = sum(entries for entries, _, _ in found), sum(used for _, used, _ in found)
+        return StoreStats(entries, used_bytes, sum(bounds) if all(bounds) else None)
+
+    async def health(self) -> list[Health]:
+        """Return what each server says of its settings and its clock."""
+        return [
+            await self._on(primary, partial(health_of, address=shown_address(primary.address)))
+            for primary in await self._primaries()
+        ]
+
+    async def count(self, deltas: Mapping[str, float]) -> None:
+        if deltas:
+            await self._in(TOTALS, partial(_count, deltas=deltas))
+
+    async def totals(self) -> dict[str, float]:
+        stored = await self._whole(TOTALS, _TOTALS_BOUND)
+        return {name: float(total) for name, total in stored.items() if _NUMBER.fullmatch(total)}
+
+    async def register(self, book: str, name: str, value: bytes) -> None:
+        page = book_name(book)
+        await self._in(page, lambda redis: redis.hset(page, name, value))
+
+    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+        page, most = book_name(book), bound_of(book).value_bytes
+        arguments = (name, new or b"", most) if old is None else (name, new or b"", most, old)
+        return bool(await self._in(page, lambda redis: _SWAP(redis, [page], *arguments)))
+
+    async def registered(self, book: str, name: str) -> bytes | None:
+        page, most = book_name(book), bound_of(book).value_bytes
+        return await self._in(page, lambda redis: _FIELD(redis, [page], name, most))
+
+    async def registry(self, book: str) -> dict[str, bytes]:
+        try:
+            table = await self._whole(book_name(book), bound_of(book))
+        except StoreError as error:
+            if error.failure is Failure.BEYOND and book in BOUNDS:
+                self._note_unread(book, error)
+            raise
+        if self.unread.pop(book, None) is not None:
+            log.warning("%s: the table %r is read again", self.url.shown, book)
+        return table
+
+    def _note_unread(self, book: str, error: StoreError) -> None:
+        if book not in self.unread:
+            log.error("%s; remove from it what is not of this program", error)
+        self.unread[book] = str(error)
+
+    async def _whole(self, page: str, bound: TableBound) -> dict[str, bytes]:
+        """Return a hash.
+
+        Raises:
+            StoreError: it is beyond its bound (``Failure.BEYOND``), or the server did not answer.
+
+        """
+        arguments = (bound.fields, FIELD_BYTES, bound.value_bytes, bound.total_bytes)
+        found = await self._in(page, partial(_table, page=page, arguments=arguments))
+        if isinstance(found, bytes):
+            why = _BEYOND[found].format(fields=bound.fields, total_bytes=bound.total_bytes)
+            raise StoreError(
+                f"{self.url.shown}: {page} {why}, which others have written, and is not read", failure=Failure.BEYOND
+            )
+        return found
+
+    async def unregister(self, book: str, name: str) -> bool:
+        page = book_name(book)
+        return bool(await self._in(page, lambda redis: redis.hdel(page, name)))
+
+    async def _read(self, key: bytes) -> bytes | bytearray | None:
+        name = name_of(key)
+        return await self._at(name, Get(name.encode()))
+
+    async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:
+        if len(sealed) > MAX_VALUE_BYTES:
+            self._tell_too_large(len(sealed))
+            return False
+        name, ttl_ms = name_of(entry.key), max(1, int(min(ttl_seconds * 1000, _MAX_TTL_MS)))
+        return bool(await self._at(name, lambda redis: redis.set(name, sealed, px=ttl_ms)))
+
+    def _tell_too_large(self, size_bytes: int) -> None:
+        if not self._told_too_large:
+            self._told_too_large = True
+            log.warning(
+                "%s: a value of %d bytes is not kept, as one takes %d bytes at most; a body store keeps larger ones",
+                self.url.shown, size_bytes, MAX_VALUE_BYTES,
+            )  # fmt: skip
+
+    def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
+        return self._pages(partial(_scan_heads, length=length))
+
+    async def _warn(self) -> None:
+        """Tell once of settings that a cache suffers from; a server that is down now is found out by the first call."""
+        with suppress(StoreError, TimeoutError):
+            async with asyncio.timeout(_EXAMINED_SECONDS):
+                for health in await self.health():
+                    if health.warning is not None:
+                        settings_log.warning("redis %s: %s; %s", health.address, *health.warning)
+
+    # -- the servers --------------------------------------------------------------------------------------------------
+
+    async def _at(self, name: str, operation: Operation[T]) -> T:
+        try:
+            return await self._servers.at(name, operation)
+        except ValueTooLarge:
+            raise Refused(Refusal.TOO_LARGE) from None
+        except FAILURES as error:
+            raise self._error(error) from None
+
+    async def _in(self, page: str, operation: Operation[T]) -> T:
+        """Run an operation on a hash; what another program has put in its place is removed."""
+        try:
+            return await self._at(page, operation)
+        except WrongType:
+            if await self._at(page, lambda redis: _CLEAN(redis, [page])) and page not in self._told_cleaned:
+                self._told_cleaned.add(page)
+                log.warning("%s: %s was no hash, so none of this program's, and was removed", self.url.shown, page)
+            return await self._at(page, operation)
+
+    async def _on(self, primary: Server, operation: Operation[T]) -> T:
+        with self._translated():
+            return await primary.run(operation)
+
+    async def _pages(self, scan: Callable[..., Awaitable[tuple[int, T]]]) -> AsyncIterator[T]:
+        """Go through every server's keys, a page at a time: each is a call of its own, with its own time."""
+        for primary in await self._primaries():
+            cursor: int | None = None
+            while cursor != 0:
+                cursor, page = await self._on(primary, partial(scan, cursor=cursor or 0))
+                yield page
+
+    async def _primaries(self) -> list[Server]:
+        with self._translated():
+            return list(await self._servers.primaries())
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Turn everything that the client raises into a StoreError; its context is cut, as it may repeat a command."""
+        try:
+            yield
+        except FAILURES as error:
+            raise self._error(error) from None
+
+    def _error(self, error: Exception) -> StoreError:
+        kind = WrongType if "WRONGTYPE" in str(error) else StoreError
+        return kind(f"{self.url.shown}: {self._message(error)}", failure=kind_of(error))
+
+    def _message(self, error: Exception) -> str:
+        # A pipeline's errors repeat the command before them, with what it was to store.
+        first_line = (str(error).rpartition("caused error: ")[2].splitlines() or [""])[0][:200]
+        for secret in self.url.secrets:
+            first_line = first_line.replace(secret, "***")
+        return f"{type(error).__name__}: {first_line}"
+
+
+def _check_files(url: RedisURL) -> None:
+    for option, what in _FILES.items():
+        path = getattr(url, option)
+        if path is not None and not Path(path).is_file():
+            raise ConfigError(f"{path}: there is no such file; {option} names {what}")
+    try:
+        tls_context(url.ssl_ca_certs, url.ssl_certfile, url.ssl_keyfile)
+    except OSError as error:
+        files = ", ".join(f"{option} {getattr(url, option)}" for option in _FILES if getattr(url, option))
+        raise ConfigError(f"{files}: not PEM files that fit together ({error.strerror or error})") from None
+
+
+def name_of(key: bytes) -> str:
+    """Return the name of a digest's entry; the braces make the digest its hash tag."""
+    return f"{PREFIX}{{{key.hex()}}}"
+
+
+def book_name(book: str) -> str:
+    """Return the name of a book's hash."""
+    return f"{PREFIX}{{book:{book}}}"
+
+
+async def _table(redis: Any, *, page: str, arguments: tuple[int, ...]) -> dict[str, bytes] | bytes:
+    """Return a hash, or why it is not read."""
+    match await _TABLE(redis, [page], *arguments):
+        case [why] if why in _BEYOND:
+            return why
+        case found:
+            pairs = zip(found[::2], found[1::2], strict=True)
+            return {name.decode(errors="surrogateescape"): value for name, value in pairs}
+
+
+async def _scan(redis: Any, cursor: int) -> tuple[int, list[bytes]]:
+    cursor, found = await redis.scan(cursor, match=f"{PREFIX}{{*}}", count=_SCANNED_AT_ONCE)
+    return cursor, [name for name in found if _ENTRY.fullmatch(name)]
+
+
+async def _clear(redis: Any, *, cursor: int) -> tuple[int, int]:
+    """Remove a page of entries, each by a command of its own: a Cluster's lie in different slots."""
+    cursor, names = await _scan(redis, cursor)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.unlink(name)
+        return cursor, sum(await pipeline.execute())
+
+
+async def _scan_heads(redis: Any, *, cursor: int, length: int) -> tuple[int, list[bytes]]:
+    cursor, names = await _scan(redis, cursor)
+    async with redis.pipeline(transaction=False) as pipeline:
+        for name in names:
+            pipeline.getrange(name, 0, length - 1)
+        heads = await pipeline.execute(raise_on_error=False)  # one of another type is none of ours
+    return cursor, [head for head in heads if isinstance(head, bytes) and head]
+
+
+async def _stats(redis: Any) -> tuple[int, int, int]:
+    async with redis.pipeline(transaction=False) as pipeline:
+        entries, memory = await pipeline.dbsize().info("memory").execute()
+    return int(entries), int(memory["used_memory"]), int(memory["maxmemory"])
+
+
+async def _count(redis: Any, *, deltas: Mapping[str, float]) -> None:
+    async with redis.pipeline(transaction=True) as pipeline:
+        for name, delta in deltas.items():
+            pipeline.hincrbyfloat(TOTALS, name, delta)
+        added = await pipeline.execute(raise_on_error=False)
+    for (name, delta), answer in zip(deltas.items(), added, strict=True):
+        if not isinstance(answer, Exception):
+            continue
+        if not any(what in str(answer) for what in _NO_NUMBER):
+            raise answer
+        await redis.hset(TOTALS, name, delta)  # a total that is no number begins again, and costs no other
