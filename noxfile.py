@@ -43,7 +43,7 @@ def lowest(session: nox.Session) -> None:
     place = str(Path("build", f"uvicorn-{version}").resolve())
     pip = (sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--upgrade", "--target", place)
     session.run(*pip, f"uvicorn=={version}.0", external=True)
-    tests = ("tests/test_protocol.py", "tests/test_cli_serve.py")
+    tests = ("tests/unit/gateway/test_protocol.py", "tests/unit/cli/test_serve.py")
     session.run(sys.executable, "-m", "pytest", "-q", *tests, external=True, env={"PYTHONPATH": place})
 
 
@@ -52,4 +52,6 @@ def ray(session: nox.Session) -> None:
     """Call a remembered function in a Ray actor; Ray is large, and nothing else needs it."""
     session.run(sys.executable, "-m", "pip", "install", "-q", "ray", external=True)
     settings = {"SAYONCE_RAY": "1", "RAY_USAGE_STATS_ENABLED": "0", "CI": "true"}
-    session.run(sys.executable, "-m", "pytest", "-q", "tests/test_travel_ray.py", external=True, env=settings)
+    session.run(
+        sys.executable, "-m", "pytest", "-q", "tests/unit/features/test_travel_ray.py", external=True, env=settings
+    )

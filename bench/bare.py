@@ -1,6 +1,6 @@
 """A baseline: a bare ASGI callable that reads the body and answers constant bytes, served just as ``sayonce serve`` is.
 
-``python bench/bare.py PORT BYTES``
+``python -m bench.bare PORT BYTES``
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A baseline: a bare ``redis.asyncio`` GET loop (hiredis, uvloop), as fast as the answers come.
 
-``python bench/bare_get.py PORT NAME TASKS SECONDS``
+``python -m bench.bare_get PORT NAME TASKS SECONDS``
 """
 
 from __future__ import annotations

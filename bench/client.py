@@ -1,6 +1,6 @@
 """A small HTTP client that costs little and tells when the first byte of a body came.
 
-As a script it is a load generator, ``python bench/client.py PORT CONNECTIONS SECONDS BODY-FILE``, for machines that have
+As a script it is a load generator, ``python -m bench.client PORT CONNECTIONS SECONDS BODY-FILE``, for machines that have
 no ``wrk``.
 """
 

@@ -1,6 +1,6 @@
 """Reads from a Redis Cluster of three and of six primaries, against one server and the same client.
 
-``python bench/cluster.py [--rounds 5] [--seconds 1]``
+``python -m bench.cluster [--rounds 5] [--seconds 1]``
 
 The store alone, as one process asks it: ``get`` of sealed clips of 60 kB, 16 at once and one at a time. All servers
 share a core, the client has the other.
@@ -18,8 +18,19 @@ from contextlib import AsyncExitStack, ExitStack
 
 import uvloop
 
-from common import ADDRESS, LOAD_CORE, SERVER_CORE, await_redis, finish, free_port, median, running, stay_on, table
-from features import rate
+from bench.common import (
+    ADDRESS,
+    LOAD_CORE,
+    SERVER_CORE,
+    await_redis,
+    finish,
+    free_port,
+    median,
+    running,
+    stay_on,
+    table,
+)
+from bench.features import rate
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.stores import open_store

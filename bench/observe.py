@@ -1,6 +1,6 @@
 """What metrics, counters, ledger and logs at level info cost a hit in memory: the gateway with them and without.
 
-``python bench/observe.py [--rounds 40] [--seconds 1]``
+``python -m bench.observe [--rounds 40] [--seconds 1]``
 
 One server is watched and not watched in turn, as two processes differ by more than watching costs. Each round has its
 own ratio, and its sides another order, so that what else the machine does falls on all of them. Not watching comes
@@ -17,8 +17,8 @@ import tempfile
 from collections import defaultdict
 from pathlib import Path
 
-from common import LOAD_CORE, SERVER_CORE, ask, bench_server, finish, median, stay_on, table, verdict
-from hits_http import FIELDS, Figures, load
+from bench.common import LOAD_CORE, SERVER_CORE, ask, bench_server, finish, median, stay_on, table, verdict
+from bench.hits_http import FIELDS, Figures, load
 
 CONNECTIONS = 16
 TARGET_PERCENT = 5

@@ -1,6 +1,6 @@
 """The gateway served just as ``sayonce serve`` is, whose watching a signal turns off and on.
 
-``python bench/observe_server.py PORT``: on SIGUSR1 metrics, counters of answers, ledger and request logs go on as usual,
+``python -m bench.observe_server PORT``: on SIGUSR1 metrics, counters of answers, ledger and request logs go on as usual,
 on SIGUSR2 nobody watches.
 """
 

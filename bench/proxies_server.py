@@ -1,6 +1,6 @@
 """A gateway over an engine that takes its time, and that fails in the middle of a text that begins with "Fail".
 
-``python bench/proxies_server.py PORT``
+``python -m bench.proxies_server PORT``
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """How long it takes to import, to be ready, to serve the first hit, and to say something that was said before.
 
-``python bench/startup.py [--rounds 15]``
+``python -m bench.startup [--rounds 15]``
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from common import ADDRESS, SPEECH, await_ready, finish, free_port, median, running, table, verdict
+from bench.common import ADDRESS, SPEECH, await_ready, finish, free_port, median, running, table, verdict
 
 TEXT = "Hello, how are you today?"
 FIELDS = {"model": "hibari", "input": TEXT, "voice": "heart", "response_format": "wav"}

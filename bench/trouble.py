@@ -1,6 +1,6 @@
 """What a Redis in trouble adds to a request, fault by fault, against the same Redis in good health just before.
 
-``python bench/trouble.py [--rate 200] [--seconds 2] [--only TEXT]``: requests at a steady rate through ``Cache.answer``,
+``python -m bench.trouble [--rate 200] [--seconds 2] [--only TEXT]``: requests at a steady rate through ``Cache.answer``,
 with no memory tier, over real servers, and with a computation that costs nothing, so that what is seen is the store's.
 Every answer is compared with what it should be, and the bound is that of ``docs/guarantees.md``.
 What the event loop itself is late is no part of a request's time.
@@ -13,19 +13,16 @@ import asyncio
 import gc
 import logging
 import math
-import sys
 import time
 from contextlib import AsyncExitStack, ExitStack
 from dataclasses import asdict, dataclass
 
-from common import HERE, finish, median, percentile, table
+from tests.helpers.steady_load import NUMBERS, Load
+from tests.helpers.store_in_trouble import BUDGET_SECONDS, Stand, WrongSound
 
-sys.path.insert(0, str(HERE.parent / "tests"))  # the faults are those that the tests put it through
-
-from load import NUMBERS, Load
+from bench.common import finish, median, percentile, table
+from bench.troubles import TROUBLES, Bound, Trouble
 from sayonce.core.outcome import Outcome
-from standing import BUDGET_SECONDS, Stand, WrongSound
-from troubles import TROUBLES, Bound, Trouble
 
 NOISE_MS = 5.0
 """What the machine may add where nothing is to be added."""

@@ -20,12 +20,22 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from conftest import FakeClock
-from deployments import Cluster, Node, SentinelSet, wait_until
-from faults import OUTAGES, REFUSED_WRITES, Fault, Scene, damaged, killed, on_the_wire, password_set, stopped
-from load import NUMBERS, any_of
-from standing import BOUND_SECONDS, BUDGET_SECONDS, Stand, standing
-from wire import wire_to
+from tests.helpers.clock import FakeClock
+from tests.helpers.deployments import Cluster, Node, SentinelSet, wait_until
+from tests.helpers.faults import (
+    OUTAGES,
+    REFUSED_WRITES,
+    Fault,
+    Scene,
+    damaged,
+    killed,
+    on_the_wire,
+    password_set,
+    stopped,
+)
+from tests.helpers.steady_load import NUMBERS, any_of
+from tests.helpers.store_in_trouble import BOUND_SECONDS, BUDGET_SECONDS, Stand, standing
+from tests.helpers.tcp_proxy import wire_to
 
 DELAY_SECONDS = BUDGET_SECONDS / 5
 DAY_SECONDS = 86_400

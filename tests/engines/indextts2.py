@@ -13,7 +13,7 @@ import torch
 from torch import nn
 from transformers import SeamlessM4TFeatureExtractor
 
-from engines.loading import engine
+from tests.engines.loading import engine
 
 STOP = 9
 SLOTS = [

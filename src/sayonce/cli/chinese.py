@@ -1,4 +1,4 @@
-"""What the command line says, in Chinese, by what it says in English; tests/test_cli_chinese.py finds what is missing."""
+"""What the command line says, in Chinese, by what it says in English; tests/unit/cli/test_chinese.py finds what is missing."""
 
 from __future__ import annotations
 

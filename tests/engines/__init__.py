@@ -1,0 +1,1 @@
+"""The engines' own code, where it is installed, with stand-ins for its networks."""

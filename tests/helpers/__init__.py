@@ -1,0 +1,1 @@
+"""What several test files share: servers, clients, files and faults; no test."""

@@ -1,0 +1,1 @@
+"""Tests of the project itself: its documents, its examples and the rules of its code."""

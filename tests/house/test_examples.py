@@ -1,0 +1,48 @@
+"""The examples that need neither weights nor servers run as they are, and say what they promise."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.helpers.paths import ROOT
+
+EXAMPLES = ROOT / "examples"
+SAID = {
+    "style_codes.py": [
+        "50 requests for one image: 1 run of the encoder",
+        "the same image twice and one with a changed pixel: 2 runs",
+    ],
+    "text_embeddings.py": [
+        "computing 2: ['where is my parcel', 'please hold on']",
+        "computing 2: ['where is my parcel?', 'où est mon colis']",
+    ],
+    "motion_features.py": ["copy-of-walk.npy: moves by [0, 2]", "run.npy: moves by [0, 5]"],
+    "library_any_function.py": ["{'start': 35655, 'steps': 323}"],
+}
+
+
+def run(name, directory):
+    done = subprocess.run(
+        [sys.executable, "-W", "error", os.fspath(EXAMPLES / name)],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=directory,
+        timeout=100,
+        env={**os.environ, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("name", SAID)
+def test_an_example_runs_and_says_what_it_promises(tmp_path, name):
+    said = run(name, tmp_path)
+    assert all(line in said for line in SAID[name]), said
+
+
+def test_a_second_run_of_the_library_example_computes_nothing(tmp_path):
+    assert "'feature computations: collatz': 1.0" in run("library_any_function.py", tmp_path)
+    assert "feature computations" not in run("library_any_function.py", tmp_path)

@@ -1,0 +1,1 @@
+"""Tests of one package each, through its own interface."""

@@ -1,0 +1,1 @@
+"""Sound as bytes: what comes in, what goes out, and what makes two recordings one voice."""

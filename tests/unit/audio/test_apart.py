@@ -1,0 +1,336 @@
+"""What strangers send is decoded in a process of its own: a file can crash it, fill it or keep it busy, and no more."""
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sayonce import Voice
+from sayonce.audio.decode import apart
+from sayonce.audio.decode._apart import BEGUN, BLOCK, DONE, FRAME, OPENED, SHAPE
+from sayonce.audio.decode.door import open_sound
+from sayonce.audio.decode.threads import Decoding
+from sayonce.audio.decode.whole import decode
+from sayonce.errors import BadAudio, DecodersBusy
+from sayonce.speech.engines import build_engine
+from tests.helpers import hostile_files
+from tests.helpers.audio_files import KINDS, made, speech
+from tests.helpers.serving import serving, speak
+from tests.helpers.upstream import Upstream
+from tests.helpers.voice_samples import clip
+from tests.unit.speech.test_bounds import Passing
+
+PLENTY = 100_000_000
+WAV = msgspec.msgpack.encode(("audio/decode/wav", 1, False))
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_another_process_gives_the_very_samples_that_this_one_would(name):
+    kind = KINDS[name]
+    body = made(kind, speech(5, 1.2, kind.rate))
+    here, there = open_sound(body), apart.open_apart(body)
+    assert (here.media_type, here.decoding) == (there.media_type, there.decoding)
+    ours, theirs = list(here.blocks(PLENTY)), list(there.blocks(PLENTY))
+    assert [each.sample_rate_hz for each in ours] == [each.sample_rate_hz for each in theirs]
+    assert [each.samples.tobytes() for each in ours] == [each.samples.tobytes() for each in theirs]
+    assert {each.samples.dtype for each in ours} == {each.samples.dtype for each in theirs}
+
+
+def test_a_clip_is_the_same_voice_wherever_it_is_decoded():
+    body = made(KINDS["m4a"], speech(6, 2, 24_000))
+    assert Voice.from_audio(body, apart=True) == Voice.from_audio(body)
+    assert decode(body, apart=True) == decode(body)
+
+
+def test_what_is_wrong_with_a_file_is_told_as_if_it_were_read_here():
+    for body in (b"no audio at all", b"", made(KINDS["wav"], speech(1, 1, 24_000))[:9_000]):
+        with pytest.raises(BadAudio) as here:
+            list(open_sound(body).blocks(PLENTY))
+        with pytest.raises(BadAudio) as there:
+            list(apart.open_apart(body).blocks(PLENTY))
+        assert there.value.message == here.value.message
+    with pytest.raises(BadAudio, match="more than 1,000 samples"):
+        list(apart.open_apart(clip()).blocks(1_000))
+
+
+HOSTILE = {
+    "a codebook that crashes libvorbis": lambda: hostile_files.CRASHES_LIBVORBIS,
+    "packets that are not there": lambda: hostile_files.m4a_of_claimed_packets(80_000_000),
+    "a fragment that is not there": lambda: hostile_files.m4a_of_a_claimed_fragment(60_000_000),
+    "pictures of a quarter of a gigabyte": lambda: hostile_files.m4a_with_pictures(2, 8_000),
+    "marks to look behind": lambda: hostile_files.busy_flac(400_000),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_file_that_would_crash_or_fill_or_occupy_a_decoder_does_nothing_to_this_process(name, monkeypatch):
+    monkeypatch.setattr(apart, "_SECONDS", 2)
+    monkeypatch.setattr(apart, "_BYTES_PER_SECOND", 2**40)
+    body = HOSTILE[name]()
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    with suppress(BadAudio):
+        heard = b"".join(block.samples.tobytes() for block in apart.open_apart(body).blocks(PLENTY))
+        assert heard == hostile_files.SOUND  # FFmpeg did without the rest
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    assert after.ru_maxrss - before.ru_maxrss < 50_000  # kB
+    assert after.ru_utime - before.ru_utime < 1
+    assert decode(clip(), apart=True) == decode(clip())  # the next file is none the worse for it
+
+
+def decoders():
+    """The processes that have a file now."""
+    process = apart._apart._process.pid
+    return Path(f"/proc/{process}/task/{process}/children").read_text().split()
+
+
+def assert_soon_gone():
+    until = time.monotonic() + 5
+    while decoders():
+        assert time.monotonic() < until
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def existing(monkeypatch, tmp_path):
+    """Return what sets for how many seconds, for each second of its processor time, a decoder may exist."""
+
+    def set_seconds(seconds):
+        python = tmp_path / "python"
+        code = f"from sayonce.audio import _apart as worker; worker.WAITS_PER_SECOND = {seconds}; worker.main()"
+        python.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c '{code}'\n")
+        python.chmod(0o755)
+        monkeypatch.setattr(apart.sys, "executable", str(python))
+        monkeypatch.setattr(apart, "_SECONDS", 1)
+        monkeypatch.setattr(apart, "_BYTES_PER_SECOND", 2**40)
+        apart.close()
+
+    yield set_seconds
+    apart.close()
+
+
+def test_a_decoder_ends_when_its_processor_time_is_over(existing):
+    existing(1_000)
+    with pytest.raises(BadAudio, match="more than 1 s"):
+        apart.open_apart(hostile_files.busy_flac(400_000))
+    assert_soon_gone()
+
+
+def test_a_decoder_that_does_nothing_ends_too(existing):
+    existing(1)
+    sound = apart.open_apart(clip())
+    assert_soon_gone()  # nobody has told it yet how many samples are wanted
+    with pytest.raises(BadAudio, match="more than 1 s"):
+        list(sound.blocks(PLENTY))
+
+
+def test_a_decoder_that_says_nothing_is_not_waited_for_for_ever(monkeypatch):
+    ours, its = socket.socketpair()
+    its.sendall(BEGUN)
+    monkeypatch.setattr(apart._apart, "line", lambda: ours)
+    monkeypatch.setattr(apart, "_SECONDS", 1)
+    monkeypatch.setattr(apart.worker, "WAITS_PER_SECOND", 0)
+    with its, pytest.raises(BadAudio, match="more than 1 s"):
+        apart.open_apart(bytes(900_000))  # more than a socket takes
+
+
+def test_a_decoder_that_would_take_more_memory_than_it_may_is_refused_it():
+    """FFmpeg would make a table of what these four bytes claim before it sees that nothing of it is there."""
+    with pytest.raises(BadAudio, match=r"Cannot allocate memory|decoder broke off"):
+        list(apart.open_apart(hostile_files.m4a_of_a_claimed_fragment(8_000_000)).blocks(PLENTY))
+
+
+def test_of_a_frame_that_is_longer_than_any_not_a_byte_is_taken(monkeypatch):
+    """A decoder that a file has taken over could fill this process with it."""
+    ours, its = socket.socketpair()
+    monkeypatch.setattr(apart._apart, "line", lambda: ours)
+    its.sendall(BEGUN + FRAME.pack(OPENED, len(WAV)) + WAV + FRAME.pack(BLOCK, apart._MOST_FRAME_BYTES + 1) + b"beyond")
+    its.shutdown(socket.SHUT_WR)
+    with its, ours.dup() as left:
+        with pytest.raises(BadAudio, match="decoder broke off"):
+            list(apart.open_apart(b"any").blocks(1_000))
+        assert left.recv(100) == b"beyond"
+
+
+LIES = {
+    "a frame of gigabytes": [(OPENED, WAV), (BLOCK, 2**32 - 1)],
+    "a block of objects": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"O", 1, 24_000) + bytes(16)), (DONE, b"")],
+    "a block of no channels": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 0, 24_000) + bytes(16)), (DONE, b"")],
+    "a block of half a sample": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(3)), (DONE, b"")],
+    "a block of nothing": [(OPENED, WAV), (BLOCK, b""), (DONE, b"")],
+    "more samples than it may": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(4_000)), (DONE, b"")],
+    "no end": [(OPENED, WAV), (BLOCK, SHAPE.pack(b"h", 1, 24_000) + bytes(16))],
+    "an end before the beginning": [(DONE, b"")],
+    "a beginning that is none": [(OPENED, b"\xc1")],
+    "a kind that there is not": [(b"?", b"")],
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_what_a_decoder_says_is_not_believed_either(name, monkeypatch):
+    """A file may have taken it over."""
+    ours, its = socket.socketpair()
+    monkeypatch.setattr(apart._apart, "line", lambda: ours)
+    its.sendall(BEGUN)
+    for kind, payload in LIES[name]:
+        length, told = (payload, b"") if isinstance(payload, int) else (len(payload), payload)
+        its.sendall(FRAME.pack(kind, length) + told)
+    its.shutdown(socket.SHUT_WR)
+    with its, ours, pytest.raises(BadAudio, match="decoder broke off"):
+        list(apart.open_apart(b"any").blocks(1_000))
+
+
+def test_a_process_that_was_killed_is_started_again():
+    decode(clip(), apart=True)
+    os.kill(apart._apart._process.pid, signal.SIGKILL)
+    apart._apart._process.wait()
+    assert decode(clip(), apart=True) == decode(clip())
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_all_processes_lets_a_file_be_decoded(how):
+    decode(clip(), apart=True)
+    process = apart._apart._process
+    os.kill(process.pid, how)
+    assert decode(clip(), apart=True) == decode(clip())
+    assert apart._apart._process is process
+    assert process.poll() is None
+
+
+def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
+    (tmp_path / "av.py").write_text("raise RuntimeError")
+    monkeypatch.chdir(tmp_path)
+    apart.close()
+    assert decode(clip(), apart=True) == decode(clip())
+    apart.close()
+
+
+def test_a_process_that_cannot_start_is_no_fault_of_the_file(monkeypatch):
+    monkeypatch.setattr(apart.sys, "executable", "/bin/false")
+    apart.close()
+    with pytest.raises(DecodersBusy):
+        apart.open_apart(clip())
+    apart.close()
+
+
+@pytest.mark.parametrize("size", [100, 1_000_000])
+def test_a_process_that_forks_nothing_is_no_fault_of_the_file(monkeypatch, size):
+    decode(clip(), apart=True)
+    process = apart._apart._process
+    monkeypatch.setattr(apart, "_SECONDS", 1)
+    monkeypatch.setattr(apart.worker, "WAITS_PER_SECOND", 0)
+    os.kill(process.pid, signal.SIGSTOP)
+    try:
+        with pytest.raises(DecodersBusy, match="ask again"):
+            apart.open_apart(bytes(size))
+    finally:
+        os.kill(process.pid, signal.SIGCONT)
+    assert decode(clip(), apart=True) == decode(clip())
+    assert apart._apart._process is process
+
+
+def test_a_fork_that_fails_fails_one_file(monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text(f"""#!{sys.executable} -P
+from sayonce.audio import _apart as worker
+fork, tried = worker.os.fork, []
+def fails_once():
+    tried.append(1)
+    if len(tried) == 1:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+    return fork()
+worker.os.fork = fails_once
+worker.main()
+""")
+    python.chmod(0o755)
+    monkeypatch.setattr(apart.sys, "executable", str(python))
+    apart.close()
+    with pytest.raises(DecodersBusy, match="ask again"):
+        apart.open_apart(clip())
+    process = apart._apart._process
+    assert decode(clip(), apart=True) == decode(clip())
+    assert apart._apart._process is process
+    apart.close()
+
+
+def test_closing_ends_what_is_being_decoded():
+    decode(clip(), apart=True)  # so that the process which forks is there
+    ended = threading.Event()
+
+    def hear():
+        with suppress(BadAudio):
+            apart.open_apart(hostile_files.busy_flac(400_000))
+        ended.set()
+
+    threading.Thread(target=hear).start()
+    time.sleep(0.3)
+    assert not ended.is_set()
+    apart.close()
+    assert ended.wait(5)
+
+
+async def test_an_upload_that_crashes_its_decoder_is_a_400_and_the_server_goes_on():
+    async with serving(Passing()) as client:
+        for _ in range(2):
+            answer = await client.post(
+                "/v1/audio/voices",
+                data={"name": "alice"},
+                files={"audio_sample": ("a.ogg", hostile_files.CRASHES_LIBVORBIS)},
+            )
+            assert (answer.status_code, answer.json()["error"]["param"]) == (400, "audio_sample")
+        assert (await speak(client)).status_code == 200
+
+
+async def test_an_answer_that_crashes_its_decoder_is_a_failure_of_its_server():
+    with Upstream() as upstream:
+        upstream.answer(200, hostile_files.CRASHES_LIBVORBIS, "audio/decode/ogg")
+        section = {"kind": "openai", "base_url": upstream.url, "model": "m", "default_voice": "a"}
+        async with serving(build_engine("far", section)) as client:
+            answer = await speak(client, model="far", voice="a", response_format="wav")
+            assert answer.status_code == 502
+            assert "decoder broke off" in answer.json()["error"]["message"]
+
+
+# -- turns -------------------------------------------------------------------------------------------------------------
+
+
+async def test_one_tenants_clips_delay_anothers_by_no_more_than_the_one_that_is_being_decoded():
+    decoding, order = Decoding(threads=1, queue=8), []
+    held = threading.Event()
+    first = asyncio.ensure_future(decoding.run("greedy", held.wait, 20))
+    await asyncio.sleep(0)
+    greedy = [asyncio.ensure_future(decoding.run("greedy", order.append, f"greedy {n}")) for n in range(4)]
+    await asyncio.sleep(0)
+    other = asyncio.ensure_future(decoding.run("other", order.append, "other"))
+    await asyncio.sleep(0)
+    held.set()
+    await asyncio.gather(first, *greedy, other)
+    assert order.index("other") <= 1
+    decoding.close()
+
+
+async def test_one_tenant_takes_half_of_the_places_to_wait_at_most():
+    decoding, held = Decoding(threads=1, queue=4), threading.Event()
+    waiting = [asyncio.ensure_future(decoding.run("greedy", held.wait, 20)) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(DecodersBusy, match="as may wait") as told:
+        await decoding.run("greedy", int)
+    assert told.value.status == 503
+    other = asyncio.ensure_future(decoding.run("other", int))
+    await asyncio.sleep(0)
+    waiting[2].cancel()  # whoever leaves makes room
+    await asyncio.sleep(0)
+    again = asyncio.ensure_future(decoding.run("greedy", int))
+    await asyncio.sleep(0)
+    held.set()
+    assert await asyncio.gather(other, again) == [0, 0]
+    await asyncio.gather(*waiting, return_exceptions=True)
+    decoding.close()

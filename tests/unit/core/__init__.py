@@ -1,0 +1,1 @@
+"""The pure core: keys, envelopes, epochs, breaker, eviction."""

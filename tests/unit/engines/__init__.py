@@ -1,0 +1,1 @@
+"""Engines: each kind, and what speech servers answer."""

@@ -1,0 +1,1 @@
+"""The library: remembered functions, tensors and adapters."""

@@ -1,0 +1,1 @@
+"""HTTP: answers, walls, the description of the API, the dashboard."""

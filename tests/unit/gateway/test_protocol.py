@@ -1,0 +1,674 @@
+"""What a client may send, hold and leave unread before anyone knows who it is: each bound, and what is told beyond it."""
+
+import asyncio
+import json
+import logging
+import pickle
+import queue
+import re
+import socket
+import threading
+from contextlib import asynccontextmanager, suppress
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sayonce.config import ServerSettings
+from sayonce.gateway.access import new_key
+from sayonce.gateway.door import Held, Unread
+from sayonce.gateway.protocol import MAX_FIELDS, MAX_PIPELINED, MAX_TARGET_BYTES, Protocol, bounded
+from sayonce.testing import StubEngine
+from tests.helpers.paths import ROOT
+from tests.helpers.serving import serving, speak
+
+SPEECH = json.dumps({"model": "stub", "input": "Hello there.", "voice": "anna", "response_format": "wav"}).encode()
+CHUNKS = 4000
+"""Of the stub's, 19 MB: more than the system takes off the server's hands."""
+LIVE = b"GET /health/live HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+
+def post(body=SPEECH, *headers, length=None, path="/v1/audio/speech"):
+    lines = [f"POST {path} HTTP/1.1", "Host: localhost", "Content-Type: application/json", *headers]
+    lines.append(f"Content-Length: {len(body) if length is None else length}")
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+@pytest.fixture
+async def client(caplog):
+    async with serving(StubEngine()) as client:
+        yield client
+    assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.WARNING]
+
+
+@asynccontextmanager
+async def connected(client, sent=b""):
+    reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
+    writer.write(sent)
+    try:
+        yield reader, writer
+    finally:
+        writer.transport.abort()
+
+
+async def answer(reader):
+    """Return the status, the headers and the body of the next answer; a status of 0 where there is none."""
+    try:
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 10)
+    except (asyncio.IncompleteReadError, ConnectionResetError):
+        return 0, {}, b""
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
+    if "transfer-encoding" not in headers:
+        return int(status.split()[1]), headers, await reader.readexactly(int(headers["content-length"]))
+    body = b""
+    while size := int(await reader.readline(), 16):
+        body += await reader.readexactly(size)
+        await reader.readline()
+    await reader.readline()
+    return int(status.split()[1]), headers, body
+
+
+async def ends(reader):
+    """Whether the connection ends, cleanly or not, within some seconds."""
+    try:
+        await asyncio.wait_for(reader.read(), 6)
+    except ConnectionResetError:
+        return True
+    except TimeoutError:
+        return False
+    return True
+
+
+async def refused(client, sent, status, code=None, **headers):
+    """Send bytes that must be refused, in the API's form, and after which the connection must end."""
+    async with connected(client, sent) as (reader, _):
+        got, fields, body = await answer(reader)
+        assert got == status, body
+        error = json.loads(body)["error"]
+        assert error["type"] == "invalid_request_error"
+        assert code in (None, error["code"])
+        assert fields.items() >= headers.items()
+        assert fields["connection"] == "close"
+        assert await ends(reader)
+    return error["message"]
+
+
+async def alive(client):
+    assert (await client.get("/health/live")).status_code == 200
+
+
+# -- the header ---------------------------------------------------------------------------------------------------------
+
+
+async def test_a_target_that_is_too_long_is_a_414_before_it_has_come(client):
+    await refused(client, b"GET /" + b"a" * 20_000, 414, "target_too_long")
+    await refused(client, b"GET /" + b"a" * MAX_TARGET_BYTES + b" HTTP/1.1\r\nHost: localhost\r\n\r\n", 414)
+    await alive(client)
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n\r\n"])
+async def test_a_header_that_is_too_long_is_a_431_whether_it_ends_or_not(client, end):
+    told = await refused(client, LIVE[:-2] + b"X-Long: " + b"a" * 70_000 + end, 431, "headers_too_large")
+    assert "server.header_max_bytes" in told
+    fields = b"".join(b"X-%d: %b\r\n" % (number, b"a" * 1000) for number in range(70))
+    await refused(client, LIVE[:-2] + fields + end, 431, "headers_too_large")
+
+
+async def test_a_header_may_be_as_long_as_the_bound_and_not_a_byte_longer(client):
+    bound = client.door.bounds.header_max_bytes
+    fields = len("/health/live") + len("Host: localhost\r\n") + len("X-Long: \r\n")
+    most = LIVE[:-2] + b"X-Long: " + b"a" * (bound - fields)
+    async with connected(client, most + b"\r\n\r\n") as (reader, _):
+        assert (await answer(reader))[0] == 200
+    await refused(client, most + b"a\r\n\r\n", 431, "headers_too_large")
+    await refused(client, most.ljust(bound + 1, b"a"), 431, "headers_too_large")  # and it has not ended
+
+
+async def test_a_header_within_the_bound_is_taken_though_it_comes_with_a_large_body(client):
+    body = SPEECH[:-1] + b" " * 200_000 + b"}"
+    async with connected(client, post(body, "X-Long: " + "a" * 60_000)) as (reader, _):
+        assert (await answer(reader))[0] == 200
+
+
+@pytest.mark.parametrize("end", [b"", b"\r\n"])
+async def test_too_many_header_fields_are_a_431(client, end):
+    fields = b"".join(b"a%d: b\r\n" % number for number in range(MAX_FIELDS + 1))
+    await refused(client, LIVE[:-2] + fields + end, 431, "too_many_headers")
+
+
+@pytest.mark.parametrize(
+    "flood", [b"1;" + b"a" * 300_000, b"5\r\nhello\r\n0\r\n" + b"X-Trailer: aaaaaaaaaa\r\n" * 20_000]
+)
+async def test_what_is_sent_beside_a_chunked_body_is_bounded_too(client, flood):
+    head = post(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+    async with connected(client) as (reader, writer):
+        writer.write(head)
+        for start in range(0, len(flood), 10_000):
+            writer.write(flood[start : start + 10_000])
+            await asyncio.sleep(0.001)
+        status, _, _ = await answer(reader)
+        assert status in (400, 431)
+        if status == 431:
+            assert await ends(reader)
+    await alive(client)
+
+
+CHUNKED = post(b"", "Transfer-Encoding: chunked").replace(b"Content-Length: 0\r\n", b"")
+UPGRADES = [
+    ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA"),
+    (
+        "Connection: Upgrade",
+        "Upgrade: websocket",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    ),
+    ("Connection: keep-alive, Upgrade", "Upgrade: TLS/1.0, other"),
+]
+
+
+@pytest.mark.parametrize("fields", UPGRADES)
+@pytest.mark.parametrize("pieces", [1, 2, 1000])
+async def test_another_protocol_that_is_asked_for_is_not_taken_and_the_request_is_answered(client, fields, pieces):
+    """Java's HttpClient asks for h2c with its first request."""
+    known = post(SPEECH.replace(b"Hello", b"Hello again"), *fields)
+    chunked = CHUNKED.replace(b"\r\n\r\n", "\r\n{}\r\n\r\n".format("\r\n".join(fields)).encode())
+    chunked += b"%x\r\n%b\r\n0\r\n\r\n" % (len(SPEECH), SPEECH)
+    get = LIVE.replace(b"\r\n\r\n", "\r\n{}\r\n\r\n".format("\r\n".join(fields)).encode())
+    sent = known + LIVE + chunked + get + get + known
+    async with connected(client) as (reader, writer):
+        size = len(sent) // pieces + 1
+        for start in range(0, len(sent), size):
+            writer.write(sent[start : start + size])
+            await asyncio.sleep(0)
+        lengths = []
+        for _ in range(6):
+            status, _, body = await answer(reader)
+            assert status == 200, body
+            lengths.append(len(body))
+        assert lengths[0] == lengths[2] == lengths[5] > 1000
+        assert lengths[1] == lengths[3] == lengths[4] < 100
+    calls = client.service.synthesizer.catalogue.engines[0].calls
+    assert [call.text for call in calls] == ["Hello again there.", "Hello there."]
+
+
+@pytest.mark.parametrize("coding", ["gzip", "xchunked", "chunked, identity"])
+@pytest.mark.parametrize("more", [b"", LIVE])
+async def test_a_body_whose_end_cannot_be_known_is_a_400_also_where_another_protocol_is_asked_for(client, coding, more):
+    upgrade = CHUNKED.replace(b"\r\n\r\n", b"\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+    await refused(client, upgrade.replace(b": chunked", b": " + coding.encode()) + more, 400, "invalid_request")
+    await alive(client)
+
+
+@pytest.mark.parametrize(
+    "field", ["Host: evil.com", "Content-Type: text/plain", "Cache-Control: only-if-cached", "Authorization: x"]
+)
+async def test_a_trailer_is_no_header(client, field):
+    body = b"%x\r\n%b\r\n0\r\n%b\r\n\r\n" % (len(SPEECH), SPEECH, field.encode())
+    async with connected(client, CHUNKED + body + LIVE) as (reader, _):
+        assert [(await answer(reader))[0] for _ in range(2)] == [200, 200]
+
+
+async def test_a_body_in_far_too_small_chunks_is_refused_early(client):
+    """Each costs the event loop as much as a large one."""
+    await refused(client, CHUNKED + b"1\r\n \r\n" * 300_000, 400, "chunks_too_small")
+    await alive(client)
+
+
+async def test_a_body_in_the_smallest_chunks_is_taken(client):
+    head = CHUNKED
+    body = SPEECH[:-1] + b" " * 3000 + b"}"
+    chunks = b"".join(b"1\r\n%c\r\n" % byte for byte in body)
+    async with connected(client) as (reader, writer):
+        writer.write(head)
+        for start in range(0, len(chunks), 1000):
+            writer.write(chunks[start : start + 1000])
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+        assert (await answer(reader))[0] == 200
+
+
+async def test_the_authority_of_an_absolute_target_stands_for_the_host(client):
+    async with connected(client, b"GET http://localhost:1/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n") as (
+        reader,
+        _,
+    ):
+        assert (await answer(reader))[0] == 200
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",  # TLS
+        b"GET / HTTP/9.9\r\n\r\n",
+        b"hello\r\n\r\n",
+        b"GET \xff\xfe HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT localhost:80 HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"CONNECT http://localhost/v1 HTTP/1.1\r\nHost: localhost\r\n\r\n" + LIVE,
+        b"OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc",
+        b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
+    ],
+)
+async def test_what_is_no_http_is_a_400_in_the_apis_form(client, sent):
+    await refused(client, sent, 400, "invalid_request")
+    await alive(client)
+
+
+# -- time ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def hasty(caplog):
+    bounds = {"server__header_seconds": 0.5, "server__request_seconds": 1, "server__unread_seconds": 1}
+    async with serving(StubEngine(), **bounds) as client:
+        yield client
+    assert not [record for record in caplog.records if record.exc_info or record.levelno > logging.WARNING]
+
+
+async def trickle(writer, data, seconds=0.05):
+    for byte in data:
+        writer.write(bytes([byte]))
+        await asyncio.sleep(seconds)
+
+
+async def test_a_header_that_does_not_end_in_time_is_a_408_however_it_trickles(hasty):
+    async with connected(hasty) as (reader, writer):
+        trickling = asyncio.create_task(trickle(writer, LIVE[:-2] + b"X-Slow: " + b"a" * 1000))
+        status, headers, body = await answer(reader)
+        assert (status, headers["connection"]) == (408, "close")
+        assert b"server.header_seconds" in body
+        assert await ends(reader)
+        trickling.cancel()
+
+
+async def test_a_connection_that_says_nothing_is_closed(hasty):
+    async with connected(hasty) as (reader, _):
+        assert await reader.read() == b""
+
+
+async def test_the_next_header_of_a_connection_has_its_time_too(hasty):
+    async with connected(hasty, LIVE) as (reader, writer):
+        assert (await answer(reader))[0] == 200
+        await asyncio.sleep(1.5)  # idle between requests is no trouble
+        writer.write(LIVE)
+        assert (await answer(reader))[0] == 200
+        writer.write(LIVE[:10])
+        assert (await answer(reader))[0] == 408
+
+
+async def test_a_body_that_does_not_end_in_time_is_a_408(hasty):
+    async with connected(hasty, post(length=1000)) as (reader, writer):
+        trickling = asyncio.create_task(trickle(writer, b" " * 1000))
+        status, _, body = await answer(reader)
+        assert status == 408
+        assert b"server.request_seconds" in body
+        trickling.cancel()
+    await alive(hasty)
+
+
+async def test_an_answer_may_take_its_time(hasty):
+    engine = hasty.service.synthesizer.catalogue.engines[0]
+    engine.gate.clear()
+    async with connected(hasty, post()) as (reader, _):
+        asyncio.get_running_loop().call_later(1.2, engine.gate.set)
+        assert (await answer(reader))[0] == 200
+
+
+# -- memory -------------------------------------------------------------------------------------------------------------
+
+
+async def test_unfinished_bodies_of_all_connections_have_one_bound_and_the_silent_go_first(caplog):
+    async with serving(StubEngine(), server__buffered_max_bytes="1 MB") as client:
+        silent = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(8)]
+        for _, writer in silent:
+            writer.write(post(b"{" + b" " * 300_000, length=400_000))
+            await writer.drain()
+            await asyncio.sleep(0.05)
+        for reader, _ in silent[:4]:
+            status, headers, body = await answer(reader)
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert json.loads(body)["error"]["type"] == "server_error"
+        assert (await speak(client)).status_code == 200
+        body = SPEECH[:-1] + b" " * 600_000 + b"}"
+        async with connected(client, post(body)) as (reader, _):
+            assert (await answer(reader))[0] == 200
+        for _, writer in silent:
+            writer.transport.abort()
+        while door(client).buffered_bytes:  # what ended gives back what it had
+            await asyncio.sleep(0.01)
+    assert caplog.text.count("unfinished requests take as much memory") == 1
+
+
+async def test_what_requests_hold_is_given_back(client):
+    for _ in range(3):
+        async with connected(client, post(SPEECH[:-1] + b" " * 100_000 + b"}")) as (reader, _):
+            assert (await answer(reader))[0] == 200
+        async with connected(client, post(b" " * 100_000, length=200_000)):
+            await asyncio.sleep(0.05)
+        async with connected(client, post(b"", length=9_000_000) + b" " * 100_000) as (reader, _):
+            assert (await answer(reader))[0] == 413
+    while door(client).connections.keys() - set(door(client).heads) and door(client).buffered_bytes:
+        await asyncio.sleep(0.01)
+    assert door(client).buffered_bytes == 0
+
+
+async def test_an_early_refusal_is_read_although_the_body_still_comes(tmp_path):
+    key, line = new_key("school")
+    (tmp_path / "keys").write_text(line)
+    async with serving(StubEngine(), security__api_keys_file=str(tmp_path / "keys")) as client:
+        for extra, status in ((), 401), ((f"Authorization: Bearer {key}",), 413):
+            for more in ((), ("Connection: close",)):
+                async with connected(client, post(b"", *extra, *more, length=20_000_000)) as (reader, writer):
+                    writer.write(b" " * 20_000_000)
+                    assert (await answer(reader))[0] == status
+        assert door(client).buffered_bytes == 0
+
+
+async def test_clips_that_nobody_reads_have_one_bound():
+    async with serving(StubEngine(chunks=CHUNKS), server__unread_max_bytes="50 MB") as client:
+        unread = []
+        for number in range(6):
+            body = SPEECH.replace(b"Hello", b"Hello %d" % number)
+            unread.append(await asyncio.open_connection("127.0.0.1", client.port, limit=2**16))
+            unread[-1][1].write(post(body))
+        deadline = asyncio.get_running_loop().time() + 20
+        while len(door(client).connections) > 3:
+            assert asyncio.get_running_loop().time() < deadline
+            await asyncio.sleep(0.05)
+        assert (await speak(client)).status_code == 200
+        for _, writer in unread:
+            writer.transport.abort()
+
+
+@pytest.mark.parametrize("stored", [False, True], ids=["streamed", "whole"])
+async def test_of_an_answer_that_is_not_read_the_system_holds_little_and_the_bound_counts_the_rest(stored):
+    async with serving(StubEngine(chunks=CHUNKS)) as client:
+        size = len((await speak(client)).content) if stored else 4800 * CHUNKS
+        with socket.socket() as unread:
+            unread.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65_536)
+            unread.connect(("127.0.0.1", client.port))
+            unread.sendall(post())
+            deadline = asyncio.get_running_loop().time() + 20
+            while door(client).unread.bytes < size - 2_000_000:
+                assert asyncio.get_running_loop().time() < deadline
+                await asyncio.sleep(0.05)
+
+
+async def test_an_answer_that_is_not_read_is_cut_after_a_while_and_one_that_is_read_slowly_is_not(hasty):
+    hasty.service.synthesizer.catalogue.engines[0].chunks = CHUNKS
+    async with connected(hasty, post()) as (slow, _), connected(hasty, post()) as (never, _):
+        await slow.readuntil(b"\r\n\r\n")
+        for _ in range(30):
+            assert await slow.read(50_000)
+            await asyncio.sleep(0.1)
+        received = b""
+        with suppress(ConnectionResetError):
+            while piece := await never.read(1_000_000):
+                received += piece
+        assert not received.endswith(b"0\r\n\r\n")
+        assert await slow.read(50_000)
+
+
+# -- connections --------------------------------------------------------------------------------------------------------
+
+
+async def test_half_requests_give_way_to_whole_ones(caplog):
+    async with serving(StubEngine(), server__connections=5) as client:
+        half = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(20)]
+        for _, writer in half:
+            writer.write(LIVE[:20])
+        for _ in range(10):
+            async with connected(client, LIVE) as (reader, _):
+                assert (await answer(reader))[0] == 200
+        for _, writer in half:
+            writer.transport.abort()
+
+
+async def test_when_all_connections_are_busy_the_next_is_told_to_come_back():
+    engine = StubEngine()
+    async with serving(engine, server__connections=3) as client:
+        engine.gate.clear()
+        busy = [await asyncio.open_connection("127.0.0.1", client.port) for _ in range(3)]
+        for number, (reader, writer) in enumerate(busy):
+            writer.write(post(SPEECH.replace(b"Hello", b"Hello %d" % number)))
+            await reader.readuntil(b"\r\n\r\n")
+        async with connected(client, LIVE) as (reader, _):
+            status, headers, body = await answer(reader)
+            assert (status, headers["retry-after"]) == (503, "1")
+            assert json.loads(body)["error"]["type"] == "server_error"
+        engine.gate.set()
+        for reader, writer in busy:
+            await reader.readuntil(b"\r\n0\r\n\r\n")
+            writer.transport.abort()
+
+
+async def test_clients_that_read_slowly_give_way_when_they_have_taken_every_connection():
+    async with serving(StubEngine(chunks=CHUNKS), server__connections=5, server__unread_max_bytes="1 GB") as client:
+        slow = [await asyncio.open_connection("127.0.0.1", client.port, limit=1024) for _ in range(5)]
+        for _, writer in slow:
+            writer.write(post())
+        while len(client.door.unread) < 5:
+            await asyncio.sleep(0.01)
+        for _ in range(3):
+            async with connected(client, LIVE) as (reader, _):
+                assert (await answer(reader))[0] == 200
+        for _, writer in slow:
+            writer.transport.abort()
+
+
+class Reader:
+    """A connection whose client reads, as far as ``Unread`` knows it."""
+
+    def __init__(self, held):
+        self.held, self.transport, self.unsent, self.asked = held, self, 0, 0
+
+    def get_write_buffer_size(self):
+        self.asked += 1
+        return self.unsent
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["pause", "resume", "end", "count"]), st.integers(0, 99))))
+def test_what_is_unread_is_counted_right_whatever_pauses_and_ends(steps):
+    body = Held()
+    readers, unread, known = [Reader(Held() if number % 2 else body) for number in range(6)], Unread(), {}
+    body.of, body.count = body, lambda: 1000
+    for number, step, size in steps:
+        reader = readers[number]
+        if step == "pause":
+            reader.unsent = known[number] = size
+            unread.note(reader)
+        elif step == "resume":
+            known.pop(number, None)
+            unread.forget(reader)
+        elif step == "end":
+            reader.held = Held()
+        else:
+            unread.recount()
+    unread.recount()
+    sharing = any(readers[number].held is body for number in known)
+    assert (len(unread), unread.bytes) == (len(known), sum(known.values()) + 1000 * sharing)
+    for reader in readers:
+        unread.forget(reader)
+    assert (len(unread), unread.bytes) == (0, 0)
+
+
+def test_a_pause_costs_the_same_however_many_do_not_read():
+    readers, unread = [Reader(Held()) for _ in range(1000)], Unread()
+    for reader in readers:
+        unread.note(reader)
+    assert {reader.asked for reader in readers} == {1}
+
+
+async def test_streams_leave_the_event_loop_to_others_after_each_slice():
+    """The system takes megabytes without a pause: a thousand clients would have a whole clip each before anyone else."""
+    async with serving(StubEngine(chunks=100)) as client:
+        await speak(client)
+        sent, most, rounds, loop = 0, 0, [], asyncio.get_running_loop()
+
+        def tick():
+            nonlocal sent, most
+            most, sent = max(most, sent), 0
+            rounds.append(loop.call_soon(tick))
+
+        async def send(message):
+            nonlocal sent
+            sent += bool(message.get("more_body"))
+
+        async def ask():
+            body = json.dumps(json.loads(SPEECH) | {"stream_format": "sse"}).encode()
+            scope = {"type": "http", "http_version": "1.1", "method": "POST", "path": "/v1/audio/speech"}
+            headers = [(b"host", b"localhost"), (b"content-type", b"application/json")]
+            messages = iter([{"type": "http.request", "body": body}])
+            await client.gateway(scope | {"headers": headers}, lambda: asyncio.sleep(0, next(messages)), send)
+
+        tick()
+        await asyncio.gather(*(ask() for _ in range(20)))
+        rounds[-1].cancel()
+        assert most <= 20 * 3  # at first each has a slice, of two or three events
+        assert len(rounds) > 20 * 5
+
+
+async def test_pipelined_requests_are_answered_in_order_and_a_flood_of_them_is_cut(client):
+    async with connected(client, LIVE * MAX_PIPELINED + post()) as (reader, _):
+        assert [(await answer(reader))[0] for _ in range(MAX_PIPELINED + 1)] == [200] * (MAX_PIPELINED + 1)
+    for flood in (MAX_PIPELINED + 2, 10_000):
+        async with connected(client, LIVE * flood) as (reader, _):
+            assert await answer(reader) == (0, {}, b"")
+    await alive(client)
+
+
+async def test_pipelined_hits_are_answered_each_with_its_own_sound_whatever_stands_between_them(client):
+    bodies = [SPEECH.replace(b"wav", b"pcm").replace(b"Hello", b"Hello %d" % number) for number in range(3)]
+    clips = []
+    for body in bodies:
+        async with connected(client, post(body)) as (reader, _):
+            clips.append((await answer(reader))[2])
+    await client.service.cache.settle()
+    order = [0, 1, 1, 2, 0, 2]
+    for between in (b"", LIVE, post(b"{")):
+        async with connected(client, between.join(post(bodies[number]) for number in order)) as (reader, _):
+            for place, number in enumerate(order):
+                if between and place:
+                    assert (await answer(reader))[0] == (200 if between == LIVE else 400)
+                status, _, heard = await answer(reader)
+                assert (status, heard) == (200, clips[number])
+    assert len(client.service.synthesizer.catalogue.engines[0].calls) == 3
+
+
+async def test_a_hit_is_sent_at_once_whoever_listens_to_uvicorns_log(client, monkeypatch):
+    monkeypatch.setattr(logging.getLogger("uvicorn.access"), "handlers", [logging.NullHandler()])
+    answer_at_once, sent = Protocol.answer_at_once, []
+
+    def noting(connection, *answer):
+        sent.append(answer_at_once(connection, *answer))
+        return sent[-1]
+
+    monkeypatch.setattr(Protocol, "answer_at_once", noting)
+    await speak(client)
+    await client.service.cache.settle()
+    assert (await speak(client)).headers["cache-status"] == "sayonce; hit; detail=memory"
+    assert sent == [True]
+
+
+async def test_a_client_that_leaves_at_any_moment_is_no_trouble(client):
+    whole = post(SPEECH, "Expect: 100-continue")
+    upload = post(b"--x", path="/v1/audio/voices", length=100).replace(
+        b"application/json", b"multipart/form-data; boundary=x"
+    )
+    purge = post(b"{", path="/v1/cache/purge", length=100)
+    for request in (whole, upload, purge):
+        for cut in range(0, len(request), 7):
+            async with connected(client, request[:cut]) as (_, writer):
+                await writer.drain()
+                if cut % 2:
+                    writer.close()
+    await alive(client)
+
+
+@pytest.fixture(scope="module")
+def running():
+    """A gateway in a thread of its own, for examples by the hundred; yields its port, its door and what it logged."""
+    problems, ready, stop = [], queue.Queue(), []
+    handler = logging.Handler(logging.WARNING)
+    handler.emit = problems.append
+    logging.getLogger().addHandler(handler)
+
+    async def run():
+        stop.append((asyncio.get_running_loop(), asyncio.Event()))
+        async with serving(StubEngine()) as client:
+            ready.put((client.port, client.door, problems))
+            await stop[0][1].wait()
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    yield ready.get(timeout=30)
+    stop[0][0].call_soon_threadsafe(stop[0][1].set)
+    thread.join()
+    logging.getLogger().removeHandler(handler)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_no_bytes_in_any_pieces_bring_the_server_out_of_step(running, data):
+    """Random bytes, and requests with random damage, in random pieces: answered or cut, and the next one is served."""
+    port, its_door, problems = running
+    sent = LIVE + post() + post(b"x" * 50) + LIVE
+    kind = data.draw(st.sampled_from(["noise", "damaged", "whole"]))
+    if kind == "noise":
+        sent = data.draw(st.binary(max_size=300))
+    elif kind == "damaged":
+        at = data.draw(st.integers(0, len(sent)))
+        sent = sent[:at] + data.draw(st.binary(min_size=1, max_size=20)) + sent[at + data.draw(st.integers(0, 20)) :]
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(sent)), max_size=8)))
+    pieces = [sent[start:end] for start, end in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
+    received = exchange(port, *pieces)
+    if kind == "whole":
+        statuses = re.findall(rb"HTTP/1.1 (\d+)", received)
+        assert statuses == [b"200", b"200", b"400", b"200"][: len(statuses)]
+    assert exchange(port, LIVE).startswith(b"HTTP/1.1 200 OK\r\n")
+    assert its_door.buffered_bytes == 0
+    assert not problems, [record.getMessage() for record in problems]
+
+
+def exchange(port, *pieces):
+    """Send pieces, and return all that comes until the connection ends after an answer, or is silent for a moment."""
+    received = b""
+    with suppress(ConnectionError, TimeoutError), socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for piece in pieces:
+            connection.sendall(piece)
+        connection.settimeout(0.1)
+        while piece := connection.recv(65536):
+            received += piece
+            if len(pieces) == 1 and pieces[0] == LIVE:
+                break
+    return received
+
+
+def door(client):
+    return client.door
+
+
+# -- beside -------------------------------------------------------------------------------------------------------------
+
+
+def test_workers_get_the_bounds_with_the_configuration():
+    made = pickle.loads(pickle.dumps(bounded(ServerSettings(connections=7))))
+    assert made.args[0].bounds.connections == 7
+
+
+@pytest.mark.parametrize("name", ["header_seconds", "request_seconds", "unread_seconds"])
+def test_a_time_that_is_none_is_refused(name):
+    with pytest.raises(ValueError, match=name):
+        ServerSettings(**{name: 0})
+
+
+def test_every_bound_is_documented_with_its_default():
+    text = (ROOT / "docs/configuration.md").read_text()
+    for name in ("connections", "header_max_bytes", "header_seconds", "request_seconds", "slowest_bytes_per_second",
+                 "buffered_max_bytes", "unread_seconds", "unread_max_bytes"):  # fmt: skip
+        assert re.search(rf"^\| `server\.{name}` \| `", text, re.MULTILINE), name

@@ -1,0 +1,524 @@
+"""The dashboard's "Say" card in a real Chromium: heard while it is made, told how it was answered, by mouse and by keyboard."""
+
+import asyncio
+import re
+import shlex
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+
+from sayonce.errors import EngineBusy, EngineError
+from sayonce.gateway.access import new_key
+from sayonce.speech.engines import build_engine
+from sayonce.speech.engines.base import Voice
+from sayonce.testing import StubEngine
+from tests.helpers.browser import chromium, fits, opened, shows
+from tests.helpers.equal_servers import replicas
+from tests.helpers.serving import serving, speak, until
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+
+ADMIN, ADMIN_LINE = new_key("shop", admin=True)
+SHOWN = {"en-GB": ("Synthesized and kept", "Hit: from memory"), "zh-CN": ("已合成并保存", "命中：内存")}
+SOUND = "() => { const { paused, currentTime, src } = document.getElementById('said-player'); return { paused, currentTime, src }; }"
+
+
+class Speaker(StubEngine):
+    """Speaks for a second each time that it is let; a Chinese voice beside the English ones."""
+
+    def voices(self):
+        return (*super().voices(), Voice("lin", "zh-CN", "Mandarin"))
+
+    def sound(self, utterance, number):
+        return super().sound(utterance, number) * 10
+
+
+@pytest_asyncio.fixture(loop_scope="module", scope="module")
+async def browser():
+    async with chromium() as browser:
+        yield browser
+
+
+@pytest.fixture
+def engine():
+    return Speaker(chunks=3)
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def client(engine):
+    async with serving(engine) as client:
+        yield client
+        engine.gate.set()
+
+
+@asynccontextmanager
+async def card(browser, client, **options):
+    async with opened(browser, client, **options) as page:
+        await page.locator("#say-button").wait_for()
+        yield page
+
+
+async def say(page, text=None):
+    if text is not None:
+        await page.locator("#say-text").fill(text)
+    await page.locator("#say-button").click()
+
+
+async def figure(page, name):
+    """Return a figure of the result, once it is there."""
+    value = page.locator(f"#said-figures div:has(dt:text-is('{name}')) dd")
+    await value.filter(has_text=re.compile(r"\d")).wait_for()
+    return await value.inner_text()
+
+
+async def ended(page):
+    await page.locator("#say-stop").wait_for(state="hidden")
+
+
+# -- for someone who has just begun ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
+@pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (375, "dark"), (1440, "light"), (1440, "dark")])
+async def test_a_stranger_says_something_and_hears_it_again_from_memory(browser, client, engine, width, scheme, locale):
+    made, hit = SHOWN[locale]
+    async with card(browser, client, width=width, color_scheme=scheme, locale=locale) as page:
+        await page.locator("#first").wait_for()
+        assert await fits(page)
+        await page.locator("#say-button").click()
+        await shows(page, made, "#said-outcome")
+        await ended(page)
+        await page.locator("#say-again").click()
+        await shows(page, hit, "#said-outcome")
+        await ended(page)
+        await shows(page, hit, "#say-status")
+        await shows(page, hit, "#said-before tbody tr:first-child")
+        await shows(page, made, "#said-before tbody tr:last-child")
+        await page.locator("#first").wait_for(state="hidden")
+        assert await fits(page)
+        assert (page.complaints, page.elsewhere) == ([], [])
+    assert len(engine.calls) == 1
+
+
+@pytest.mark.parametrize("width", [320, 600, 1000, 1030, 2560])
+async def test_it_fits_at_every_width(browser, client, engine, width):
+    text = "A_text_of_one_word_that_no_line_is_long_enough_for_" * 3
+    async with card(browser, client, width=width) as page:
+        await say(page, text)
+        await figure(page, "Whole clip")
+        engine.gate.clear()
+        other = asyncio.ensure_future(speak(client, f"{text}.", response_format="mp3"))
+        await until(lambda: len(engine.calls) == 2)
+        await say(page, f"{text}.")
+        await shows(page, "Joined", "#said-outcome")
+        engine.gate.set()
+        await shows(page, "Joined", "#said-before")
+        assert await fits(page)
+        inside = await page.evaluate(
+            "[...document.querySelectorAll('#say *')].filter((one) => !one.matches('#say-status, bdi') && one.getBoundingClientRect()"
+            ".right > document.getElementById('say').getBoundingClientRect().right).map((one) => one.outerHTML)"
+        )
+        assert inside == []
+        await other
+
+
+async def test_what_is_shown_is_what_the_server_says(browser, client):
+    async with card(browser, client) as page:
+        await say(page, "Hello there.")
+        paid = await figure(page, "Computing paid")
+        await ended(page)
+        assert await figure(page, "Length") in ("3.0 s", "3.1 s")
+        for name in ("First sound", "Whole clip"):
+            await figure(page, name)
+        answer = await speak(client, "Hello there.", response_format="mp3")
+        assert answer.headers["cache-status"] == "sayonce; hit; detail=memory"
+        assert await page.locator("#said-key").inner_text() == answer.headers["x-sayonce-key"]
+        await page.locator("#say-again").click()
+        await shows(page, "Hit", "#said-outcome")
+        await shows(page, f"Save ({len(answer.content) / 1000:.0f} kB)", "#said-save")
+        assert await figure(page, "Computing saved") == paid
+
+
+async def test_chinese_is_said_where_a_voice_can_and_english_where_none_can(browser):
+    async with serving(Speaker(), StubEngine("english")) as client, card(browser, client, locale="zh-CN") as page:
+        assert "您好" in await page.locator("#say-text").input_value()
+        assert await page.locator("#say-voice").input_value() == "lin"
+        await page.locator("#say-engine").select_option("english")
+        assert "Hello" in await page.locator("#say-text").input_value()
+        assert await page.locator("#say-voice").input_value() == ""
+        await page.locator("#say-text").fill("一二三")
+        await page.locator("#say-engine").select_option("stub")
+        assert await page.locator("#say-text").input_value() == "一二三", "what was written stays"
+
+
+async def test_espeak_says_chinese_to_someone_who_reads_it(browser):
+    async with (
+        serving(build_engine("espeak", {"kind": "espeak"})) as client,
+        card(browser, client, locale="zh-CN", width=375) as page,
+    ):
+        assert await page.locator("#say-voice").input_value() == "cmn"
+        await say(page)
+        await shows(page, "已合成并保存", "#said-outcome")
+        assert await fits(page)
+        assert page.complaints == []
+
+
+# -- while it is made ---------------------------------------------------------------------------------------------------
+
+
+async def test_it_is_heard_before_the_synthesis_has_ended(browser, client, engine):
+    engine.gate.clear()
+    async with card(browser, client) as page:
+        await say(page)
+        await figure(page, "First sound")
+        await shows(page, "Being synthesized", "#said-outcome")
+        assert engine.finished == 0
+        assert not await page.locator("#said-save").is_visible()
+        engine.gate.set()
+        await shows(page, "Synthesized and kept", "#said-outcome")
+        await ended(page)
+        assert (await page.evaluate(SOUND))["currentTime"] == pytest.approx(3.0, abs=0.15)
+        assert page.complaints == []
+
+
+async def test_where_the_browser_cannot_stream_it_is_heard_once_it_is_whole(browser, client):
+    async with card(browser, client) as page:
+        await page.evaluate("delete window.MediaSource")
+        await say(page)
+        await ended(page)
+        assert (await page.evaluate(SOUND))["currentTime"] == pytest.approx(3.0, abs=0.15)
+        await figure(page, "First sound")
+        assert page.complaints == []
+
+
+async def test_a_browser_that_has_no_room_for_the_pieces_plays_the_whole(browser, client):
+    async with card(browser, client) as page:
+        await page.evaluate(
+            "() => { const append = SourceBuffer.prototype.appendBuffer; let calls = 0;"
+            " SourceBuffer.prototype.appendBuffer = function (bytes) {"
+            " if (++calls > 2) throw new DOMException('full', 'QuotaExceededError'); return append.call(this, bytes); }; }"
+        )
+        await say(page)
+        await figure(page, "Whole clip")
+        await ended(page)
+        assert (await page.evaluate(SOUND))["currentTime"] == pytest.approx(3.0, abs=0.15)
+        assert page.complaints == []
+
+
+async def test_a_browser_that_wants_play_to_be_pressed_says_so(browser, client):
+    async with card(browser, client) as page:
+        await page.evaluate(
+            "() => { const play = HTMLMediaElement.prototype.play; HTMLMediaElement.prototype.play = function () {"
+            " HTMLMediaElement.prototype.play = play; return Promise.reject(new DOMException('', 'NotAllowedError')); }; }"
+        )
+        await say(page)
+        await shows(page, "waits for you to press play", "#said-note")
+        await page.evaluate("document.getElementById('said-player').play()")
+        await page.wait_for_function("document.getElementById('said-player').currentTime > 0")
+        assert await page.locator("#said-figures dd").first.inner_text() == "–", "the user's pause is no latency"
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize("how", ["button", "Escape"])
+async def test_stop_ends_the_request_and_the_sound(browser, client, engine, how):
+    engine.gate.clear()
+    async with card(browser, client) as page:
+        await say(page)
+        await figure(page, "First sound")
+        failed = asyncio.ensure_future(page.wait_for_event("requestfailed"))
+        await asyncio.sleep(0)
+        if how == "button":
+            await page.locator("#say-stop").focus()
+            await page.keyboard.press("Enter")
+        else:
+            await page.keyboard.press(how)
+        await shows(page, "Stopped", "#said-outcome")
+        assert (await failed).url.endswith("/v1/audio/speech")
+        assert (await page.evaluate(SOUND))["paused"]
+        assert await page.evaluate("document.activeElement.id") == "say-button", "the focus is not lost with the button"
+        assert not await page.locator("#said-clip").is_visible()
+        engine.gate.set()
+        assert page.complaints == []
+
+
+async def test_a_second_say_while_one_plays_is_the_one_that_is_heard(browser, client, engine):
+    engine.gate.clear()
+    async with card(browser, client) as page:
+        await say(page, "The first.")
+        await figure(page, "First sound")
+        async with page.expect_event("requestfailed") as ended_early:
+            await say(page, "The second.")
+        assert (await ended_early.value).post_data_json["input"] == "The first."
+        await until(lambda: len(engine.calls) == 2)
+        engine.gate.set()
+        await shows(page, "Synthesized and kept", "#said-outcome")
+        await ended(page)
+        answer = await speak(client, "The second.")
+        assert await page.locator("#said-key").inner_text() == answer.headers["x-sayonce-key"]
+        assert await page.evaluate("document.querySelectorAll('audio').length") == 1
+        assert page.complaints == []
+
+
+async def test_saying_again_and_again_without_waiting_ends_with_the_last(browser, client):
+    async with card(browser, client) as page:
+        for number in range(8):
+            await say(page, f"Number {number}.")
+        await ended(page)
+        answer = await speak(client, "Number 7.")
+        assert await page.locator("#said-key").inner_text() == answer.headers["x-sayonce-key"]
+        assert (await page.evaluate(SOUND))["currentTime"] == pytest.approx(3.0, abs=0.15)
+        assert page.complaints == []
+
+
+async def test_whoever_joins_a_synthesis_under_way_is_told_so(browser, client, engine):
+    engine.gate.clear()
+    other = asyncio.ensure_future(speak(client, "Hello there.", response_format="mp3"))
+    await until(lambda: engine.calls)
+    async with card(browser, client) as page:
+        await say(page, "Hello there.")
+        await shows(page, "Joined a synthesis under way", "#said-outcome")
+        engine.gate.set()
+        await figure(page, "Computing saved")
+        assert (await other).status_code == 200
+    assert len(engine.calls) == 1
+
+
+async def test_one_thing_is_heard_at_a_time(browser, client, engine):
+    engine.chunks = 100  # longer than anything here waits
+    for _ in range(2):
+        await speak(client)
+    async with card(browser, client) as page:
+        await say(page)
+        await figure(page, "First sound")
+        await figure(page, "Whole clip")
+        await page.locator("button.play").click()
+        await ended(page)
+        assert (await page.evaluate(SOUND))["paused"]
+        await shows(page, "Stop", "button.play")
+        await page.evaluate("document.getElementById('said-player').play()")
+        await shows(page, "Play", "button.play")
+        await page.locator("button.play").click()
+        await shows(page, "Stop", "button.play")
+        await page.locator("#say-again").click()
+        await shows(page, "Play", "button.play")
+
+
+# -- formats ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["mp3", "opus", "aac", "flac", "wav", "pcm", "mulaw"])
+async def test_a_clip_is_saved_in_the_format_that_was_asked_for(browser, client, name):
+    heard = name not in ("pcm", "mulaw")
+    async with card(browser, client, accept_downloads=True) as page:
+        await page.locator("#say-format").select_option(name)
+        await say(page, "Hello there.")
+        await figure(page, "First sound" if heard else "Whole clip")
+        await ended(page)
+        if heard:
+            assert (await page.evaluate(SOUND))["currentTime"] == pytest.approx(3.0, abs=0.3)
+        else:
+            await shows(page, "does not play this format", "#said-note")
+        if name == "mp3":  # of a miss its header has no length
+            await page.locator("#say-again").click()
+            await shows(page, "Hit", "#said-outcome")
+            await page.locator("#said-save").wait_for()
+        async with page.expect_download() as waiting:
+            await page.locator("#said-save").click()
+        download = await waiting.value
+        answer = await speak(client, "Hello there.", response_format=name)
+        assert download.suggested_filename == f"sayonce-{answer.headers['x-sayonce-key'][:12]}.{name}"
+        assert Path(await download.path()).read_bytes() == answer.content
+        assert page.complaints == []
+
+
+# -- what goes wrong ----------------------------------------------------------------------------------------------------
+
+
+async def test_what_cannot_be_said_is_told_before_it_is_asked_for(browser, client, engine):
+    async with card(browser, client) as page:
+        for text, told in (("  ", "Write what is to be said"), ("é" * 4097, "at most 4,096 characters")):
+            await say(page, text)
+            await shows(page, told, "#say-text-error")
+            assert await page.evaluate("document.activeElement.id") == "say-text"
+            assert await page.locator("#say-text").get_attribute("aria-invalid") == "true"
+        await shows(page, "4,097 of 4,096", "#say-count")
+        await say(page, "e\u0301" * 4096)  # composed, as the server counts, it is just short enough
+        await shows(page, "Synthesized", "#said-outcome")
+        assert await page.locator("#say-text").get_attribute("aria-invalid") is None
+        assert page.complaints == []
+
+
+@pytest.mark.parametrize(("locale", "told"), [("en-GB", "This voice cannot say it."), ("zh-CN", "这个音色无法朗读。")])
+async def test_an_error_is_told_at_its_field_in_plain_words(browser, client, locale, told):
+    async with card(browser, client, locale=locale, width=375) as page:
+        await page.evaluate("document.getElementById('say-voice').append(new Option('nobody'))")
+        await page.locator("#say-voice").select_option("nobody")
+        await say(page)
+        await shows(page, told, "#say-voice-error")
+        await shows(page, "has no voice 'nobody'", "#say-voice-error")
+        assert await page.evaluate("document.activeElement.id") == "say-voice"
+        assert await page.locator("#say-voice").get_attribute("aria-invalid") == "true"
+        assert await fits(page)
+        await page.locator("#say-voice").select_option("ben")
+        await say(page)
+        await page.locator("#say-again").wait_for()
+        assert await page.locator("#say-voice-error").inner_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (EngineError("the weights are gone"), "The engine failed."),
+        (EngineBusy("the queue is full", retry_after_seconds=7), "try again in 7 s"),
+    ],
+)
+async def test_an_engine_that_cannot_is_told_as_such(browser, client, engine, failure, told):
+    engine.failure = failure
+    async with card(browser, client) as page:
+        await say(page)
+        await shows(page, told, "#say-form-error")
+        await shows(page, failure.message, "#say-form-error")
+        await shows(page, "Not said", "#said-outcome")
+        assert not await page.locator("#said-clip").is_visible()
+        await page.locator("#language").select_option("zh")
+        await shows(page, "引擎", "#say-form-error")
+
+
+async def test_a_clip_that_breaks_off_is_not_left_to_be_heard_or_saved(browser, client, engine):
+    engine.gate.clear()
+    async with card(browser, client) as page:
+        await say(page)
+        await figure(page, "First sound")
+        engine.failure, engine.fails_at = EngineError("burnt"), 1
+        engine.gate.set()
+        await shows(page, "Broken off", "#said-outcome")
+        await shows(page, "is not the whole of it", "#say-form-error")
+        assert not await page.locator("#said-clip").is_visible()
+        assert (await page.evaluate(SOUND))["src"] == ""
+
+
+# -- engines, voices, keys, places --------------------------------------------------------------------------------------
+
+
+async def test_a_voice_that_only_the_far_side_knows_is_named(browser):
+    async with replicas(1) as [server]:
+        far = build_engine("far", {"kind": "openai", "model": "m", "base_url": server.url, "default_voice": "fay"})
+        async with serving(far) as client, card(browser, client) as page:
+            assert not await page.locator("#say-voice").is_visible()
+            assert await page.locator("#say-voice-name").get_attribute("placeholder") == "fay"
+            await page.locator("#say-voice-name").fill("flora")
+            await page.keyboard.press("Enter")
+            await shows(page, "Synthesized", "#said-outcome")
+            assert server.said[-1]["voice"] == "flora"
+            assert page.complaints == []
+
+
+async def test_further_names_come_last_and_say_what_they_mean(browser, client, engine):
+    async with card(browser, client) as page:
+        assert await page.locator("#say-engine option").all_inner_texts() == [
+            "stub", "tts-1 → stub", "tts-1-hd → stub", "gpt-4o-mini-tts → stub",
+        ]  # fmt: skip
+        voices = await page.locator("#say-voice option").all_inner_texts()
+        assert voices[:5] == ["Default (anna)", "anna", "ben", "lin · Mandarin", "alloy → anna"]
+        await say(page, "Hello there.")
+        await shows(page, "Synthesized", "#said-outcome")
+        await page.locator("#say-engine").select_option("tts-1")
+        await page.locator("#say-voice").select_option("alloy")
+        await say(page)
+        await shows(page, "Hit: from memory", "#said-outcome")
+        assert page.complaints == []
+        assert "alloy" not in await page.locator("#voices").inner_text(), "that lists what there is"
+
+
+async def test_behind_keys_it_asks_with_the_key_and_forgets_with_it(browser, tmp_path, engine):
+    (tmp_path / "keys.txt").write_text(f"{ADMIN_LINE}\n")
+    async with (
+        serving(engine, security__api_keys_file=str(tmp_path / "keys.txt")) as client,
+        opened(browser, client) as page,
+    ):
+        await page.locator("#key").fill(ADMIN)
+        await page.keyboard.press("Enter")
+        await say(page, "A secret.")
+        await shows(page, "Synthesized and kept", "#said-outcome")
+        command = await page.locator("#say-command").text_content()
+        assert "Bearer $API_KEY" in command
+        assert ADMIN not in await page.content()
+        await page.locator("#forget").click()
+        await page.locator("#key").fill(ADMIN)
+        await page.keyboard.press("Enter")
+        await page.locator("#say-intro").wait_for()
+        assert not await page.locator("#said").is_visible()
+        assert "Hello" in await page.locator("#say-text").input_value()
+        assert "secret" not in await page.content()
+        assert (await page.evaluate(SOUND))["src"] == ""
+        assert page.complaints == []
+
+
+async def test_it_works_under_a_path_of_a_proxy(browser, client):
+    here = f"http://127.0.0.1:{client.port}/tools/speech/"
+    context = await browser.new_context()
+    page, complaints, elsewhere = await context.new_page(), [], []
+    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
+    page.on("request", lambda request: request.url.startswith((here, "blob:")) or elsewhere.append(request.url))
+    await page.route(f"{here}**", lambda route: route.continue_(url=route.request.url.replace("/tools/speech/", "/")))
+    await page.goto(here)
+    await say(page)
+    await shows(page, "Synthesized and kept", "#said-outcome")
+    await figure(page, "Computing paid")
+    assert f"{here}v1/audio/speech " in await page.locator("#say-command").text_content()
+    await context.close()
+    assert (complaints, elsewhere) == ([], [])
+
+
+async def test_the_command_says_what_the_form_says(browser, client):
+    async with card(browser, client) as page:
+        await page.locator("#say-text").fill('It\'s "so" — \\ 你好 $HOME `ls`\n!')
+        await page.locator("#say-voice").select_option("ben")
+        await page.locator("#say-format").select_option("wav")
+        _, url, _, header, _, body, _, file = shlex.split(await page.locator("#say-command").text_content())
+        sent = await client.post(url, content=body.encode(), headers=dict([header.split(": ")]))
+        assert (file, sent.headers["content-type"]) == ("hello.wav", "audio/decode/wav")
+        await say(page)
+        await shows(page, "Hit: from memory", "#said-outcome")
+
+
+# -- by keyboard --------------------------------------------------------------------------------------------------------
+
+
+async def test_the_whole_card_goes_by_keyboard_in_its_order(browser, client):
+    async with card(browser, client) as page:
+        await page.locator("#say-text").focus()
+        await page.keyboard.press("Enter")  # a line of the text
+        await page.keyboard.press("Control+Enter")
+        await shows(page, "Synthesized and kept", "#said-outcome")
+        await ended(page)
+        assert await page.evaluate("document.activeElement.id") == "say-text"
+        reached = []
+        for _ in range(20):
+            name = await page.evaluate("document.activeElement.id || document.activeElement.localName")
+            if name not in reached[-1:]:
+                reached.append(name)
+            outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+            assert outline != "none" or name == "said-player", name  # the browser draws that of its player's parts
+            if name == "summary":
+                break
+            await page.keyboard.press("Tab")
+        assert reached == [
+            "say-text", "say-engine", "say-voice", "say-format", "say-button", "said-player", "say-again", "said-save",
+            "summary",
+        ]  # fmt: skip
+        assert page.complaints == []
+
+
+async def test_what_happens_is_read_aloud_once(browser, client):
+    async with card(browser, client) as page:
+        told = await page.evaluate_handle(
+            "() => { const told = []; const place = document.getElementById('say-status');"
+            " new MutationObserver(() => told.push(place.textContent)).observe(place, { childList: true }); return told; }"
+        )
+        await say(page)
+        await ended(page)
+        await asyncio.sleep(0)
+        assert await told.json_value() == ["Synthesized and kept"]

@@ -1,0 +1,1 @@
+"""Metrics, logs, traces, the ledger and the simulator."""

@@ -1,0 +1,1 @@
+"""Requests, their keys, and voices."""

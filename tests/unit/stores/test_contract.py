@@ -1,0 +1,346 @@
+"""What every store promises, tried on each of them."""
+
+from __future__ import annotations
+
+import asyncio
+import pickle
+import sqlite3
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sayonce.core.envelope import Entry, Refused, Sealer
+from sayonce.core.key import Secret
+from sayonce.core.outcome import Refusal
+from sayonce.stores.base import SealedStore, Store
+from sayonce.stores.blobs.url import open_bodies
+from sayonce.stores.memory import MemoryStore
+from sayonce.stores.redis.store import RedisStore, name_of
+from sayonce.stores.sqlite.store import SQLiteStore
+from sayonce.stores.url import RedisURL
+from tests.helpers.clock import FakeClock
+from tests.helpers.redis_server import emptied
+
+MakeEntry = Callable[..., Entry]
+
+
+@dataclass
+class Kept:
+    """A store, and a way to put bytes into it behind its back."""
+
+    store: Store
+    plant: Callable[[bytes, bytes], None]
+
+
+def no_plant(key: bytes, sealed: bytes) -> None:
+    raise NotImplementedError
+
+
+def sqlite_plant(path: Path) -> Callable[[bytes, bytes], None]:
+    def plant(key: bytes, sealed: bytes) -> None:
+        db = sqlite3.connect(path)
+        with db:
+            db.execute("DELETE FROM entries WHERE key = ?", (key,))
+            added = db.execute("INSERT INTO entries (key, expires, used, size) VALUES (?, 1e12, 0, 1)", (key,))
+            db.execute("INSERT INTO bodies VALUES (?, ?)", (added.lastrowid, sealed))
+        db.close()
+
+    return plant
+
+
+def make_kept(kind: str, request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock) -> Kept:
+    """Make a store; one of ``index+bodies`` keeps all that is not empty outside."""
+    kind, _, outside = kind.partition("+")
+    if outside:
+        kept = make_kept(kind, request, tmp_path, sealer, clock)
+        assert isinstance(kept.store, SealedStore)
+        url = f"file://{tmp_path}/bodies" if outside == "files" else request.getfixturevalue("bucket").url
+        kept.store.bodies = open_bodies(url, secret=Secret(), clock=clock, inline_max_bytes=0)
+        return kept
+    if kind == "memory":
+        return Kept(MemoryStore(clock=clock), no_plant)
+    if kind == "sqlite":
+        path = tmp_path / "clips.db"
+        return Kept(SQLiteStore(path, sealer=sealer, clock=clock), sqlite_plant(path))
+    server = emptied(request.getfixturevalue(f"{kind}_session"))
+    store = RedisStore(RedisURL(host=server.host, port=server.port), sealer=sealer, clock=clock, budget_seconds=5)
+
+    def plant(key: bytes, sealed: bytes) -> None:
+        with server.client() as client:
+            client.set(name_of(key), sealed)
+
+    return Kept(store, plant)
+
+
+@pytest.fixture(params=["memory", "sqlite", "sqlite+files", "valkey", "valkey+s3", "redis"])
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock
+) -> AsyncIterator[Store]:
+    store = make_kept(request.param, request, tmp_path, sealer, clock).store
+    await store.open()
+    yield store
+    await store.close()
+
+
+@pytest.fixture(params=["sqlite", "sqlite+files", "valkey", "valkey+s3", "redis"])
+async def kept(request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock) -> AsyncIterator[Kept]:
+    kept = make_kept(request.param, request, tmp_path, sealer, clock)
+    await kept.store.open()
+    yield kept
+    await kept.store.close()
+
+
+async def test_what_is_put_comes_back_equal(store: Store, make_entry: MakeEntry) -> None:
+    entry = make_entry(1, body=bytes(range(256)) * 400)
+    assert await store.put(entry)
+    assert await store.get(entry.key) == entry
+
+
+@pytest.mark.parametrize("size", [0, 1, 3_000_000])
+async def test_bodies_of_any_size_come_back_equal(store: Store, make_entry: MakeEntry, size: int) -> None:
+    entry = make_entry(1, body=b"\x00\xff\n" * size)
+    assert await store.put(entry)
+    assert await store.get(entry.key) == entry
+
+
+async def test_an_unknown_key_is_a_miss(store: Store, make_entry: MakeEntry) -> None:
+    await store.put(make_entry(1))
+    assert await store.get(make_entry(2).key) is None
+
+
+async def test_an_entry_is_served_until_it_expires_and_not_after(
+    store: Store, make_entry: MakeEntry, clock: FakeClock
+) -> None:
+    entry = make_entry(1, expires=clock() + 60)
+    await store.put(entry)
+    clock.move(59.999)
+    assert await store.get(entry.key) == entry
+    clock.move(0.001)
+    assert await store.get(entry.key) is None
+
+
+async def test_looking_does_not_prolong_a_life(store: Store, make_entry: MakeEntry, clock: FakeClock) -> None:
+    entry = make_entry(1, expires=clock() + 60)
+    await store.put(entry)
+    for _ in range(3):
+        clock.move(15)
+        assert await store.get(entry.key) == entry
+    clock.move(15)
+    assert await store.get(entry.key) is None
+
+
+async def test_an_entry_that_has_expired_is_not_kept(store: Store, make_entry: MakeEntry, clock: FakeClock) -> None:
+    entry = make_entry(1, expires=clock())
+    assert not await store.put(entry)
+    assert await store.get(entry.key) is None
+
+
+async def test_a_put_replaces(store: Store, make_entry: MakeEntry) -> None:
+    await store.put(make_entry(1, body=b"old", media_type="audio/decode/mpeg"))
+    new = make_entry(1, body=b"new and longer")
+    await store.put(new)
+    assert await store.get(new.key) == new
+    assert (await store.stats()).entries == 1
+
+
+async def test_a_deleted_entry_is_a_miss(store: Store, make_entry: MakeEntry) -> None:
+    entry = make_entry(1)
+    await store.put(entry)
+    assert await store.delete(entry.key)
+    assert not await store.delete(entry.key)
+    assert await store.get(entry.key) is None
+
+
+async def test_clear_removes_every_entry_and_spares_counters_and_books(store: Store, make_entry: MakeEntry) -> None:
+    entries = [make_entry(number) for number in range(5)]
+    for entry in entries:
+        await store.put(entry)
+    await store.count({"hits": 2})
+    await store.register("purges", "voice=alice", b"record")
+    assert await store.clear() == 5
+    assert [await store.get(entry.key) for entry in entries] == [None] * 5
+    assert await store.totals() == {"hits": 2}
+    assert await store.registry("purges") == {"voice=alice": b"record"}
+    assert await store.clear() == 0
+
+
+async def test_stats_tell_entries_and_bytes(store: Store, make_entry: MakeEntry) -> None:
+    before = await store.stats()
+    for number in range(3):
+        await store.put(make_entry(number, body=bytes(10_000)))
+    after = await store.stats()
+    assert (before.entries, after.entries) == (0, 3)
+    assert before.used_bytes is not None
+    assert after.used_bytes is not None
+    bodies_within = not isinstance(store, SealedStore) or store.bodies is None
+    assert after.used_bytes >= before.used_bytes + (25_000 if bodies_within else 500)
+
+
+async def test_concurrent_increments_are_all_counted(store: Store) -> None:
+    await asyncio.gather(*(store.count({"hits": 1, "saved seconds": 0.25}) for _ in range(40)))
+    assert await store.totals() == {"hits": 40, "saved seconds": 10}
+
+
+async def test_counting_nothing_is_allowed(store: Store) -> None:
+    await store.count({})
+    assert await store.totals() == {}
+
+
+async def test_of_many_who_swap_a_value_for_their_own_one_succeeds_at_a_time(store: Store) -> None:
+    """Compare and set: what a writer has not seen is never overwritten."""
+    assert not await store.swap("purges", "模型=甲", b"not there", b"new")
+    assert sum(await asyncio.gather(*(store.swap("purges", "模型=甲", None, b"%d" % n) for n in range(20)))) == 1
+    first = await store.registered("purges", "模型=甲")
+    assert not await store.swap("purges", "模型=甲", None, b"new")
+    assert sum(await asyncio.gather(*(store.swap("purges", "模型=甲", first, b"new %d" % n) for n in range(20)))) == 1
+    assert await store.swap("purges", "模型=甲", await store.registered("purges", "模型=甲"), b"\0\xff\n")
+    assert await store.registry("purges") == {"模型=甲": b"\0\xff\n"}
+
+
+async def test_closing_twice_is_harmless(store: Store) -> None:
+    await store.close()
+    await store.close()
+
+
+# -- what is not the key's value -----------------------------------------------------------------------------------
+
+
+async def test_a_planted_envelope_of_the_key_is_served(kept: Kept, make_entry: MakeEntry, sealer: Sealer) -> None:
+    entry = make_entry(1)
+    kept.plant(entry.key, sealer.seal(entry))
+    assert await kept.store.get(entry.key) == entry
+
+
+async def test_a_value_of_another_key_is_refused(kept: Kept, make_entry: MakeEntry, sealer: Sealer) -> None:
+    kept.plant(make_entry(2).key, sealer.seal(make_entry(1)))
+    assert await refusal(kept, make_entry(2).key) is Refusal.SEAL
+
+
+async def test_a_value_sealed_with_another_secret_is_refused(kept: Kept, make_entry: MakeEntry) -> None:
+    entry = make_entry(1)
+    kept.plant(entry.key, Sealer(Secret(b"another")).seal(entry))
+    assert await refusal(kept, entry.key) is Refusal.SEAL
+
+
+async def test_a_truncated_value_is_refused(kept: Kept, make_entry: MakeEntry, sealer: Sealer) -> None:
+    entry = make_entry(1)
+    sealed = sealer.seal(entry)
+    for length in (0, 1, 7, 35, 36, len(sealed) // 2, len(sealed) - 1):
+        kept.plant(entry.key, sealed[:length])
+        assert await refusal(kept, entry.key) is (Refusal.TRUNCATED if length < 36 else Refusal.SEAL)
+
+
+@pytest.mark.parametrize(
+    ("place", "reason"),
+    [(0, Refusal.FOREIGN), (3, Refusal.VERSION), (7, Refusal.SEAL), (60, Refusal.SEAL), (-1, Refusal.SEAL)],
+)
+async def test_a_tampered_value_is_refused(
+    kept: Kept, make_entry: MakeEntry, sealer: Sealer, place: int, reason: Refusal
+) -> None:
+    entry = make_entry(1)
+    sealed = bytearray(sealer.seal(entry))
+    sealed[place] ^= 1
+    kept.plant(entry.key, bytes(sealed))
+    assert await refusal(kept, entry.key) is reason
+
+
+class Exploding:
+    """An object whose unpickling is seen."""
+
+    unpickled = False
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return explode, ()
+
+
+def explode() -> None:
+    Exploding.unpickled = True
+
+
+async def test_a_pickle_is_refused_and_never_unpickled(kept: Kept, make_entry: MakeEntry) -> None:
+    key = make_entry(1).key
+    kept.plant(key, pickle.dumps((Exploding(), bytes(100))))
+    assert await refusal(kept, key) is Refusal.FOREIGN
+    assert not Exploding.unpickled
+
+
+async def test_a_refused_value_can_be_replaced(kept: Kept, make_entry: MakeEntry) -> None:
+    entry = make_entry(1)
+    kept.plant(entry.key, b"something else that is long enough to be one")
+    assert await kept.store.put(entry)
+    assert await kept.store.get(entry.key) == entry
+
+
+async def refusal(kept: Kept, key: bytes) -> Refusal:
+    with pytest.raises(Refused) as refused:
+        await kept.store.get(key)
+    return refused.value.reason
+
+
+# -- the bound in bytes, of the stores that evict themselves ----------------------------------------------------------
+
+
+@pytest.fixture(params=["memory", "sqlite"])
+async def bounded(
+    request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock
+) -> AsyncIterator[Store]:
+    """A store with room for just over ten bodies of 10 kB."""
+    store: Store = (
+        MemoryStore(110_000, clock=clock)
+        if request.param == "memory"
+        else SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock, max_bytes=110_000)
+    )
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_the_bound_in_bytes_holds_whatever_is_written(bounded: Store, make_entry: MakeEntry) -> None:
+    for number in range(60):
+        await bounded.put(make_entry(number % 40, body=bytes(number * 977 % 30_000)))
+        stats = await bounded.stats()
+        assert stats.used_bytes is not None
+        assert stats.used_bytes <= 110_000
+    assert (await bounded.stats()).max_bytes == 110_000
+
+
+async def test_a_value_larger_than_the_bound_is_not_kept_and_displaces_nothing_else(
+    bounded: Store, make_entry: MakeEntry
+) -> None:
+    small, large = make_entry(1), make_entry(2, body=bytes(120_000))
+    await bounded.put(small)
+    await bounded.put(make_entry(2, body=b"older"))
+    assert not await bounded.put(large)
+    assert await bounded.get(large.key) is None
+    assert await bounded.get(small.key) == small
+
+
+async def test_the_least_recently_used_goes_first_and_reading_is_using(
+    bounded: Store, make_entry: MakeEntry, clock: FakeClock
+) -> None:
+    for number in range(10):
+        clock.move(1)
+        await bounded.put(make_entry(number, body=bytes(10_000)))
+    for number in (3, 0):
+        clock.move(1)
+        assert await bounded.get(make_entry(number).key) is not None
+    for number in (10, 11, 12):
+        clock.move(1)
+        await bounded.put(make_entry(number, body=bytes(10_000)))
+    there = [number for number in range(13) if await bounded.get(make_entry(number).key) is not None]
+    assert there == [0, 3, 5, 6, 7, 8, 9, 10, 11, 12]
+
+
+async def test_a_book_keeps_its_values_through_clear(store):
+    await store.register("voices", "alice", b"one")
+    await store.register("voices", "alice", b"two")
+    await store.register("voices", "bob", b"three")
+    await store.register("clips", "alice", b"four")
+    await store.clear()
+    assert await store.registry("voices") == {"alice": b"two", "bob": b"three"}
+    assert (await store.registered("clips", "alice"), await store.registered("clips", "bob")) == (b"four", None)
+    assert [await store.unregister("voices", "alice") for _ in range(2)] == [True, False]
+    assert await store.registry("voices") == {"bob": b"three"}

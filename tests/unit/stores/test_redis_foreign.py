@@ -1,0 +1,83 @@
+"""What another program has put under a name of ours: it is removed, and costs nobody else anything."""
+
+import logging
+
+import pytest
+
+from sayonce.cache import Obeyed
+from sayonce.cache.invalidation import TABLE
+from sayonce.core.envelope import Sealer
+from sayonce.core.key import Secret
+from sayonce.stores import open_store
+from sayonce.stores.redis.store import TOTALS, book_name
+from tests.unit.cache.test_purges import instance, say
+
+
+@pytest.fixture
+async def store(valkey):
+    store = open_store(valkey.url, sealer=Sealer(Secret()), budget_seconds=5)
+    await store.open()
+    yield store
+    await store.close()
+
+
+async def test_a_value_in_the_place_of_the_table_of_purges_is_removed_and_told_once(valkey, caplog):
+    """No purge would reach another instance, for good."""
+    async with instance(valkey.url) as one, instance(valkey.url) as other:
+        for number in range(2):
+            await say(other, number, b"old", "voice=x")
+            valkey.client().delete(book_name(TABLE))
+            valkey.client().set(book_name(TABLE), "x")
+            with caplog.at_level(logging.WARNING, "sayonce.store"):
+                assert await one.purge("voice=x") is Obeyed.EVERYWHERE
+            assert await say(other, number, b"new", "voice=x") == (b"new", False)
+    assert sum("was removed" in record.message for record in caplog.records) in (1, 2)  # by each instance at most once
+
+
+@pytest.mark.parametrize("lies", ["string", "list"])
+async def test_a_table_begins_anew_where_something_else_lies_in_its_place(store, valkey, lies):
+    for page in (book_name("voices"), TOTALS):
+        valkey.client().set(page, "x") if lies == "string" else valkey.client().rpush(page, "x")
+    await store.register("voices", "name", b"record")
+    await store.count({"hit": 2})
+    assert await store.registry("voices") == {"name": b"record"}
+    assert await store.totals() == {"hit": 2}
+
+
+@pytest.mark.parametrize("planted", ["banana", "1e400", "inf", "9" * 400, ""])
+async def test_a_total_that_is_no_number_costs_itself(store, valkey, planted):
+    await store.count({"hit": 1, "led": 1})
+    valkey.client().hset(TOTALS, "hit", planted)
+    assert await store.totals() == {"led": 1}
+    await store.count({"hit": 2, "led": 1})
+    assert (await store.totals())["led"] == 2
+    await store.count({"hit": 2})
+    assert (await store.totals()).get("hit", 4) == 4
+
+
+async def test_a_purge_is_not_called_done_where_the_table_cannot_be_read_in_time(valkey):
+    """This instance can write its record, and others could not read it."""
+    async with instance(valkey.url) as one:
+        registry = one.store.registry
+
+        async def slow(book):
+            await registry(book)
+            raise TimeoutError
+
+        one.store.registry = slow
+        assert await one.purge("voice=x") is Obeyed.HERE
+        one.store.registry = registry
+        assert await one.purge("voice=x") is Obeyed.EVERYWHERE
+
+
+async def test_a_purge_is_not_called_done_where_its_record_was_taken_and_is_not_there(valkey):
+    async with instance(valkey.url) as one:
+        swap = one.store.swap
+
+        async def swallowed(book, name, old, new):
+            return book == TABLE
+
+        one.store.swap = swallowed
+        assert await one.purge("voice=x") is Obeyed.HERE
+        one.store.swap = swap
+        assert await one.purge("voice=x") is Obeyed.EVERYWHERE

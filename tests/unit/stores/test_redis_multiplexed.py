@@ -1,0 +1,279 @@
+"""What the connections for hits promise, whatever pieces a network makes of the answers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from redis import exceptions
+
+from sayonce.stores.redis.multiplexed import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes
+from sayonce.stores.redis.server import Get
+from tests.helpers.redis_server import Server
+from tests.helpers.serving import until
+
+SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
+SILENCE_SECONDS = 1.0
+GET = Get(b"name").command
+
+
+class Far:
+    """A transport that keeps what is sent."""
+
+    def __init__(self) -> None:
+        self.sent = b""
+        self.aborted = False
+
+    def write(self, data: bytes) -> None:
+        self.sent += data
+
+    def abort(self) -> None:
+        self.aborted = True
+
+    def get_extra_info(self, _: str) -> Any:
+        return self
+
+    def setsockopt(self, *_: int) -> None: ...
+
+
+class Time:
+    """An event loop's clock and timers, moved by hand."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self._timers: list[tuple[float, Callable[[], None]]] = []
+        self.create_future = asyncio.get_running_loop().create_future
+        self.call_soon = asyncio.get_running_loop().call_soon
+
+    def time(self) -> float:
+        return self.now
+
+    def call_later(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._timers.append((self.now + seconds, callback))
+
+    def advance(self, seconds: float) -> None:
+        self.now += seconds
+        due = [callback for when, callback in self._timers if when <= self.now]
+        self._timers = [timer for timer in self._timers if timer[0] > self.now]
+        for callback in due:
+            callback()
+
+
+def connected() -> tuple[Pipe, Far]:
+    pipe, far = Pipe(SILENCE_SECONDS), Far()
+    pipe.connection_made(far)  # type: ignore[arg-type]
+    return pipe, far
+
+
+def receive(pipe: Pipe, data: bytes) -> None:
+    """Hand data over as an event loop does: into the buffers that the protocol gives."""
+    while data and pipe.open:
+        buffer = pipe.get_buffer(-1)
+        taken = min(len(buffer), len(data))
+        buffer[:taken], data = data[:taken], data[taken:]
+        del buffer
+        pipe.buffer_updated(taken)
+
+
+def on_the_wire(value: bytes | None) -> bytes:
+    return b"$-1\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    sizes=st.lists(st.none() | SIZES, min_size=1, max_size=8),
+    cuts=st.lists(st.floats(0, 1), max_size=8),
+    data=st.data(),
+)
+def test_answers_of_any_size_in_any_pieces_reach_whoever_asked(
+    sizes: list[int | None], cuts: list[float], data: st.DataObject
+) -> None:
+    values = [None if size is None else bytes([number + 1]) * size for number, size in enumerate(sizes)]
+    stream = b"".join(map(on_the_wire, values))
+    ends = sorted({int(cut * len(stream)) for cut in cuts} | {len(stream)})
+    left = data.draw(st.sets(st.integers(0, len(values) - 1)))
+
+    async def exchange() -> None:
+        pipe, far = connected()
+        asked = [pipe.ask(b"GET %d" % number) for number in range(len(values))]
+        await asyncio.sleep(0)
+        assert far.sent == b"".join(b"GET %d" % number for number in range(len(values)))
+        for number in left:
+            asked[number].cancel()
+        for start, end in zip([0, *ends], ends, strict=False):
+            receive(pipe, stream[start:end])
+        for number, value in enumerate(values):
+            if number not in left:
+                assert asked[number].result() == value
+        assert pipe.open
+        assert not pipe.waiting
+
+    asyncio.run(exchange())
+
+
+async def test_room_for_a_value_is_made_as_its_bytes_come() -> None:
+    value = bytes(range(250)) * 20_004
+    pipe, _ = connected()
+    asked = pipe.ask(GET)
+    receive(pipe, on_the_wire(value)[:1000])
+    assert len(pipe.get_buffer(-1)) < 2_000_000
+    receive(pipe, on_the_wire(value)[1000:])
+    assert asked.result() == value
+    assert pipe.open
+
+
+async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_more() -> None:
+    connections = []
+
+    async def greet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        connections.append(writer)
+        await reader.read(1000)
+        writer.write(b"$%d\r\n" % (MAX_VALUE_BYTES + 1))
+
+    server = await asyncio.start_server(greet, "127.0.0.1", 0)
+    address = server.sockets[0].getsockname()[:2]
+    pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
+    with pytest.raises(exceptions.ConnectionError):
+        await pipes.run(GET)
+    assert len(connections) == 1
+    await pipes.close()
+    for connection in connections:
+        connection.close()
+        await connection.wait_closed()
+    server.close()
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=60) | st.from_regex(rb"[$*+:-][0-9 a-z-]{0,12}\r\n.{0,20}", fullmatch=True))
+def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(garbage: bytes) -> None:
+    async def exchange() -> None:
+        pipe, far = connected()
+        asked = pipe.ask(b"GET x")
+        receive(pipe, garbage)
+        pipe.connection_lost(None)
+        assert asked.done()
+        assert asked.exception() is None
+        assert far.aborted
+
+    asyncio.run(exchange())
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [b"$x\r\n", b":1\r\n", b"*1\r\n$1\r\na\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"$%d\r\n" % (MAX_VALUE_BYTES + 1)],
+)
+async def test_another_protocol_is_an_error_of_its_own(answer: bytes) -> None:
+    pipe, _ = connected()
+    asked = asyncio.create_task(pipe.run(GET))
+    await asyncio.sleep(0)
+    receive(pipe, answer)
+    with pytest.raises(exceptions.InvalidResponse):
+        await asked
+
+
+async def test_a_line_without_end_is_no_redis() -> None:
+    pipe, _ = connected()
+    asked = pipe.ask(b"GET x")
+    receive(pipe, b"$" + b"1" * _BUFFER_BYTES)
+    assert isinstance(asked.result(), exceptions.InvalidResponse)
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        (b"-MOVED 3999 127.0.0.1:6381", exceptions.MovedError),
+        (b"-ASK 3999 127.0.0.1:6381", exceptions.AskError),
+        (b"-TRYAGAIN Multiple keys request", exceptions.TryAgainError),
+        (b"-CLUSTERDOWN Hash slot not served", exceptions.ClusterDownError),
+        (b"-LOADING Redis is loading the dataset in memory", exceptions.BusyLoadingError),
+        (b"-NOAUTH Authentication required.", exceptions.AuthenticationError),
+        (b"-NOPERM this user has no permissions", exceptions.NoPermissionError),
+        (b"-ERR max number of clients reached", exceptions.ConnectionError),
+        (b"-ERR unknown command", exceptions.ResponseError),
+    ],
+)
+async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception]) -> None:
+    pipe, _ = connected()
+    asked = asyncio.create_task(pipe.run(GET))
+    await asyncio.sleep(0)
+    receive(pipe, line + b"\r\n")
+    with pytest.raises(error) as raised:
+        await asked
+    assert type(raised.value) is error
+    assert pipe.open
+
+
+async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
+    pipe, far = connected()
+    time = pipe._loop = Time()  # type: ignore[assignment]
+    first, second = pipe.ask(b"GET 1"), pipe.ask(b"GET 2")
+    for _ in range(round(SILENCE_SECONDS / _TICK_SECONDS) + 1):
+        assert not far.aborted or first.done()
+        time.advance(_TICK_SECONDS)
+    assert isinstance(first.result(), exceptions.TimeoutError)
+    assert isinstance(second.result(), exceptions.TimeoutError)
+    assert far.aborted
+    with pytest.raises(exceptions.TimeoutError):
+        pipe.ask(b"GET 3")
+
+
+async def test_an_event_loop_that_is_late_is_no_silence_of_the_server() -> None:
+    pipe, far = connected()
+    time = pipe._loop = Time()  # type: ignore[assignment]
+    asked = pipe.ask(b"GET 1")
+    time.advance(10 * SILENCE_SECONDS)  # in which nobody read what had come
+    receive(pipe, b"$2\r\nhi\r\n")
+    assert (asked.result(), far.aborted) == (b"hi", False)
+
+
+async def test_a_large_value_may_take_its_time_while_it_comes() -> None:
+    pipe, _ = connected()
+    time = pipe._loop = Time()  # type: ignore[assignment]
+    asked = pipe.ask(b"GET 1")
+    receive(pipe, b"$1000000\r\n")
+    for _ in range(10):
+        time.advance(0.9 * SILENCE_SECONDS)
+        receive(pipe, bytes(100_000))
+    assert asked.result() == bytes(1_000_000)
+    time.advance(10 * SILENCE_SECONDS)  # idle, which is no silence
+    assert pipe.open
+
+
+async def test_who_waits_for_a_connection_that_is_given_up_gets_an_error_and_is_not_cancelled() -> None:
+    async with await asyncio.start_server(_silent, "127.0.0.1", 0) as server:
+        address = server.sockets[0].getsockname()
+        pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
+        asked = [asyncio.create_task(pipes.run(GET)) for _ in range(3)]
+        await asyncio.sleep(0.05)
+        await pipes.close()
+        answers = await asyncio.gather(*asked, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [exceptions.ConnectionError] * 3
+
+
+async def test_a_connection_that_is_ready_in_the_moment_of_closing_is_closed_too(
+    redis_session: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipes = Pipes(("127.0.0.1", redis_session.port), login=(None, None), db=0, tls=lambda: None, silence_seconds=1)
+    closing: list[asyncio.Task[None]] = []
+    log_in = Pipes._log_in
+
+    async def log_in_as_it_closes(self: Pipes, pipe: Pipe) -> None:
+        await log_in(self, pipe)
+        closing.append(asyncio.create_task(self.close()))  # begins before anyone is told of the new connection
+
+    with redis_session.client() as client:
+        before = len(client.client_list())
+        monkeypatch.setattr(Pipes, "_log_in", log_in_as_it_closes)
+        with pytest.raises(exceptions.ConnectionError):
+            await pipes.run(GET)
+        await asyncio.gather(*closing)
+        await until(lambda: len(client.client_list()) == before)
+
+
+async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await reader.read()
+    writer.close()

@@ -1,0 +1,216 @@
+"""Markdown is read as a person reads it aloud, by engines whose texts are Markdown."""
+
+import io
+import threading
+import wave
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sayonce.errors import ConfigError
+from sayonce.speech.engines import build_engine
+from sayonce.testing import StubEngine
+from sayonce.text.markdown import read_markdown
+from tests.helpers.serving import serving, speak
+
+LONGEST = 5000
+
+
+def spoken(text):
+    return read_markdown(text, LONGEST).text
+
+
+@pytest.mark.parametrize(
+    ("written", "read_aloud"),
+    [
+        ("Hello there.", "Hello there."),
+        ("# Opening hours\n\nFrom nine to five.", "Opening hours.\nFrom nine to five."),
+        ("Opening hours\n=====\n\nFrom nine", "Opening hours.\nFrom nine"),
+        ("## 步骤\n\n打开设置", "步骤。\n打开设置"),
+        ("## Ready?\n\nYes", "Ready?\nYes"),
+        ("Take **two** of *these*, ***now***, ~~or~~ and __never__ _more_.", "Take two of these, now, or and never more."),
+        ("**注意：**不要**关闭**电源", "注意：不要关闭电源"),
+        ("- milk\n- eggs\n- bread", "milk.\neggs.\nbread"),
+        ("1. Open it.\n1. Close it.\n   - gently\n1. Leave", "1. Open it.\n2. Close it.\ngently.\n3. Leave"),
+        ("3) 打开\n4) 关闭", "3、打开。\n4、关闭"),
+        ("1986. A great year", "1986. A great year"),
+        ("See [our page](https://example.com/a_b?c=d#e).", "See our page."),
+        ("See <https://www.example.com/a/b>.", "See example.com."),
+        ("See https://user:word@example.com:80/a,b. Or (http://x.org/y), 见https://例子.com/路。好", "See example.com:80. Or (x.org), 见例子.com。好"),
+        ("Write to <mailto:me@example.com?subject=Hi>.", "Write to me@example.com."),
+        ("![a red *door*](door.png)", "a red door"),
+        ("Call `open_door()` first.", "Call open_door() first."),
+        ("Before:\n\n```python\nprint(1)\n```\n\nAfter", "Before:\nAfter"),
+        ("| Name | Price |\n|---|---:|\n| Tea | $2 |\n| Cake | |", "Name: Tea, Price: $2.\nName: Cake"),
+        ("| 名称 | 价格 |\n|---|---|\n| 茶 | 2元 |", "名称：茶，价格：2元"),
+        ("| | A |\n|---|---|\n| Tea | 1 |", "Tea, A: 1"),
+        ("| A | B |\n|---|---|", "A, B"),
+        ("> Be quick.\n>\n> Be good.", "Be quick.\nBe good."),
+        ("First\n\n---\n\nSecond", "First.\nSecond"),
+        ("Good 😀 morning 👍🏽", "Good morning"),
+        ("好的 😀\n\n再见", "好的。\n再见"),
+        ("First line\nsecond line<br>third\\\nfourth", "First line\nsecond line\nthird\nfourth"),
+        ("H<sub>2</sub>O, x<sup>2</sup>, <b>bold</b> &amp; <span class='x'>plain</span><!-- not seen -->", "H2O, x^2, bold & plain"),
+        ("As seen[^1].\n\n[^1]: In a book", "As seen.\nIn a book"),
+        (r"Five \* so, 2\_3", "Five * so, 2_3"),
+    ],
+)  # fmt: skip
+def test_a_text_is_read_as_what_it_shows(written, read_aloud):
+    assert spoken(written) == read_aloud
+
+
+@pytest.mark.parametrize(
+    ("text", "read_aloud"),
+    [
+        ("2*3*4 and 5 * 3 * 2", "2×3×4 and 5 * 3 * 2"),
+        ("snake_case_name", "snake_case_name"),
+        ("a < b and c > d, I <3 you", "a < b and c > d, I <3 you"),
+        ("if x <y and z> 3", "if x <y and z> 3"),
+        ("if a<b and c>d, else p<q r>s", "if a<b and c>d, else p<q r>s"),
+        ("What is 6 times 7?\n\n42.", "What is 6 times 7?\n42."),
+        ("1986.\n\nA great year", "1986.\nA great year"),
+        ("- 7)\n- x", "7.\nx"),
+        ("1. 2. 3. go", "1.\n2.\n3. go"),
+        ("1.\n   | A |\n   |---|\n   | b |", "1.\nA: b"),
+        ("#1 and #tag", "#1 and #tag"),
+        ("    An indented paragraph", "An indented paragraph"),
+        ("[Note]: important", "[Note]: important"),
+        ("床前明月光\n疑是地上霜", "床前明月光\n疑是地上霜"),
+        ("价格*数量", "价格*数量"),
+        ("> " * 150 + "deep", ("> " * 150 + "deep")),
+    ],
+)
+def test_nothing_that_only_looks_like_markdown_is_lost(text, read_aloud):
+    assert spoken(text) == read_aloud
+
+
+def test_what_is_left_out_is_told():
+    reading = read_markdown("Look 😀:\n\n~~~\nx = 1\n~~~\n\n```\ny\n```", LONGEST)
+    assert reading.told == "code, U+1F600"
+
+
+@given(st.text(st.sampled_from("ab1 \n#*_`~[]()!<>|-+.:\\&;/^中，。"), max_size=60))
+def test_every_letter_outside_of_code_is_read(text):
+    if "```" in text or "~~~" in text or "<" in text or "&" in text or "](" in text:
+        return
+    assert spoken(text) or "1" not in text
+    letters = [each for each in text if each in "ab中"]
+    assert [each for each in spoken(text) if each in "ab中"] == letters
+
+
+@pytest.mark.parametrize(
+    "text", ["[" * 4096, "![[" * 1300, "[a](" * 1024, "|" + "x" * 2000 + "|\n|-|\n" + "|b|\n" * 500]
+)
+def test_no_text_makes_the_reader_slow_or_long(text):
+    assert len(spoken(text)) < LONGEST + len(text)
+
+
+def test_a_table_whose_short_rows_would_be_filled_up_to_thousands_of_cells_is_read_as_text():
+    wide, rows = "|" + "a|" * 400, "|b|\n" * 500
+    assert spoken(f"{wide}\n|{'-|' * 400}\n{rows}").startswith(f"{wide}\n|-|-|")
+    assert spoken(f"|a|b|\n|-|-|\n{rows}").startswith("a: b.\na: b.")
+
+
+class Markdown(StubEngine):
+    text = "markdown"
+
+
+class Silent(StubEngine):
+    empty = "silence"
+
+
+class SilentMarkdown(Markdown):
+    empty = "silence"
+
+
+async def test_an_engine_whose_texts_are_markdown_gets_what_is_read_aloud():
+    engine = Markdown()
+    async with serving(engine) as client:
+        answer = await speak(client, "# Hi\n\n**You** 😀\n\n```\ncode\n```")
+        again = await speak(client, "Hi\n==\n\n*You*")
+    assert [each.text for each in engine.calls] == ["Hi.\nYou"]
+    assert answer.headers["x-sayonce-ignored"] == "input: code, U+1F600"
+    assert "hit" in again.headers["cache-status"]
+    assert again.content[44:] == answer.content[44:]
+
+
+async def test_an_engine_gets_a_text_as_it_is_unless_it_is_told_otherwise():
+    engine = StubEngine()
+    async with serving(engine) as client:
+        await speak(client, "# Hi *you*")
+    assert [each.text for each in engine.calls] == ["# Hi *you*"]
+
+
+async def test_a_strict_server_refuses_to_leave_code_out():
+    async with serving(Markdown(), server__strict=True) as client:
+        answer = await speak(client, "Look:\n\n```\ncode\n```")
+    assert answer.status_code == 400
+    assert "code" in answer.json()["error"]["message"]
+
+
+async def test_a_table_that_is_too_long_when_it_is_read_is_refused():
+    async with serving(Markdown()) as client:
+        answer = await speak(client, "|" + "x" * 2000 + "|\n|-|\n" + "|b|\n" * 400)
+    assert answer.status_code == 400
+    assert "as it is read aloud" in answer.json()["error"]["message"]
+
+
+async def test_long_markdown_is_read_beside_the_event_loop(monkeypatch):
+    threads = []
+
+    def reading(text, longest):
+        threads.append(threading.current_thread())
+        return read_markdown(text, longest)
+
+    monkeypatch.setattr("sayonce.text.markdown.read_markdown", reading)
+    async with serving(Markdown()) as client:
+        await speak(client, "a*" * 2000)
+        await speak(client, "Short.")
+    assert [thread is threading.main_thread() for thread in threads] == [False, True]
+
+
+@pytest.mark.parametrize(
+    ("engine", "text"),
+    [(Silent, ""), (Silent, " \n"), (Silent, "…"), (Silent, "?!"), (SilentMarkdown, "```\ncode\n```"), (SilentMarkdown, "😀"), (SilentMarkdown, "---")],
+)  # fmt: skip
+async def test_a_text_with_nothing_to_speak_is_silence_where_that_is_wished(engine, text):
+    engine = engine()
+    async with serving(engine) as client:
+        answer = await speak(client, text)
+        assert answer.status_code == 200, answer.text
+        with wave.open(io.BytesIO((await speak(client, text)).content)) as sound:
+            assert sound.getnframes() == sound.getframerate() // 5
+            assert not any(sound.readframes(sound.getnframes()))
+        for audio_format in ("mp3", "opus", "aac", "flac", "pcm", "mulaw"):
+            assert (await speak(client, text, response_format=audio_format)).status_code == 200
+    assert engine.calls == []
+
+
+@pytest.mark.parametrize(("engine", "text"), [(StubEngine, ""), (Markdown, "```\ncode\n```"), (Markdown, "😀")])
+async def test_a_text_with_nothing_to_speak_is_refused_otherwise(engine, text):
+    async with serving(engine()) as client:
+        answer = await speak(client, text)
+    assert answer.status_code == 400
+    assert answer.json()["error"]["param"] == "input"
+
+
+async def test_a_text_that_is_missing_is_refused_in_any_case():
+    async with serving(Silent()) as client:
+        for body in ({"voice": "anna"}, {"voice": "anna", "input": None}):
+            answer = await client.post("/v1/audio/speech", json={"model": "stub", **body})
+            assert answer.status_code == 400
+
+
+async def test_a_sign_alone_is_something_to_speak():
+    engine = Silent()
+    async with serving(engine) as client:
+        await speak(client, "+")
+    assert [each.text for each in engine.calls] == ["+"]
+
+
+def test_the_options_are_named_in_an_engines_section():
+    engine = build_engine("one", {"kind": "espeak", "text": "markdown", "empty": "silence"})
+    assert (engine.text, engine.empty) == ("markdown", "silence")
+    with pytest.raises(ConfigError, match=r"engines\.one\.text"):
+        build_engine("one", {"kind": "espeak", "text": "html"})

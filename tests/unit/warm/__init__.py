@@ -1,0 +1,1 @@
+"""Clips and features made ahead."""
