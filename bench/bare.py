@@ -13,7 +13,7 @@ from sayonce.cli.serve import _uvicorn as config
 from sayonce.config import load_settings
 
 BODY = bytes(int(sys.argv[2]))
-HEADERS = [(b"content-type", b"audio/decode/mpeg"), (b"content-length", str(len(BODY)).encode())]
+HEADERS = [(b"content-type", b"audio/mpeg"), (b"content-length", str(len(BODY)).encode())]
 
 
 async def application(scope, receive, send):

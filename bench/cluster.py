@@ -46,7 +46,7 @@ async def measure(urls: dict[str, str], rounds: int, seconds: float) -> dict[tup
     found = defaultdict(list)
     now = time.time()
     entries = [
-        Entry(key=os.urandom(32), body=BODY, media_type="audio/decode/mpeg", created=now, expires=now + 3600)
+        Entry(key=os.urandom(32), body=BODY, media_type="audio/mpeg", created=now, expires=now + 3600)
         for _ in range(CLIPS)
     ]
     async with AsyncExitStack() as stack:

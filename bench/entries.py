@@ -110,7 +110,7 @@ def made(key: bytes) -> Entry:
     return Entry(
         key=key,
         body=BODY,
-        media_type="audio/decode/mpeg",
+        media_type="audio/mpeg",
         created=now,
         expires=now + TTL_SECONDS,
         compute_seconds=1,

@@ -38,7 +38,7 @@ def make_entry(clock: FakeClock) -> Callable[..., Entry]:
         defaults: dict[str, Any] = {
             "key": number.to_bytes(32),
             "body": body,
-            "media_type": "audio/decode/flac",
+            "media_type": "audio/flac",
             "created": clock(),
             "expires": clock() + 3600,
             "compute_seconds": 1.25,

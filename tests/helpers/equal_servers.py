@@ -79,7 +79,7 @@ class Replica:
             writer.write(_head(self.does, {**self.headers, "content-length": str(len(body))}) + body)
             return
         body = wav(self.accent + samples_of(said))
-        writer.write(_head(200, {"content-type": "audio/decode/wav", "content-length": str(len(body))}))
+        writer.write(_head(200, {"content-type": "audio/wav", "content-length": str(len(body))}))
         writer.write(body[:44] if self.does == "cut early" else body[: len(body) // 2])
         await writer.drain()
         await self.gate.wait()

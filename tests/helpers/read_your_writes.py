@@ -86,7 +86,7 @@ class Teller(Upstream):
             told["clip"] = self.clips[hashlib.sha256(audio).hexdigest()]
         await asyncio.sleep(self.seconds)
         sound = wav((json.dumps(told) + "\n").encode("utf-16-le") * 40)
-        headers = [(b"content-type", b"audio/decode/wav"), (b"content-length", b"%d" % len(sound))]
+        headers = [(b"content-type", b"audio/wav"), (b"content-length", b"%d" % len(sound))]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": sound})
 

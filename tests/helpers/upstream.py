@@ -72,7 +72,7 @@ class Upstream:
         self.heard.append(said)
         self.paths.append(scope["path"])
         self.headers.append({name.decode(): value.decode() for name, value in scope["headers"]})
-        status, media_type, chunks, headers = self._answer or (200, "audio/decode/wav", [wav(samples_of(said))], {})
+        status, media_type, chunks, headers = self._answer or (200, "audio/wav", [wav(samples_of(said))], {})
         headers = {"content-type": media_type, **headers}
         raw = [(name.encode(), value.encode()) for name, value in headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": raw})
@@ -106,4 +106,4 @@ async def raw_upstream(answer: bytes, *, reset: bool = False, hang: bool = False
 
 
 def head(*headers: str) -> bytes:
-    return "\r\n".join(("HTTP/1.1 200 OK", "Content-Type: audio/decode/wav", *headers, "", "")).encode()
+    return "\r\n".join(("HTTP/1.1 200 OK", "Content-Type: audio/wav", *headers, "", "")).encode()

@@ -123,9 +123,7 @@ class Omni:
             self.put(name, b"somebody's")
         return JSONResponse({"success": True, "voice": voice})
 
-    def put(
-        self, name: str, clip: bytes, text: str = "", media_type: str = "audio/decode/wav", consent: str = "c"
-    ) -> Any:
+    def put(self, name: str, clip: bytes, text: str = "", media_type: str = "audio/wav", consent: str = "c") -> Any:
         """Keep a voice in place of what has its name; return what is told of it."""
         voice = {"name": name, "consent": consent, "created_at": next(_moments), "mime_type": media_type}
         voice |= {"file_size": len(clip), "ref_text": text}
@@ -161,7 +159,7 @@ class Omni:
 
 
 def _audio(text: str, clip: bytes, transcript: str) -> Response:
-    return Response(wav(sound(text, clip, transcript)), media_type="audio/decode/wav")
+    return Response(wav(sound(text, clip, transcript)), media_type="audio/wav")
 
 
 def _refused(message: str, status: int = 400) -> Response:

@@ -118,7 +118,7 @@ def heard(body):
 
 async def test_a_reference_voice_of_10_mb_is_uploaded(through, gateway):
     noise = np.random.default_rng(7).integers(-20_000, 20_000, 4_990_000, dtype=np.int16)
-    files = {"audio_sample": ("voice.wav", clip(noise), "audio/decode/wav")}
+    files = {"audio_sample": ("voice.wav", clip(noise), "audio/wav")}
     name = f"Ten MB 十 {through.proxy.name}{through.protocol[5:].replace('.', '-')}"
     direct = await gateway.post("/v1/audio/voices", data={"name": "direct"}, files=files)
     answer = await through.post("/speech/v1/audio/voices", data={"name": name}, files=files)
@@ -171,9 +171,7 @@ async def test_a_whole_clip_that_cannot_be_made_is_an_error_behind_every_proxy(t
 async def test_a_whole_clip_that_is_cut_is_seen_by_its_length_behind_every_proxy(proxy, tmp_path):
     async def answer_half(reader, writer):
         await reader.readuntil(b"\r\n\r\n")
-        writer.write(
-            b"HTTP/1.1 200 OK\r\nContent-Type: audio/decode/mpeg\r\nContent-Length: 100000\r\n\r\n" + bytes(50_000)
-        )
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Type: audio/mpeg\r\nContent-Length: 100000\r\n\r\n" + bytes(50_000))
         writer.close()
 
     server = await asyncio.start_server(answer_half, "127.0.0.1", 0)
@@ -309,7 +307,7 @@ async def test_varnish_keeps_nothing(tmp_path, without):
     async with serving(StubEngine(), security__api_keys_file=str(tmp_path / "keys.txt")) as gateway:
         with run_proxy("varnish", tmp_path, gateway.port, without=without) as varnish:
             async with varnish.client() as client:
-                files = {"audio_sample": ("voice.wav", clip(), "audio/decode/wav")}
+                files = {"audio_sample": ("voice.wav", clip(), "audio/wav")}
                 assert (
                     await client.post("/v1/audio/voices", data={"name": "mine"}, files=files, headers=shop)
                 ).status_code == 201

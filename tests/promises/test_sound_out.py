@@ -134,13 +134,13 @@ def by_sse(answer):
 @pytest.mark.parametrize(("rate", "channels"), SHAPES)
 async def test_a_take_of_any_rate_lasts_as_long_and_sounds_as_high_in_pcm_as_in_wav(upstream, rate, channels):
     body = wav(tone(2.0, rate, channels), rate, channels)
-    upstream.answer(200, pieces(body, 3_001), "audio/decode/wav", content_length=str(len(body)))
+    upstream.answer(200, pieces(body, 3_001), "audio/wav", content_length=str(len(body)))
     async with serving(far(upstream)) as client:
         await ask(client, input="Another.", response_format="wav")
         for form in ("pcm", "wav"):
             miss, hit = [await ask(client, response_format=form) for _ in range(2)]
             assert "hit" in hit.headers["cache-status"]
-            told = "audio/pcm;rate=24000;channels=1" if form == "pcm" else "audio/decode/wav"
+            told = "audio/pcm;rate=24000;channels=1" if form == "pcm" else "audio/wav"
             assert miss.headers["content-type"] == hit.headers["content-type"] == told
             assert miss.content[44:] == hit.content[44:]
             sound, own_rate = samples_of(hit.content, form)
@@ -167,7 +167,7 @@ async def test_a_miss_streams_what_is_resampled_of_the_whole_however_long_the_en
 @pytest.mark.parametrize("rate", SAMPLE_RATES)
 async def test_sample_rate_is_what_is_heard_on_misses_and_hits_in_every_kind_of_answer(upstream, rate):
     body = wav(tone(1.0, 22_050), 22_050)
-    upstream.answer(200, pieces(body, 2_205), "audio/decode/wav", content_length=str(len(body)))
+    upstream.answer(200, pieces(body, 2_205), "audio/wav", content_length=str(len(body)))
     async with serving(far(upstream)) as client:
         miss, hit = [await ask(client, response_format="pcm", sample_rate=rate) for _ in range(2)]
         assert (miss.headers["cache-status"], hit.headers["cache-status"]) == (
@@ -187,7 +187,7 @@ async def test_sample_rate_is_what_is_heard_on_misses_and_hits_in_every_kind_of_
 
 async def test_a_hit_has_a_true_header_at_every_rate_and_the_take_is_made_once(upstream):
     body = wav(tone(1.0, 22_050), 22_050)
-    upstream.answer(200, body, "audio/decode/wav")
+    upstream.answer(200, body, "audio/wav")
     async with serving(far(upstream)) as client:
         etags = set()
         for rate in (None, *SAMPLE_RATES):

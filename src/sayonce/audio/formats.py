@@ -40,11 +40,11 @@ class Format(msgspec.Struct, frozen=True):
 FORMATS: Final[dict[str, Format]] = {
     each.name: each
     for each in (
-        Format("mp3", "audio/decode/mpeg", lossless=False, stable_stream=False),
-        Format("opus", "audio/decode/ogg", lossless=False, stable_stream=True),
+        Format("mp3", "audio/mpeg", lossless=False, stable_stream=False),
+        Format("opus", "audio/ogg", lossless=False, stable_stream=True),
         Format("aac", "audio/aac", lossless=False, stable_stream=True),
-        Format("flac", "audio/decode/flac", lossless=True, stable_stream=False),
-        Format("wav", "audio/decode/wav", lossless=True, stable_stream=False),
+        Format("flac", "audio/flac", lossless=True, stable_stream=False),
+        Format("wav", "audio/wav", lossless=True, stable_stream=False),
         # Clients of OpenAI's API take it for 24 kHz mono: nothing in it says another rate.
         Format("pcm", "audio/pcm", lossless=True, stable_stream=True, sample_rate_hz=24_000),
         Format("mulaw", "audio/basic", lossless=False, stable_stream=True),

@@ -30,7 +30,7 @@ from tests.helpers.voice_samples import clip
 from tests.unit.speech.test_bounds import Passing
 
 PLENTY = 100_000_000
-WAV = msgspec.msgpack.encode(("audio/decode/wav", 1, False))
+WAV = msgspec.msgpack.encode(("audio/wav", 1, False))
 
 
 @pytest.mark.parametrize("name", KINDS)
@@ -291,7 +291,7 @@ async def test_an_upload_that_crashes_its_decoder_is_a_400_and_the_server_goes_o
 
 async def test_an_answer_that_crashes_its_decoder_is_a_failure_of_its_server():
     with Upstream() as upstream:
-        upstream.answer(200, hostile_files.CRASHES_LIBVORBIS, "audio/decode/ogg")
+        upstream.answer(200, hostile_files.CRASHES_LIBVORBIS, "audio/ogg")
         section = {"kind": "openai", "base_url": upstream.url, "model": "m", "default_voice": "a"}
         async with serving(build_engine("far", section)) as client:
             answer = await speak(client, model="far", voice="a", response_format="wav")

@@ -10,11 +10,11 @@ from sayonce.errors import InvalidRequest
 
 def test_every_format_of_the_interface_is_there_under_its_media_type():
     assert {name: each.media_type for name, each in FORMATS.items()} == {
-        "mp3": "audio/decode/mpeg",
-        "opus": "audio/decode/ogg",
+        "mp3": "audio/mpeg",
+        "opus": "audio/ogg",
         "aac": "audio/aac",
-        "flac": "audio/decode/flac",
-        "wav": "audio/decode/wav",
+        "flac": "audio/flac",
+        "wav": "audio/wav",
         "pcm": "audio/pcm",
         "mulaw": "audio/basic",
     }
@@ -31,7 +31,7 @@ def test_raw_pcm_tells_its_rate_and_channels_and_the_rest_carry_their_own():
     assert FORMATS["pcm"].content_type == "audio/pcm;rate=24000;channels=1"
     assert format_named("pcm", 8_000).content_type == "audio/pcm;rate=8000;channels=1"
     assert FORMATS["mulaw"].content_type == "audio/basic"
-    assert FORMATS["wav"].content_type == format_named("wav", 8_000).content_type == "audio/decode/wav"
+    assert FORMATS["wav"].content_type == format_named("wav", 8_000).content_type == "audio/wav"
 
 
 def test_every_public_name_is_there_and_the_list_is_sorted():

@@ -42,7 +42,7 @@ def test_a_signal_lets_a_flight_finish_and_the_exit_is_good(sayonce):
 def test_it_says_where_and_with_what_and_for_whom(sayonce):
     with sayonce.serving("--engine", "hibari") as server:
         answer = httpx.post(f"{server.url}/v1/audio/speech", json=SHORT, timeout=60)
-        assert answer.headers["content-type"] == "audio/decode/wav"
+        assert answer.headers["content-type"] == "audio/wav"
         assert "server" not in answer.headers
         assert httpx.get(f"{server.url}/v1/models").json()["data"][0]["id"] == "hibari"
         code, talk = stop(server, signal.SIGINT)

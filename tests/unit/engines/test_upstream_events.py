@@ -113,7 +113,7 @@ async def test_raw_samples_and_whole_files_in_events_are_heard(upstream, connect
 async def test_events_are_heard_while_the_server_still_speaks(connect):
     sent = delta(PLACEHOLDER) + delta(SAMPLES[:400])
     chunk = f"{len(sent):x}\r\n".encode() + sent + b"\r\n"
-    answer = head("Transfer-Encoding: chunked").replace(b"audio/decode/wav", EVENTS.encode()) + chunk
+    answer = head("Transfer-Encoding: chunked").replace(b"audio/wav", EVENTS.encode()) + chunk
     async with raw_upstream(answer, hang=True) as url:
         engine = await connect(url)
         speech = engine.synthesize(utterance(engine, "Hello."))

@@ -70,11 +70,11 @@ async def test_a_name_is_its_clip_however_it_is_given(client, upstream, voice):
 @pytest.mark.parametrize(
     ("container", "media_type"),
     [
-        ("WAV", "audio/decode/wav"),
-        ("FLAC", "audio/decode/flac"),
-        ("AIFF", "audio/decode/aiff"),
-        ("OGG", "audio/decode/ogg"),
-        ("MP3", "audio/decode/mpeg"),
+        ("WAV", "audio/wav"),
+        ("FLAC", "audio/flac"),
+        ("AIFF", "audio/aiff"),
+        ("OGG", "audio/ogg"),
+        ("MP3", "audio/mpeg"),
     ],
 )
 async def test_a_clip_is_sent_as_what_it_is_whatever_it_was_called(client, upstream, container, media_type):
@@ -82,7 +82,7 @@ async def test_a_clip_is_sent_as_what_it_is_whatever_it_was_called(client, upstr
     soundfile.write(file, soundfile.read(io.BytesIO(clip()))[0], 16_000, format=container)
     await upload(client, audio=file.getvalue())
     assert await speak(client, voice="alice") == MISS
-    misnamed = f"data:audio/decode/wav;base64,{base64.b64encode(file.getvalue()).decode()}"
+    misnamed = f"data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode()}"
     assert await speak(client, "Another.", ref_audio=misnamed) == MISS
     for said in upstream.heard:
         assert said["ref_audio"].startswith(f"data:{media_type};base64,")
@@ -95,14 +95,14 @@ WRITTEN = {
     "no padding": lambda audio: audio.rstrip("="),
     "URL-safe": lambda audio: audio.replace("+", "-").replace("/", "_"),
     "upper case": lambda audio: "DATA:AUDIO/WAV;BASE64," + audio,
-    "parameters": lambda audio: "data:audio/decode/wav;charset=utf-8;base64," + audio,
+    "parameters": lambda audio: "data:audio/wav;charset=utf-8;base64," + audio,
 }
 
 
 @pytest.mark.parametrize("way", WRITTEN)
 async def test_a_clip_is_the_same_voice_however_its_base64_is_written(client, upstream, way):
     audio = clip(seconds=0.5001)
-    assert await speak(client, ref_audio=f"data:audio/decode/wav;base64,{base64.b64encode(audio).decode()}") == MISS
+    assert await speak(client, ref_audio=f"data:audio/wav;base64,{base64.b64encode(audio).decode()}") == MISS
     text = WRITTEN[way](base64.b64encode(audio).decode())
     assert await speak(client, ref_audio=text) == HIT
     assert await speak(client, references=[{"audio_path": text}]) == HIT

@@ -249,7 +249,7 @@ def test_foreign_and_damaged_values_are_refused_whatever_is_wrong_with_them(valu
             refused += 1
     assert refused >= 6
     with pytest.raises(Refused):
-        codec.decode(entry_of(made, media_type="audio/decode/flac"))
+        codec.decode(entry_of(made, media_type="audio/flac"))
 
 
 def test_float16_storage_halves_the_space_and_keeps_the_type():

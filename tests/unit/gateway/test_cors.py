@@ -175,7 +175,7 @@ async ({target, key, text}) => {
   const audio = new Audio(), source = new MediaSource();
   audio.src = URL.createObjectURL(source);
   await new Promise(resolve => source.addEventListener("sourceopen", resolve, {once: true}));
-  const buffer = source.addSourceBuffer("audio/decode/mpeg");
+  const buffer = source.addSourceBuffer("audio/mpeg");
   const answer = await fetch(target + "/v1/audio/speech", {
     method: "POST",
     headers: {"content-type": "application/json", ...(key ? {authorization: `Bearer ${key}`} : {})},

@@ -479,7 +479,7 @@ async def test_the_command_says_what_the_form_says(browser, client):
         await page.locator("#say-format").select_option("wav")
         _, url, _, header, _, body, _, file = shlex.split(await page.locator("#say-command").text_content())
         sent = await client.post(url, content=body.encode(), headers=dict([header.split(": ")]))
-        assert (file, sent.headers["content-type"]) == ("hello.wav", "audio/decode/wav")
+        assert (file, sent.headers["content-type"]) == ("hello.wav", "audio/wav")
         await say(page)
         await shows(page, "Hit: from memory", "#said-outcome")
 

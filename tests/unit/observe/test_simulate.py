@@ -98,7 +98,7 @@ async def test_a_store_has_the_hits_that_were_foretold(policy, small_trace):
                 Entry(
                     key=access.key,
                     body=bytes(access.size_bytes - OVERHEAD_BYTES),
-                    media_type="audio/decode/flac",
+                    media_type="audio/flac",
                     created=clock(),
                     expires=clock() + ttl_seconds,
                     compute_seconds=access.cost_seconds,

@@ -150,7 +150,7 @@ def test_any_other_voice_is_refused(voice):
 @pytest.mark.parametrize("name", ["wav", "WAV", " Wav ", "wav\n"])
 async def test_a_format_may_be_written_in_any_case(name):
     async with serving(StubEngine()) as client:
-        assert (await speak(client, response_format=name)).headers["content-type"] == "audio/decode/wav"
+        assert (await speak(client, response_format=name)).headers["content-type"] == "audio/wav"
 
 
 @pytest.mark.parametrize("name", ["", "  ", None])

@@ -109,7 +109,7 @@ async def test_a_clip_that_is_sent_along_is_the_same_voice_as_when_it_is_uploade
     await upload(client)
     await speak(client, voice="alice")
     audio = base64.b64encode(clip(container="FLAC")).decode()
-    audio = audio if form == "base64" else f"data:audio/decode/flac;base64,{audio}"
+    audio = audio if form == "base64" else f"data:audio/flac;base64,{audio}"
     assert (await speak(client, voice=None, ref_audio=audio)).headers["cache-status"].startswith("sayonce; hit")
 
 

@@ -139,7 +139,7 @@ async def test_an_entry_that_has_expired_is_not_kept(store: Store, make_entry: M
 
 
 async def test_a_put_replaces(store: Store, make_entry: MakeEntry) -> None:
-    await store.put(make_entry(1, body=b"old", media_type="audio/decode/mpeg"))
+    await store.put(make_entry(1, body=b"old", media_type="audio/mpeg"))
     new = make_entry(1, body=b"new and longer")
     await store.put(new)
     assert await store.get(new.key) == new

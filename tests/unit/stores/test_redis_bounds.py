@@ -36,7 +36,7 @@ async def store(valkey):
 
 def entry(number, body=b"sound"):
     now = time.time()
-    return Entry(key=bytes([number]) * 32, body=body, media_type="audio/decode/wav", created=now, expires=now + 60)
+    return Entry(key=bytes([number]) * 32, body=body, media_type="audio/wav", created=now, expires=now + 60)
 
 
 def fill(client, table, fields):

@@ -37,7 +37,7 @@ from sayonce.stores.sqlite.store import SQLiteStore
 
 def entry(number):
     body = number.to_bytes(4) * 15_000
-    return Entry(key=number.to_bytes(32), body=body, media_type="audio/decode/flac", created=0, expires=time.time() + 3600)
+    return Entry(key=number.to_bytes(32), body=body, media_type="audio/flac", created=0, expires=time.time() + 3600)
 
 async def main():
     store = SQLiteStore(Path(sys.argv[1]), sealer=Sealer(Secret(b"a secret for tests")))

@@ -21,19 +21,19 @@ _MOST_PARTS: Final = 1000
 _HEAD_BYTES: Final = 64
 
 _WALKS: Final[dict[str, Walk]] = {
-    "audio/decode/wav": wav.walk,
-    "audio/decode/flac": flac.walk,
-    "audio/decode/ogg": ogg.walk,
-    "audio/decode/mpeg": mpeg.walk,
+    "audio/wav": wav.walk,
+    "audio/flac": flac.walk,
+    "audio/ogg": ogg.walk,
+    "audio/mpeg": mpeg.walk,
     "audio/aac": frames.walk_adts,
-    "audio/decode/mp4": mp4.walk,
+    "audio/mp4": mp4.walk,
     "audio/3gpp": mp4.walk,
-    "audio/decode/webm": webm.walk,
+    "audio/webm": webm.walk,
     "audio/x-matroska": webm.walk,
     "audio/x-caf": caf.walk,
     "audio/amr": frames.walk_amr,
     "audio/amr-wb": frames.walk_amr,
-    "audio/decode/aiff": aiff.walk_aiff,
+    "audio/aiff": aiff.walk_aiff,
     "audio/basic": aiff.walk_au,
     "audio/x-w64": aiff.walk_w64,
 }
@@ -108,10 +108,10 @@ def _shape(block: Block) -> tuple[int, int]:
 
 def _kind(body: bytes, position: int) -> str:
     kind = media_type_of(body[position : position + _HEAD_BYTES])
-    return "audio/decode/mp4" if kind == UNKNOWN and body[position + 4 : position + 8] in mp4.QUICKTIME else kind
+    return "audio/mp4" if kind == UNKNOWN and body[position + 4 : position + 8] in mp4.QUICKTIME else kind
 
 
 def _walk(media_type: str, body: bytes, position: int) -> Part:
-    if media_type == "audio/decode/wav" and telephony.tag(body, position) in telephony.NAMES:
+    if media_type == "audio/wav" and telephony.tag(body, position) in telephony.NAMES:
         return telephony.walk(body, position)
     return _WALKS[media_type](body, position)

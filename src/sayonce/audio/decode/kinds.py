@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 _MAGIC: Final = (
-    (0, b"fLaC", "audio/decode/flac"),
-    (0, b"OggS", "audio/decode/ogg"),
-    (8, b"WAVE", "audio/decode/wav"),  # RIFF, RF64 or BW64 before it
-    (8, b"AIFF", "audio/decode/aiff"),
-    (8, b"AIFC", "audio/decode/aiff"),
+    (0, b"fLaC", "audio/flac"),
+    (0, b"OggS", "audio/ogg"),
+    (8, b"WAVE", "audio/wav"),  # RIFF, RF64 or BW64 before it
+    (8, b"AIFF", "audio/aiff"),
+    (8, b"AIFC", "audio/aiff"),
     (4, b"ftyp3g", "audio/3gpp"),
-    (4, b"ftyp", "audio/decode/mp4"),
+    (4, b"ftyp", "audio/mp4"),
     (0, b"caff", "audio/x-caf"),
     (0, b"#!AMR-WB", "audio/amr-wb"),
     (0, b"#!AMR", "audio/amr"),
@@ -34,7 +34,7 @@ def media_type_of(file: bytes) -> str:
         return found
     head = file.lstrip(b"\0")
     if head.startswith(b"ID3"):
-        return _by_mark(head[_ID3_HEADER_BYTES + _id3_bytes(head) :].lstrip(b"\0")) or "audio/decode/mpeg"
+        return _by_mark(head[_ID3_HEADER_BYTES + _id3_bytes(head) :].lstrip(b"\0")) or "audio/mpeg"
     return _by_mark(head) or UNKNOWN
 
 
@@ -43,9 +43,9 @@ def _by_mark(head: bytes) -> str | None:
         if head.startswith(magic, offset):
             return media_type
     if head.startswith(_EBML):
-        return "audio/decode/webm" if b"webm" in head[:_EBML_HEAD_BYTES] else "audio/x-matroska"
+        return "audio/webm" if b"webm" in head[:_EBML_HEAD_BYTES] else "audio/x-matroska"
     if head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # eleven bits of sync, then the layer (ISO 11172-3): AAC says 0
-        return "audio/decode/mpeg" if head[1] & 0x06 else "audio/aac"
+        return "audio/mpeg" if head[1] & 0x06 else "audio/aac"
     return None
 
 

@@ -23,9 +23,9 @@ def stated(body: bytes, media_type: str, frames: int) -> bytes:
         frames: the samples a channel that it has.
 
     """
-    if media_type == "audio/decode/flac":
+    if media_type == "audio/flac":
         return _flac(body, frames)
-    return _mp3(body) if media_type == "audio/decode/mpeg" else body
+    return _mp3(body) if media_type == "audio/mpeg" else body
 
 
 def _flac(body: bytes, frames: int) -> bytes:

@@ -81,10 +81,10 @@ class Dashboard:
         if entry is None or not entry.media_type.startswith("audio/"):
             raise NotFound("no clip is stored under this key, or the store does not answer", param="key")
         headers = {"cache-control": "no-store", "x-sayonce-compute-ms": f"{1000 * saved_seconds(entry):.1f}"}
-        if form is None or entry.media_type == "audio/decode/wav":
+        if form is None or entry.media_type == "audio/wav":
             return Response(entry.body, media_type=entry.media_type, headers=headers)
         wav = await asyncio.to_thread(transcode, entry.body, FORMATS[form])
-        return Response(wav, media_type="audio/decode/wav", headers=headers)
+        return Response(wav, media_type="audio/wav", headers=headers)
 
 
 def _document(name: str, text: str) -> Response:

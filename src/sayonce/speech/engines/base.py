@@ -95,7 +95,7 @@ class AudioStart(msgspec.Struct, frozen=True):
     """The first thing that an engine yields: what its bytes will be.
 
     ``media_type`` is ``audio/pcm`` for little-endian signed 16-bit interleaved samples, the form of every engine that
-    can give it; anything else is audio "as it came", such as ``audio/decode/mpeg``, whose container says the rate and the
+    can give it; anything else is audio "as it came", such as ``audio/mpeg``, whose container says the rate and the
     channels: here they are 0.
 
     ``proves_end`` False says that a normal end may be a connection that broke: such audio is heard and not kept.

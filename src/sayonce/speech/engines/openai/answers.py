@@ -19,9 +19,9 @@ from sayonce.speech.engines.openai.samples import SamplesReader
 
 Chunks = AsyncIterator[bytes]
 
-_PASSED_ON: Final = ("audio/decode/mpeg", "audio/decode/flac", "audio/decode/ogg", "audio/aac")
+_PASSED_ON: Final = ("audio/mpeg", "audio/flac", "audio/ogg", "audio/aac")
 """What clients can be sent as it comes; other containers are decoded first."""
-_SELF_CONTAINED: Final = ("audio/decode/flac", "audio/decode/ogg")
+_SELF_CONTAINED: Final = ("audio/flac", "audio/ogg")
 """What shows by itself whether it is whole; MPEG audio and raw PCM do not."""
 
 

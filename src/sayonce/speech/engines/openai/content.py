@@ -12,7 +12,7 @@ from sayonce.audio.decode.kinds import UNKNOWN, media_type_of
 from sayonce.speech.engines.openai.label import Label
 
 PCM: Final = "audio/pcm"
-WAV: Final = "audio/decode/wav"
+WAV: Final = "audio/wav"
 NO_AUDIO: Final = "no audio"
 MOST_HEAD_BYTES: Final = 1 << 20
 """How much may come before it is clear what it is: the pictures in some tags are large."""
@@ -58,11 +58,11 @@ def tell(head: bytes, label: Label, asked: str, *, ended: bool) -> str | None:
     if _is_text(body) or prose.begins_wide(head) or _NO_AUDIO.match(body) or _PACKED.match(body) or _is_deflated(body):
         return NO_AUDIO
     kind = media_type_of(body)
-    if kind in ("audio/decode/mpeg", "audio/aac") and is_samples and not head.startswith(b"ID3"):
+    if kind in ("audio/mpeg", "audio/aac") and is_samples and not head.startswith(b"ID3"):
         in_a_row = _is_run_of_frames(body, kind, ended=ended)
         return None if in_a_row is None else kind if in_a_row else _samples(body, label)
     if kind != UNKNOWN:
-        is_vorbis = body.startswith(_VORBIS, _VORBIS_AT) and kind == "audio/decode/ogg"
+        is_vorbis = body.startswith(_VORBIS, _VORBIS_AT) and kind == "audio/ogg"
         return f"{kind};codecs=vorbis" if is_vorbis else kind
     is_blank = not body and head.strip(b"\0")
     return _samples(body, label) if is_samples and head and not is_blank else NO_AUDIO
