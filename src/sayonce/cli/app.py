@@ -334,13 +334,12 @@ def simulate(
     ttl: Annotated[
         list[str] | None, typer.Option("--ttl", metavar="TIME", help="Such as 7d, or none; repeatable. [default: 24h]")
     ] = None,
-    plot: Annotated[str | None, typer.Option("--plot", metavar="FILE.svg", help="Draw the table.")] = None,
     as_json: JSONOption = False,
 ) -> None:
     """Replay a trace: the hit rate and the savings of other sizes, policies and times to live."""
     from sayonce.cli.simulate import Job, run
 
-    run(Job(traces or [], synthetic, tier, policy or [], size or [], ttl or [], plot, as_json))
+    run(Job(traces or [], synthetic, tier, policy or [], size or [], ttl or [], as_json))
 
 
 @app.command("new-key")

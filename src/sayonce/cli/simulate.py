@@ -9,14 +9,12 @@ from typing import Final
 
 import msgspec
 
-from sayonce.cli.files import open_output
 from sayonce.cli.language import phrase
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data, data_json, size
 from sayonce.config import StoreSettings, parse_duration, parse_size
 from sayonce.core.eviction import PolicyName
 from sayonce.errors import ConfigError
-from sayonce.observe.plot import plot
 from sayonce.observe.replay import Tier, Trace, read_traces
 from sayonce.observe.simulate import DAY_SECONDS, Access, footprint, reference_trace, simulate
 
@@ -36,7 +34,6 @@ class Job(msgspec.Struct, frozen=True):
     policies: list[str]
     sizes: list[str]
     ttls: list[str]
-    plot: str | None
     json: bool
 
 
@@ -67,7 +64,7 @@ class Report(msgspec.Struct, frozen=True):
 
 
 def run(job: Job) -> None:
-    """Replay the traces, print a table, and draw the plot.
+    """Replay the traces, and print a table.
 
     Raises:
         ConfigError: a file is no trace, or there is nothing in it.
@@ -75,17 +72,9 @@ def run(job: Job) -> None:
     """
     if (job.synthetic is None) == (not job.traces):
         raise wrong("give either traces, or --synthetic with a number of requests")
-    if job.plot is not None and not job.plot.endswith(".svg"):
-        raise wrong(
-            "--plot {file}: the plot is an SVG, which every browser shows and prints; end the name in .svg",
-            file=job.plot,
-        )
     policies = [_policy(name) for name in job.policies] or POLICIES
     sizes, ttls = [_size(text) for text in job.sizes], [_ttl(text) for text in job.ttls]
     report = _report(_trace(job), policies, sizes, ttls)
-    if job.plot is not None:
-        with open_output(job.plot) as file:
-            file.write(_plot(report).encode())
     if job.json:
         data_json(report)
     else:
@@ -190,17 +179,3 @@ def _time(seconds: float) -> str:
     if seconds < _HOUR_SECONDS:
         return f"{seconds:.1f} s"
     return f"{seconds / _HOUR_SECONDS:.1f} h" if seconds < 3 * DAY_SECONDS else f"{seconds / DAY_SECONDS:.1f} d"
-
-
-def _plot(report: Report) -> str:
-    lines: dict[str, list[Forecast]] = {}
-    for forecast in report.forecasts:
-        ttl = "" if forecast.ttl_seconds is None else f", ttl {_time(forecast.ttl_seconds)}"
-        lines.setdefault(f"{forecast.policy}{ttl}", []).append(forecast)
-    return plot(
-        next(_told(report)),
-        {
-            "hit rate, %": {n: [(f.max_bytes, 100 * f.hit_rate) for f in line] for n, line in lines.items()},
-            "seconds saved": {n: [(f.max_bytes, f.saved_seconds) for f in line] for n, line in lines.items()},
-        },
-    )

@@ -8,7 +8,6 @@ import random
 import re
 from bisect import bisect
 from itertools import accumulate
-from xml.etree import ElementTree as ET
 
 import msgspec
 import pytest
@@ -338,15 +337,6 @@ def test_json_tells_the_same_to_a_program(quick, tmp_path):
     assert all(each["hit_rate"] == 0.5 and each["saved_seconds"] == 1.5 for each in whole)
 
 
-def test_the_plot_is_an_svg_with_a_line_for_each_policy_in_each_panel(quick, tmp_path):
-    assert quick("simulate", "--synthetic", "2000", "--plot", "x.svg").code == 0
-    tree = ET.parse(tmp_path / "x.svg")
-    lines = tree.findall(".//{http://www.w3.org/2000/svg}polyline")
-    assert len(lines) == 4
-    assert all(len(line.get("points").split()) == 7 for line in lines)
-    assert "hit rate, %" in "".join(tree.getroot().itertext())
-
-
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -356,7 +346,6 @@ def test_the_plot_is_an_svg_with_a_line_for_each_policy_in_each_panel(quick, tmp
         (("x.trace", "--policy", "fifo"), "gdsf, lru"),
         (("x.trace", "--size", "much"), "256 MB"),
         (("x.trace", "--ttl", "long"), "none keeps for ever"),
-        (("x.trace", "--plot", "x.png"), ".svg"),
         (("empty.trace",), "no requests"),
     ],
 )
