@@ -11,8 +11,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sayonce.config import variable_of
-from sayonce.config.wanted import wrong_values
+from sayonce.config import variable_of, wrong_values
 from sayonce.errors import ConfigError, NotFound
 from sayonce.speech.engines.base import AudioStart, Engine, EngineOptions, Utterance, Voice
 from sayonce.speech.engines.nearest import did_you_mean

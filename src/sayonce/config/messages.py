@@ -1,4 +1,4 @@
-"""What a setting may be, in words, for the message that refuses another value."""
+"""The words of an error about a setting: which values it takes, and which value was given."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sayonce.errors import quoted
 Hook = Callable[[type, Any], Any]
 
 _SECRET: Final = frozenset(("security",))
-"""The section whose values are not repeated."""
+"""The section with secrets: an error does not repeat its values."""
 _WORDS: Final[dict[type[inspect.Type], str]] = {
     inspect.BoolType: "true or false",
     inspect.StrType: "a text",
@@ -24,13 +24,13 @@ _WORDS: Final[dict[type[inspect.Type], str]] = {
 
 
 def wrong_values(value: Any, kind: Any, name: str, hook: Hook | None = None) -> Iterator[tuple[str, str]]:
-    """Yield the name of each wrong value within one, and what it must be.
+    """Yield each wrong value within a value: its name, and what it must be.
 
     Args:
-        value: what was given; a section's fields that are missing or unknown are left to msgspec.
-        kind: what it should be: a Struct, or the type of a Struct's field.
-        name: what it is called.
-        hook: msgspec's ``dec_hook`` for types of our own; its errors say what must be, and what was given.
+        value: the value that was given; msgspec reports a section's missing and unknown fields.
+        kind: the expected type: a Struct, or the type of a Struct's field.
+        name: the setting's dotted name.
+        hook: msgspec's ``dec_hook`` for our own types; its errors name the expected and the given value.
 
     """
     for part, part_kind, part_name in _parts(value, kind, name):
@@ -46,7 +46,7 @@ def wrong_values(value: Any, kind: Any, name: str, hook: Hook | None = None) -> 
 
 
 def shown(value: Any) -> str:
-    """Return a value as it is written in TOML; what has parts is not shown, as one may be a password."""
+    """Return a value as TOML writes it; a table or a list is only named, since a part of it may be a password."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, dict | list):
@@ -70,7 +70,7 @@ def _parts(value: Any, kind: Any, name: str) -> Iterator[tuple[Any, Any, str]]:
 
 
 def _container(kind: Any) -> tuple[type, ...]:
-    """Return what holds the parts of such a value, which say themselves what is wrong with them."""
+    """Return the types that hold such a value's parts; each part has an error of its own."""
     if _is_section(kind) or get_origin(kind) is dict:
         return (dict,)
     return (list,) if any(get_origin(listed) is tuple for listed in (kind, *get_args(kind))) else ()
@@ -81,7 +81,7 @@ def _is_section(kind: Any) -> bool:
 
 
 def _words(info: inspect.Type) -> str:
-    """Return what a value must be, or nothing for types of our own."""
+    """Return the expected value in words; an empty text for our own types."""
     match info:
         case inspect.LiteralType(values=values):
             return f"one of {', '.join(map(str, values))}"
