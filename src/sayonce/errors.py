@@ -155,7 +155,7 @@ class EngineTimeout(EngineError):
 
 
 class EngineBusy(EngineError):
-    """Every place at the engine and in its queue is taken."""
+    """Every slot at the engine, and every place in its queue, is taken."""
 
     status = 503
     code = "engine_busy"

@@ -57,8 +57,8 @@ async def client(engine):
         engine.gate.set()
 
 
-def places(client, name="stub"):
-    return client.service.synthesizer.places[name]
+def slots(client, name="stub"):
+    return client.service.synthesizer.slots[name]
 
 
 @asynccontextmanager
@@ -69,7 +69,7 @@ async def streaming(client, headers=None, **fields):
 
 
 async def assert_abandoned(client, engine):
-    await until(lambda: places(client).taken == 0)
+    await until(lambda: slots(client).taken == 0)
     assert (engine.stopped, engine.finished) == (1, 0)
     counters = client.service.cache.counters
     assert (counters["left"], counters["engine failures: stub"]) == (1, 0)
@@ -77,11 +77,11 @@ async def assert_abandoned(client, engine):
 
 @pytest.mark.parametrize("gives", ["audio/pcm", "audio/mpeg"])
 @pytest.mark.parametrize("stream_format", ["audio", "sse"])
-async def test_a_client_that_leaves_a_no_store_stream_frees_the_engines_place(client, engine, gives, stream_format):
+async def test_a_client_that_leaves_a_no_store_stream_frees_the_engines_slot(client, engine, gives, stream_format):
     engine.media_type = gives
     async with streaming(client, NO_STORE, response_format="mp3", stream_format=stream_format) as answer:
         assert answer.headers["cache-status"] == "sayonce; fwd=bypass"
-        assert places(client).speaking == 1
+        assert slots(client).speaking == 1
     await assert_abandoned(client, engine)
 
 
@@ -137,7 +137,7 @@ async def test_the_connection_to_a_server_that_speaks_for_it_is_closed():
         async with streaming(client, NO_STORE, model="far", voice="alloy") as answer:
             assert await anext(answer.aiter_raw())
         await closed.wait()
-        await until(lambda: places(client, "far").taken == 0)
+        await until(lambda: slots(client, "far").taken == 0)
 
 
 @pytest.mark.parametrize("control", ["no-cache", "max-age=60"])
@@ -145,7 +145,7 @@ async def test_what_is_kept_is_spoken_to_its_end_though_nobody_listens(client, e
     async with streaming(client, {"cache-control": control}) as answer:
         await anext(answer.aiter_raw())
     await client.get("/health/live")  # by then the server knows that the other connection has ended
-    assert places(client).speaking == 1
+    assert slots(client).speaking == 1
     engine.gate.set()
     await client.service.cache.settle()
     assert (await speak(client, response_format="pcm")).headers["cache-status"].startswith("sayonce; hit")

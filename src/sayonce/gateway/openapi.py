@@ -45,7 +45,7 @@ _ERRORS: Final = {
     431: f"The header is longer than `server.header_max_bytes`, or has more than {MAX_FIELDS} fields.",
     500: "A fault of the server; its log has it.",
     502: "The engine failed, or gave no whole, audible speech. Nothing was stored.",
-    503: "Every place at the engine and in its queue is taken, the server holds as much as it may, or the store is away;"
+    503: "Every slot at the engine, and every place in its queue, is taken, the server holds as much as it may, or the store is away;"
     " `Retry-After` says when to come back.",
     504: "The engine took too long, or `only-if-cached` was asked for and nothing is stored.",
 }

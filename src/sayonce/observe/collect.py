@@ -102,12 +102,12 @@ def of_engines(synthesizer: Synthesizer) -> Samples:
     """Return what the engines are doing now."""
     samples: Samples = {}
     for engine in synthesizer.catalogue.engines:
-        places = synthesizer.places[engine.name]
+        slots = synthesizer.slots[engine.name]
         label = (engine.name,)
         for counter in ("sayonce_engine_calls", "sayonce_engine_failures", "sayonce_engine_seconds"):
             add(samples, counter, label, 0)
-        add(samples, "sayonce_engine_speaking", label, places.taken - places.waiting)
-        add(samples, "sayonce_engine_waiting", label, places.waiting)
+        add(samples, "sayonce_engine_speaking", label, slots.taken - slots.waiting)
+        add(samples, "sayonce_engine_waiting", label, slots.waiting)
         add(samples, "sayonce_engine_queue_limit", label, engine.queue)
         add(samples, "sayonce_engine_ready", label, int(engine.state == "ready"))
         for outcome in _COPIES.values() if engine.upstreams else ():

@@ -54,7 +54,7 @@ def read_speaker(
     asked = engine.default_voice if voice is None else voice
     named = _uploaded(asked, engine, catalogue, names, required=voice is not None)
     if named is not None:
-        return Speaker(named.name, Reference(named.id, text or named.ref_text, place=named.place))
+        return Speaker(named.name, Reference(named.id, text or named.ref_text, address=named.address))
     if text:
         raise InvalidRequest(
             "'ref_text' is what is said in a clip: 'ref_audio', or an uploaded voice", param="ref_text"

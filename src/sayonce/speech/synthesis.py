@@ -28,7 +28,7 @@ from sayonce.speech import identity
 from sayonce.speech.bounds import LARGE, check_shape, is_large
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
-from sayonce.speech.engines.pool import Places
+from sayonce.speech.engines.slots import Slots
 from sayonce.speech.fields import CLIP_FIELDS
 from sayonce.speech.packing import PCM, SILENCE_TTL, TAKE_FORMATS, TakeForm, pack
 from sayonce.speech.request import SpeechRequest, parse_request
@@ -103,7 +103,7 @@ class Synthesizer:
         self._silence_ttl = silence_ttl
         self._refused: dict[bytes, tuple[float, CallerError]] = {}
         self._timeout_seconds = engine_timeout_seconds
-        self.places = {engine.name: _places(engine) for engine in catalogue.engines}
+        self.slots = {engine.name: _slots(engine) for engine in catalogue.engines}
         self.recent: deque[tuple[Digest, dict[str, Any]]] = deque(maxlen=_RECENT_TAKES)
         """Keys and documents of the newest takes, in this process's memory alone and until a purge, for ``explain``."""
         cache.on_purge(self.recent.clear)
@@ -229,7 +229,7 @@ class Synthesizer:
             return await self._silence(flight)
         async with AsyncExitStack() as turn:
             with flight.queued():
-                await turn.enter_async_context(self.places[engine.name])
+                await turn.enter_async_context(self.slots[engine.name])
                 await _ready(engine)
             turn.enter_context(self._counted(engine))
             if not is_large(document := self.document(plan.request, plan.tenant)):
@@ -372,10 +372,10 @@ def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
         start, size = start + size, 2 * size
 
 
-def _places(engine: Engine) -> Places:
-    places = Places(engine.capacity, engine.queue, patience_seconds=engine.queue_seconds)
-    engine.resized = places.resize
-    return places
+def _slots(engine: Engine) -> Slots:
+    slots = Slots(engine.capacity, engine.queue, wait_seconds=engine.queue_seconds)
+    engine.resized = slots.resize
+    return slots
 
 
 async def _ready(engine: Engine) -> None:

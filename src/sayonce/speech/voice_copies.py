@@ -29,7 +29,7 @@ _NAMED: Final = re.compile(_NAME.pattern, re.IGNORECASE)
 _TOLD: Final = re.compile(rf"(,\s*)?['\"]?{_PREFIX}[0-9a-f]+['\"]?", re.IGNORECASE)
 """In a server's words, which may be cut; the comma before it where it is one of a list."""
 
-CopyPlace = tuple[str, str]
+CopyAddress = tuple[str, str]
 """The address of a server, and the name of a copy there."""
 
 
@@ -69,15 +69,15 @@ class VoiceCopies:
         self._called: dict[tuple[str, str, str], str] = {}
         self._as_of = -1
 
-    def name(self, tenant: str, place: str, transcript: str) -> str:
+    def name(self, tenant: str, address: str, transcript: str) -> str:
         """Return what a tenant's clip, by what it is kept under, is called at servers."""
-        return _PREFIX + self.cache.key(["voice copy", tenant, place, transcript]).hex()[:_DIGITS]
+        return _PREFIX + self.cache.key(["voice copy", tenant, address, transcript]).hex()[:_DIGITS]
 
     def wanted(self) -> frozenset[str]:
         """Return what the uploaded voices that there are now are called at servers."""
         if self._as_of != self._names.version:
             self._as_of = self._names.version
-            live = {(tenant, voice.place, voice.ref_text) for (tenant, _), voice in self._names.live().items()}
+            live = {(tenant, voice.address, voice.ref_text) for (tenant, _), voice in self._names.live().items()}
             self._called = {each: self._called.get(each) or self.name(*each) for each in live}
             self._wanted = frozenset(self._called.values())
         return self._wanted
@@ -102,9 +102,9 @@ class VoiceCopies:
 
         return bool(await self.cache.attempt(refresh))
 
-    async def find(self, place: CopyPlace) -> Found | None:
+    async def find(self, address: CopyAddress) -> Found | None:
         """Return what is known of a copy; None where the store did not answer."""
-        field = self._names.field(*place)
+        field = self._names.field(*address)
 
         async def read() -> Found:
             sealed = await self._store.registered(_TABLE, field)
@@ -112,7 +112,7 @@ class VoiceCopies:
 
         return await self.cache.attempt(read)
 
-    async def all(self) -> dict[CopyPlace, Found] | None:
+    async def all(self) -> dict[CopyAddress, Found] | None:
         """Return what is known of each copy; None where the store did not answer.
 
         A record under another secret cannot be read, and still tells that there is a copy.
@@ -120,28 +120,28 @@ class VoiceCopies:
         table = await self.cache.attempt(lambda: self._store.registry(_TABLE), read_bytes=_TABLE_BYTES)
         if table is None:
             return None
-        places = ((self._names.whose(field), field, sealed) for field, sealed in table.items())
+        addresses = ((self._names.whose(field), field, sealed) for field, sealed in table.items())
         return {
-            place: Found(sealed, self._opened(field, sealed))
-            for place, field, sealed in places
-            if place is not None and _NAME.fullmatch(place[1])
+            address: Found(sealed, self._opened(field, sealed))
+            for address, field, sealed in addresses
+            if address is not None and _NAME.fullmatch(address[1])
         }
 
-    async def claim(self, place: CopyPlace, found: Found) -> bool:
+    async def claim(self, address: CopyAddress, found: Found) -> bool:
         """Write down that this process is about to send a copy, and return whether no other was before it."""
-        return await self._swap(place, found.sealed, CopyRecord("", self.cache.now()))
+        return await self._swap(address, found.sealed, CopyRecord("", self.cache.now()))
 
-    async def note(self, place: CopyPlace, mark: str) -> bool:
+    async def note(self, address: CopyAddress, mark: str) -> bool:
         """Write down that a copy is there, and return whether the store has it."""
-        found = await self.find(place)
-        return found is not None and await self._swap(place, found.sealed, CopyRecord(mark, self.cache.now()))
+        found = await self.find(address)
+        return found is not None and await self._swap(address, found.sealed, CopyRecord(mark, self.cache.now()))
 
-    async def strike(self, place: CopyPlace, found: Found) -> None:
+    async def strike(self, address: CopyAddress, found: Found) -> None:
         """Forget a copy that is no longer there, unless it was sent again; a store that is away hears it another time."""
-        await self._swap(place, found.sealed, None)
+        await self._swap(address, found.sealed, None)
 
-    async def _swap(self, place: CopyPlace, old: bytes | None, record: CopyRecord | None) -> bool:
-        field = self._names.field(*place)
+    async def _swap(self, address: CopyAddress, old: bytes | None, record: CopyRecord | None) -> bool:
+        field = self._names.field(*address)
         new = None if record is None else self._names.sealed(_TABLE, field, msgspec.msgpack.encode(record))
         return bool(await self.cache.attempt(lambda: self._store.swap(_TABLE, field, old, new)))
 

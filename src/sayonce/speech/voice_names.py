@@ -55,7 +55,7 @@ class NamedVoice(msgspec.Struct, frozen=True):
     """The digest of the clip's bytes."""
 
     @property
-    def place(self) -> str:
+    def address(self) -> str:
         """What the clip is kept under."""
         return self.file or self.id  # as a release kept it that did not tell files of the same samples apart
 

@@ -131,8 +131,8 @@ class VoiceBook:
             name, heard.id, ref_text, heard.seconds, moment, size_bytes, number, warning=heard.warning, file=file
         )
         self._check_room(tenant, voice)
-        place = self.names.field(tenant, file)
-        await self._store.register(_CLIPS, place, self.names.sealed(_CLIPS, place, clip))
+        address = self.names.field(tenant, file)
+        await self._store.register(_CLIPS, address, self.names.sealed(_CLIPS, address, clip))
         voice, obeyed = await self._write(tenant, voice, wait=wait)
         if old is not None:
             await self._drop_nameless(tenant, old)
@@ -176,10 +176,10 @@ class VoiceBook:
 
     async def _drop_nameless(self, tenant: str, voice: NamedVoice) -> None:
         """Remove the clip of a voice unless a name has it."""
-        if voice.place not in {each.place for each in self.names.live(tenant).values()}:
-            place = self.names.field(tenant, voice.place)
-            self._clips.discard(place.encode())
-            await self._store.unregister(_CLIPS, place)
+        if voice.address not in {each.address for each in self.names.live(tenant).values()}:
+            address = self.names.field(tenant, voice.address)
+            self._clips.discard(address.encode())
+            await self._store.unregister(_CLIPS, address)
 
     async def fetch_clip(self, tenant: str, reference: Reference) -> Reference:
         """Return a reference with its clip, for an engine to hear.
@@ -189,23 +189,23 @@ class VoiceBook:
             VoicesUnavailable: the store, which has it, does not answer.
 
         """
-        place = self.names.field(tenant, reference.place)
-        clip = self._clips.get(place.encode())
+        address = self.names.field(tenant, reference.address)
+        clip = self._clips.get(address.encode())
         if clip is None:
-            found = await self._cache.attempt(partial(self._stored_clip, place), read_bytes=MAX_CLIP_BYTES)
+            found = await self._cache.attempt(partial(self._stored_clip, address), read_bytes=MAX_CLIP_BYTES)
             if found is None:
                 raise VoicesUnavailable("the store does not answer, and it has the clip of this voice; ask again")
             [sealed] = found
-            clip = None if sealed is None else self.names.open(_CLIPS, place, sealed)
+            clip = None if sealed is None else self.names.open(_CLIPS, address, sealed)
             if clip is None:
                 raise NotFound("the clip of this voice is lost; upload it again", param="voice")
-            self._clips.put(place.encode(), clip, len(clip))
+            self._clips.put(address.encode(), clip, len(clip))
         return msgspec.structs.replace(
-            reference, audio=clip, copy=self.copies.name(tenant, reference.place, reference.text)
+            reference, audio=clip, copy=self.copies.name(tenant, reference.address, reference.text)
         )
 
-    async def _stored_clip(self, place: str) -> list[bytes | None]:
-        return [await self._store.registered(_CLIPS, place)]
+    async def _stored_clip(self, address: str) -> list[bytes | None]:
+        return [await self._store.registered(_CLIPS, address)]
 
 
 def _looked_at(task: asyncio.Task[None]) -> None:

@@ -49,8 +49,8 @@ class Bench:
     def _changed(self):
         self.capacities.append(self.balance.capacity(EACH))
 
-    async def choose(self, failures=None, patience_seconds=1.0):
-        return await self.balance.choose(failures or {}, EACH, patience_seconds)
+    async def choose(self, failures=None, wait_seconds=1.0):
+        return await self.balance.choose(failures or {}, EACH, wait_seconds)
 
     async def ask(self, error=None, failures=None):
         """Ask once, and return who was asked."""
@@ -106,7 +106,7 @@ async def test_no_server_has_more_than_its_own_under_way(bench):
     for each in asking:
         each.__enter__()
     with pytest.raises(EngineBusy, match="no server became free"):
-        await bench.choose(patience_seconds=0.01)
+        await bench.choose(wait_seconds=0.01)
     waiting = asyncio.create_task(bench.choose())
     await settle()
     assert not waiting.done()

@@ -550,17 +550,17 @@ async def test_a_clip_is_in_the_format_asked_for_whatever_the_engine_gives(tmp_p
 async def test_a_client_that_leaves_the_queue_frees_its_place(engine):
     engine.concurrency, engine.queue = 1, 1
     async with serving(engine) as client:
-        places = client.service.synthesizer.places["stub"]
+        slots = client.service.synthesizer.slots["stub"]
         engine.gate.clear()
         speaking = asyncio.create_task(speak(client, "one"))
-        await until(lambda: places.taken == 1)
+        await until(lambda: slots.taken == 1)
         leaving = asyncio.create_task(speak(client, "two"))
-        await until(lambda: places.waiting == 1)
+        await until(lambda: slots.waiting == 1)
         assert (await speak(client, "three")).status_code == 503
         leaving.cancel()
-        await until(lambda: places.waiting == 0)
+        await until(lambda: slots.waiting == 0)
         staying = asyncio.create_task(speak(client, "three"))
-        await until(lambda: places.waiting == 1)
+        await until(lambda: slots.waiting == 1)
         engine.gate.set()
         assert [(await speaking).status_code, (await staying).status_code] == [200, 200]
         assert [call.text for call in engine.calls] == ["one", "three"]
@@ -569,16 +569,16 @@ async def test_a_client_that_leaves_the_queue_frees_its_place(engine):
 async def test_a_place_in_the_queue_stays_while_anybody_waits_for_it(engine):
     engine.concurrency, engine.queue = 1, 1
     async with serving(engine) as client:
-        places = client.service.synthesizer.places["stub"]
+        slots = client.service.synthesizer.slots["stub"]
         engine.gate.clear()
         speaking = asyncio.create_task(speak(client, "one"))
-        await until(lambda: places.taken == 1)
+        await until(lambda: slots.taken == 1)
         leaving, staying = (asyncio.create_task(speak(client, "two")) for _ in range(2))
-        await until(lambda: places.waiting == 1)
+        await until(lambda: slots.waiting == 1)
         await asyncio.sleep(0.05)  # for the second of them to have joined
         leaving.cancel()
         await until(lambda: client.service.cache.counters["left"] == 1)
-        assert places.waiting == 1
+        assert slots.waiting == 1
         engine.gate.set()
         assert [(await speaking).status_code, (await staying).status_code] == [200, 200]
 
@@ -588,7 +588,7 @@ async def test_who_waits_too_long_in_the_queue_is_told_to_come_back(engine):
     async with serving(engine) as client:
         engine.gate.clear()
         speaking = asyncio.create_task(speak(client, "one"))
-        await until(lambda: client.service.synthesizer.places["stub"].taken == 1)
+        await until(lambda: client.service.synthesizer.slots["stub"].taken == 1)
         late = await speak(client, "two")
         assert (late.status_code, int(late.headers["retry-after"]) >= 1) == (503, True)
         engine.gate.set()

@@ -211,8 +211,8 @@ async def test_a_swapped_clip_in_the_store_is_never_spoken_with(client):
     for name, seed in (("alice", 1), ("bob", 2)):
         await upload(client, name, clip(seed))
     names = client.service.synthesizer.voices.names
-    places = [names.field("", names.record("", name).place) for name in ("alice", "bob")]
-    await store.register("voice clips", places[0], await store.registered("voice clips", places[1]))
+    addresses = [names.field("", names.record("", name).address) for name in ("alice", "bob")]
+    await store.register("voice clips", addresses[0], await store.registered("voice clips", addresses[1]))
     answer = await speak(client, voice="alice")
     assert (answer.status_code, "upload it again" in answer.text) == (404, True)
 
@@ -328,7 +328,7 @@ def book_over(store, **options):
 
 
 def to_fetch(voice):
-    return Reference(voice.id, place=voice.place)
+    return Reference(voice.id, address=voice.address)
 
 
 async def test_names_that_were_read_before_an_upload_do_not_undo_it():
@@ -451,12 +451,12 @@ async def test_the_file_that_was_uploaded_last_under_a_name_is_handed_on(client,
 async def test_the_clip_of_a_voice_that_an_earlier_release_kept_is_still_found():
     store = Late()
     book = book_over(store)
-    place = book.names.field("", "id")
-    await store.register("voice clips", place, book.names.sealed("voice clips", place, clip()))
+    field = book.names.field("", "id")
+    await store.register("voice clips", field, book.names.sealed("voice clips", field, clip()))
     await book.names.write("", NamedVoice("alice", "id", "", 1.0, 0.0))
     assert (await book.fetch_clip("", to_fetch(book.names.record("", "alice")))).audio == clip()
     await book.add("", "alice", clip(), "")
-    assert list(await store.registry("voice clips")) != [place]
+    assert list(await store.registry("voice clips")) != [field]
     assert len(await store.registry("voice clips")) == 1
 
 
@@ -472,15 +472,15 @@ async def test_a_store_that_keeps_a_clip_to_itself_is_an_error_within_the_budget
 
 async def test_a_clip_that_is_lost_is_told_from_a_store_that_is_down():
     with pytest.raises(NotFound, match="upload it again"):
-        await VoiceBook(Cache(Late())).fetch_clip("", Reference("0" * 64, place="0" * 64))
+        await VoiceBook(Cache(Late())).fetch_clip("", Reference("0" * 64, address="0" * 64))
 
 
 async def test_a_lost_clip_that_is_uploaded_again_speaks_at_once(client):
     await upload(client)
     client.service.synthesizer.voices._clips.clear()
     store = client.service.cache.store
-    for place in await store.registry("voice clips"):
-        await store.unregister("voice clips", place)
+    for field in await store.registry("voice clips"):
+        await store.unregister("voice clips", field)
     assert (await speak(client, voice="alice")).status_code == 404
     await upload(client)
     assert (await speak(client, voice="alice")).status_code == 200

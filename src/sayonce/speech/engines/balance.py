@@ -96,7 +96,7 @@ class Balance:
         """Return how many requests can be under way at once, ``each`` being what one server takes."""
         return sum(_room(self._awake() or self.upstreams, each).values())
 
-    async def choose(self, failures: Failures, each: int, patience_seconds: float) -> Upstream:
+    async def choose(self, failures: Failures, each: int, wait_seconds: float) -> Upstream:
         """Return the server to ask next, after waiting until one is free of those that the request has not tried.
 
         Raises:
@@ -105,11 +105,11 @@ class Balance:
 
         """
         try:
-            async with asyncio.timeout(patience_seconds):
+            async with asyncio.timeout(wait_seconds):
                 while (free := self._free(failures, each)) is None:
                     await self._moved.wait()
         except TimeoutError:
-            raise EngineBusy(f"{self._name!r} is busy: no server became free within {patience_seconds:g} s") from None
+            raise EngineBusy(f"{self._name!r} is busy: no server became free within {wait_seconds:g} s") from None
         return free
 
     def _free(self, failures: Failures, each: int) -> Upstream | None:

@@ -58,14 +58,14 @@ class Voice(msgspec.Struct, frozen=True):
 class Reference(msgspec.Struct, frozen=True):
     """A clip whose voice is to speak: ``id`` is the digest of its samples, ``text`` what is said in it.
 
-    ``audio`` is the file's bytes; None until an engine needs them, and ``place`` is then what they are kept under.
+    ``audio`` is the file's bytes; None until an engine needs them, and ``address`` is then what they are kept under.
     ``copy`` is what the clip is called at a server that keeps one; empty where it was sent along with the request.
     """
 
     id: str
     text: str = ""
     audio: bytes | None = None
-    place: str = ""
+    address: str = ""
     copy: str = ""
 
     @property

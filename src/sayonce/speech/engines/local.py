@@ -78,11 +78,11 @@ class _Handover:
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
         self._chunks: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._places = threading.Semaphore(CHUNKS_AHEAD)
+        self._slots = threading.Semaphore(CHUNKS_AHEAD)
         self._abandoned = False
 
     def put(self, chunk: bytes) -> None:
-        self._places.acquire()
+        self._slots.acquire()
         if self._abandoned:
             raise Abandoned
         self._loop.call_soon_threadsafe(self._chunks.put_nowait, chunk)
@@ -90,7 +90,7 @@ class _Handover:
     async def get(self) -> bytes | None:
         """Return the next chunk, or None after the last."""
         chunk = await self._chunks.get()
-        self._places.release()
+        self._slots.release()
         return chunk
 
     def end(self, _: asyncio.Future[None]) -> None:
@@ -98,4 +98,4 @@ class _Handover:
 
     def abandon(self) -> None:
         self._abandoned = True
-        self._places.release()
+        self._slots.release()

@@ -156,7 +156,7 @@ class OpenAIEngine(Engine):
         self._client = httpx.AsyncClient(
             headers=headers,
             timeout=httpx.Timeout(self._options.timeout_seconds, connect=_CONNECT_SECONDS, pool=None),
-            limits=httpx.Limits(max_connections=None),  # the engine's places are the bound
+            limits=httpx.Limits(max_connections=None),  # the engine's slots are the bound
             follow_redirects=False,  # a redirect would take the text, and the key, to another server
             # The environment's proxies are for servers elsewhere.
             mounts={_origin(upstream.url): None for upstream in self.upstreams if is_loopback(upstream.url)},

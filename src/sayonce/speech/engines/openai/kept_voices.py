@@ -20,7 +20,7 @@ from sayonce.speech.engines.openai.shelf import NOTHING_SECONDS, Copy, Shelf
 
 if TYPE_CHECKING:
     from sayonce.speech.engines.base import Reference
-    from sayonce.speech.voice_copies import CopyPlace, Found, VoiceCopies
+    from sayonce.speech.voice_copies import CopyAddress, Found, VoiceCopies
 
 log = logging.getLogger("sayonce.speech")
 
@@ -68,7 +68,7 @@ class KeptVoices:
         self._copies = copies
         self._send = send
         self._clock = clock
-        self._sending: dict[CopyPlace, _Sending] = {}
+        self._sending: dict[CopyAddress, _Sending] = {}
         self._changed = asyncio.Event()
         self._changed.set()
         copies.watch(self._changed.set)
@@ -146,10 +146,10 @@ class KeptVoices:
 
     async def _obtained(self, shelf: Shelf, reference: Reference) -> Copy | None:
         """Find the copy that this or another process has sent, or send one, when no other process is about to."""
-        place = (shelf.server.url, reference.copy)
+        address = (shelf.server.url, reference.copy)
         await shelf.server.look()  # it may keep nothing
         for _ in range(round(_WAIT_SECONDS / _POLL_SECONDS)):
-            found = await self._copies.find(place)
+            found = await self._copies.find(address)
             if found is None:
                 return None  # what the store does not know of could not be removed later
             record = found.record
@@ -159,17 +159,17 @@ class KeptVoices:
             elif record is not None and not self._copies.older(record, _CLAIM_SECONDS):
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
-            if await self._copies.claim(place, found):
-                return await self._send_copy(shelf, reference, place)
+            if await self._copies.claim(address, found):
+                return await self._send_copy(shelf, reference, address)
         return None
 
-    async def _send_copy(self, shelf: Shelf, reference: Reference, place: CopyPlace) -> Copy:
+    async def _send_copy(self, shelf: Shelf, reference: Reference, address: CopyAddress) -> Copy:
         server, name = shelf.server, reference.copy
         if name in await server.look():  # whose clip it is, nobody here can tell
             await server.remove(name)
-        await self._make_room(shelf, place)
+        await self._make_room(shelf, address)
         mark = await self._sent(server, reference)
-        await self._copies.note(place, mark)
+        await self._copies.note(address, mark)
         self._count("sent")
         return shelf.know(name, mark)
 
@@ -181,10 +181,10 @@ class KeptVoices:
             raise EngineError(f"{self._name!r} does not list the voice that it took")
         return listed.mark
 
-    async def _make_room(self, shelf: Shelf, place: CopyPlace) -> None:
+    async def _make_room(self, shelf: Shelf, address: CopyAddress) -> None:
         """Remove what was used longest ago, as far as is known here, where a server has as many copies as it may."""
         kept = await self._copies.all() or {}
-        ours = [(name, found) for (url, name), found in kept.items() if url == place[0] and name != place[1]]
+        ours = [(name, found) for (url, name), found in kept.items() if url == address[0] and name != address[1]]
         if len(ours) < MOST:
             return
         order = {name: number for number, name in enumerate(shelf.marks)}
@@ -215,7 +215,7 @@ class KeptVoices:
             return False
         return all([await self._removed(self._shelves[url], name, kept[url, name]) for url, name in self._gone(kept)])
 
-    def _gone(self, kept: Iterable[CopyPlace]) -> list[CopyPlace]:
+    def _gone(self, kept: Iterable[CopyAddress]) -> list[CopyAddress]:
         wanted = self._wanted()
         return [
             (url, name)

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from sayonce.errors import EngineBusy
-from sayonce.speech.engines.pool import Places
+from sayonce.speech.engines.slots import Slots
 
 
 async def settle() -> None:
@@ -12,15 +12,15 @@ async def settle() -> None:
 
 
 class Callers:
-    """Callers who keep their place until they are told to leave."""
+    """Callers who keep their slot until they are told to leave."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
+    def __init__(self, slots: Slots) -> None:
+        self.slots = slots
         self.speaking = 0
         self.leave = asyncio.Event()
 
     async def call(self) -> None:
-        async with self.places:
+        async with self.slots:
             self.speaking += 1
             try:
                 await self.leave.wait()
@@ -28,18 +28,18 @@ class Callers:
                 self.speaking -= 1
 
 
-async def test_no_more_speak_at_once_than_there_are_places():
-    callers = Callers(Places(2, 3))
+async def test_no_more_speak_at_once_than_there_are_slots():
+    callers = Callers(Slots(2, 3))
     tasks = [asyncio.create_task(callers.call()) for _ in range(5)]
     await settle()
-    assert (callers.speaking, callers.places.waiting, callers.places.taken) == (2, 3, 5)
+    assert (callers.speaking, callers.slots.waiting, callers.slots.taken) == (2, 3, 5)
     callers.leave.set()
     await asyncio.gather(*tasks)
-    assert (callers.places.waiting, callers.places.taken) == (0, 0)
+    assert (callers.slots.waiting, callers.slots.taken) == (0, 0)
 
 
 async def test_beyond_the_queue_a_caller_is_refused_at_once():
-    callers = Callers(Places(1, 1))
+    callers = Callers(Slots(1, 1))
     tasks = [asyncio.create_task(callers.call()) for _ in range(2)]
     await settle()
     with pytest.raises(EngineBusy, match="1 speaking and 1 waiting") as busy:
@@ -51,7 +51,7 @@ async def test_beyond_the_queue_a_caller_is_refused_at_once():
 
 
 async def test_without_a_queue_a_caller_waits_for_nobody():
-    callers = Callers(Places(1, 0))
+    callers = Callers(Slots(1, 0))
     task = asyncio.create_task(callers.call())
     await settle()
     with pytest.raises(EngineBusy):
@@ -61,93 +61,93 @@ async def test_without_a_queue_a_caller_waits_for_nobody():
 
 
 async def test_a_cancelled_waiter_frees_its_place_in_the_queue():
-    callers = Callers(Places(1, 1))
+    callers = Callers(Slots(1, 1))
     first, second = (asyncio.create_task(callers.call()) for _ in range(2))
     await settle()
     second.cancel()
     await settle()
     third = asyncio.create_task(callers.call())
     await settle()
-    assert callers.places.taken == 2
+    assert callers.slots.taken == 2
     callers.leave.set()
     await asyncio.gather(first, third)
 
 
-async def test_a_cancelled_or_failed_speaker_frees_its_place():
-    callers = Callers(Places(1, 1))
+async def test_a_cancelled_or_failed_speaker_frees_its_slot():
+    callers = Callers(Slots(1, 1))
     first, second = (asyncio.create_task(callers.call()) for _ in range(2))
     await settle()
     first.cancel()
     await settle()
-    assert (callers.speaking, callers.places.taken) == (1, 1)
+    assert (callers.speaking, callers.slots.taken) == (1, 1)
     callers.leave.set()
     await second
 
 
-async def test_the_hint_when_to_retry_follows_how_often_a_place_gets_free(clock):
-    places = Places(1, 0, clock=clock)
+async def test_the_hint_when_to_retry_follows_how_often_a_slot_gets_free(clock):
+    slots = Slots(1, 0, clock=clock)
     for _ in range(30):
-        async with places:
+        async with slots:
             clock.move(20)
-    async with places:
+    async with slots:
         with pytest.raises(EngineBusy) as busy:
-            await places.__aenter__()
+            await slots.__aenter__()
     assert busy.value.retry_after_seconds == 20
 
 
 async def test_the_hint_is_bounded_and_time_without_work_does_not_count(clock):
-    places = Places(1, 0, clock=clock)
+    slots = Slots(1, 0, clock=clock)
     for seconds in (2.0, 10_000.0):
         for _ in range(30):
-            async with places:
+            async with slots:
                 clock.move(seconds)
             clock.move(5_000)
-        async with places:
+        async with slots:
             with pytest.raises(EngineBusy) as busy:
-                await places.__aenter__()
+                await slots.__aenter__()
         assert busy.value.retry_after_seconds == min(seconds, 60)
 
 
-async def test_who_waits_moves_up_when_there_are_more_places():
-    callers = Callers(Places(1, 3))
+async def test_who_waits_moves_up_when_there_are_more_slots():
+    callers = Callers(Slots(1, 3))
     tasks = [asyncio.create_task(callers.call()) for _ in range(4)]
     await settle()
-    callers.places.resize(3)
+    callers.slots.resize(3)
     await settle()
-    assert (callers.speaking, callers.places.waiting) == (3, 1)
+    assert (callers.speaking, callers.slots.waiting) == (3, 1)
     callers.leave.set()
     await asyncio.gather(*tasks)
-    assert callers.places.taken == 0
+    assert callers.slots.taken == 0
 
 
-async def test_with_fewer_places_who_speaks_goes_on_and_nobody_follows_before_there_is_room():
-    callers = Callers(Places(3, 2))
+async def test_with_fewer_slots_who_speaks_goes_on_and_nobody_follows_before_there_is_room():
+    callers = Callers(Slots(3, 2))
     tasks = [asyncio.create_task(callers.call()) for _ in range(4)]
     await settle()
-    callers.places.resize(1)
-    assert (callers.speaking, callers.places.waiting) == (3, 1)
+    callers.slots.resize(1)
+    assert (callers.speaking, callers.slots.waiting) == (3, 1)
     for leaving, waiting in ((0, 1), (1, 1), (2, 0)):
         tasks[leaving].cancel()
         await settle()
-        assert callers.places.waiting == waiting
+        assert callers.slots.waiting == waiting
     assert callers.speaking == 1
     waits = asyncio.create_task(callers.call())
     await settle()
-    assert (callers.speaking, callers.places.waiting) == (1, 1)
+    assert (callers.speaking, callers.slots.waiting) == (1, 1)
     callers.leave.set()
     await asyncio.gather(tasks[3], waits)
 
 
 @pytest.mark.parametrize("order", ["admitted, then cancelled", "cancelled, then admitted"])
-async def test_a_waiter_that_is_admitted_and_cancelled_at_one_moment_takes_no_place_with_it(order):
-    callers = Callers(Places(1, 1))
+async def test_a_waiter_that_is_admitted_and_cancelled_at_one_moment_takes_no_slot_with_it(order):
+    callers = Callers(Slots(1, 1))
     first, second = (asyncio.create_task(callers.call()) for _ in range(2))
     await settle()
-    steps = [lambda: callers.places.resize(2), second.cancel]
+    steps = [lambda: callers.slots.resize(2), second.cancel]
     for step in steps if order.startswith("admitted") else reversed(steps):
         step()
     await settle()
-    assert (callers.places.speaking, callers.places.waiting) == (1, 0)
+    assert (callers.slots.speaking, callers.slots.waiting) == (1, 0)
     callers.leave.set()
     await first
-    assert callers.places.taken == 0
+    assert callers.slots.taken == 0

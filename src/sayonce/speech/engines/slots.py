@@ -17,18 +17,18 @@ _WEIGHT: Final = 0.2
 """Of the newest interval in the moving average."""
 
 
-class Places:
-    """Places at an engine: ``async with places:`` takes one, after waiting in the queue while there is room in it.
+class Slots:
+    """Slots at an engine: ``async with slots:`` takes one, after waiting in the queue while there is room in it.
 
     Raises:
-        EngineBusy: every place and the queue are taken, or none became free within ``patience_seconds``.
+        EngineBusy: every slot and the queue are taken, or none became free within ``wait_seconds``.
 
     """
 
     def __init__(
-        self, concurrency: int, queue: int, *, patience_seconds: float = 60.0, clock: Clock = time.monotonic
+        self, concurrency: int, queue: int, *, wait_seconds: float = 60.0, clock: Clock = time.monotonic
     ) -> None:
-        self._patience_seconds = patience_seconds
+        self._wait_seconds = wait_seconds
         self._concurrency = concurrency
         self._queue = queue
         self._waiters: deque[asyncio.Future[None]] = deque()
@@ -43,11 +43,11 @@ class Places:
 
     @property
     def taken(self) -> int:
-        """How many have a place or wait for one."""
+        """How many have a slot or wait for one."""
         return self.speaking + self.waiting
 
     def resize(self, concurrency: int) -> None:
-        """Change how many places there are: who has one keeps it, and who waits moves up."""
+        """Change how many slots there are: who has one keeps it, and who waits moves up."""
         self._concurrency = concurrency
         self._admit()
 
@@ -61,11 +61,11 @@ class Places:
                 retry_after_seconds=self._retry_after_seconds(),
             )
         try:
-            async with asyncio.timeout(self._patience_seconds):
+            async with asyncio.timeout(self._wait_seconds):
                 await self._wait()
         except TimeoutError:
             raise EngineBusy(
-                f"the engine is busy: nothing became free within {self._patience_seconds:g} s",
+                f"the engine is busy: nothing became free within {self._wait_seconds:g} s",
                 retry_after_seconds=self._retry_after_seconds(),
             ) from None
 
@@ -105,7 +105,7 @@ class Places:
         self._admit()
 
     def _measure(self) -> None:
-        """Learn how often a place gets free while all are taken: that is when one in the queue moves up."""
+        """Learn how often a slot gets free while all are taken: that is when one in the queue moves up."""
         now = self._clock()
         self._interval_seconds += _WEIGHT * (now - self._busy_since - self._interval_seconds)
         self._busy_since = now
