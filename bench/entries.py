@@ -45,7 +45,8 @@ from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
 from sayonce.service import Service
 from sayonce.stores.base import SealedStore
-from sayonce.stores.redis.store import RedisStore, name_of
+from sayonce.stores.redis.names import name_of
+from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.testing import StubEngine
 

@@ -37,7 +37,7 @@ from bench.common import (
 )
 from sayonce.audio.formats import FORMATS
 from sayonce.speech.identity import derivative
-from sayonce.stores.redis.store import name_of
+from sayonce.stores.redis.names import name_of
 
 TEXT = (
     "The next train to the airport leaves from platform four at a quarter past nine. "

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import redis
 
-from sayonce.stores.redis.store import name_of
+from sayonce.stores.redis.names import name_of
 
 FOREVER = 4e9
 """A moment that a test does not live to see, in seconds since the Unix epoch."""

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from sayonce.stores.redis.store import PREFIX
+from sayonce.stores.redis.names import PREFIX
 from tests.helpers.deployments import Node, program, wait_until
 from tests.helpers.tcp_proxy import Wire
 

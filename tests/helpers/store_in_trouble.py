@@ -17,7 +17,7 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.stores import open_store
 from sayonce.stores.memory import MemoryStore
-from sayonce.stores.redis.store import name_of
+from sayonce.stores.redis.names import name_of
 
 BUDGET_SECONDS = 0.05
 BOUND_SECONDS = 5 * BUDGET_SECONDS

@@ -17,7 +17,7 @@ from sayonce.errors import EngineError
 from sayonce.speech.engines import build_engine
 from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.stores.base import BOUNDS
-from sayonce.stores.redis.store import book_name
+from sayonce.stores.redis.names import table_name
 from sayonce.testing import StubEngine
 from tests.helpers.commandline import CommandLine
 from tests.helpers.deployments import Node
@@ -113,7 +113,7 @@ async def lost_names(stack, request):
     node = request.getfixturevalue("node")
     client = await stack.enter_async_context(serving(Cloner(), store=node.url))
     await upload(client)
-    node.call("DEL", book_name(VOICES))
+    node.call("DEL", table_name(VOICES))
     await client.service.synthesizer.learn_voices()
     return Trouble(client, "incomplete", "records of uploaded voices", settings={"STORE__URL": node.url})
 

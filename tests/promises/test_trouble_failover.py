@@ -13,7 +13,8 @@ import redis
 from sayonce.cache.invalidation import TABLE
 from sayonce.cache.lease import LEASE_SECONDS
 from sayonce.core.outcome import Outcome
-from sayonce.stores.redis.store import RedisStore, book_name
+from sayonce.stores.redis.names import table_name
+from sayonce.stores.redis.store import RedisStore
 from tests.helpers.deployments import NODE_TIMEOUT_MS, Cluster, Node, SentinelSet, wait_until
 from tests.helpers.store_in_trouble import BOUND_SECONDS, KNOWN, RESUMES_SECONDS, SLACK_SECONDS, Stand, standing
 
@@ -224,10 +225,10 @@ async def test_purges_outlive_a_server_that_forgot_them(sentinels: SentinelSet) 
     async with standing(sentinels.url) as stand:
         before = stand.cache._invalidation.stamp(["voice=alice"], bytes(32))
         await stand.cache.purge("voice=alice")
-        purged = sentinels.primary.call("HGETALL", book_name(TABLE))
+        purged = sentinels.primary.call("HGETALL", table_name(TABLE))
         assert len(purged) == 1
-        sentinels.primary.call("DEL", book_name(TABLE))
-        while sentinels.primary.call("HLEN", book_name(TABLE)) == 0:
+        sentinels.primary.call("DEL", table_name(TABLE))
+        while sentinels.primary.call("HLEN", table_name(TABLE)) == 0:
             await stand.cache._invalidation.read()
         async with standing(sentinels.url) as another:
             assert not another.cache._invalidation.current(before)

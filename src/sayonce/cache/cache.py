@@ -112,9 +112,9 @@ class Cache:
         if store is not None and self._stored is not None:
             self.health = StoreHealth(store, self._stored, self.view)
         self._shared: SharedFlights | None = None
-        if self._guard is not None and store is not None and store.coordinator is not None:
+        if self._guard is not None and store is not None and store.leases and store.records:
             self._shared = SharedFlights(
-                self._guard, store.coordinator, self.counters, self.secret, self._invalidation.current
+                self._guard, store.leases, store.records, self.counters, self.secret, self._invalidation.current
             )
         self._flights: dict[bytes, Flight] = {}
         self._landed_lately: deque[bytes] = deque(maxlen=_LANDED_LATELY)

@@ -29,7 +29,8 @@ from sayonce.core.epochs import Stamp
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.core.relay import CHALLENGE_BYTES, Ending, FlightSeal, Head, is_genuine, new_owner
-from sayonce.stores.leases import COMPUTATION, Coordinator, Question, Sighting
+from sayonce.stores.leases import Leases
+from sayonce.stores.records import COMPUTATION, Question, Records, Sighting
 
 log = logging.getLogger("sayonce.cache")
 
@@ -89,18 +90,20 @@ class SharedFlights:
     def __init__(
         self,
         guard: Guard,
-        coordinator: Coordinator,
+        leases: Leases,
+        records: Records,
         counters: defaultdict[str, float],
         secret: Secret,
         current: Callable[[Stamp], bool],
     ) -> None:
         """``current`` tells whether nothing of a stamp was purged since."""
         self._guard = guard
-        self._coordinator = coordinator
+        self._leases = leases
+        self._records = records
         self._counters = counters
         self._secret = secret
         self._current = current
-        self._watch = Watch(self._ask, coordinator)
+        self._watch = Watch(self._ask, records)
         self._told = -_TELL_AGAIN_SECONDS
 
     async def lead_or_follow(self, flight: Flight, key: bytes, look: Look) -> Lease | None:
@@ -141,10 +144,10 @@ class SharedFlights:
         """
         if self._guard.unwritable is not None:
             return None
-        return await self._ask(partial(self._coordinator.acquire, key, owner, leading.LEASE_SECONDS))
+        return await self._ask(partial(self._leases.acquire, key, owner, leading.LEASE_SECONDS))
 
     async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
-        """Ask the coordinator, again where the store answers others; None when it is in trouble."""
+        """Ask the store, again where it answers others; None when it is in trouble."""
         for _ in range(_ATTEMPTS):
             answer = await self._guard.call(operation, patience=PATIENCE)
             if answer is not None or self._guard.breaker.open:
@@ -158,10 +161,10 @@ class SharedFlights:
             return None
         self._credit_lead(flight)
         seal = FlightSeal(self._secret, key, owner)
-        return Lease(self._guard, self._coordinator, self._watch, seal, key, owner, flight)
+        return Lease(self._guard, self._leases, self._records, self._watch, seal, key, owner, flight)
 
     async def _release(self, key: bytes, owner: str) -> None:
-        await self._guard.call(partial(self._coordinator.release, key, owner), patience=PATIENCE)
+        await self._guard.call(partial(self._leases.release, key, owner), patience=PATIENCE)
 
     def _credit_lead(self, flight: Flight) -> None:
         if flight.outcome is Outcome.JOINED:
@@ -191,7 +194,7 @@ class SharedFlights:
         flight.restart()
         seal, signs = FlightSeal(self._secret, key, holder), _Signs(self._watch)
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
-        ask = partial(self._coordinator.publish, key, holder, FOLLOWERS, [seal.seal(FOLLOWERS, 0, challenge)])
+        ask = partial(self._records.publish, key, holder, FOLLOWERS, [seal.seal(FOLLOWERS, 0, challenge)])
         asking = asyncio.create_task(self._ask_again(ask))
         try:
             welcomed = await _welcomed(signs, seal, Question(key, holder, WELCOMES), challenge)

@@ -16,7 +16,8 @@ from sayonce.cache.guard import Guard
 from sayonce.cache.watch import Watch
 from sayonce.core.envelope import Refused
 from sayonce.core.relay import CHALLENGE_RECORD_BYTES, Ending, FlightSeal, Head
-from sayonce.stores.leases import COMPUTATION, RECORD_BYTES, Coordinator, Question
+from sayonce.stores.leases import Leases
+from sayonce.stores.records import COMPUTATION, RECORD_BYTES, Question, Records
 
 LEASE_SECONDS: Final = 5.0
 """How long the death of a leader can go unnoticed."""
@@ -52,7 +53,8 @@ class Lease:
     def __init__(
         self,
         guard: Guard,
-        coordinator: Coordinator,
+        leases: Leases,
+        records: Records,
         watch: Watch,
         seal: FlightSeal,
         key: bytes,
@@ -60,7 +62,8 @@ class Lease:
         flight: Flight,
     ) -> None:
         self._guard = guard
-        self._coordinator = coordinator
+        self._leases = leases
+        self._records = records
         self._watch = watch
         self._seal = seal
         self._key = key
@@ -89,7 +92,7 @@ class Lease:
         self._starting.cancel()
         if self._publishing is not None:
             await self._end_publishing(self._publishing)
-        await self._guard.call(partial(self._coordinator.release, self._key, self._owner), patience=PATIENCE)
+        await self._guard.call(partial(self._leases.release, self._key, self._owner), patience=PATIENCE)
 
     async def _end_publishing(self, publishing: asyncio.Task[bool]) -> None:
         entry = self._flight.entry
@@ -109,7 +112,7 @@ class Lease:
     async def _renew(self) -> None:
         while True:
             await asyncio.sleep(LEASE_SECONDS / _RENEWALS)
-            renew = partial(self._coordinator.renew, self._key, self._owner, LEASE_SECONDS)
+            renew = partial(self._leases.renew, self._key, self._owner, LEASE_SECONDS)
             await self._guard.call(renew, patience=PATIENCE)
 
     async def _attend(self) -> None:
@@ -140,7 +143,7 @@ class Lease:
         if not new or len(self._welcomed) >= _MAX_FOLLOWERS:
             return
         answers = [self._seal.seal(WELCOMES, 0, each) for each in new]
-        publish = partial(self._coordinator.publish, self._key, self._owner, WELCOMES, answers)
+        publish = partial(self._records.publish, self._key, self._owner, WELCOMES, answers)
         if await self._guard.done(publish, patience=PATIENCE):  # else they ask again
             self._told_at = time.monotonic()
             self._welcomed.update(new)
@@ -178,7 +181,7 @@ class Lease:
             self._told_at = time.monotonic()
             records = [self._seal.seal(COMPUTATION, self._place + offset, each) for offset, each in enumerate(contents)]
             self._place += len(records)
-            publish = partial(self._coordinator.publish, self._key, self._owner, COMPUTATION, records)
+            publish = partial(self._records.publish, self._key, self._owner, COMPUTATION, records)
             self._whole = False  # until the store confirms it, which it does not where this is cancelled
             self._whole = await self._guard.done(publish, size_bytes=sum(map(len, records)), patience=PATIENCE)
             return self._whole

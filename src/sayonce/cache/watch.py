@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
-from sayonce.stores.leases import Coordinator, Question, Sighting
+from sayonce.stores.records import Question, Records, Sighting
 
 _LOOK_SECONDS: Final = 0.01
 _LATEST_LOOK_SECONDS: Final = 0.02
@@ -25,9 +25,9 @@ class Ask(Protocol):
 class Watch:
     """Looks for what all flights of this process wait for at once, and again and again while any waits."""
 
-    def __init__(self, ask: Ask, coordinator: Coordinator) -> None:
+    def __init__(self, ask: Ask, records: Records) -> None:
         self._ask = ask
-        self._coordinator = coordinator
+        self._records = records
         self._waiting: defaultdict[Question, list[asyncio.Future[Sighting | None]]] = defaultdict(list)
         self._looking: asyncio.Task[None] | None = None
 
@@ -49,7 +49,7 @@ class Watch:
         pause_seconds = 0.0
         while self._waiting:
             questions = list(self._waiting)
-            sightings = await self._ask(partial(self._coordinator.read, questions))
+            sightings = await self._ask(partial(self._records.read, questions))
             told = self._tell(questions, sightings or [None] * len(questions))
             pause_seconds = 0.0 if told else min(pause_seconds + _LOOK_SECONDS, _LATEST_LOOK_SECONDS)
             await asyncio.sleep(max(pause_seconds, _LOOK_SECONDS))

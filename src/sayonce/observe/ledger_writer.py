@@ -35,7 +35,7 @@ async def write_once(cache: Cache, ledger: Ledger) -> None:
     store, owner = cache.store, secrets.token_hex(8)
     if store is None or cache.store_state == "failing":
         return
-    leases, holder = store.coordinator, None
+    leases, holder = store.leases, None
     if leases is not None:
         holder = await cache.attempt(partial(leases.acquire, _LEASE, owner, _LEASE_SECONDS))
     if holder == owner:

@@ -18,7 +18,8 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import HEAD_BYTES, Entry, Pointer, Refused, Sealer, place_in
 from sayonce.core.outcome import Refusal
 from sayonce.errors import StoreError
-from sayonce.stores.leases import Coordinator
+from sayonce.stores.leases import Leases
+from sayonce.stores.records import Records
 
 if TYPE_CHECKING:
     from sayonce.stores.blobs.store import Bodies
@@ -68,8 +69,10 @@ class Store(ABC):
     """Whether a damaged file was given up from which not all names of tables could be taken over."""
     unread: Mapping[str, str] = MappingProxyType({})
     """Tables that are beyond their bounds and so not read, with the reason."""
-    coordinator: Coordinator | None = None
-    """How processes that share the store share a computation; None when only one process has it."""
+    leases: Leases | None = None
+    """Which process computes what; None when only one process has the store."""
+    records: Records | None = None
+    """What the processes that share a computation tell one another of it; None when they do not share any."""
 
     @abstractmethod
     async def get(self, key: bytes) -> Entry | None:

@@ -11,9 +11,9 @@ from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.decision import Policy
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError, Failure, NotCached, StoreError, Unkeyable
-from sayonce.stores.leases import MemoryCoordinator
 from sayonce.stores.memory import MemoryStore
 from sayonce.testing import FakeClock, FaultyStore
+from tests.helpers.memory_leases import share
 
 
 class Work:
@@ -209,10 +209,11 @@ class LateStore(FaultyStore):
         return entry
 
 
-@pytest.mark.parametrize("coordinator", [None, MemoryCoordinator(time.monotonic)], ids=["alone", "among others"])
-async def test_the_winner_looks_again_before_it_computes(coordinator):
+@pytest.mark.parametrize("shared", [False, True], ids=["alone", "among others"])
+async def test_the_winner_looks_again_before_it_computes(shared):
     store = LateStore()
-    store.coordinator = coordinator
+    if shared:
+        share(store, time.monotonic)
     async with Cache(store, memory=MemoryStore(0), budget_seconds=60) as cache:
         work, key = Work(), cache.key("hello")
         slow = asyncio.create_task(cache.answer(key, work, shared=False))

@@ -12,8 +12,9 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError, Failure, StoreError
 from sayonce.stores import open_store
-from sayonce.stores.leases import COMPUTATION, MemoryCoordinator
+from sayonce.stores.records import COMPUTATION
 from sayonce.testing import FakeClock, FaultyStore
+from tests.helpers.memory_leases import share
 
 
 class Work:
@@ -49,7 +50,7 @@ async def instances(request, tmp_path, monkeypatch):
     """Make caches that share a store, as separate processes would."""
     monkeypatch.setattr(lease, "LEASE_SECONDS", 0.4)
     common = FaultyStore()
-    common.coordinator = MemoryCoordinator(asyncio.get_running_loop().time)
+    share(common, asyncio.get_running_loop().time)
 
     def store():
         if request.param == "memory":
@@ -93,13 +94,13 @@ async def test_a_follower_at_another_instance_hears_the_first_chunk_before_the_e
 
 async def test_nothing_is_published_while_nobody_elsewhere_follows(instances):
     one = await instances()
-    published, publish = [], one.store.coordinator.publish
+    published, publish = [], one.store.records.publish
 
     async def noted(key, owner, part, records):
         published.extend(records)
         await publish(key, owner, part, records)
 
-    one.store.coordinator.publish = noted
+    one.store.records.publish = noted
     await listen(await one.answer(one.key("hello"), Work()))
     await one.settle()
     assert published == []
@@ -171,9 +172,9 @@ async def test_a_lease_is_released_when_the_work_is_done(instances, monkeypatch)
     await listen(await one.answer(key, Work()))
     await one.settle()
     await one.delete(key)
-    coordinator = other.store.coordinator
-    assert await coordinator.acquire(key, "another", 60) == "another"
-    await coordinator.release(key, "another")
+    leases = other.store.leases
+    assert await leases.acquire(key, "another", 60) == "another"
+    await leases.release(key, "another")
     assert (await other.answer(key, Work())).outcome is Outcome.LED
 
 
@@ -198,14 +199,14 @@ async def test_a_lease_lasts_until_the_last_chunk_is_published(instances):
     follower = await other.answer(key, successor)
     heard = follower.flight.chunks()
     assert [await anext(heard), await anext(heard)] == [b"one", b"two"]
-    coordinator = one.store.coordinator
-    publish = coordinator.publish
+    records = one.store.records
+    publish = records.publish
 
     async def publish_late(*record):
         await asyncio.sleep(1)  # more than two leases long
         await publish(*record)
 
-    coordinator.publish = publish_late
+    records.publish = publish_late
     work.gate.set()
     assert [chunk async for chunk in heard] == [b"three", b"four"]
     assert successor.runs == 0
@@ -213,14 +214,14 @@ async def test_a_lease_lasts_until_the_last_chunk_is_published(instances):
 
 async def test_chunks_that_come_together_are_published_together(instances):
     one, other = await instances(), await instances()
-    publish, published = one.store.coordinator.publish, []
+    publish, published = one.store.records.publish, []
 
     async def counted(key, owner, part, records):
         if part == COMPUTATION:
             published.append(len(records))
         await publish(key, owner, part, records)
 
-    one.store.coordinator.publish = counted
+    one.store.records.publish = counted
     work, key = Work(*[b"chunk"] * 100), one.key("hello")
     work.gate.clear()
     await one.answer(key, work)
@@ -239,7 +240,7 @@ async def test_the_winner_of_a_lease_waits_until_it_has_looked():
             return await super().get(wanted)
 
     store = Slow()
-    store.coordinator = MemoryCoordinator(FakeClock())
+    share(store, FakeClock())
     async with Cache(store, budget_seconds=1) as one:
         key = one.key("hello")
         await listen(await one.answer(key, Work()))
@@ -267,7 +268,7 @@ async def test_who_waits_for_others_work_keeps_no_place_at_the_store(instances, 
 
 async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
     store = FaultyStore()
-    store.coordinator = coordinator = MemoryCoordinator(FakeClock())
+    share(store, FakeClock())
     async with Cache(store, budget_seconds=0.02) as one, Cache(store, budget_seconds=0.02) as other:
         work, key = Work(), one.key("hello")
         work.gate.clear()
@@ -276,7 +277,7 @@ async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
         heard = follower.flight.chunks()
         assert await anext(heard) == b"one"
         store.fault = "hang"
-        coordinator.read = coordinator.publish = coordinator.release = lambda *_: asyncio.Event().wait()
+        store.records.read = store.records.publish = store.leases.release = lambda *_: asyncio.Event().wait()
         work.gate.set()
         assert await listen(leader) == b"onetwothreefour"
         assert b"one" + b"".join([chunk async for chunk in heard]) == b"onetwothreefour"
@@ -302,7 +303,7 @@ async def test_a_store_that_is_too_full_for_a_lease_still_gives_what_it_has(inst
     async def full(*_):
         raise StoreError("OOM command not allowed", failure=Failure.FULL)
 
-    other.store.coordinator.acquire = full
+    other.store.leases.acquire = full
     work = Work()
     found = await other.answer(key, work, looked=True)
     assert (found.outcome, await listen(found), work.runs) == (Outcome.HIT, b"onetwothreefour", 0)

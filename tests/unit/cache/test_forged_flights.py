@@ -29,8 +29,8 @@ from sayonce.core.outcome import Outcome
 from sayonce.core.relay import Ending, FlightSeal, Head, is_genuine, new_owner
 from sayonce.errors import EngineError
 from sayonce.stores import open_store
-from sayonce.stores.leases import COMPUTATION, RECORD_BYTES, MemoryCoordinator, Question, Sighting
-from sayonce.testing import FakeClock, StubEngine
+from sayonce.stores.records import COMPUTATION, RECORD_BYTES, Question, Sighting
+from sayonce.testing import StubEngine
 from tests.helpers.attacker import Attacker, RedisAttacker, SQLiteAttacker
 from tests.helpers.paths import ROOT
 from tests.helpers.serving import serving, speak
@@ -129,27 +129,27 @@ async def test_something_else_in_the_place_of_a_lease_blocks_nobody(valkey: Any,
 async def test_something_else_in_the_place_of_records_is_removed(valkey: Any) -> None:
     store = open_store(valkey.url, sealer=Sealer(SECRET))
     assert store is not None
-    coordinator = store.coordinator
-    assert coordinator is not None
+    records = store.records
+    assert records is not None
     with valkey.client() as client:
         client.set(f"sayonce:2:{{{KEY.hex()}}}:{COMPUTATION}:owner", "no stream")
         question = Question(KEY, "owner", COMPUTATION)
-        assert (await coordinator.read([question]))[0].records == []
-        await coordinator.publish(KEY, "owner", COMPUTATION, [b"one", b"two"])
-    assert (await coordinator.read([question]))[0].records == [b"one", b"two"]
+        assert (await records.read([question]))[0].records == []
+        await records.publish(KEY, "owner", COMPUTATION, [b"one", b"two"])
+    assert (await records.read([question]))[0].records == [b"one", b"two"]
     await store.close()
 
 
 async def test_what_is_read_at_once_is_bounded_in_number_and_bytes(place: Place) -> None:
-    coordinator = (await place.instance()).store.coordinator
+    records = (await place.instance()).store.records
     question = Question(KEY, "owner", COMPUTATION)
     place.attacker.plant_records(
         KEY, COMPUTATION, "owner", [b"small", bytes(RECORD_BYTES + 1), *[bytes(RECORD_BYTES)] * 20]
     )
-    first = (await coordinator.read([question]))[0]
+    first = (await records.read([question]))[0]
     assert first.records == [b"small", b"", *[bytes(RECORD_BYTES)] * 15]
     following = Question(KEY, "owner", COMPUTATION, first.position)
-    assert len((await coordinator.read([following]))[0].records) == 5
+    assert len((await records.read([following]))[0].records) == 5
 
 
 async def test_a_genuine_lease_of_another_key_is_no_lease_of_this_one(place: Place) -> None:
@@ -175,8 +175,8 @@ async def test_the_store_bounds_a_lease_by_its_own_time_when_it_is_met(valkey: A
     assert store is not None
     with valkey.client() as client:
         client.set(f"sayonce:2:{{{KEY.hex()}}}:lease", "somebody", ex=seconds)
-        assert store.coordinator is not None
-        assert await store.coordinator.acquire(KEY, "another", 7.0) == "somebody"
+        assert store.leases is not None
+        assert await store.leases.acquire(KEY, "another", 7.0) == "somebody"
         assert 0 < client.pttl(f"sayonce:2:{{{KEY.hex()}}}:lease") <= 7000
     await store.close()
 
@@ -526,8 +526,8 @@ steps = st.lists(
 
 async def relayed(records: list[bytes]) -> tuple[bytes, Ending | None]:
     """Return what a follower hears of records, and the end that it believes."""
-    flight, cache = Flight(0.0), Cache()
-    flights = SharedFlights(cast("Any", None), MemoryCoordinator(FakeClock()), cache.counters, SECRET, lambda _: True)
+    flight, cache, unasked = Flight(0.0), Cache(), cast("Any", [None] * 3)
+    flights = SharedFlights(*unasked, cache.counters, SECRET, lambda _: True)
     signs = cross_process._Signs(cast("Any", Tape(records)))
     ending = None
     with contextlib.suppress(cross_process.NotBelieved):

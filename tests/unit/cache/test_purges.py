@@ -17,7 +17,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
 from sayonce.errors import InvalidRequest
 from sayonce.stores import open_store
-from sayonce.stores.redis.store import book_name
+from sayonce.stores.redis.names import table_name
 
 SECRET = Secret(b"a secret of all instances")
 
@@ -196,7 +196,7 @@ async def test_a_bad_record_costs_itself_and_is_counted_and_told_once(two, valke
     records = PurgeRecords(Sealer(SECRET), "", one.key)
     field, value = BAD[bad](records, one)
     with valkey.client() as client, caplog.at_level(logging.WARNING, "sayonce.cache"):
-        client.hset(book_name(TABLE), field, value)
+        client.hset(table_name(TABLE), field, value)
         for _ in range(5):
             await other._invalidation.read()
         assert sum(other.counters[name] for name in other.counters if name.startswith("refused")) == 1
@@ -222,10 +222,10 @@ async def test_an_older_genuine_record_that_is_put_back_changes_nothing(two, val
     one, other = two
     await one.purge("voice=x", wait=False)
     with valkey.client() as client:
-        old = client.hgetall(book_name(TABLE))
+        old = client.hgetall(table_name(TABLE))
         await say(other, "a", b"old", "voice=x")
         await one.purge("voice=x")
-        client.hset(book_name(TABLE), mapping=old)
+        client.hset(table_name(TABLE), mapping=old)
         await asyncio.gather(*(each._invalidation.read() for each in two))
         assert await say(other, "a", b"new", "voice=x") == (b"new", False)
     async with instance(valkey.url) as fresh:

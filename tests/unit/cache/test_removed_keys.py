@@ -7,7 +7,7 @@ import pytest
 from sayonce.cache import Made, Obeyed, invalidation
 from sayonce.cache.invalidation import TABLE
 from sayonce.core.epochs import ALL, Epochs, derived, key_tag
-from sayonce.stores.redis.store import book_name, name_of
+from sayonce.stores.redis.names import name_of, table_name
 from tests.unit.cache.test_purges import instance, say
 
 KEYS = [bytes([number]) * 32 for number in range(8)]
@@ -113,10 +113,10 @@ async def test_the_record_of_a_key_removed_long_ago_makes_room(valkey, few):
             await one.remove(key, wait=number % 4 == 3)
             now[0] += 3600.0
         async with asyncio.timeout(10):
-            while valkey.client().hlen(book_name(TABLE)) > 5:  # the memories, three keys, and the one that came last
+            while valkey.client().hlen(table_name(TABLE)) > 5:  # the memories, three keys, and the one that came last
                 await asyncio.sleep(0.1)
         await asyncio.sleep(0.5)
-        assert valkey.client().hlen(book_name(TABLE)) <= 5
+        assert valkey.client().hlen(table_name(TABLE)) <= 5
         for cache in (one, other):
             assert ALL not in cache._invalidation._epochs.known
             assert key_tag(KEYS[-1]) in cache._invalidation._epochs.known
@@ -127,7 +127,7 @@ async def test_a_record_that_the_table_loses_again_at_once_is_put_back_again(val
     async with instance(valkey.url) as one:
         await say(one, "a", b"old", "voice=x")
         await one.purge("voice=x")
-        page = book_name(TABLE)
+        page = table_name(TABLE)
         for _ in range(3):
             valkey.client().delete(page)
             async with asyncio.timeout(10):

@@ -131,8 +131,8 @@ async def test_at_the_same_moment_each_is_counted_once(url, sealer, plan, make_e
 async def test_whoever_holds_the_part_and_dies_keeps_nobody_from_writing(url, sealer, plan, make_entry):
     async with opened(url, sealer) as cache:
         assert cache.store is not None
-        assert cache.store.coordinator is not None
-        await cache.store.coordinator.acquire(ledger_writer._LEASE, "dead", 60)
+        assert cache.store.leases is not None
+        await cache.store.leases.acquire(ledger_writer._LEASE, "dead", 60)
         for number in range(2):
             ledger = Ledger(cache.now)
             ledger.charge(plan, Outcome.HIT, make_entry())

@@ -16,7 +16,7 @@ from sayonce.speech.engines import build_engine
 from sayonce.speech.voice_names import TABLE, VoiceNames
 from sayonce.speech.voices import VoiceBook
 from sayonce.stores import open_store
-from sayonce.stores.redis.store import book_name
+from sayonce.stores.redis.names import table_name
 from sayonce.stores.sqlite.file import damaged_beside
 from sayonce.testing import FaultyStore
 from tests.helpers.commandline import InProcess
@@ -164,7 +164,7 @@ async def test_one_bad_field_costs_one_name(node, upstream):
     async with gateway(node, upstream) as client:
         await upload(client)
         await upload(client, "bob", clip(2))
-    page = book_name(TABLE)
+    page = table_name(TABLE)
     with node.client() as redis:
         for field, value in {
             b"not json": b"x",
@@ -186,7 +186,7 @@ async def test_one_bad_field_costs_one_name(node, upstream):
 async def test_a_record_moved_to_another_name_is_not_believed(node, upstream):
     async with gateway(node, upstream) as client:
         await upload(client)
-    page = book_name(TABLE)
+    page = table_name(TABLE)
     with node.client() as redis:
         [record] = redis.hgetall(page).values()
         redis.hset(page, json.dumps(["", "", "bob"], separators=(",", ":")), record)
@@ -196,7 +196,7 @@ async def test_a_record_moved_to_another_name_is_not_believed(node, upstream):
 
 
 async def test_an_older_record_that_comes_back_is_not_believed(node, upstream):
-    page = book_name(TABLE)
+    page = table_name(TABLE)
     async with gateway(node, upstream) as client:
         old = (await upload(client)).json()["id"]
         with node.client() as redis:

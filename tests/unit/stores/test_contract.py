@@ -18,7 +18,8 @@ from sayonce.core.outcome import Refusal
 from sayonce.stores.base import SealedStore, Store
 from sayonce.stores.blobs.url import open_bodies
 from sayonce.stores.memory import MemoryStore
-from sayonce.stores.redis.store import RedisStore, name_of
+from sayonce.stores.redis.names import name_of
+from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.stores.url import RedisURL
 from tests.helpers.clock import FakeClock

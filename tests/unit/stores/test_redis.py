@@ -18,8 +18,9 @@ import redis
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import Failure, StoreError
 from sayonce.stores import open_store
+from sayonce.stores.redis.names import TOTALS, name_of, table_name
 from sayonce.stores.redis.server import FAILURES, MAX_CONNECTIONS, kind_of
-from sayonce.stores.redis.store import TOTALS, RedisStore, book_name, name_of
+from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.url import RedisURL
 from tests.helpers.deployments import free_port
 from tests.helpers.redis_server import Server, run_redis_server
@@ -101,7 +102,7 @@ async def test_clear_leaves_what_is_not_ours(store: RedisStore, redis_server: Se
         await store.register("purges", "tag", b"record")
         await store.count({"hits": 1})
         assert await store.clear() == 2500
-        assert set(client.keys()) == {b"another program's", TOTALS.encode(), book_name("purges").encode()}
+        assert set(client.keys()) == {b"another program's", TOTALS.encode(), table_name("purges").encode()}
 
 
 async def test_stats_tell_the_servers_memory_and_its_bound(store: RedisStore, redis_server: Server) -> None:

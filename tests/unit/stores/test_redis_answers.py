@@ -108,7 +108,7 @@ READS = [
     lambda store: store.health(),
     lambda store: store.swap(VOICES, "alice", None, b"record"),
     lambda store: store.count({"hit": 1}),
-    lambda store: store.coordinator.renew(bytes(32), "owner", 1),
+    lambda store: store.leases.renew(bytes(32), "owner", 1),
 ]
 
 

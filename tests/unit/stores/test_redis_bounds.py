@@ -19,7 +19,7 @@ from sayonce.speech.voice_names import VoiceNames
 from sayonce.stores import open_store
 from sayonce.stores.base import BOUNDS, FIELD_BYTES, TableBound, bound_of
 from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES
-from sayonce.stores.redis.store import TOTALS, book_name, name_of
+from sayonce.stores.redis.names import TOTALS, name_of, table_name
 from tests.helpers.serving import serving, until
 from tests.unit.cache.test_purges import SECRET, instance, say
 from tests.unit.speech.test_voice_names import gateway, node, quick, speak, upstream, was_refused  # noqa: F401 (fixtures)
@@ -41,7 +41,7 @@ def entry(number, body=b"sound"):
 
 def fill(client, table, fields):
     """Write so many fields of garbage into a table."""
-    page = book_name(table)
+    page = table_name(table)
     for start in range(0, fields, 5000):
         client.hset(page, mapping={f"garbage {number}": "x" for number in range(start, min(fields, start + 5000))})
 
@@ -76,8 +76,8 @@ async def test_what_could_not_be_read_again_is_not_written_and_that_is_told_once
 async def test_of_a_table_a_long_value_is_read_as_none_of_ours_and_a_long_name_not_at_all(store, valkey, table):
     await store.register(table, "ours", b"record")
     with valkey.client() as client:
-        client.hset(book_name(table), "long", bytes(bound_of(table).value_bytes + 1))
-        client.hset(book_name(table), "x" * (FIELD_BYTES + 1), "value")
+        client.hset(table_name(table), "long", bytes(bound_of(table).value_bytes + 1))
+        client.hset(table_name(table), "x" * (FIELD_BYTES + 1), "value")
     assert await store.registry(table) == {"ours": b"record", "long": b""}
     assert await store.registered(table, "long") == b""
     assert not await store.swap(table, "long", None, b"new")
@@ -92,13 +92,13 @@ async def test_a_table_beyond_its_bound_is_an_error_that_is_told_once_until_it_i
     monkeypatch.setitem(BOUNDS, PURGES, TableBound(10 if what == "fields" else 1000, 100, 1000))
     await store.register(PURGES, "ours", b"record")
     with valkey.client() as client, caplog.at_level(logging.WARNING, "sayonce.store"):
-        client.hset(book_name(PURGES), mapping={f"garbage {number}": bytes(100) for number in range(10)})
+        client.hset(table_name(PURGES), mapping={f"garbage {number}": bytes(100) for number in range(10)})
         for _ in range(3):
             with pytest.raises(StoreError, match=what) as raised:
                 await store.registry(PURGES)
             assert raised.value.failure is Failure.BEYOND
         assert what in store.unread[PURGES]
-        client.hdel(book_name(PURGES), *(f"garbage {number}" for number in range(10)))
+        client.hdel(table_name(PURGES), *(f"garbage {number}" for number in range(10)))
         assert await store.registry(PURGES) == {"ours": b"record"}
         assert store.unread == {}
     assert [each.levelname for each in caplog.records if each.name == "sayonce.store"] == ["ERROR", "WARNING"]
@@ -116,7 +116,7 @@ async def test_a_long_record_of_a_purge_costs_itself_and_the_next_purge_takes_it
     async with instance(valkey.url) as one, instance(valkey.url) as other:
         field = PurgeRecords(Sealer(SECRET), "", one.key).field("voice=x")
         with valkey.client() as client:
-            client.hset(book_name(PURGES), field, bytes(5_000_000))
+            client.hset(table_name(PURGES), field, bytes(5_000_000))
         await say(other, "a", b"old", "voice=x")
         assert await one.purge("voice=x") is Obeyed.EVERYWHERE
         assert await say(other, "a", b"new", "voice=x") == (b"new", False)
@@ -135,7 +135,7 @@ async def test_while_the_table_of_purges_cannot_be_read_that_is_shown_and_no_pur
             purged = await client.post("/v1/cache/purge", json={"tag": "voice=anna"})
             assert (purged.status_code, purged.json()["obeyed"]) == (202, "this instance")
             assert (await upload(client)).status_code == 503
-            redis.delete(book_name(PURGES))
+            redis.delete(table_name(PURGES))
         await until(lambda: client.service.cache.store_state == "ok" and client.service.cache.view.fresh)
         purged = await client.post("/v1/cache/purge", json={"tag": "voice=anna"})
         assert (purged.status_code, purged.json()["obeyed"]) == (200, "every instance")
@@ -152,7 +152,7 @@ async def test_while_the_table_of_names_cannot_be_read_no_name_is_passed_on(node
             for voice in ("alice", "somebody"):
                 assert was_refused(await speak(client, voice=voice))
             assert (await client.get("/health/ready")).json()["store"] == "failing"
-            redis.hdel(book_name(VOICES), *(f"garbage {number}" for number in range(1001)))
+            redis.hdel(table_name(VOICES), *(f"garbage {number}" for number in range(1001)))
             await until(lambda: client.service.cache.view.fresh)
             assert (await speak(client, voice="alice")).status_code == 200
             assert (await client.get("/health/ready")).json()["store"] == "ok"
@@ -169,12 +169,12 @@ async def test_another_spelling_of_a_names_field_says_nothing_of_the_name(node, 
     async with gateway(node, upstream) as client:
         await upload(client)
         with node.client() as redis:
-            [(field, record)] = redis.hgetall(book_name(VOICES)).items()
+            [(field, record)] = redis.hgetall(table_name(VOICES)).items()
             for stray in spelled("", "", "alice"):
-                redis.hset(book_name(VOICES), stray, b"garbage")
+                redis.hset(table_name(VOICES), stray, b"garbage")
             for stray in spelled("", "", "vanya"):
-                redis.hset(book_name(VOICES), stray, record)
-            redis.hset(book_name(VOICES), field.replace(b"alice", b"alice\xff"), b"garbage")
+                redis.hset(table_name(VOICES), stray, record)
+            redis.hset(table_name(VOICES), field.replace(b"alice", b"alice\xff"), b"garbage")
         await client.service.synthesizer.voices.refresh()
         assert (await speak(client, voice="alice")).status_code == 200
         assert (await upload(client)).status_code == 201
@@ -202,7 +202,7 @@ def test_doctor_tells_of_a_table_beyond_its_bound(quick, node, upstream, tmp_pat
 async def test_a_table_full_of_garbage_holds_up_no_request_and_is_looked_at_once(valkey, monkeypatch, table):
     fields = [f'["","","garbage {n}"]' if table == VOICES else f"{n:064x}" for n in range(15_000)]
     with valkey.client() as client:
-        client.hset(book_name(table), mapping=dict.fromkeys(fields, b"garbage" * 10))
+        client.hset(table_name(table), mapping=dict.fromkeys(fields, b"garbage" * 10))
     opened, open_envelope = [], Sealer.open
     monkeypatch.setattr(
         Sealer, "open", lambda self, key, sealed: opened.append(key) or open_envelope(self, key, sealed)

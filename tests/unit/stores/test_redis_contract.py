@@ -19,7 +19,8 @@ from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.errors import StoreError
 from sayonce.stores import open_store
-from sayonce.stores.redis.store import RedisStore, name_of
+from sayonce.stores.redis.names import name_of
+from sayonce.stores.redis.store import RedisStore
 from tests.helpers.clock import FakeClock
 from tests.helpers.deployments import Cluster, Node, SentinelSet
 from tests.helpers.paths import ROOT

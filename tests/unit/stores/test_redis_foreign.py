@@ -9,7 +9,7 @@ from sayonce.cache.invalidation import TABLE
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.stores import open_store
-from sayonce.stores.redis.store import TOTALS, book_name
+from sayonce.stores.redis.names import TOTALS, table_name
 from tests.unit.cache.test_purges import instance, say
 
 
@@ -26,8 +26,8 @@ async def test_a_value_in_the_place_of_the_table_of_purges_is_removed_and_told_o
     async with instance(valkey.url) as one, instance(valkey.url) as other:
         for number in range(2):
             await say(other, number, b"old", "voice=x")
-            valkey.client().delete(book_name(TABLE))
-            valkey.client().set(book_name(TABLE), "x")
+            valkey.client().delete(table_name(TABLE))
+            valkey.client().set(table_name(TABLE), "x")
             with caplog.at_level(logging.WARNING, "sayonce.store"):
                 assert await one.purge("voice=x") is Obeyed.EVERYWHERE
             assert await say(other, number, b"new", "voice=x") == (b"new", False)
@@ -36,7 +36,7 @@ async def test_a_value_in_the_place_of_the_table_of_purges_is_removed_and_told_o
 
 @pytest.mark.parametrize("lies", ["string", "list"])
 async def test_a_table_begins_anew_where_something_else_lies_in_its_place(store, valkey, lies):
-    for page in (book_name("voices"), TOTALS):
+    for page in (table_name("voices"), TOTALS):
         valkey.client().set(page, "x") if lies == "string" else valkey.client().rpush(page, "x")
     await store.register("voices", "name", b"record")
     await store.count({"hit": 2})

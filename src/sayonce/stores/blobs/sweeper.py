@@ -61,9 +61,9 @@ class Sweeper:
             StoreError: the store or the body store did not answer.
 
         """
-        assert self._index.coordinator is not None
+        assert self._index.leases is not None
         turn = secrets.token_hex(8)  # another each time: who holds the lease has swept
-        if await self._index.coordinator.acquire(LEASE, turn, EVERY_SECONDS) != turn:
+        if await self._index.leases.acquire(LEASE, turn, EVERY_SECONDS) != turn:
             return False
         swept = await sweep(self._index, self._bodies, max_bytes=self._max_bytes, limit=MAX_REMOVED)
         self._count(swept)

@@ -23,8 +23,10 @@ from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.stores.base import BOUNDS, FIELD_BYTES, SealedStore, StoreStats, TableBound, bound_of
 from sayonce.stores.redis.cluster import ClusterServers
 from sayonce.stores.redis.health import Health, health_of
-from sayonce.stores.redis.leases import RedisCoordinator
+from sayonce.stores.redis.leases import RedisLeases
 from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES, ValueTooLarge
+from sayonce.stores.redis.names import PREFIX, TOTALS, name_of, table_name
+from sayonce.stores.redis.records import RedisRecords
 from sayonce.stores.redis.script import Script
 from sayonce.stores.redis.server import FAILURES, Get, Operation, Server, kind_of, tls_context
 from sayonce.stores.redis.topology import SentinelServers, Servers, SingleServer
@@ -35,9 +37,6 @@ log = logging.getLogger("sayonce.store")
 settings_log = logging.getLogger("sayonce.store.settings")
 T = TypeVar("T")
 
-PREFIX: Final = "sayonce:2:"
-"""With the version of the layout: what another version wrote is neither read nor overwritten."""
-TOTALS: Final = f"{PREFIX}{{totals}}"
 _ENTRY: Final = re.compile(rb"sayonce:2:\{[0-9a-f]{64}\}")
 _MAX_TTL_MS: Final = 100 * 365 * 86_400_000
 _SCANNED_AT_ONCE: Final = 1000
@@ -85,7 +84,8 @@ class RedisStore(SealedStore):
         super().__init__(sealer, clock)
         self.url = url
         self._servers = _SERVERS[url.topology](url, budget_seconds)
-        self.coordinator = RedisCoordinator(self._at, name_of, together=url.topology != "cluster")
+        self.leases = RedisLeases(self._at)
+        self.records = RedisRecords(self._at, together=url.topology != "cluster")
         self.unread: dict[str, str] = {}
         self._told_too_large = False
         self._told_cleaned: set[str] = set()
@@ -140,21 +140,21 @@ class RedisStore(SealedStore):
         return {name: float(total) for name, total in stored.items() if _NUMBER.fullmatch(total)}
 
     async def register(self, book: str, name: str, value: bytes) -> None:
-        page = book_name(book)
+        page = table_name(book)
         await self._in(page, lambda redis: redis.hset(page, name, value))
 
     async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
-        page, most = book_name(book), bound_of(book).value_bytes
+        page, most = table_name(book), bound_of(book).value_bytes
         arguments = (name, new or b"", most) if old is None else (name, new or b"", most, old)
         return bool(await self._in(page, lambda redis: _SWAP(redis, [page], *arguments)))
 
     async def registered(self, book: str, name: str) -> bytes | None:
-        page, most = book_name(book), bound_of(book).value_bytes
+        page, most = table_name(book), bound_of(book).value_bytes
         return await self._in(page, lambda redis: _FIELD(redis, [page], name, most))
 
     async def registry(self, book: str) -> dict[str, bytes]:
         try:
-            table = await self._whole(book_name(book), bound_of(book))
+            table = await self._whole(table_name(book), bound_of(book))
         except StoreError as error:
             if error.failure is Failure.BEYOND and book in BOUNDS:
                 self._note_unread(book, error)
@@ -185,7 +185,7 @@ class RedisStore(SealedStore):
         return found
 
     async def unregister(self, book: str, name: str) -> bool:
-        page = book_name(book)
+        page = table_name(book)
         return bool(await self._in(page, lambda redis: redis.hdel(page, name)))
 
     async def _read(self, key: bytes) -> bytes | bytearray | None:
@@ -284,16 +284,6 @@ def _check_files(url: RedisURL) -> None:
     except OSError as error:
         files = ", ".join(f"{option} {getattr(url, option)}" for option in _FILES if getattr(url, option))
         raise ConfigError(f"{files}: not PEM files that fit together ({error.strerror or error})") from None
-
-
-def name_of(key: bytes) -> str:
-    """Return the name of a digest's entry; the braces make the digest its hash tag."""
-    return f"{PREFIX}{{{key.hex()}}}"
-
-
-def book_name(book: str) -> str:
-    """Return the name of a book's hash."""
-    return f"{PREFIX}{{book:{book}}}"
 
 
 async def _table(redis: Any, *, page: str, arguments: tuple[int, ...]) -> dict[str, bytes] | bytes:

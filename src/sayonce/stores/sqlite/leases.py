@@ -1,24 +1,14 @@
-"""Leases and records between the processes of one machine, as rows of the store's file."""
+"""Leases between the processes of one machine, as rows of the store's file."""
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 from sayonce.core.clock import Clock
-from sayonce.stores.leases import (
-    COMPUTATION,
-    ENDED_SECONDS,
-    OWNER_CHARACTERS,
-    READ_BYTES,
-    READ_RECORDS,
-    RECORD_BYTES,
-    RECORDS_SECONDS,
-    Coordinator,
-    Question,
-    Sighting,
-)
+from sayonce.stores.leases import OWNER_CHARACTERS, Leases
+from sayonce.stores.records import COMPUTATION, ENDED_SECONDS
 
 Run = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 
@@ -26,12 +16,11 @@ _OWNER: Final = f"coalesce(substr(CAST(owner AS BLOB), 1, {OWNER_CHARACTERS}), x
 """An owner as bytes, whatever was written: SQLite's columns take values of any type."""
 
 
-class SQLiteCoordinator(Coordinator):
-    """``change`` runs work in a transaction on the writer, ``read_with`` on the reader, both off the event loop."""
+class SQLiteLeases(Leases):
+    """``change`` runs work in a transaction on the writer, off the event loop."""
 
-    def __init__(self, change: Run, read_with: Run, clock: Clock) -> None:
+    def __init__(self, change: Run, clock: Clock) -> None:
         self._change = change
-        self._read_with = read_with
         self._clock = clock
 
     async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
@@ -60,59 +49,22 @@ class SQLiteCoordinator(Coordinator):
 
         def work(db: sqlite3.Connection) -> None:
             db.execute(f"DELETE FROM leases WHERE key = ? AND {_OWNER} = ?", (key, _bytes(owner)))  # noqa: S608 (as above)
-            if owner.isascii():  # else it is none of ours, and has no records
-                records = (ended, key, _part(owner, COMPUTATION))
+            if owner.isascii():  # else another program wrote it, and it has no records
+                records = (ended, key, records_name(owner, COMPUTATION))
                 db.execute("UPDATE records SET expires = ? WHERE key = ? AND owner = ?", records)
 
         await self._change(work)
 
-    async def publish(self, key: bytes, owner: str, part: str, records: Sequence[bytes]) -> None:
-        expires = self._clock() + RECORDS_SECONDS
-        rows = [(key, _part(owner, part), expires, record) for record in records]
-        sql = "INSERT INTO records (key, owner, expires, record) VALUES (?, ?, ?, ?)"
-        await self._change(lambda db: db.executemany(sql, rows))
 
-    async def read(self, questions: Sequence[Question]) -> Sequence[Sighting]:
-        now = self._clock()
-
-        def work(db: sqlite3.Connection) -> list[Sighting]:
-            return [_sighting(db, question, now) for question in questions]
-
-        sightings: list[Sighting] = await self._read_with(work)
-        return sightings
-
-
-def _part(owner: str, part: str) -> str:
-    """Return under which name a part of a holder's records stands."""
+def records_name(owner: str, part: str) -> str:
+    """Return the name under which a part of a holder's records stands."""
     return f"{part} of {owner}"
 
 
 def _text(holder: bytes) -> str:
-    """Return an owner, also one that is no text: it is to be told from others, and to be removed."""
+    """Return an owner, also one that is no text: it is told from others, and released, like any."""
     return holder.decode(errors="surrogateescape")
 
 
 def _bytes(owner: str) -> bytes:
     return owner.encode(errors="surrogateescape")
-
-
-def _sighting(db: sqlite3.Connection, question: Question, now: float) -> Sighting:
-    # The lease first: if it is gone, what is read after it is all that there will be.
-    held = db.execute(
-        "SELECT 1 FROM leases WHERE key = ? AND owner = ? AND expires > ?", (question.key, question.owner, now)
-    ).fetchone()
-    found = db.execute(
-        "SELECT id, CASE WHEN length(record) <= ? THEN CAST(record AS BLOB) ELSE x'' END"
-        " FROM records WHERE key = ? AND owner = ? AND id > ? ORDER BY id LIMIT ?",
-        (RECORD_BYTES, question.key, _part(question.owner, question.part), int(question.position or 0), READ_RECORDS),
-    )
-    records: list[bytes] = []
-    last, left_bytes = question.position, READ_BYTES
-    for position, record in found:
-        left_bytes -= len(record)
-        if left_bytes < 0 and records:
-            break
-        records.append(record)
-        last = str(position)
-    found.close()
-    return Sighting(held is not None, records, last)

@@ -23,7 +23,8 @@ from sayonce.stores.base import SealedStore, StoreStats
 from sayonce.stores.sqlite.connection import Connection, blob, prepare
 from sayonce.stores.sqlite.eviction import Eviction, usage
 from sayonce.stores.sqlite.file import only_one
-from sayonce.stores.sqlite.leases import SQLiteCoordinator
+from sayonce.stores.sqlite.leases import SQLiteLeases
+from sayonce.stores.sqlite.records import SQLiteRecords
 from sayonce.stores.sqlite.recovery import Known, begin_anew, given_up
 from sayonce.stores.sqlite.room import Room
 
@@ -80,7 +81,9 @@ class SQLiteStore(SealedStore):
         self._is_open = False
         self._displaced = False
         """Whether the file has lost its name, or is damaged, and nothing could go on in its place yet."""
-        self.coordinator = SQLiteCoordinator(partial(self._change, budgets=_ASKING_BUDGETS), self._look, clock)
+        change = partial(self._change, budgets=_ASKING_BUDGETS)
+        self.leases = SQLiteLeases(change, clock)
+        self.records = SQLiteRecords(change, self._look, clock)
         self._uses: dict[bytes, tuple[int, float]] = {}
 
     def __repr__(self) -> str:
