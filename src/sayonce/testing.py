@@ -124,17 +124,17 @@ class FaultyStore(MemoryStore):
         await self._trouble()
         return await super().stats()
 
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
         await self._trouble()
-        return await super().swap(book, name, old, new)
+        return await super().swap(table, name, old, new)
 
-    async def registered(self, book: str, name: str) -> bytes | None:
+    async def registered(self, table: str, name: str) -> bytes | None:
         await self._trouble()
-        return await super().registered(book, name)
+        return await super().registered(table, name)
 
-    async def registry(self, book: str) -> dict[str, bytes]:
+    async def registry(self, table: str) -> dict[str, bytes]:
         await self._trouble()
-        return await super().registry(book)
+        return await super().registry(table)
 
     async def count(self, deltas: Mapping[str, float]) -> None:
         await self._trouble()

@@ -133,7 +133,7 @@ class Ledger:
         for part in (*self._past, self._part):
             encoded = encode(part.accounts)
             if encoded != part.written:
-                if not await do(partial(store.register, book(part.day), part.name, encoded)):
+                if not await do(partial(store.register, table_of(part.day), part.name, encoded)):
                     return False
                 part.written = encoded
         self._past = [part for part in self._past if encode(part.accounts) != part.written]
@@ -146,7 +146,7 @@ class Ledger:
             StoreError: the store did not answer; this process keeps the part of its own.
 
         """
-        written = await store.registered(book(self._part.day), name)
+        written = await store.registered(table_of(self._part.day), name)
         self._part.go_on_with(name, {} if written is None else _decode(written))
 
     async def read(self, store: Store | None, day: int) -> list[Accounts]:
@@ -156,7 +156,7 @@ class Ledger:
             StoreError: the store did not answer.
 
         """
-        written = {} if store is None else await store.registry(book(day))
+        written = {} if store is None else await store.registry(table_of(day))
         parts = {name: _decode(part) for name, part in written.items()}
         parts |= {part.name: part.accounts for part in (*self._past, self._part) if part.day == day}
         return list(parts.values())
@@ -182,8 +182,8 @@ class Ledger:
         self._part = _Part(day)
 
 
-def book(day: int) -> str:
-    """Return the name of a day's book in the store."""
+def table_of(day: int) -> str:
+    """Return the name of a day's table in the store."""
     return f"ledger {date.fromordinal(_EPOCH + day)}"
 
 

@@ -55,9 +55,9 @@ BOUNDS: Final = {
 _BOUND: Final = TableBound(10_000, 10_000_000, 64_000_000)
 
 
-def bound_of(book: str) -> TableBound:
+def bound_of(table: str) -> TableBound:
     """Return the bound of a table: far above what is in it where nobody else writes to it."""
-    return BOUNDS.get(book, _BOUND)
+    return BOUNDS.get(table, _BOUND)
 
 
 class Store(ABC):
@@ -93,7 +93,7 @@ class Store(ABC):
 
     @abstractmethod
     async def clear(self) -> int:
-        """Remove every entry (counters and books stay) and return how many there were."""
+        """Remove every entry (counters and tables stay) and return how many there were."""
 
     @abstractmethod
     async def stats(self) -> StoreStats: ...
@@ -107,27 +107,27 @@ class Store(ABC):
         """Return the store's lasting counters."""
 
     @abstractmethod
-    async def register(self, book: str, name: str, value: bytes) -> None:
-        """Write a value into a book: kept for good, never evicted, and counted in no figure."""
+    async def register(self, table: str, name: str, value: bytes) -> None:
+        """Write a value into a table: kept for good, never evicted, and counted in no figure."""
 
     @abstractmethod
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
-        """Write a value into a book if the one that is there is ``old``, atomically, and return whether it was.
+    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+        """Write a value into a table if the one that is there is ``old``, atomically, and return whether it was.
 
         None as ``old`` means that there is none; as ``new``, that the value is struck out.
         """
 
     @abstractmethod
-    async def registered(self, book: str, name: str) -> bytes | None:
-        """Return a value of a book."""
+    async def registered(self, table: str, name: str) -> bytes | None:
+        """Return a value of a table."""
 
     @abstractmethod
-    async def registry(self, book: str) -> dict[str, bytes]:
-        """Return a whole book."""
+    async def registry(self, table: str) -> dict[str, bytes]:
+        """Return a whole table."""
 
     @abstractmethod
-    async def unregister(self, book: str, name: str) -> bool:
-        """Strike a name out of a book and return whether it was there."""
+    async def unregister(self, table: str, name: str) -> bool:
+        """Strike a name out of a table and return whether it was there."""
 
     async def open(self) -> None:  # noqa: B027 (not every store has something to open)
         """Create or check what can be checked at once; a server that is down is found out by the first call."""

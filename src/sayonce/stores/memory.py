@@ -22,7 +22,7 @@ class MemoryStore(Store):
         self._clock = clock
         self._epochs: Counter[str] = Counter()
         self._totals: defaultdict[str, float] = defaultdict(float)
-        self._books: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
+        self._tables: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
 
     def peek(self, key: bytes) -> Entry | None:
         """Return the key's entry at once; this is the hot path of a hit."""
@@ -67,23 +67,23 @@ class MemoryStore(Store):
     async def totals(self) -> dict[str, float]:
         return dict(self._totals)
 
-    async def register(self, book: str, name: str, value: bytes) -> None:
-        self._books[book][name] = value
+    async def register(self, table: str, name: str, value: bytes) -> None:
+        self._tables[table][name] = value
 
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
-        if self._books[book].get(name) != old:
+    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+        if self._tables[table].get(name) != old:
             return False
         if new is None:
-            self._books[book].pop(name, None)
+            self._tables[table].pop(name, None)
         else:
-            self._books[book][name] = new
+            self._tables[table][name] = new
         return True
 
-    async def registered(self, book: str, name: str) -> bytes | None:
-        return self._books[book].get(name)
+    async def registered(self, table: str, name: str) -> bytes | None:
+        return self._tables[table].get(name)
 
-    async def registry(self, book: str) -> dict[str, bytes]:
-        return dict(self._books[book])
+    async def registry(self, table: str) -> dict[str, bytes]:
+        return dict(self._tables[table])
 
-    async def unregister(self, book: str, name: str) -> bool:
-        return self._books[book].pop(name, None) is not None
+    async def unregister(self, table: str, name: str) -> bool:
+        return self._tables[table].pop(name, None) is not None

@@ -12,7 +12,7 @@ import pytest
 from sayonce.cache import Cache
 from sayonce.core.outcome import Outcome
 from sayonce.observe import ledger_writer
-from sayonce.observe.ledger import Ledger, book, number_of
+from sayonce.observe.ledger import Ledger, number_of, table_of
 from sayonce.observe.ledger_export import lines
 from sayonce.observe.ledger_writer import write_once
 from sayonce.speech.catalogue import Catalogue
@@ -46,7 +46,7 @@ def opened(url, sealer):
 
 async def parts(cache):
     assert cache.store is not None
-    return await cache.store.registry(book(number_of(datetime.now(UTC).date())))
+    return await cache.store.registry(table_of(number_of(datetime.now(UTC).date())))
 
 
 async def requests(cache):

@@ -279,8 +279,8 @@ class Late(FaultyStore):
         self.has_read = asyncio.Event()
         self.may_answer = asyncio.Event()
 
-    async def registry(self, book):
-        names = await super().registry(book)
+    async def registry(self, table):
+        names = await super().registry(table)
         self.readings += 1
         if self.held:
             self.held = False
@@ -298,15 +298,15 @@ class Late(FaultyStore):
         await self.reading
 
     @property
-    def bytes_in_books(self):
-        return sum(len(value) for book in self._books.values() for value in book.values())
+    def bytes_in_tables(self):
+        return sum(len(value) for table in self._tables.values() for value in table.values())
 
 
 class LateAtUpload(Late):
-    async def swap(self, book, name, old, new):
-        if book == "voices":
+    async def swap(self, table, name, old, new):
+        if table == "voices":
             await self._read_first()
-        swapped = await super().swap(book, name, old, new)
+        swapped = await super().swap(table, name, old, new)
         self.may_answer.set()  # the reading ends behind the change that it has not seen
         return swapped
 
@@ -378,7 +378,7 @@ async def test_clips_that_no_name_has_any_more_take_no_space():
     book = book_over(store)
     for seed in range(5):
         await book.add("", "alice", clip(seed), "")
-    assert store.bytes_in_books < 2 * len(clip())
+    assert store.bytes_in_tables < 2 * len(clip())
     await book.add("", "bob", clip(4), "")
     await book.remove("", "alice")
     assert (await book.fetch_clip("", to_fetch(book.names.record("", "bob")))).audio == clip(4)

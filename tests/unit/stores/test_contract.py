@@ -155,7 +155,7 @@ async def test_a_deleted_entry_is_a_miss(store: Store, make_entry: MakeEntry) ->
     assert await store.get(entry.key) is None
 
 
-async def test_clear_removes_every_entry_and_spares_counters_and_books(store: Store, make_entry: MakeEntry) -> None:
+async def test_clear_removes_every_entry_and_spares_counters_and_tables(store: Store, make_entry: MakeEntry) -> None:
     entries = [make_entry(number) for number in range(5)]
     for entry in entries:
         await store.put(entry)
@@ -335,7 +335,7 @@ async def test_the_least_recently_used_goes_first_and_reading_is_using(
     assert there == [0, 3, 5, 6, 7, 8, 9, 10, 11, 12]
 
 
-async def test_a_book_keeps_its_values_through_clear(store):
+async def test_a_table_keeps_its_values_through_clear(store):
     await store.register("voices", "alice", b"one")
     await store.register("voices", "alice", b"two")
     await store.register("voices", "bob", b"three")

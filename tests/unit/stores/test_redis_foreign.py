@@ -60,8 +60,8 @@ async def test_a_purge_is_not_called_done_where_the_table_cannot_be_read_in_time
     async with instance(valkey.url) as one:
         registry = one.store.registry
 
-        async def slow(book):
-            await registry(book)
+        async def slow(table):
+            await registry(table)
             raise TimeoutError
 
         one.store.registry = slow
@@ -74,8 +74,8 @@ async def test_a_purge_is_not_called_done_where_its_record_was_taken_and_is_not_
     async with instance(valkey.url) as one:
         swap = one.store.swap
 
-        async def swallowed(book, name, old, new):
-            return book == TABLE
+        async def swallowed(table, name, old, new):
+            return table == TABLE
 
         one.store.swap = swallowed
         assert await one.purge("voice=x") is Obeyed.HERE

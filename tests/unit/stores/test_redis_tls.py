@@ -138,7 +138,7 @@ async def test_many_connections_share_one_context(
     tls_context.cache_clear()
     url = f"rediss://:{QUOTED}@127.0.0.1:{tls_server.port}/0?ssl_ca_certs={certificates}/ca.pem"
     async with opened(url, sealer, clock=clock) as store:
-        await asyncio.gather(*(store.registered("book", "name") for _ in range(20)))
+        await asyncio.gather(*(store.registered("table", "name") for _ in range(20)))
     assert made == [{"cafile": f"{certificates}/ca.pem"}]
 
 

@@ -1,6 +1,6 @@
 """A store in Redis (6.2 or later) or Valkey: one GET a hit, explicit timeouts, and no retries of its own.
 
-Entries are ``sayonce:2:{<hexadecimal digest>}`` with a time to live; counters and books are the hashes
+Entries are ``sayonce:2:{<hexadecimal digest>}`` with a time to live; counters and tables are the hashes
 ``sayonce:2:{totals}`` and ``sayonce:2:{book:…}``, without one, so that a ``volatile-…`` eviction policy spares them.
 """
 
@@ -139,36 +139,36 @@ class RedisStore(SealedStore):
         stored = await self._whole(TOTALS, _TOTALS_BOUND)
         return {name: float(total) for name, total in stored.items() if _NUMBER.fullmatch(total)}
 
-    async def register(self, book: str, name: str, value: bytes) -> None:
-        page = table_name(book)
-        await self._in(page, lambda redis: redis.hset(page, name, value))
+    async def register(self, table: str, name: str, value: bytes) -> None:
+        hash_name = table_name(table)
+        await self._in(hash_name, lambda redis: redis.hset(hash_name, name, value))
 
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
-        page, most = table_name(book), bound_of(book).value_bytes
+    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+        hash_name, most = table_name(table), bound_of(table).value_bytes
         arguments = (name, new or b"", most) if old is None else (name, new or b"", most, old)
-        return bool(await self._in(page, lambda redis: _SWAP(redis, [page], *arguments)))
+        return bool(await self._in(hash_name, lambda redis: _SWAP(redis, [hash_name], *arguments)))
 
-    async def registered(self, book: str, name: str) -> bytes | None:
-        page, most = table_name(book), bound_of(book).value_bytes
-        return await self._in(page, lambda redis: _FIELD(redis, [page], name, most))
+    async def registered(self, table: str, name: str) -> bytes | None:
+        hash_name, most = table_name(table), bound_of(table).value_bytes
+        return await self._in(hash_name, lambda redis: _FIELD(redis, [hash_name], name, most))
 
-    async def registry(self, book: str) -> dict[str, bytes]:
+    async def registry(self, table: str) -> dict[str, bytes]:
         try:
-            table = await self._whole(table_name(book), bound_of(book))
+            found = await self._whole(table_name(table), bound_of(table))
         except StoreError as error:
-            if error.failure is Failure.BEYOND and book in BOUNDS:
-                self._note_unread(book, error)
+            if error.failure is Failure.BEYOND and table in BOUNDS:
+                self._note_unread(table, error)
             raise
-        if self.unread.pop(book, None) is not None:
-            log.warning("%s: the table %r is read again", self.url.shown, book)
-        return table
+        if self.unread.pop(table, None) is not None:
+            log.warning("%s: the table %r is read again", self.url.shown, table)
+        return found
 
-    def _note_unread(self, book: str, error: StoreError) -> None:
-        if book not in self.unread:
+    def _note_unread(self, table: str, error: StoreError) -> None:
+        if table not in self.unread:
             log.error("%s; remove from it what is not of this program", error)
-        self.unread[book] = str(error)
+        self.unread[table] = str(error)
 
-    async def _whole(self, page: str, bound: TableBound) -> dict[str, bytes]:
+    async def _whole(self, hash_name: str, bound: TableBound) -> dict[str, bytes]:
         """Return a hash.
 
         Raises:
@@ -176,17 +176,18 @@ class RedisStore(SealedStore):
 
         """
         arguments = (bound.fields, FIELD_BYTES, bound.value_bytes, bound.total_bytes)
-        found = await self._in(page, partial(_table, page=page, arguments=arguments))
+        found = await self._in(hash_name, partial(_table, hash_name=hash_name, arguments=arguments))
         if isinstance(found, bytes):
             why = _BEYOND[found].format(fields=bound.fields, total_bytes=bound.total_bytes)
             raise StoreError(
-                f"{self.url.shown}: {page} {why}, which others have written, and is not read", failure=Failure.BEYOND
+                f"{self.url.shown}: {hash_name} {why}, which others have written, and is not read",
+                failure=Failure.BEYOND,
             )
         return found
 
-    async def unregister(self, book: str, name: str) -> bool:
-        page = table_name(book)
-        return bool(await self._in(page, lambda redis: redis.hdel(page, name)))
+    async def unregister(self, table: str, name: str) -> bool:
+        hash_name = table_name(table)
+        return bool(await self._in(hash_name, lambda redis: redis.hdel(hash_name, name)))
 
     async def _read(self, key: bytes) -> bytes | bytearray | None:
         name = name_of(key)
@@ -228,15 +229,18 @@ class RedisStore(SealedStore):
         except FAILURES as error:
             raise self._error(error) from None
 
-    async def _in(self, page: str, operation: Operation[T]) -> T:
+    async def _in(self, hash_name: str, operation: Operation[T]) -> T:
         """Run an operation on a hash; what another program has put in its place is removed."""
         try:
-            return await self._at(page, operation)
+            return await self._at(hash_name, operation)
         except WrongType:
-            if await self._at(page, lambda redis: _CLEAN(redis, [page])) and page not in self._told_cleaned:
-                self._told_cleaned.add(page)
-                log.warning("%s: %s was no hash, so none of this program's, and was removed", self.url.shown, page)
-            return await self._at(page, operation)
+            if (
+                await self._at(hash_name, lambda redis: _CLEAN(redis, [hash_name]))
+                and hash_name not in self._told_cleaned
+            ):
+                self._told_cleaned.add(hash_name)
+                log.warning("%s: %s was no hash, so none of this program's, and was removed", self.url.shown, hash_name)
+            return await self._at(hash_name, operation)
 
     async def _on(self, primary: Server, operation: Operation[T]) -> T:
         with self._translated():
@@ -286,9 +290,9 @@ def _check_files(url: RedisURL) -> None:
         raise ConfigError(f"{files}: not PEM files that fit together ({error.strerror or error})") from None
 
 
-async def _table(redis: Any, *, page: str, arguments: tuple[int, ...]) -> dict[str, bytes] | bytes:
+async def _table(redis: Any, *, hash_name: str, arguments: tuple[int, ...]) -> dict[str, bytes] | bytes:
     """Return a hash, or why it is not read."""
-    match await _TABLE(redis, [page], *arguments):
+    match await _TABLE(redis, [hash_name], *arguments):
         case [why] if why in _BEYOND:
             return why
         case found:

@@ -21,15 +21,15 @@ log = logging.getLogger("sayonce.store")
 T = TypeVar("T")
 
 _OURS: Final = "store"
-"""The book in which the store itself keeps notes."""
+"""The table in which the store itself keeps notes."""
 _NAMES: Final = "voices"
-"""The book where a name that is absent is taken for an engine's own."""
+"""The table where a name that is absent is taken for an engine's own."""
 _GIVEN_UP: Final = "given up"
 """The note that names a damaged file from which not all names could be read."""
 
 _MERGE_TOTALS: Final = "INSERT INTO totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = max(value, excluded.value)"
-_MERGE_BOOKS: Final = "INSERT OR IGNORE INTO books VALUES (?, ?, ?)"
-_OVERRIDE_BOOKS: Final = "INSERT OR REPLACE INTO books VALUES (?, ?, ?)"
+_MERGE_TABLES: Final = "INSERT OR IGNORE INTO books VALUES (?, ?, ?)"
+_OVERRIDE_TABLES: Final = "INSERT OR REPLACE INTO books VALUES (?, ?, ?)"
 
 
 class Known:
@@ -37,7 +37,7 @@ class Known:
 
     def __init__(self) -> None:
         self.totals: dict[str, float] = {}
-        self.books: dict[str, dict[str, bytes]] = {}
+        self.tables: dict[str, dict[str, bytes]] = {}
         """Those that were read from beginning to end."""
 
 
@@ -68,10 +68,10 @@ def begin_anew(
         with closing(connect(path)) as fresh:
             # What is here is newer than a file that was put in its place, and older than what another process of ours
             # has written meanwhile.
-            merge = _OVERRIDE_BOOKS if first else _MERGE_BOOKS
+            merge = _OVERRIDE_TABLES if first else _MERGE_TABLES
             lost = _take_over(db, fresh, known, merge, totals=kept is not None or now is None)
             if kept is not None and lost:
-                fresh.execute(_MERGE_BOOKS, (_OURS, _GIVEN_UP, os.fsencode(kept.name)))
+                fresh.execute(_MERGE_TABLES, (_OURS, _GIVEN_UP, os.fsencode(kept.name)))
         _tell(path, kept, removed=now is None, first=first, lost=lost)
         return open_it()
 
@@ -100,21 +100,21 @@ def _take_over(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known,
         if totals:
             counted, _ = _readable(old, "SELECT name, value FROM totals")
             fresh.executemany(_MERGE_TOTALS, [*counted, *known.totals.items()])
-        return _take_over_books(old, fresh, known, merge)
+        return _take_over_tables(old, fresh, known, merge)
 
 
-def _take_over_books(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, merge: str) -> bool:
+def _take_over_tables(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, merge: str) -> bool:
     by_index, whole = _readable(old, "SELECT book, name FROM books INDEXED BY sqlite_autoindex_books_1")
     by_row, also_whole = _readable(old, "SELECT book, name FROM books NOT INDEXED")
     named = {*by_index, *by_row}
-    for book, name in named:
-        value, _ = _readable(old, "SELECT value FROM books WHERE book = ? AND name = ?", (book, name))
-        fresh.executemany(merge, [(book, name, row[0]) for row in value if isinstance(row[0], bytes)])
-    for book, values in known.books.items():
-        fresh.executemany(_MERGE_BOOKS, [(book, name, value) for name, value in values.items()])
+    for table, name in named:
+        value, _ = _readable(old, "SELECT value FROM books WHERE book = ? AND name = ?", (table, name))
+        fresh.executemany(merge, [(table, name, row[0]) for row in value if isinstance(row[0], bytes)])
+    for table, values in known.tables.items():
+        fresh.executemany(_MERGE_TABLES, [(table, name, value) for name, value in values.items()])
     # A name whose value is lost stays with an empty one, which says that it was there and cannot be read.
-    fresh.executemany(_MERGE_BOOKS, [(book, name, b"") for book, name in named])
-    return not (whole or also_whole or _NAMES in known.books)
+    fresh.executemany(_MERGE_TABLES, [(table, name, b"") for table, name in named])
+    return not (whole or also_whole or _NAMES in known.tables)
 
 
 def _readable(db: sqlite3.Connection, sql: str, values: tuple[Any, ...] = ()) -> tuple[list[Any], bool]:

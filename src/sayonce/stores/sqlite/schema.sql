@@ -44,7 +44,7 @@ CREATE TABLE IF NOT EXISTS records (
 );
 CREATE INDEX IF NOT EXISTS records_by_flight ON records (key, owner);
 CREATE INDEX IF NOT EXISTS records_by_expiry ON records (expires);
--- What is kept for good, such as the names of voices.
+-- The fields of tables, which are kept for good, such as the names of voices; `book` is the name of a table.
 CREATE TABLE IF NOT EXISTS books (book TEXT, name TEXT, value BLOB NOT NULL, PRIMARY KEY (book, name));
 PRAGMA application_id = 0x5341594F;  -- "SAYO"
 PRAGMA user_version = 2;

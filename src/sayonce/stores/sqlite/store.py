@@ -46,7 +46,7 @@ _LOCKED_SECONDS: Final = 0.1
 _READER: Final = 0
 _WRITER: Final = 1
 _KNOWN_BYTES: Final = 10_000
-"""Of a value of a book that is remembered: names, and not clips."""
+"""Of a value of a table that is remembered: names, and not clips."""
 _MAX_NOTED: Final = 10_000
 """Uses that are noted between two writes; beyond them the order is a little less exact."""
 
@@ -138,47 +138,47 @@ class SQLiteStore(SealedStore):
         self._known.totals = {name: value for name, value in rows if isinstance(value, int | float)}
         return dict(self._known.totals)
 
-    async def register(self, book: str, name: str, value: bytes) -> None:
+    async def register(self, table: str, name: str, value: bytes) -> None:
         sql = "INSERT OR REPLACE INTO books VALUES (?, ?, ?)"
-        await self._change(lambda db: db.execute(sql, (book, name, value)), must=True)
-        if book in self._known.books:
-            self._known.books[book][name] = value
+        await self._change(lambda db: db.execute(sql, (table, name, value)), must=True)
+        if table in self._known.tables:
+            self._known.tables[table][name] = value
 
-    async def swap(self, book: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
         def work(db: sqlite3.Connection) -> bool:
-            row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (book, name)).fetchone()
+            row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (table, name)).fetchone()
             if (None if row is None else blob(row[0])) != old:
                 return False
             if new is None:
-                db.execute("DELETE FROM books WHERE book = ? AND name = ?", (book, name))
+                db.execute("DELETE FROM books WHERE book = ? AND name = ?", (table, name))
             else:
-                db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (book, name, new))
+                db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (table, name, new))
             return True
 
         swapped = await self._change(work, must=True)
-        if swapped and book in self._known.books:
+        if swapped and table in self._known.tables:
             if new is None:
-                self._known.books[book].pop(name, None)
+                self._known.tables[table].pop(name, None)
             else:
-                self._known.books[book][name] = new
+                self._known.tables[table][name] = new
         return swapped
 
-    async def registered(self, book: str, name: str) -> bytes | None:
+    async def registered(self, table: str, name: str) -> bytes | None:
         sql = "SELECT value FROM books WHERE book = ? AND name = ?"
-        row = await self._look(lambda db: db.execute(sql, (book, name)).fetchone())
+        row = await self._look(lambda db: db.execute(sql, (table, name)).fetchone())
         return None if row is None else blob(row[0])
 
-    async def registry(self, book: str) -> dict[str, bytes]:
+    async def registry(self, table: str) -> dict[str, bytes]:
         sql = "SELECT name, value FROM books WHERE book = ?"
-        found = await self._look(lambda db: db.execute(sql, (book,)).fetchall(), check_place=True)
+        found = await self._look(lambda db: db.execute(sql, (table,)).fetchall(), check_place=True)
         rows = {name: blob(value) for name, value in found}
-        self._known.books[book] = {name: value for name, value in rows.items() if len(value) <= _KNOWN_BYTES}
+        self._known.tables[table] = {name: value for name, value in rows.items() if len(value) <= _KNOWN_BYTES}
         return rows
 
-    async def unregister(self, book: str, name: str) -> bool:
+    async def unregister(self, table: str, name: str) -> bool:
         sql = "DELETE FROM books WHERE book = ? AND name = ?"
-        there = await self._change(lambda db: db.execute(sql, (book, name)).rowcount > 0, must=True)
-        self._known.books.get(book, {}).pop(name, None)
+        there = await self._change(lambda db: db.execute(sql, (table, name)).rowcount > 0, must=True)
+        self._known.tables.get(table, {}).pop(name, None)
         return there
 
     def _open_prepared(self) -> tuple[Connection, Connection]:
