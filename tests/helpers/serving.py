@@ -36,7 +36,7 @@ async def serving(*engines, store="memory://", **overrides):
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", timeout=30, trust_env=False) as client:
             client.service, client.observer, client.port, client.access = service, gateway.observer, port, access
             client.gateway = gateway
-            client.door = http.args[0]
+            client.bounds = http.args[0]
             yield client
     finally:
         server.should_exit = True

@@ -224,11 +224,11 @@ async def test_a_client_that_leaves_is_heard_of(through, engine, silent):
 
 
 async def test_connections_to_the_gateway_are_used_again(through, gateway, monkeypatch):
-    entered, enter = [], gateway.door.enter
-    monkeypatch.setattr(gateway.door, "enter", lambda *connection: entered.append(connection) or enter(*connection))
+    admitted, admit = [], gateway.bounds.admit
+    monkeypatch.setattr(gateway.bounds, "admit", lambda *connection: admitted.append(connection) or admit(*connection))
     for _ in range(20):
         assert (await through.get("/v1/models")).status_code == 200
-    assert len(entered) < 10  # some are HAProxy's looks at /health/ready
+    assert len(admitted) < 10  # some are HAProxy's looks at /health/ready
 
 
 async def test_a_request_is_never_sent_twice(proxy, tmp_path):

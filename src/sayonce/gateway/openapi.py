@@ -10,7 +10,7 @@ import msgspec
 from sayonce._version import __version__
 from sayonce.audio.formats import FORMATS, SAMPLE_RATES
 from sayonce.gateway import answers, openapi_page
-from sayonce.gateway.protocol import MAX_FIELDS, MAX_TARGET_BYTES
+from sayonce.gateway.refusals import MAX_FIELDS, MAX_TARGET_BYTES
 from sayonce.observe.ledger_export import COLUMNS, LABELS
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import DEFAULT_FORMAT

@@ -18,7 +18,7 @@ from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavaila
 from sayonce.gateway import sse
 from sayonce.gateway.access import Access
 from sayonce.gateway.around import AROUND, completed, headers_around
-from sayonce.gateway.door import AT_ONCE, HELD, Held
+from sayonce.gateway.connection import AT_ONCE, HELD, Held
 from sayonce.gateway.headers import Known, headers_now
 from sayonce.gateway.http import (
     Disconnected,

@@ -1,25 +1,24 @@
-"""A request that asks for another protocol, which is not taken: it stays a request as any other (RFC 9110 section 7.8).
+"""A request that asks for another protocol stays a request as any other: no protocol is changed (RFC 9110 section 7.8).
 
-The parser takes what follows such a header for the other protocol, and gives up the body. Java's ``HttpClient`` asks for
-``h2c`` with its first request to plain ``http``, whatever its method.
+httptools takes the bytes after such a header for the other protocol, and gives up the body. Java's ``HttpClient`` asks
+for ``h2c`` with its first request to plain ``http``, with any method.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import httptools
 
-if TYPE_CHECKING:
-    from sayonce.gateway.protocol import Protocol
+from sayonce.gateway.connection import ParserCallbacks
 
 _FRAMING: Final = frozenset((b"content-length", b"transfer-encoding", b"connection"))
 
 
 class _Rest:
-    """What a parser tells that begins with a header which the connection has already; then all is the connection's."""
+    """Callbacks of a parser that reads a header again: they skip that header, and pass all else to the connection."""
 
-    def __init__(self, connection: Protocol) -> None:
+    def __init__(self, connection: ParserCallbacks) -> None:
         self._connection = connection
         self._known = True
         self.on_body = connection.on_body
@@ -43,11 +42,11 @@ class _Rest:
         self._known = False
 
 
-def parser_of_rest(connection: Protocol) -> httptools.HttpRequestParser:
-    """Return a parser for what follows the header of the connection's request, and for the requests after it.
+def parser_of_rest(connection: ParserCallbacks) -> httptools.HttpRequestParser:
+    """Return a parser for the body of the connection's request, and for the requests after it.
 
     Raises:
-        HttpParserError: the header says in no valid way where the body ends, which the first parser did not look at.
+        HttpParserError: the header says in no valid way where the body ends; the first parser did not check that.
 
     """
     parser = httptools.HttpRequestParser(_Rest(connection))

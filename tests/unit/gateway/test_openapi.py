@@ -9,7 +9,7 @@ import pytest
 
 from sayonce.audio.formats import FORMATS
 from sayonce.config import load_settings
-from sayonce.gateway import answers, door, openapi, openapi_page, protocol
+from sayonce.gateway import answers, openapi, openapi_page, refusals
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
 from sayonce.gateway.paths import SPEECH
@@ -90,9 +90,9 @@ def test_only_health_and_documents_are_open_to_strangers():
 
 def test_every_path_tells_of_what_is_refused_before_it_is_looked_at():
     """By the protocol; without API keys, for a foreign ``Host``; and where the server has a fault."""
-    named = [each for module in (protocol, door) for each in vars(module).values() if isinstance(each, door.Refusal)]
-    refusals = [*named, *door.Door(load_settings(environment={}).server).refused.values()]
-    statuses = {str(each.status) for each in refusals}
+    named = [each for each in vars(refusals).values() if isinstance(each, refusals.Refusal)]
+    of_settings = msgspec.structs.astuple(refusals.refusals_of(load_settings(environment={}).server))
+    statuses = {str(each.status) for each in (*named, *of_settings)}
     assert statuses == {"400", "408", "414", "431", "503"}
     for path, _, operation in OPERATIONS:
         assert statuses | {"403", "500"} <= set(operation["responses"]), path

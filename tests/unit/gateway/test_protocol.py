@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from sayonce.config import ServerSettings
 from sayonce.gateway.access import new_key
-from sayonce.gateway.door import Held, Unread
-from sayonce.gateway.protocol import MAX_FIELDS, MAX_PIPELINED, MAX_TARGET_BYTES, Protocol, bounded
+from sayonce.gateway.connection import Held
+from sayonce.gateway.protocol import MAX_PIPELINED, BoundedProtocol, bounded
+from sayonce.gateway.refusals import MAX_FIELDS, MAX_TARGET_BYTES
+from sayonce.gateway.unread import Unread
 from sayonce.testing import StubEngine
 from tests.helpers.paths import ROOT
 from tests.helpers.serving import serving, speak
@@ -116,7 +118,7 @@ async def test_a_header_that_is_too_long_is_a_431_whether_it_ends_or_not(client,
 
 
 async def test_a_header_may_be_as_long_as_the_bound_and_not_a_byte_longer(client):
-    bound = client.door.bounds.header_max_bytes
+    bound = client.bounds.server.header_max_bytes
     fields = len("/health/live") + len("Host: localhost\r\n") + len("X-Long: \r\n")
     most = LIVE[:-2] + b"X-Long: " + b"a" * (bound - fields)
     async with connected(client, most + b"\r\n\r\n") as (reader, _):
@@ -338,7 +340,7 @@ async def test_unfinished_bodies_of_all_connections_have_one_bound_and_the_silen
             assert (await answer(reader))[0] == 200
         for _, writer in silent:
             writer.transport.abort()
-        while door(client).buffered_bytes:  # what ended gives back what it had
+        while client.bounds.buffered_bytes:  # what ended gives back what it had
             await asyncio.sleep(0.01)
     assert caplog.text.count("unfinished requests take as much memory") == 1
 
@@ -351,9 +353,9 @@ async def test_what_requests_hold_is_given_back(client):
             await asyncio.sleep(0.05)
         async with connected(client, post(b"", length=9_000_000) + b" " * 100_000) as (reader, _):
             assert (await answer(reader))[0] == 413
-    while door(client).connections.keys() - set(door(client).heads) and door(client).buffered_bytes:
+    while client.bounds.connections.keys() - set(client.bounds.heads) and client.bounds.buffered_bytes:
         await asyncio.sleep(0.01)
-    assert door(client).buffered_bytes == 0
+    assert client.bounds.buffered_bytes == 0
 
 
 async def test_an_early_refusal_is_read_although_the_body_still_comes(tmp_path):
@@ -365,7 +367,7 @@ async def test_an_early_refusal_is_read_although_the_body_still_comes(tmp_path):
                 async with connected(client, post(b"", *extra, *more, length=20_000_000)) as (reader, writer):
                     writer.write(b" " * 20_000_000)
                     assert (await answer(reader))[0] == status
-        assert door(client).buffered_bytes == 0
+        assert client.bounds.buffered_bytes == 0
 
 
 async def test_clips_that_nobody_reads_have_one_bound():
@@ -376,7 +378,7 @@ async def test_clips_that_nobody_reads_have_one_bound():
             unread.append(await asyncio.open_connection("127.0.0.1", client.port, limit=2**16))
             unread[-1][1].write(post(body))
         deadline = asyncio.get_running_loop().time() + 20
-        while len(door(client).connections) > 3:
+        while len(client.bounds.connections) > 3:
             assert asyncio.get_running_loop().time() < deadline
             await asyncio.sleep(0.05)
         assert (await speak(client)).status_code == 200
@@ -393,7 +395,7 @@ async def test_of_an_answer_that_is_not_read_the_system_holds_little_and_the_bou
             unread.connect(("127.0.0.1", client.port))
             unread.sendall(post())
             deadline = asyncio.get_running_loop().time() + 20
-            while door(client).unread.bytes < size - 2_000_000:
+            while client.bounds.unread.bytes < size - 2_000_000:
                 assert asyncio.get_running_loop().time() < deadline
                 await asyncio.sleep(0.05)
 
@@ -451,7 +453,7 @@ async def test_clients_that_read_slowly_give_way_when_they_have_taken_every_conn
         slow = [await asyncio.open_connection("127.0.0.1", client.port, limit=1024) for _ in range(5)]
         for _, writer in slow:
             writer.write(post())
-        while len(client.door.unread) < 5:
+        while len(client.bounds.unread) < 5:
             await asyncio.sleep(0.01)
         for _ in range(3):
             async with connected(client, LIVE) as (reader, _):
@@ -561,13 +563,13 @@ async def test_pipelined_hits_are_answered_each_with_its_own_sound_whatever_stan
 
 async def test_a_hit_is_sent_at_once_whoever_listens_to_uvicorns_log(client, monkeypatch):
     monkeypatch.setattr(logging.getLogger("uvicorn.access"), "handlers", [logging.NullHandler()])
-    answer_at_once, sent = Protocol.answer_at_once, []
+    answer_at_once, sent = BoundedProtocol.answer_at_once, []
 
     def noting(connection, *answer):
         sent.append(answer_at_once(connection, *answer))
         return sent[-1]
 
-    monkeypatch.setattr(Protocol, "answer_at_once", noting)
+    monkeypatch.setattr(BoundedProtocol, "answer_at_once", noting)
     await speak(client)
     await client.service.cache.settle()
     assert (await speak(client)).headers["cache-status"] == "sayonce; hit; detail=memory"
@@ -591,7 +593,7 @@ async def test_a_client_that_leaves_at_any_moment_is_no_trouble(client):
 
 @pytest.fixture(scope="module")
 def running():
-    """A gateway in a thread of its own, for examples by the hundred; yields its port, its door and what it logged."""
+    """A gateway in a thread of its own, for examples by the hundred; yields its port, its bounds and what it logged."""
     problems, ready, stop = [], queue.Queue(), []
     handler = logging.Handler(logging.WARNING)
     handler.emit = problems.append
@@ -600,7 +602,7 @@ def running():
     async def run():
         stop.append((asyncio.get_running_loop(), asyncio.Event()))
         async with serving(StubEngine()) as client:
-            ready.put((client.port, client.door, problems))
+            ready.put((client.port, client.bounds, problems))
             await stop[0][1].wait()
 
     thread = threading.Thread(target=asyncio.run, args=(run(),))
@@ -615,7 +617,7 @@ def running():
 @given(data=st.data())
 def test_no_bytes_in_any_pieces_bring_the_server_out_of_step(running, data):
     """Random bytes, and requests with random damage, in random pieces: answered or cut, and the next one is served."""
-    port, its_door, problems = running
+    port, bounds, problems = running
     sent = LIVE + post() + post(b"x" * 50) + LIVE
     kind = data.draw(st.sampled_from(["noise", "damaged", "whole"]))
     if kind == "noise":
@@ -630,7 +632,7 @@ def test_no_bytes_in_any_pieces_bring_the_server_out_of_step(running, data):
         statuses = re.findall(rb"HTTP/1.1 (\d+)", received)
         assert statuses == [b"200", b"200", b"400", b"200"][: len(statuses)]
     assert exchange(port, LIVE).startswith(b"HTTP/1.1 200 OK\r\n")
-    assert its_door.buffered_bytes == 0
+    assert bounds.buffered_bytes == 0
     assert not problems, [record.getMessage() for record in problems]
 
 
@@ -649,16 +651,12 @@ def exchange(port, *pieces):
     return received
 
 
-def door(client):
-    return client.door
-
-
 # -- beside -------------------------------------------------------------------------------------------------------------
 
 
 def test_workers_get_the_bounds_with_the_configuration():
     made = pickle.loads(pickle.dumps(bounded(ServerSettings(connections=7))))
-    assert made.args[0].bounds.connections == 7
+    assert made.args[0].server.connections == 7
 
 
 @pytest.mark.parametrize("name", ["header_seconds", "request_seconds", "unread_seconds"])

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sayonce.gateway.outlet import Outlet
+from sayonce.gateway.transports import CoalescingTransport
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
 
@@ -32,61 +32,61 @@ class Transport:
 
 
 @pytest.fixture
-async def outlet():
-    outlet = Outlet(Transport(), asyncio.get_running_loop())
-    outlet.calls = outlet._transport.calls
-    outlet.header_next = True
-    return outlet
+async def transport():
+    transport = CoalescingTransport(Transport(), asyncio.get_running_loop())
+    transport.calls = transport._transport.calls
+    transport.header_next = True
+    return transport
 
 
-async def test_a_header_goes_out_with_the_body_behind_it_in_one_call(outlet):
-    outlet.write(b"header")
-    outlet.write(b"body")
-    outlet.write(b"more")
+async def test_a_header_goes_out_with_the_body_behind_it_in_one_call(transport):
+    transport.write(b"header")
+    transport.write(b"body")
+    transport.write(b"more")
     await asyncio.sleep(0)
-    assert outlet.calls == [[b"header", b"body"], [b"more"]]
+    assert transport.calls == [[b"header", b"body"], [b"more"]]
 
 
-async def test_a_header_whose_body_is_not_there_yet_does_not_wait_for_it(outlet):
-    outlet.write(b"header")
+async def test_a_header_whose_body_is_not_there_yet_does_not_wait_for_it(transport):
+    transport.write(b"header")
     await asyncio.sleep(0)
-    assert outlet.calls == [[b"header"]]
-    outlet.write(b"body")
-    assert outlet.calls == [[b"header"], [b"body"]]
+    assert transport.calls == [[b"header"]]
+    transport.write(b"body")
+    assert transport.calls == [[b"header"], [b"body"]]
 
 
 @pytest.mark.parametrize(("end", "seen"), [("close", "close"), ("write_eof", "end")])
-async def test_what_is_held_goes_out_before_the_end(outlet, end, seen):
-    outlet.write(b"header")
-    getattr(outlet, end)()
+async def test_what_is_held_goes_out_before_the_end(transport, end, seen):
+    transport.write(b"header")
+    getattr(transport, end)()
     await asyncio.sleep(0)
-    assert outlet.calls == [[b"header"], seen]
+    assert transport.calls == [[b"header"], seen]
 
 
-async def test_the_headers_of_two_answers_go_out_in_their_order(outlet):
-    outlet.write(b"one")
-    outlet.header_next = True
-    outlet.write(b"body")
-    outlet.write(b"two")
+async def test_the_headers_of_two_answers_go_out_in_their_order(transport):
+    transport.write(b"one")
+    transport.header_next = True
+    transport.write(b"body")
+    transport.write(b"two")
     await asyncio.sleep(0)
-    assert outlet.calls == [[b"one", b"body"], [b"two"]]
-    outlet.write(b"its body")
-    assert outlet.calls[2:] == [[b"its body"]]
+    assert transport.calls == [[b"one", b"body"], [b"two"]]
+    transport.write(b"its body")
+    assert transport.calls[2:] == [[b"its body"]]
 
 
-async def test_everything_else_is_the_transports(outlet):
-    assert outlet.get_write_buffer_size() == 5
+async def test_everything_else_is_the_transports(transport):
+    assert transport.get_write_buffer_size() == 5
 
 
 # -- whole answers ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_whole_answer_goes_out_in_one_call_behind_what_was_held(outlet):
-    outlet.write(b"continue")
-    outlet.header_next = True
-    outlet.answer(b"header", b"body")
-    assert outlet.calls == [[b"continue"], [b"header", b"body"]]
-    assert not outlet.header_next
+async def test_a_whole_answer_goes_out_in_one_call_behind_what_was_held(transport):
+    transport.write(b"continue")
+    transport.header_next = True
+    transport.answer(b"header", b"body")
+    assert transport.calls == [[b"continue"], [b"header", b"body"]]
+    assert not transport.header_next
 
 
 async def test_a_clip_from_memory_has_the_very_headers_that_it_has_when_something_stands_between():
