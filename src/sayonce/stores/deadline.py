@@ -26,6 +26,7 @@ class Limits:
     def __init__(self, budget_seconds: float = inf, doubt: Callable[[], None] = lambda: None) -> None:
         self._budget_seconds = budget_seconds
         self._doubt = doubt
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._running: set[Limit] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._clock_seconds = 0.0  # at the last look
@@ -34,7 +35,9 @@ class Limits:
 
     def limit(self, seconds: float, *, patient: bool = False) -> Limit:
         """Return a context that raises TimeoutError within ``seconds`` of the time in which the event loop listens."""
-        return Limit(self, asyncio.get_running_loop(), seconds, patient=patient)
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()  # only once: up to Python 3.11 each is a system call
+        return Limit(self, self._loop, seconds, patient=patient)
 
     def expire(self) -> None:
         """End all that is under way now."""
