@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Coroutine
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sayonce.cache.guard import Guard
 from sayonce.core.envelope import Entry, Pointer
@@ -56,11 +57,11 @@ class GuardedStore:
         if self._outside is not None:
             self._outside.guard.tracer = tracer
 
-    async def get(self, key: bytes, expected_bytes: int = 0, *, patience: float = 1.0) -> Entry | None:
+    def get(self, key: bytes, expected_bytes: int = 0, *, patience: float = 1.0) -> Coroutine[Any, Any, Entry | None]:
         """Return the key's entry, if it comes within the budget, which grows with the bytes that are expected."""
         if self._outside is not None:
-            return await self._outside.get(key, expected_bytes, patience)
-        return await self.index.call(partial(self._store.get, key), read_bytes=expected_bytes, patience=patience)
+            return self._outside.get(key, expected_bytes, patience)
+        return self.index.call(partial(self._store.get, key), read_bytes=expected_bytes, patience=patience)
 
     async def put(self, entry: Entry, *, patience: float = 1.0) -> bool:
         """Keep an entry and return whether it is kept."""

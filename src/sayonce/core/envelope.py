@@ -49,6 +49,9 @@ OVERHEAD_BYTES: Final = 256
 """What an entry is counted for beyond its body: header, seal and the structures that hold it."""
 
 
+Sealed = bytes | bytearray | memoryview
+
+
 class Refused(Exception):
     """Stored bytes are not the value of this key."""
 
@@ -138,7 +141,7 @@ class Sealer:
         sealed = b"".join((_PREFIX.pack(MAGIC, OUTSIDE if place else VERSION, len(header)), *parts))
         return b"".join((sealed, nonce, self._cipher(entry.key).encrypt(nonce, b"", sealed)))
 
-    def open(self, key: bytes, sealed: bytes | bytearray) -> Entry:
+    def open(self, key: bytes, sealed: Sealed) -> Entry:
         """Return the entry that was sealed for this key.
 
         Raises:
@@ -150,7 +153,7 @@ class Sealer:
             raise Refused(Refusal.UNREACHABLE)
         return found
 
-    def unseal(self, key: bytes, sealed: bytes | bytearray) -> Entry | Pointer:
+    def unseal(self, key: bytes, sealed: Sealed) -> Entry | Pointer:
         """Return what was sealed for this key: an entry, or a pointer to where its body lies.
 
         Raises:

@@ -7,15 +7,16 @@ reaches a caller: ``sayonce.cache.guard`` is the one place that turns them into 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
+from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import msgspec
 
 from sayonce.core.clock import Clock
-from sayonce.core.envelope import HEAD_BYTES, Entry, Pointer, Refused, Sealer, place_in
+from sayonce.core.envelope import HEAD_BYTES, Entry, Pointer, Refused, Sealed, Sealer, place_in
 from sayonce.core.outcome import Refusal
 from sayonce.errors import StoreError
 from sayonce.stores.leases import Leases
@@ -23,6 +24,8 @@ from sayonce.stores.records import Records
 
 if TYPE_CHECKING:
     from sayonce.stores.blobs.store import Bodies
+
+T = TypeVar("T")
 
 
 class StoreStats(msgspec.Struct, frozen=True):
@@ -156,11 +159,11 @@ class SealedStore(Store):
     async def put(self, entry: Entry) -> bool:
         return entry.expires > self._clock() and await self.write(entry, await self.place(entry))
 
-    async def find(self, key: bytes) -> Entry | Pointer | None:
+    def find(self, key: bytes) -> Coroutine[Any, Any, Entry | Pointer | None]:
         """Return the entry, or the pointer to its body."""
-        sealed = await self._read(key)
-        if sealed is None:
-            return None
+        return self._read(key, partial(self._unseal, key))
+
+    def _unseal(self, key: bytes, sealed: Sealed) -> Entry | Pointer | None:
         found = self._sealer.unseal(key, sealed)
         return found if found.expires > self._clock() else None
 
@@ -199,8 +202,8 @@ class SealedStore(Store):
                     yield place
 
     @abstractmethod
-    async def _read(self, key: bytes) -> bytes | bytearray | None:
-        """Return the envelope under a key."""
+    async def _read(self, key: bytes, read: Callable[[Sealed], T]) -> T | None:
+        """Return what is read out of the envelope under a key; whatever it raises is raised."""
 
     @abstractmethod
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:

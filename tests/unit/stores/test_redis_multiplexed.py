@@ -11,14 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
-from sayonce.stores.redis.multiplexed import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes
+from sayonce.stores.redis.multiplexed import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes, result_of
 from sayonce.stores.redis.server import Get
 from tests.helpers.redis_server import Server
 from tests.helpers.serving import until
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
 SILENCE_SECONDS = 1.0
-GET = Get(b"name").command
+GET = Get(b"name", bytes).command
 
 
 class Far:
@@ -99,7 +99,7 @@ def test_answers_of_any_size_in_any_pieces_reach_whoever_asked(
 
     async def exchange() -> None:
         pipe, far = connected()
-        asked = [pipe.ask(b"GET %d" % number) for number in range(len(values))]
+        asked = [pipe.ask(b"GET %d" % number, bytes) for number in range(len(values))]
         await asyncio.sleep(0)
         assert far.sent == b"".join(b"GET %d" % number for number in range(len(values)))
         for number in left:
@@ -118,7 +118,7 @@ def test_answers_of_any_size_in_any_pieces_reach_whoever_asked(
 async def test_room_for_a_value_is_made_as_its_bytes_come() -> None:
     value = bytes(range(250)) * 20_004
     pipe, _ = connected()
-    asked = pipe.ask(GET)
+    asked = pipe.ask(GET, bytes)
     receive(pipe, on_the_wire(value)[:1000])
     assert len(pipe.get_buffer(-1)) < 2_000_000
     receive(pipe, on_the_wire(value)[1000:])
@@ -138,7 +138,7 @@ async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_
     address = server.sockets[0].getsockname()[:2]
     pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
     with pytest.raises(exceptions.ConnectionError):
-        await pipes.run(GET)
+        await pipes.run(GET, bytes)
     assert len(connections) == 1
     await pipes.close()
     for connection in connections:
@@ -152,7 +152,7 @@ async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_
 def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(garbage: bytes) -> None:
     async def exchange() -> None:
         pipe, far = connected()
-        asked = pipe.ask(b"GET x")
+        asked = pipe.ask(b"GET x", bytes)
         receive(pipe, garbage)
         pipe.connection_lost(None)
         assert asked.done()
@@ -168,16 +168,15 @@ def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(
 )
 async def test_another_protocol_is_an_error_of_its_own(answer: bytes) -> None:
     pipe, _ = connected()
-    asked = asyncio.create_task(pipe.run(GET))
-    await asyncio.sleep(0)
+    asked = pipe.ask(GET, bytes)
     receive(pipe, answer)
     with pytest.raises(exceptions.InvalidResponse):
-        await asked
+        result_of(await asked)
 
 
 async def test_a_line_without_end_is_no_redis() -> None:
     pipe, _ = connected()
-    asked = pipe.ask(b"GET x")
+    asked = pipe.ask(b"GET x", bytes)
     receive(pipe, b"$" + b"1" * _BUFFER_BYTES)
     assert isinstance(asked.result(), exceptions.InvalidResponse)
 
@@ -198,11 +197,10 @@ async def test_a_line_without_end_is_no_redis() -> None:
 )
 async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception]) -> None:
     pipe, _ = connected()
-    asked = asyncio.create_task(pipe.run(GET))
-    await asyncio.sleep(0)
+    asked = pipe.ask(GET, bytes)
     receive(pipe, line + b"\r\n")
     with pytest.raises(error) as raised:
-        await asked
+        result_of(await asked)
     assert type(raised.value) is error
     assert pipe.open
 
@@ -210,7 +208,7 @@ async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception
 async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
     pipe, far = connected()
     time = pipe._loop = Time()  # type: ignore[assignment]
-    first, second = pipe.ask(b"GET 1"), pipe.ask(b"GET 2")
+    first, second = pipe.ask(b"GET 1", bytes), pipe.ask(b"GET 2", bytes)
     for _ in range(round(SILENCE_SECONDS / _TICK_SECONDS) + 1):
         assert not far.aborted or first.done()
         time.advance(_TICK_SECONDS)
@@ -218,13 +216,13 @@ async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
     assert isinstance(second.result(), exceptions.TimeoutError)
     assert far.aborted
     with pytest.raises(exceptions.TimeoutError):
-        pipe.ask(b"GET 3")
+        pipe.ask(b"GET 3", bytes)
 
 
 async def test_an_event_loop_that_is_late_is_no_silence_of_the_server() -> None:
     pipe, far = connected()
     time = pipe._loop = Time()  # type: ignore[assignment]
-    asked = pipe.ask(b"GET 1")
+    asked = pipe.ask(b"GET 1", bytes)
     time.advance(10 * SILENCE_SECONDS)  # in which nobody read what had come
     receive(pipe, b"$2\r\nhi\r\n")
     assert (asked.result(), far.aborted) == (b"hi", False)
@@ -233,7 +231,7 @@ async def test_an_event_loop_that_is_late_is_no_silence_of_the_server() -> None:
 async def test_a_large_value_may_take_its_time_while_it_comes() -> None:
     pipe, _ = connected()
     time = pipe._loop = Time()  # type: ignore[assignment]
-    asked = pipe.ask(b"GET 1")
+    asked = pipe.ask(b"GET 1", bytes)
     receive(pipe, b"$1000000\r\n")
     for _ in range(10):
         time.advance(0.9 * SILENCE_SECONDS)
@@ -247,7 +245,7 @@ async def test_who_waits_for_a_connection_that_is_given_up_gets_an_error_and_is_
     async with await asyncio.start_server(_silent, "127.0.0.1", 0) as server:
         address = server.sockets[0].getsockname()
         pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
-        asked = [asyncio.create_task(pipes.run(GET)) for _ in range(3)]
+        asked = [asyncio.create_task(pipes.run(GET, bytes)) for _ in range(3)]
         await asyncio.sleep(0.05)
         await pipes.close()
         answers = await asyncio.gather(*asked, return_exceptions=True)
@@ -269,7 +267,7 @@ async def test_a_connection_that_is_ready_in_the_moment_of_closing_is_closed_too
         before = len(client.client_list())
         monkeypatch.setattr(Pipes, "_log_in", log_in_as_it_closes)
         with pytest.raises(exceptions.ConnectionError):
-            await pipes.run(GET)
+            await pipes.run(GET, bytes)
         await asyncio.gather(*closing)
         await until(lambda: len(client.client_list()) == before)
 

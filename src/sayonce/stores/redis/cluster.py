@@ -13,6 +13,7 @@ from redis import exceptions
 from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 
 from sayonce.core.breaker import Breaker
+from sayonce.core.envelope import Refused
 from sayonce.errors import Failure, StoreError
 from sayonce.stores.redis.server import FAILURES, Operation, Server
 from sayonce.stores.redis.topology import ASK_SECONDS, LearnedServers, text_of
@@ -21,6 +22,7 @@ from sayonce.stores.redis.url import Address, RedisURL, shown_address
 T = TypeVar("T")
 
 _REDIRECTIONS: Final = 4
+_ANSWERS: Final[tuple[type[Exception], ...]] = (*FAILURES, Refused)
 _SILENCE: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
 
 
@@ -72,7 +74,7 @@ class ClusterServers(LearnedServers):
             if server.times_silent > times_silent:  # else whoever asked has left, and that tells nothing
                 self._silent(server)
             raise
-        except FAILURES:
+        except _ANSWERS:
             breaker.succeeded(clock())  # it answers, if only with an error
             raise
         breaker.succeeded(clock())

@@ -1,8 +1,8 @@
 """Commands on connections of their own, one written behind the other, and answered in that order.
 
 A hit is one GET, and redis-py takes longer for it than the server: it fetches a connection from its pool, wraps each
-step in a timeout, reads through a stream and parses anew. Here a GET is one write and one future, a small answer comes
-out of the connection's buffer, and a large one is received where it stays. So goes what a request waits for, its hit or
+step in a timeout, reads through a stream and parses anew. Here a GET is one write and one future, a small value is
+read where it lies in the connection's buffer, and a large one is received where it stays. So goes what a request waits for, its hit or
 the lease for its miss; everything else goes by redis-py.
 """
 
@@ -13,13 +13,16 @@ import socket
 import ssl
 from collections import deque
 from collections.abc import Callable
-from typing import Final, cast
+from typing import Any, Final, TypeVar, cast
 
 from redis import exceptions
 
 from sayonce._version import __version__
+from sayonce.core.envelope import Refused
 from sayonce.stores.deadline import Limit, Limits
 from sayonce.stores.redis.url import Address
+
+T = TypeVar("T")
 
 MAX_PIPES: Final = 2
 """Connections to a server: more than one, so that a small value need not wait behind a large one."""
@@ -48,8 +51,9 @@ _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
 
 Login = tuple[str | None, str | None]
 TLS = Callable[[], ssl.SSLContext | None]
-Value = bytes | bytearray
-Answer = Value | exceptions.RedisError | None
+Value = bytes | bytearray | memoryview
+Read = Callable[[Value], T]
+"""Makes something of a value, at once: the memory in which it lies is used again. It may raise ``Refused``."""
 
 
 class ValueTooLarge(exceptions.InvalidResponse):
@@ -70,7 +74,7 @@ class Pipe(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._silence_seconds = silence_seconds
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[asyncio.Future[Answer]] = deque()
+        self._waiting: deque[tuple[asyncio.Future[Any], Read[Any]]] = deque()
         self._unsent: list[bytes] = []
         self._watching = False
         self.silent_seconds = 0.0
@@ -96,25 +100,11 @@ class Pipe(asyncio.BufferedProtocol):
         if self._error is not None:
             raise self._error
 
-    async def run(self, command: bytes) -> Value | None:
-        """Return what a command gives, None if that is nothing, or of another type than a string.
-
-        Raises:
-            RedisError: the server's, or a ConnectionError or TimeoutError of the client's.
-
-        """
-        answer = await self.ask(command)
-        if isinstance(answer, exceptions.RedisError):
-            if is_wrong_type(answer):
-                return None
-            raise answer
-        return answer
-
-    def ask(self, command: bytes) -> asyncio.Future[Answer]:
-        """Send a command, and return its answer to come."""
+    def ask(self, command: bytes, read: Read[T]) -> asyncio.Future[T | Exception | None]:
+        """Send a command, and return its answer to come: what is read out of the value that it gives, or an error."""
         self.check_open()
         assert self._transport is not None
-        answer: asyncio.Future[Answer] = self._loop.create_future()
+        answer: asyncio.Future[T | Exception | None] = self._loop.create_future()
         if self._waiting:
             # The server is at work: what is asked in this round of the event loop goes to it together.
             if not self._unsent:
@@ -124,7 +114,7 @@ class Pipe(asyncio.BufferedProtocol):
             self.silent_seconds = 0.0
             self._watch()
             self._transport.write(command)
-        self._waiting.append(answer)
+        self._waiting.append((answer, read))
         return answer
 
     def _send(self) -> None:
@@ -140,7 +130,7 @@ class Pipe(asyncio.BufferedProtocol):
         if self._transport is not None:
             self._transport.abort()
         while self._waiting:
-            answer = self._waiting.popleft()
+            answer, _ = self._waiting.popleft()
             if not answer.done():
                 answer.set_result(error)
 
@@ -191,7 +181,7 @@ class Pipe(asyncio.BufferedProtocol):
         self._received += nbytes
         if self._received == self._size:
             body, self._body = self._body, bytearray()
-            self._answer(body)
+            self._give(body)
         elif self._received == len(self._body):
             body, self._body = self._body, bytearray(min(2 * self._received, self._size))
             self._body[: self._received] = body
@@ -214,7 +204,7 @@ class Pipe(asyncio.BufferedProtocol):
                 if not self._read_value(int(line)):
                     break
             elif kind == ord("+"):
-                self._answer(bytes(line))
+                self._give(line)
             elif kind == ord("-"):
                 self._answer(_error(line.decode(errors="replace")))
             else:
@@ -235,7 +225,7 @@ class Pipe(asyncio.BufferedProtocol):
             raise InTheWay("a value that is too long was in the way")
         end = self._start + size
         if end <= self._end:
-            self._answer(bytes(self._view[self._start : end]))
+            self._give(self._view[self._start : end])
             self._start = end
             return True
         self._size, self._received = size, self._end - self._start
@@ -244,10 +234,20 @@ class Pipe(asyncio.BufferedProtocol):
         self._start = self._end
         return False
 
-    def _answer(self, answer: Answer) -> None:
+    def _give(self, value: Value) -> None:
+        """Answer with what is read out of a value; nothing is, where nobody waits for it any more."""
+        if self._waiting and not self._waiting[0][0].done():
+            try:
+                self._answer(self._waiting[0][1](value))
+            except Refused as refused:
+                self._answer(refused)
+        else:
+            self._answer(None)
+
+    def _answer(self, answer: object) -> None:
         if not self._waiting:
             raise ValueError("an answer to nothing")
-        asked = self._waiting.popleft()
+        asked, _ = self._waiting.popleft()
         if not asked.done():
             asked.set_result(answer)
 
@@ -277,21 +277,19 @@ class Pipes:
         """How long each connection that owes an answer has been silent."""
         return [pipe.silent_seconds for pipe in self._pipes if pipe.waiting]
 
-    async def run(self, command: bytes) -> Value | None:
-        """Return what a command gives; see ``Pipe.run``."""
-        pipe = self._free()
-        if pipe is None:
-            if self._closed:
-                raise exceptions.ConnectionError("closed")
-            opening = self._open()
-            await asyncio.wait([opening])
-            if opening.cancelled():  # by ``close``: whoever waits here is not cancelled with it
-                raise exceptions.ConnectionError("closed")
-            pipe = opening.result()
+    async def run(self, command: bytes, read: Read[T]) -> T | None:
+        """Return what is read out of a command's value; None if there is none, or of another type than a string.
+
+        Raises:
+            RedisError: the server's, or a ConnectionError or TimeoutError of the client's.
+            Refused: the value is not what it has to be.
+
+        """
+        pipe = self._free() or await self._first_pipe()
         try:
-            return await pipe.run(command)
+            return result_of(await pipe.ask(command, read))
         except InTheWay:
-            return await self.run(command)
+            return await self.run(command, read)
 
     async def close(self) -> None:
         """Close every connection; whoever waits gets an error at once."""
@@ -301,6 +299,15 @@ class Pipes:
         if self._opening is not None:
             self._opening.cancel()
         await asyncio.sleep(0)  # sockets are closed in the event loop's next round
+
+    async def _first_pipe(self) -> Pipe:
+        if self._closed:
+            raise exceptions.ConnectionError("closed")
+        opening = self._open()
+        await asyncio.wait([opening])
+        if opening.cancelled():  # by ``close``: whoever waits here is not cancelled with it
+            raise exceptions.ConnectionError("closed")
+        return opening.result()
 
     def _free(self) -> Pipe | None:
         """Return the pipe with the least to do."""
@@ -356,14 +363,23 @@ class Pipes:
         return pipe
 
     async def _log_in(self, pipe: Pipe) -> None:
-        for asked, needed in [(pipe.ask(command), needed) for command, needed in self._hello]:
+        for asked, needed in [(pipe.ask(command, bytes), needed) for command, needed in self._hello]:
             answer = await asked
             pipe.check_open()
             if isinstance(answer, exceptions.RedisError) and (needed or type(answer) is exceptions.ConnectionError):
                 raise answer
 
 
-def is_wrong_type(error: exceptions.RedisError) -> bool:
+def result_of(answer: T | Exception | None) -> T | None:
+    """Return an answer, None for a value of another type than a string; raise an error."""
+    if isinstance(answer, Exception):
+        if is_wrong_type(answer):
+            return None
+        raise answer
+    return answer
+
+
+def is_wrong_type(error: Exception) -> bool:
     """Whether another program's list or hash is under our name: a miss."""
     return str(error).startswith("WRONGTYPE")
 

@@ -6,10 +6,10 @@ import asyncio
 import ssl
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
+import msgspec
 from redis import DriverInfo, UsernamePasswordCredentialProvider, exceptions
 from redis.asyncio import BlockingConnectionPool, Connection, Redis, SSLConnection
 from redis.asyncio.retry import Retry
@@ -18,7 +18,15 @@ from redis.backoff import NoBackoff
 from sayonce._version import __version__
 from sayonce.errors import Failure
 from sayonce.stores.deadline import Limits
-from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES, Login, Pipes, ValueTooLarge, command_of, is_wrong_type
+from sayonce.stores.redis.multiplexed import (
+    MAX_VALUE_BYTES,
+    Login,
+    Pipes,
+    Read,
+    ValueTooLarge,
+    command_of,
+    is_wrong_type,
+)
 from sayonce.stores.redis.parser import Parser
 from sayonce.stores.redis.url import Address, RedisURL, shown_address
 
@@ -28,18 +36,18 @@ Operation = Callable[[Any], Awaitable[T]]
 another server, so it is idempotent."""
 
 
-@dataclass(frozen=True, slots=True)
-class Get:
-    """The operation of a hit; a server has pipes for it."""
+class Get(msgspec.Struct, Generic[T], frozen=True):
+    """The operation of a hit, and what is made of the value; a server has pipes for it."""
 
     name: bytes
+    read: Read[T]
 
     @property
     def command(self) -> bytes:
         return b"*2\r\n$3\r\nGET\r\n$%d\r\n%b\r\n" % (len(self.name), self.name)
 
-    async def __call__(self, redis: Any) -> bytes | bytearray | None:
-        """Return the value by the ordinary client, for where a connection is chosen by hand."""
+    async def __call__(self, redis: Any) -> T | None:
+        """Do so by the ordinary client, for where a connection is chosen by hand."""
         try:
             value: bytes = await redis.getrange(self.name, 0, MAX_VALUE_BYTES)
         except exceptions.ResponseError as error:
@@ -48,16 +56,16 @@ class Get:
             raise
         if len(value) > MAX_VALUE_BYTES:
             raise ValueTooLarge(f"a value of more than {MAX_VALUE_BYTES:,} bytes")
-        return value or None
+        return self.read(value) if value else None
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """The operation of a lease, for which the pipes are too: sets a key that is not there; None when it is."""
 
     name: str
     value: str
     ms: int
+    read: Read[bytes] = bytes
 
     @property
     def command(self) -> bytes:
@@ -131,7 +139,7 @@ class Server:
         connections = self._connections
         try:
             if isinstance(operation, _PIPED):
-                return cast("T", await connections.pipes.run(operation.command))
+                return cast("T", await connections.pipes.run(operation.command, operation.read))
             return await self._run(connections, operation)
         except exceptions.TimeoutError:
             self._leave(connections)

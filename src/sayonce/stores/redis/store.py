@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -24,7 +24,7 @@ from sayonce.stores.base import BOUNDS, FIELD_BYTES, SealedStore, StoreStats, Ta
 from sayonce.stores.redis.cluster import ClusterServers
 from sayonce.stores.redis.health import Health, health_of
 from sayonce.stores.redis.leases import RedisLeases
-from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES, ValueTooLarge
+from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES, Read, ValueTooLarge
 from sayonce.stores.redis.names import PREFIX, TOTALS, name_of, table_name
 from sayonce.stores.redis.records import RedisRecords
 from sayonce.stores.redis.script import Script
@@ -189,9 +189,9 @@ class RedisStore(SealedStore):
         hash_name = table_name(table)
         return bool(await self._in(hash_name, lambda redis: redis.hdel(hash_name, name)))
 
-    async def _read(self, key: bytes) -> bytes | bytearray | None:
+    def _read(self, key: bytes, read: Read[T]) -> Coroutine[Any, Any, T | None]:
         name = name_of(key)
-        return await self._at(name, Get(name.encode()))
+        return self._at(name, Get(name.encode(), read))
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:
         if len(sealed) > MAX_VALUE_BYTES:

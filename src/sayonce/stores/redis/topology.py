@@ -58,8 +58,8 @@ class SingleServer(Servers):
         super().__init__(url, budget_seconds)
         self._only = self._server(url.addresses[0])
 
-    async def at(self, name: str, operation: Operation[T]) -> T:  # noqa: ARG002 (every key is here)
-        return await self._only.run(operation)
+    def at(self, name: str, operation: Operation[T]) -> Coroutine[Any, Any, T]:  # noqa: ARG002 (every key is here)
+        return self._only.run(operation)
 
     async def primaries(self) -> Sequence[Server]:
         return [self._only]

@@ -207,7 +207,7 @@ class SQLiteStore(SealedStore):
         except OSError as error:
             raise ConfigError(f"{self.path.parent}: {error.strerror}; name a file with sqlite:///…") from error
 
-    async def _read(self, key: bytes) -> bytes | None:
+    async def _read(self, key: bytes, read: Callable[[bytes], T]) -> T | None:
         sql = "SELECT sealed FROM entries JOIN bodies USING (id) WHERE key = ?"
         row = await self._look(lambda db: db.execute(sql, (key,)).fetchone())
         if row is None:
@@ -215,7 +215,7 @@ class SQLiteStore(SealedStore):
         if len(self._uses) < _MAX_NOTED:
             count, _ = self._uses.get(key, (0, 0))
             self._uses[key] = (count + 1, self._clock())
-        return blob(row[0])
+        return read(blob(row[0]))
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:  # noqa: ARG002 (``expires`` tells)
         now, size = self._clock(), len(sealed) + OVERHEAD_BYTES
