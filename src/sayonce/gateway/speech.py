@@ -100,10 +100,7 @@ class SpeechEndpoint:
             sending = self._send(scope, send, known, answer)
             heard_alone = policy.no_store or (answer.known_entry is None and _is_whole(scope, plan))
             begun = await (_while_heard(sending, answer, receive) if heard_alone else sending)
-            if entry is not None:
-                self._observer.hit(plan, entry, started)
-            else:
-                self._observer.answered(plan, answer, started, begun)
+            self._observer.answered(plan, answer, started, begun)
             if self._trace is not None and answer.known_entry is not None:
                 self._trace.note(plan, answer.outcome, answer.known_entry)
         except Disconnected:

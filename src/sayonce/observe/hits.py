@@ -1,4 +1,4 @@
-"""Hits in memory, noted with next to no work, and charged to the ledger by the lot."""
+"""Hits, noted with next to no work, and charged to the ledger by the lot."""
 
 from __future__ import annotations
 
@@ -8,32 +8,36 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from typing import Final
 
-from sayonce.cache import saved_seconds
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
+from sayonce.observe.ledger import Worth
 from sayonce.observe.metrics import BUCKET_SECONDS, Histogram
 from sayonce.observe.recent import Clip, Noted
 from sayonce.speech.synthesis import Plan
 
 _MAX_LOTS: Final = 1000
-"""Clips that are counted apart: each is held until it is charged."""
+"""Clips that are counted apart until they are charged."""
 _HIT: Final = Outcome.HIT.value
 
-Charge = Callable[[Plan, Entry, int], None]
+Charge = Callable[[Plan, Outcome, Worth, int], None]
 """Charges a clip's hits."""
 
 
 class Lot:
-    """A clip's hits since they were last charged, and whatever else noting one more needs, looked up once."""
+    """A clip's hits since they were last charged, and whatever else noting one more needs, looked up once.
 
-    __slots__ = ("clip", "entry", "hits", "plan", "saved_seconds", "times")
+    The entry is not held: one that came from a store is in memory for the one hit alone.
+    """
 
-    def __init__(self, plan: Plan, entry: Entry, times: Histogram, clip: Clip) -> None:
+    __slots__ = ("clip", "created", "hits", "plan", "tier", "times", "worth")
+
+    def __init__(self, plan: Plan, entry: Entry, tier: str | None, times: Histogram, clip: Clip) -> None:
         self.plan = plan
-        self.entry = entry
+        self.created = entry.created
+        self.tier = tier
         self.times = times
         self.clip = clip
-        self.saved_seconds = saved_seconds(entry)
+        self.worth = Worth.of(plan, entry)
         self.hits = 0
 
 
@@ -42,37 +46,37 @@ class Hits:
 
     Args:
         charge: charges a clip's hits to its account.
-        times_of: the histogram of an engine's hits.
+        times_of: the histogram of an engine's hits from a tier.
         clip_of: the dashboard's line of a clip.
         latest: the dashboard's latest requests.
         counters: the cache's.
-        tier: the name of the tier in memory.
 
     """
 
     def __init__(
         self,
         charge: Charge,
-        times_of: Callable[[str], Histogram],
+        times_of: Callable[[str, str | None], Histogram],
         clip_of: Callable[[Plan, Entry], Clip],
         *,
         latest: deque[Noted],
         counters: defaultdict[str, float],
-        tier: str,
     ) -> None:
         self._charge = charge
         self._times_of = times_of
         self._clip_of = clip_of
         self._latest = latest
         self._counters = counters
-        self._tier = tier
         self._lots: dict[bytes, Lot] = {}
 
-    def note(self, plan: Plan, entry: Entry, started: float) -> None:
-        """Note a hit that was sent; this is all that watching a hit in memory costs."""
+    def note(self, plan: Plan, entry: Entry, tier: str | None, started: float) -> float:
+        """Note a hit that was sent, and return its seconds; this is all that watching a hit costs.
+
+        A hit is sent in one piece: its first byte is its last.
+        """
         lot = self._lots.get(plan.clip_key)
-        if lot is None or lot.entry is not entry:
-            lot = self._begin(plan, entry)
+        if lot is None or lot.created != entry.created or lot.tier != tier:
+            lot = self._begin(plan, entry, tier)
         ended = time.perf_counter()
         seconds = ended - started
         lot.hits += 1
@@ -81,19 +85,20 @@ class Hits:
         times.sum += seconds
         counters = self._counters
         counters[_HIT] += 1
-        counters["saved_seconds"] += lot.saved_seconds
-        self._latest.append((ended, lot.clip, _HIT, self._tier, seconds))
+        counters["saved_seconds"] += lot.worth.seconds
+        self._latest.append((ended, lot.clip, _HIT, tier, seconds))
+        return seconds
 
     def charge(self) -> None:
         """Charge what was noted since the last time."""
         lots, self._lots = self._lots, {}
         for lot in lots.values():
             lot.clip.hits += lot.hits
-            self._charge(lot.plan, lot.entry, lot.hits)
+            self._charge(lot.plan, Outcome.HIT, lot.worth, lot.hits)
 
-    def _begin(self, plan: Plan, entry: Entry) -> Lot:
+    def _begin(self, plan: Plan, entry: Entry, tier: str | None) -> Lot:
         if len(self._lots) >= _MAX_LOTS or plan.clip_key in self._lots:
             self.charge()
-        times = self._times_of(plan.request.engine.name)
-        lot = self._lots[plan.clip_key] = Lot(plan, entry, times, self._clip_of(plan, entry))
+        times = self._times_of(plan.request.engine.name, tier)
+        lot = self._lots[plan.clip_key] = Lot(plan, entry, tier, times, self._clip_of(plan, entry))
         return lot

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from datetime import date
 from functools import partial
-from typing import Any, Final
+from typing import Any, Final, NamedTuple, Self
 
 import msgspec
 
@@ -68,6 +68,20 @@ _METRICS: Final = {
 }
 
 
+class Worth(NamedTuple):
+    """What a clip took to compute, what that cost, and how large the clip is."""
+
+    seconds: float
+    cost: float
+    body_bytes: int
+
+    @classmethod
+    def of(cls, plan: Plan, entry: Entry) -> Self:
+        seconds = saved_seconds(entry)
+        cost = plan.request.engine.cost(seconds, plan.request.utterance.text)
+        return cls(seconds, cost, len(entry.body))
+
+
 class _Part:
     """What one process charged in one day."""
 
@@ -95,10 +109,14 @@ class Ledger:
         self._past: list[_Part] = []
         self._by_engine: defaultdict[str, Figures] = defaultdict(Figures)  # of past days
 
-    def charge(self, plan: Plan, outcome: Outcome, entry: Entry, times: int = 1) -> None:
-        """Charge an answer to its account, or equal ones."""
-        figures, seconds, cost, size = self._account(plan), saved_seconds(entry), _cost(plan, entry), len(entry.body)
-        seconds, cost, size = times * seconds, times * cost, times * size
+    def charge(self, plan: Plan, outcome: Outcome, entry: Entry) -> None:
+        """Charge an answer to its account."""
+        self.charge_equal(plan, outcome, Worth.of(plan, entry), 1)
+
+    def charge_equal(self, plan: Plan, outcome: Outcome, worth: Worth, times: int) -> None:
+        """Charge so many answers of equal worth."""
+        figures = self._account(plan)
+        seconds, cost, size = times * worth.seconds, times * worth.cost, times * worth.body_bytes
         figures.requests += times
         figures.sent_bytes += size
         if outcome.computed:
@@ -115,9 +133,9 @@ class Ledger:
 
     def charge_computing(self, plan: Plan, entry: Entry) -> None:
         """Charge what was computed before anybody asked for it: it costs, and answers no request."""
-        figures = self._account(plan)
-        figures.compute_seconds += saved_seconds(entry)
-        figures.cost += _cost(plan, entry)
+        figures, worth = self._account(plan), Worth.of(plan, entry)
+        figures.compute_seconds += worth.seconds
+        figures.cost += worth.cost
 
     def samples(self) -> Samples:
         """Return this process's figures by engine."""
@@ -198,10 +216,6 @@ def _decode(part: bytes) -> Accounts:
         return dict(_decoder.decode(part))
     except msgspec.MsgspecError:
         return {}
-
-
-def _cost(plan: Plan, entry: Entry) -> float:
-    return plan.request.engine.cost(saved_seconds(entry), plan.request.utterance.text)
 
 
 def encode(accounts: Accounts) -> bytes:

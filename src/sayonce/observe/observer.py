@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Final, Self
 
@@ -44,7 +44,6 @@ class Observer:
         self._cache = synthesizer.cache
         self._workers = workers
         self._log_hits = log_hits
-        self._memory = self._cache.memory.name
         self._ledger = Ledger(self._cache.now)
         self._writer = LedgerWriter(self._cache, lambda: self.ledger)
         self._recent = Recent(texts=texts)
@@ -53,15 +52,12 @@ class Observer:
         self._begun: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)
         self._errors: Counter[tuple[str, str]] = Counter()
         self._hits = Hits(
-            self._charge_hits,
-            lambda engine: self._answered[engine, Outcome.HIT, self._memory],
+            self._ledger.charge_equal,
+            lambda engine, tier: self._answered[engine, Outcome.HIT, tier],
             self._recent.clip,
             latest=self._recent.noted,
             counters=self._cache.counters,
-            tier=self._memory,
         )
-        self.hit: Callable[[Plan, Entry, float], None] = self._hits.note if not log_hits else self._logged_hit
-        """Notes a hit in memory that was sent, and when its request came: as ``answered``, for what comes most often."""
         self._task: asyncio.Task[None] | None = None
 
     # -- what the gateway tells -------------------------------------------------------------------------------------
@@ -70,22 +66,29 @@ class Observer:
         """Note an answer that was sent whole; times are ``time.perf_counter``'s, ``begun`` 0 when it did not stream."""
         outcome, tier, entry = answer.outcome, answer.tier, answer.known_entry
         assert entry is not None
+        if outcome is Outcome.HIT:
+            seconds = self._hits.note(plan, entry, tier, started)
+            if not self._log_hits:  # the line would cost more than the hit
+                return
+        else:
+            seconds = self._note(plan, outcome, tier, entry, started, begun)
+        self._tell(logging.INFO, outcome.value, plan, seconds, tier=tier, bytes=len(entry.body))
+
+    def _note(
+        self, plan: Plan, outcome: Outcome, tier: str | None, entry: Entry, started: float, begun: float
+    ) -> float:
+        """Note an answer that was computed for this request or another, and return its seconds."""
         ended = time.perf_counter()
         seconds = ended - started
         series = (plan.request.engine.name, outcome, tier)
         self._answered[series].observe(seconds)
-        if outcome is not Outcome.HIT:  # a hit is sent in one piece: its first byte is its last
-            self._begun[series].observe(begun - started if begun else seconds)
+        self._begun[series].observe(begun - started if begun else seconds)
         self._cache.record(outcome, entry)
         self._ledger.charge(plan, outcome, entry)
         clip = self._recent.clip(plan, entry)
-        clip.hits += outcome is Outcome.HIT or outcome is Outcome.JOINED
+        clip.hits += outcome is Outcome.JOINED
         self._recent.noted.append((ended, clip, outcome.value, tier, seconds))
-        if outcome is not Outcome.HIT or self._log_hits:  # the line would cost more than the hit
-            self._tell(logging.INFO, outcome.value, plan, seconds, tier=tier, bytes=len(entry.body))
-
-    def _logged_hit(self, plan: Plan, entry: Entry, started: float) -> None:
-        self.answered(plan, Answer(Outcome.HIT, entry, tier=self._memory), started, 0.0)
+        return seconds
 
     def failed(self, error: SayonceError, started: float, plan: Plan | None = None) -> None:
         """Note a request that got an error, or half a clip."""
@@ -110,9 +113,6 @@ class Observer:
             fields |= {"key": plan.take_key.hex()[:16], "engine": plan.request.engine.name, "tenant": plan.tenant}
             fields |= {"format": plan.request.format.name, "characters": len(utterance.text)}
         log.log(level, "speech", extra={"outcome": outcome, **fields, "ms": round(1000 * seconds, 2)})
-
-    def _charge_hits(self, plan: Plan, entry: Entry, times: int) -> None:
-        self._ledger.charge(plan, Outcome.HIT, entry, times)
 
     # -- what is read -----------------------------------------------------------------------------------------------
 

@@ -166,17 +166,16 @@ async def test_hits_of_a_clip_that_was_made_anew_are_charged_with_what_it_took(m
     plan = synthesizer.plan(synthesizer.parse({"input": "Hello."}))
     charged = []
     hits = Hits(
-        lambda _, entry, times: charged.append((entry.compute_seconds, times)),
-        lambda _: Histogram(),
+        lambda _, __, worth, times: charged.append((worth.seconds, times)),
+        lambda *_: Histogram(),
         lambda *_: Clip(),
         latest=deque(),
         counters=defaultdict(float),
-        tier="memory",
     )
     for seconds, times in ((1.0, 3), (2.0, 2)):
-        entry = make_entry(compute_seconds=seconds)
+        entry = make_entry(created=seconds, compute_seconds=seconds)
         for _ in range(times):
-            hits.note(plan, entry, time.perf_counter())
+            hits.note(plan, entry, "memory", time.perf_counter())
     hits.charge()
     hits.charge()
     assert charged == [(1.0, 3), (2.0, 2)]
