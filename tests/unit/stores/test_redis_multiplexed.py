@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from redis import exceptions
 
+from sayonce.core.envelope import Refused
+from sayonce.core.outcome import Refusal
 from sayonce.stores.redis.multiplexed import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes, result_of
 from sayonce.stores.redis.server import Get
 from tests.helpers.redis_server import Server
@@ -203,6 +205,29 @@ async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception
         result_of(await asked)
     assert type(raised.value) is error
     assert pipe.open
+
+
+@pytest.mark.parametrize("split", [False, True], ids=["at once", "in parts"])
+async def test_a_value_that_is_refused_leaves_the_answers_behind_it_to_whoever_asked(split: bool) -> None:
+    def refuse(_: object) -> bytes:
+        raise Refused(Refusal.SEAL)
+
+    pipe, _ = connected()
+    refused, good = pipe.ask(b"GET 1", refuse), pipe.ask(b"GET 2", bytes)
+    answers = on_the_wire(b"bad") + on_the_wire(b"good")
+    for part in (answers[:6], answers[6:]) if split else (answers,):
+        receive(pipe, part)
+    with pytest.raises(Refused):
+        result_of(await refused)
+    assert (await good, pipe.open) == (b"good", True)
+
+
+async def test_nothing_is_read_out_of_a_value_that_nobody_waits_for_any_more() -> None:
+    pipe, _ = connected()
+    left, good = pipe.ask(b"GET 1", pytest.fail), pipe.ask(b"GET 2", bytes)
+    left.cancel()
+    receive(pipe, on_the_wire(b"late") + on_the_wire(b"good"))
+    assert await good == b"good"
 
 
 async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
