@@ -17,9 +17,9 @@ from typing import Any, Final, TypeVar, cast
 
 from redis import exceptions
 
-from sayonce._version import __version__
 from sayonce.core.envelope import Refused
 from sayonce.stores.deadline import Limit, Limits
+from sayonce.stores.redis.protocol import Login, error_of, hello, is_wrong_type
 from sayonce.stores.redis.url import Address
 
 T = TypeVar("T")
@@ -34,22 +34,6 @@ _FIRST_BYTES: Final = 1_048_576
 """Of a value for which room is made when it is announced; more is made as its bytes come."""
 _TICK_SECONDS: Final = 0.01
 """Silence is counted in looks this far apart, between each of which the event loop has read what had come."""
-_NO_CLIENTS: Final = "ERR max number of clients reached"
-_ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
-    "ASK": exceptions.AskError,
-    "CLUSTERDOWN": exceptions.ClusterDownError,
-    "LOADING": exceptions.BusyLoadingError,
-    "MASTERDOWN": exceptions.MasterDownError,
-    "MOVED": exceptions.MovedError,
-    "NOAUTH": exceptions.AuthenticationError,
-    "NOPERM": exceptions.NoPermissionError,
-    "OOM": exceptions.OutOfMemoryError,
-    "READONLY": exceptions.ReadOnlyError,
-    "TRYAGAIN": exceptions.TryAgainError,
-    "WRONGPASS": exceptions.AuthenticationError,
-}
-
-Login = tuple[str | None, str | None]
 TLS = Callable[[], ssl.SSLContext | None]
 Value = bytes | bytearray | memoryview
 Read = Callable[[Value], T]
@@ -206,7 +190,7 @@ class Pipe(asyncio.BufferedProtocol):
             elif kind == ord("+"):
                 self._give(line)
             elif kind == ord("-"):
-                self._answer(_error(line.decode(errors="replace")))
+                self._answer(error_of(line.decode(errors="replace")))
             else:
                 raise ValueError(kind)
         rest = self._end - self._start
@@ -257,7 +241,7 @@ class Pipes:
 
     def __init__(self, address: Address, *, login: Login, db: int, tls: TLS, silence_seconds: float) -> None:
         self._host, self._port = address
-        self._hello = _hello(login, db)
+        self._hello = hello(login, db)
         self._tls = tls
         self._silence_seconds = silence_seconds
         self._pipes: list[Pipe] = []
@@ -377,42 +361,3 @@ def result_of(answer: T | Exception | None) -> T | None:
             return None
         raise answer
     return answer
-
-
-def is_wrong_type(error: Exception) -> bool:
-    """Whether another program's list or hash is under our name: a miss."""
-    return str(error).startswith("WRONGTYPE")
-
-
-def _hello(login: Login, db: int) -> list[tuple[bytes, bool]]:
-    """Return the commands that begin a connection, and whether each has to succeed."""
-    username, password = login
-    commands: list[tuple[bytes, bool]] = []
-    if username or password:
-        commands.append((command_of("AUTH", *([username] if username else []), password or ""), True))
-    if db:
-        commands.append((command_of("SELECT", str(db)), True))
-    # Servers before 7.2, and users without the right, only refuse it.
-    return [
-        *commands,
-        (command_of("CLIENT", "SETINFO", "LIB-NAME", "sayonce"), False),
-        (command_of("CLIENT", "SETINFO", "LIB-VER", __version__), False),
-    ]
-
-
-def command_of(*words: str) -> bytes:
-    """Return a command in the protocol's words."""
-    parts = [b"*%d\r\n" % len(words)]
-    for word in words:
-        encoded = word.encode()
-        parts.append(b"$%d\r\n%b\r\n" % (len(encoded), encoded))
-    return b"".join(parts)
-
-
-def _error(line: str) -> exceptions.RedisError:
-    """Return the client's exception for an error that the server sent."""
-    code, _, message = line.partition(" ")
-    known = _ERRORS.get(code)
-    if known is not None:
-        return known(message)
-    return exceptions.ConnectionError(line) if line == _NO_CLIENTS else exceptions.ResponseError(line)

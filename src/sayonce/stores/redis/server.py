@@ -18,16 +18,9 @@ from redis.backoff import NoBackoff
 from sayonce._version import __version__
 from sayonce.errors import Failure
 from sayonce.stores.deadline import Limits
-from sayonce.stores.redis.multiplexed import (
-    MAX_VALUE_BYTES,
-    Login,
-    Pipes,
-    Read,
-    ValueTooLarge,
-    command_of,
-    is_wrong_type,
-)
+from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES, Pipes, Read, ValueTooLarge
 from sayonce.stores.redis.parser import Parser
+from sayonce.stores.redis.protocol import Login, command_of, is_wrong_type
 from sayonce.stores.redis.url import Address, RedisURL, shown_address
 
 T = TypeVar("T")

@@ -1,0 +1,68 @@
+"""What is said on a connection to Redis: commands in the protocol's words, and errors as those of the client.
+
+RESP2, see https://redis.io/docs/latest/develop/reference/protocol-spec/.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from redis import exceptions
+
+from sayonce._version import __version__
+
+Login = tuple[str | None, str | None]
+
+_NO_CLIENTS: Final = "ERR max number of clients reached"
+_ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
+    "ASK": exceptions.AskError,
+    "CLUSTERDOWN": exceptions.ClusterDownError,
+    "LOADING": exceptions.BusyLoadingError,
+    "MASTERDOWN": exceptions.MasterDownError,
+    "MOVED": exceptions.MovedError,
+    "NOAUTH": exceptions.AuthenticationError,
+    "NOPERM": exceptions.NoPermissionError,
+    "OOM": exceptions.OutOfMemoryError,
+    "READONLY": exceptions.ReadOnlyError,
+    "TRYAGAIN": exceptions.TryAgainError,
+    "WRONGPASS": exceptions.AuthenticationError,
+}
+
+
+def hello(login: Login, db: int) -> list[tuple[bytes, bool]]:
+    """Return the commands that begin a connection, and whether each has to succeed."""
+    username, password = login
+    commands: list[tuple[bytes, bool]] = []
+    if username or password:
+        commands.append((command_of("AUTH", *([username] if username else []), password or ""), True))
+    if db:
+        commands.append((command_of("SELECT", str(db)), True))
+    # Servers before 7.2, and users without the right, only refuse it.
+    return [
+        *commands,
+        (command_of("CLIENT", "SETINFO", "LIB-NAME", "sayonce"), False),
+        (command_of("CLIENT", "SETINFO", "LIB-VER", __version__), False),
+    ]
+
+
+def command_of(*words: str) -> bytes:
+    """Return a command in the protocol's words."""
+    parts = [b"*%d\r\n" % len(words)]
+    for word in words:
+        encoded = word.encode()
+        parts.append(b"$%d\r\n%b\r\n" % (len(encoded), encoded))
+    return b"".join(parts)
+
+
+def error_of(line: str) -> exceptions.RedisError:
+    """Return the client's exception for an error that the server sent."""
+    code, _, message = line.partition(" ")
+    known = _ERRORS.get(code)
+    if known is not None:
+        return known(message)
+    return exceptions.ConnectionError(line) if line == _NO_CLIENTS else exceptions.ResponseError(line)
+
+
+def is_wrong_type(error: Exception) -> bool:
+    """Whether another program's list or hash is under our name: a miss."""
+    return str(error).startswith("WRONGTYPE")
