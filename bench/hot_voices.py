@@ -1,8 +1,8 @@
-"""Hot voices: 5,000 requests for 200 reference clips by Zipf's law, a real speaker encoder, with and without the cache.
+"""Hot voices: 5,000 requests for 200 references by Zipf's law, a real speaker encoder, with and without the cache.
 
 ``python -m bench.hot_voices [--requests 5000] [--without 640] [--clients 16]``
 
-A latency is the time from asking for the embedding of a clip to having it, telling which voice it is included. Caches
+A latency is the time from asking for the embedding of a reference to having it, telling which voice it is included. Caches
 start cold. There are three sides, and the first two take turns by blocks of requests:
 
 * without: 16 clients ask again as soon as they have an answer, and every request encodes. As that takes long, they send
@@ -59,7 +59,7 @@ VARIANTS = ("", "+f1", "+f2", "+f3", "+f4", "+m1", "+m2", "+m3", "+m4", "+m5")
 Embed = Callable[[bytes], Any]
 
 
-async def clips(seconds: float = 2.5) -> list[bytes]:
+async def references(seconds: float = 2.5) -> list[bytes]:
     """Return WAV files of espeak-ng's voices, each of another variant, pitch, speed or text."""
     chance, engine, found = random.Random(1), EspeakEngine("espeak", EspeakOptions(kind="espeak")), []
     for number in range(VOICES):
@@ -91,19 +91,19 @@ class Side:
         self.latencies: list[float] = []
         self.seconds = 0.0
 
-    def at_once(self, clips: Sequence[bytes], stagger_seconds: float = 0) -> list[tuple[float, bytes]]:
+    def at_once(self, references: Sequence[bytes], stagger_seconds: float = 0) -> list[tuple[float, bytes]]:
         """Have every client ask again as soon as it has an answer; return the moments of the requests."""
-        waiting, moments, began = deque(clips), [], time.perf_counter()
+        waiting, moments, began = deque(references), [], time.perf_counter()
 
         def client(number: int) -> None:
             time.sleep(number * stagger_seconds)
             while waiting:
                 try:
-                    clip = waiting.popleft()
+                    reference = waiting.popleft()
                 except IndexError:
                     return
-                moments.append((time.perf_counter() - began, clip))
-                self._ask(clip, time.perf_counter())
+                moments.append((time.perf_counter() - began, reference))
+                self._ask(reference, time.perf_counter())
 
         list(self._pool.map(client, range(self._clients)))
         self.seconds += time.perf_counter() - began
@@ -112,17 +112,17 @@ class Side:
     def replay(self, moments: Sequence[tuple[float, bytes]]) -> None:
         """Ask at given moments; waiting for a client counts."""
         began, asked = time.perf_counter(), []
-        for moment, clip in moments:
+        for moment, reference in moments:
             time.sleep(max(0, began + moment - time.perf_counter()))
-            asked.append(self._pool.submit(self._ask, clip, began + moment))
+            asked.append(self._pool.submit(self._ask, reference, began + moment))
         for each in asked:
             each.result()
         self.seconds += time.perf_counter() - began
 
-    def _ask(self, clip: bytes, since: float) -> None:
-        embedding = self._embed(clip).tobytes()
+    def _ask(self, reference: bytes, since: float) -> None:
+        embedding = self._embed(reference).tobytes()
         self.latencies.append(time.perf_counter() - since)
-        if self._expected.setdefault(clip, embedding) != embedding:
+        if self._expected.setdefault(reference, embedding) != embedding:
             raise SystemExit("this is another voice's embedding")
 
     def figures(self) -> dict[str, float]:
@@ -136,20 +136,20 @@ def main() -> None:
     parser.add_argument("--without", type=int, default=640)
     parser.add_argument("--clients", type=int, default=16)
     options = parser.parse_args()
-    files = asyncio.run(clips())
+    files = asyncio.run(references())
     asked = [files[number] for number in workload(options.requests)]
     encoder, runs = SpeakerEncoder(), Counter[bytes]()
     encoder.embed(files[0])
 
-    def embed(clip: bytes) -> Any:
-        return encoder.embed(clip)
+    def embed(reference: bytes) -> Any:
+        return encoder.embed(reference)
 
-    def counted(clip: bytes) -> Any:
-        runs[clip] += 1
-        return encoder.embed(clip)
+    def counted(reference: bytes) -> Any:
+        runs[reference] += 1
+        return encoder.embed(reference)
 
     with ValkeyServer() as valkey, ThreadPoolExecutor(options.clients) as pool:
-        url, remember = f"redis://{ADDRESS}:{valkey.port}", {"revision": encoder.revision, "audio": ("clip",)}
+        url, remember = f"redis://{ADDRESS}:{valkey.port}", {"revision": encoder.revision, "audio": ("reference",)}
         expected: dict[bytes, bytes] = {}
         without = Side(embed, pool, options.clients, expected)
         with sayonce.open_sync(url, namespace="same load") as cache:

@@ -173,7 +173,7 @@ class DecodersBusy(EngineBusy):
 
 
 class VoicesUnavailable(EngineError):
-    """It cannot be known now which clip the name of a voice stands for, and another voice is never spoken instead."""
+    """It cannot be known now which reference the name of a voice stands for, and another voice is never spoken instead."""
 
     status = 503
     code = "voices_unavailable"

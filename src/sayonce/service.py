@@ -71,7 +71,7 @@ class Service:
 
 
 def _remembering(cache: Cache, model: Any, revision: str) -> Any:
-    """Make an IndexTTS2 remember in the cache what it computes from reference clips."""
+    """Make an IndexTTS2 remember in the cache what it computes from references."""
     from sayonce.features.adapters import indextts2  # noqa: PLC0415 (with NumPy, which a gateway without it does not need)
 
     return indextts2.wrap(model, cache, revision=revision)

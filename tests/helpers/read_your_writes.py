@@ -50,7 +50,7 @@ class Span:
         return self.end >= since
 
 
-def clip(number: int) -> bytes:
+def reference(number: int) -> bytes:
     noise = np.random.default_rng(number).integers(-8000, 8000, 8000, np.int16)
     file = io.BytesIO()
     soundfile.write(file, noise, 16_000, format="WAV", subtype="PCM_16")
@@ -58,17 +58,17 @@ def clip(number: int) -> bytes:
 
 
 class Teller(Upstream):
-    """Speaks, as sound, which clip it was given and which generation is current when it begins."""
+    """Speaks, as sound, which reference it was given and which generation is current when it begins."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.clips: dict[str, int] = {}
+        self.references: dict[str, int] = {}
         self.generation = 0
         self.seconds = 0.0
 
-    def clip(self, number: int) -> bytes:
-        made = clip(number)
-        self.clips[hashlib.sha256(made).hexdigest()] = number
+    def reference(self, number: int) -> bytes:
+        made = reference(number)
+        self.references[hashlib.sha256(made).hexdigest()] = number
         return made
 
     async def _app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -83,7 +83,7 @@ class Teller(Upstream):
         told = {"text": said["input"], "generation": self.generation, "voice": said.get("voice")}
         if "ref_audio" in said:
             audio = base64.b64decode(said["ref_audio"].partition(",")[2])
-            told["clip"] = self.clips[hashlib.sha256(audio).hexdigest()]
+            told["reference"] = self.references[hashlib.sha256(audio).hexdigest()]
         await asyncio.sleep(self.seconds)
         sound = wav((json.dumps(told) + "\n").encode("utf-16-le") * 40)
         headers = [(b"content-type", b"audio/wav"), (b"content-length", b"%d" % len(sound))]
@@ -92,7 +92,7 @@ class Teller(Upstream):
 
 
 def told(answer: httpx.Response) -> dict[str, Any]:
-    """Return what the engine told in a clip."""
+    """Return what the engine told in a reference."""
     samples, _ = soundfile.read(io.BytesIO(answer.content), dtype="int16")
     return dict(json.loads(samples.tobytes().decode("utf-16-le").partition("\n")[0]))
 
@@ -195,7 +195,7 @@ class Town:
         if subject[0] == "k":
             self.keys[subject] = answer.headers["x-sayonce-key"]
         heard = told(answer)
-        if heard.get("clip", -1) < least if subject[0] == "n" else heard["generation"] < least:
+        if heard.get("reference", -1) < least if subject[0] == "n" else heard["generation"] < least:
             self._blame("old", subject, url, sent, heard, least, answer.headers["cache-status"])
 
     def _least(self, subject: str, url: str) -> int:
@@ -203,9 +203,9 @@ class Town:
         return least if subject[0] == "n" else max(least, self.confirmed[url, "all"])
 
     def _excused(self, answer: httpx.Response, subject: str, url: str, sent: float) -> bool:
-        """Whether a name may be removed, its clip was replaced meanwhile, or the instance did not reach the store."""
+        """Whether a name may be removed, its reference was replaced meanwhile, or the instance did not reach the store."""
         if answer.status_code == 404:
-            replaced = "clip of this voice is lost" in answer.text and self.changed_at[subject] > sent
+            replaced = "reference audio of this voice is lost" in answer.text and self.changed_at[subject] > sent
             return replaced or any(span.meets(sent) for span in self.gone[subject])
         told_to_come_back = answer.status_code == 503 and answer.headers["retry-after"] == "1"
         return told_to_come_back and subject[0] == "n" and self._is_away(url, sent)
@@ -261,7 +261,7 @@ class Town:
         if self.random.random() < 0.25 and number > len(SUBJECTS):
             self.gone[name].append(Span(time.monotonic()))
             return await self.client.delete(f"{url}/v1/audio/voices/{name}")
-        files = {"audio_sample": ("clip.wav", self.teller.clip(number))}
+        files = {"audio_sample": ("clip.wav", self.teller.reference(number))}
         return await self.client.post(f"{url}/v1/audio/voices", data={"name": name}, files=files)
 
     async def _purge(self, url: str, number: int, **what: Any) -> httpx.Response:

@@ -25,9 +25,9 @@ from tests.helpers.upstream import wav
 _moments = itertools.count(1_738_660_000)
 
 
-def sound(text: str, clip: bytes, transcript: str) -> bytes:
-    """Return samples that tell the text, the clip and its transcript."""
-    digest = blake2b(repr((text, clip, transcript)).encode()).digest()
+def sound(text: str, reference: bytes, transcript: str) -> bytes:
+    """Return samples that tell the text, the reference and its transcript."""
+    digest = blake2b(repr((text, reference, transcript)).encode()).digest()
     return digest * 75
 
 
@@ -41,7 +41,7 @@ class Omni:
         """A status to answer instead, ``hang``, or what to leave out: ``uploads``."""
         self.takes: int | str = "keeps"
         """A status to answer instead, ``hang``, ``lies``: it says that it keeps a voice, and does not; or ``loses``: somebody
-        puts another clip under the name at once."""
+        puts another reference under the name at once."""
         self.tells = ("name", "consent", "created_at", "file_size", "mime_type", "ref_text")
         """The fields of an uploaded voice in its list."""
         self.answers = ("name", "consent", "created_at", "file_size", "mime_type", "ref_text")
@@ -68,8 +68,8 @@ class Omni:
         )
 
     @property
-    def clips(self) -> list[dict[str, Any]]:
-        """The requests that had a clip with them."""
+    def references(self) -> list[dict[str, Any]]:
+        """The requests that had a reference with them."""
         return [said for said in self.asked if "ref_audio" in said]
 
     async def start(self) -> None:
@@ -110,7 +110,7 @@ class Omni:
     async def _upload(self, request: Request) -> Response:
         async with request.form() as form:
             assert {"audio_sample", "consent", "name"} <= form.keys() <= {"audio_sample", "consent", "name", "ref_text"}
-            name, clip = form["name"], await form["audio_sample"].read()
+            name, reference = form["name"], await form["audio_sample"].read()
             media_type, text = form["audio_sample"].content_type, form.get("ref_text", "")
         self.uploads.append(name)
         await self.gate.wait()
@@ -118,17 +118,19 @@ class Omni:
             await self.over.wait()
         if isinstance(self.takes, int):
             return _refused("Reference audio too short (0.5s).", self.takes)
-        voice = self.put(name, clip, text, media_type, form["consent"])
+        voice = self.put(name, reference, text, media_type, form["consent"])
         if self.takes == "loses":
             self.put(name, b"somebody's")
         return JSONResponse({"success": True, "voice": voice})
 
-    def put(self, name: str, clip: bytes, text: str = "", media_type: str = "audio/wav", consent: str = "c") -> Any:
+    def put(
+        self, name: str, reference: bytes, text: str = "", media_type: str = "audio/wav", consent: str = "c"
+    ) -> Any:
         """Keep a voice in place of what has its name; return what is told of it."""
         voice = {"name": name, "consent": consent, "created_at": next(_moments), "mime_type": media_type}
-        voice |= {"file_size": len(clip), "ref_text": text}
+        voice |= {"file_size": len(reference), "ref_text": text}
         if self.takes != "lies":
-            self.voices[name.lower()] = {**voice, "clip": clip}
+            self.voices[name.lower()] = {**voice, "reference": reference}
         return {field: value for field, value in voice.items() if value and field in self.answers}
 
     async def _remove(self, request: Request) -> Response:
@@ -146,11 +148,11 @@ class Omni:
         if isinstance(self.speaks, int):
             return _refused(f"'language' {said.get('language')!r} is not supported", self.speaks)
         if "ref_audio" in said:
-            clip = base64.b64decode(said["ref_audio"].partition(",")[2])
-            return _audio(said["input"], clip, said.get("ref_text") or "")
+            reference = base64.b64decode(said["ref_audio"].partition(",")[2])
+            return _audio(said["input"], reference, said.get("ref_text") or "")
         voice = self.voices.get(said["voice"].lower())
         if voice is not None and self.speaks != "refuses names":
-            return _audio(said["input"], voice["clip"], voice["ref_text"])
+            return _audio(said["input"], voice["reference"], voice["ref_text"])
         if self.speaks_unknown:
             return _audio(said["input"], b"its own voice", "")
         return _refused(
@@ -158,8 +160,8 @@ class Omni:
         )
 
 
-def _audio(text: str, clip: bytes, transcript: str) -> Response:
-    return Response(wav(sound(text, clip, transcript)), media_type="audio/wav")
+def _audio(text: str, reference: bytes, transcript: str) -> Response:
+    return Response(wav(sound(text, reference, transcript)), media_type="audio/wav")
 
 
 def _refused(message: str, status: int = 400) -> Response:

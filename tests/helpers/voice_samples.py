@@ -1,4 +1,4 @@
-"""A reference clip in any container, for the tests of voices."""
+"""A reference in any container, for the tests of voices."""
 
 import io
 
@@ -15,7 +15,7 @@ def alike(samples):
     return other
 
 
-def clip(samples=SAMPLES, container="WAV", subtype="PCM_16", rate=24_000, title=None):
+def reference(samples=SAMPLES, container="WAV", subtype="PCM_16", rate=24_000, title=None):
     sink = io.BytesIO()
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     with soundfile.SoundFile(sink, "w", rate, channels, subtype, format=container) as file:

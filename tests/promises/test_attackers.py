@@ -187,7 +187,7 @@ def test_megabytes_of_text_thirty_times_leave_nothing(sayonce):
     server.bystander.was_answered()
 
 
-def test_long_clips_sent_along_keep_nobody_waiting(sayonce, tmp_path):
+def test_long_references_sent_along_keep_nobody_waiting(sayonce, tmp_path):
     (tmp_path / "sayonce.toml").write_text(
         '[engines.hibari]\n[engines.far]\nkind = "openai"\nbase_url = "http://127.0.0.1:1/v1"\nmodel = "far"\n'
     )

@@ -15,15 +15,15 @@ from sayonce.core.key import Secret
 from sayonce.features.library import Cache, SyncCache
 from sayonce.stores import open_store
 from tests.helpers.deployments import Node, wait_until
-from tests.helpers.voice_samples import SAMPLES, clip
+from tests.helpers.voice_samples import SAMPLES, reference
 
 VOICES = 30
-CLIPS = [clip(SAMPLES + number) for number in range(VOICES)]
+REFERENCES = [reference(SAMPLES + number) for number in range(VOICES)]
 ASKED = random.Random(1).choices(range(VOICES), [1 / rank for rank in range(1, VOICES + 1)], k=400)
 
 
 class Encoder:
-    """Embeds a clip as something that only this clip gives, and counts its runs."""
+    """Embeds a reference as something that only this reference gives, and counts its runs."""
 
     def __init__(self):
         self.runs = Counter()
@@ -52,13 +52,13 @@ async def test_a_redis_in_trouble_amid_hot_voices_costs_no_answer_and_no_second_
                 for number, voice in asked:
                     if number == troubled_at:
                         trouble(node)
-                    np.testing.assert_array_equal(await embed(CLIPS[voice]), embedding(CLIPS[voice]))
+                    np.testing.assert_array_equal(await embed(REFERENCES[voice]), embedding(REFERENCES[voice]))
 
             await asyncio.gather(*(client() for _ in range(16)))
             assert cache.counters["store skipped"]
             before_trouble, all_voices = set(ASKED[:troubled_at]), set(ASKED)
             assert before_trouble < all_voices
-            assert encoder.runs == dict.fromkeys((CLIPS[voice] for voice in all_voices), 1)
+            assert encoder.runs == dict.fromkeys((REFERENCES[voice] for voice in all_voices), 1)
 
 
 def test_threads_are_answered_while_redis_hangs_and_hit_again_once_it_goes_on(tmp_path):
@@ -73,13 +73,13 @@ def test_threads_are_answered_while_redis_hangs_and_hit_again_once_it_goes_on(tm
 
         def ask(number):
             happens.get(number, int)()
-            audio = CLIPS[ASKED[number]]
+            audio = REFERENCES[ASKED[number]]
             np.testing.assert_array_equal(embed(audio), embedding(audio))
 
         list(threads.map(ask, range(len(ASKED))))
         assert cache.counters["store skipped"]
         assert cache.counters["hit"] + cache.counters.get("joined", 0) + cache.counters["led"] == len(ASKED)
-        wait_until(lambda: is_hit(cache, embed, CLIPS[0]))
+        wait_until(lambda: is_hit(cache, embed, REFERENCES[0]))
 
 
 def is_hit(cache, embed, audio):
@@ -104,8 +104,8 @@ async def test_fifty_threads_and_fifty_tasks_that_ask_for_a_cold_voice_encode_it
             def counted(name):
                 return sum(each.counters.get(name, 0) for each in (plain, cache))
 
-            asked = [asyncio.wrap_future(threads.submit(of_threads, CLIPS[0])) for _ in range(50)]
-            asked += [asyncio.create_task(of_tasks(CLIPS[0])) for _ in range(50)]
+            asked = [asyncio.wrap_future(threads.submit(of_threads, REFERENCES[0])) for _ in range(50)]
+            asked += [asyncio.create_task(of_tasks(REFERENCES[0])) for _ in range(50)]
             async with asyncio.timeout(20):
                 while (counted("flights: joined"), counted("flights: followed")) != (
                     98,
@@ -114,5 +114,5 @@ async def test_fifty_threads_and_fifty_tasks_that_ask_for_a_cold_voice_encode_it
                     await asyncio.sleep(0.01)
             encoder.gate.set()
             found = await asyncio.gather(*asked)
-    assert encoder.runs == {CLIPS[0]: 1}
-    assert all(np.array_equal(each, embedding(CLIPS[0])) for each in found)
+    assert encoder.runs == {REFERENCES[0]: 1}
+    assert all(np.array_equal(each, embedding(REFERENCES[0])) for each in found)

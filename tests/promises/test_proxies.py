@@ -22,7 +22,7 @@ from tests.helpers.browser import chromium
 from tests.helpers.paths import ROOT
 from tests.helpers.proxies import HOST, NAMES, run_proxy
 from tests.helpers.serving import serving, speak, until
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -118,7 +118,7 @@ def heard(body):
 
 async def test_a_reference_voice_of_10_mb_is_uploaded(through, gateway):
     noise = np.random.default_rng(7).integers(-20_000, 20_000, 4_990_000, dtype=np.int16)
-    files = {"audio_sample": ("voice.wav", clip(noise), "audio/wav")}
+    files = {"audio_sample": ("voice.wav", reference(noise), "audio/wav")}
     name = f"Ten MB 十 {through.proxy.name}{through.protocol[5:].replace('.', '-')}"
     direct = await gateway.post("/v1/audio/voices", data={"name": "direct"}, files=files)
     answer = await through.post("/speech/v1/audio/voices", data={"name": name}, files=files)
@@ -307,7 +307,7 @@ async def test_varnish_keeps_nothing(tmp_path, without):
     async with serving(StubEngine(), security__api_keys_file=str(tmp_path / "keys.txt")) as gateway:
         with run_proxy("varnish", tmp_path, gateway.port, without=without) as varnish:
             async with varnish.client() as client:
-                files = {"audio_sample": ("voice.wav", clip(), "audio/wav")}
+                files = {"audio_sample": ("voice.wav", reference(), "audio/wav")}
                 assert (
                     await client.post("/v1/audio/voices", data={"name": "mine"}, files=files, headers=shop)
                 ).status_code == 201

@@ -9,7 +9,7 @@ from sayonce.speech.engines import build_engine
 from tests.helpers.commandline import InProcess
 from tests.helpers.serving import serving, speak
 from tests.helpers.upstream import Upstream
-from tests.unit.speech.test_voices import Cloner, clip, upload
+from tests.unit.speech.test_voices import Cloner, reference, upload
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def is_computed_once(client, **asked):
 
 @pytest.mark.parametrize("audio_format", ["wav", "mp3"])
 @pytest.mark.parametrize("purged", ["ann", "bob"])
-async def test_a_purge_by_any_name_of_a_clip_reaches_what_another_name_made(client, purged, audio_format):
+async def test_a_purge_by_any_name_of_a_reference_reaches_what_another_name_made(client, purged, audio_format):
     for name in ("ann", "bob"):
         await upload(client, name, ref_text="hello")
     assert await is_computed_once(client, voice="ann", response_format=audio_format)
@@ -59,11 +59,11 @@ async def test_a_purge_by_the_id_of_a_voice_reaches_what_its_name_made(client):
     assert await is_computed_once(client, voice=made)
 
 
-async def test_a_purge_by_name_reaches_what_was_made_of_the_clip_when_it_was_sent_along(client):
+async def test_a_purge_by_name_reaches_what_was_made_of_the_reference_when_it_was_sent_along(client):
     import base64
 
     await upload(client, "ann")
-    assert await is_computed_once(client, voice=None, ref_audio=base64.b64encode(clip()).decode())
+    assert await is_computed_once(client, voice=None, ref_audio=base64.b64encode(reference()).decode())
     await purge(client, "voice=ann")
     assert await is_computed_once(client, voice="ann")
 
@@ -79,7 +79,7 @@ async def test_a_purge_by_a_removed_name_reaches_what_it_made(client):
 
 async def test_a_purge_of_one_uploaded_voice_leaves_the_others(client):
     await upload(client, "ann")
-    await upload(client, "carol", clip(2))
+    await upload(client, "carol", reference(2))
     assert await is_computed_once(client, voice="carol")
     await purge(client, "voice=ann")
     assert "; hit" in (await speak(client, voice="carol")).headers["cache-status"]
@@ -110,7 +110,7 @@ async def test_an_alias_of_an_uploaded_name_speaks_in_its_voice_and_is_purged_wi
         assert await is_computed_once(client, model="far", voice="ann")
 
 
-async def test_a_purge_by_an_alias_of_an_uploaded_name_reaches_what_another_name_of_its_clip_made(upstream):
+async def test_a_purge_by_an_alias_of_an_uploaded_name_reaches_what_another_name_of_its_reference_made(upstream):
     async with serving(engine(upstream, voice_aliases={"alloy": "ann"})) as client:
         for name in ("ann", "bob"):
             await upload(client, name)
@@ -128,7 +128,7 @@ async def test_a_purge_by_name_reaches_the_clips_of_every_tenant_with_a_voice_of
     async with serving(Cloner(), security__api_keys_file=str(tmp_path / "keys.txt")) as client:
         for number, headers in enumerate(tenants):
             for name in ("ann", "bob"):
-                await upload(client, name, clip(number), headers=headers)
+                await upload(client, name, reference(number), headers=headers)
             assert await is_computed_once(client, voice="ann", headers=headers)
         await purge(client, "voice=bob", headers=operator)
         for headers in tenants:

@@ -7,7 +7,7 @@ import pytest
 from sayonce.audio import voice as hearing
 from sayonce.gateway.access import new_key
 from tests.helpers.serving import serving, speak
-from tests.unit.speech.test_voices import Cloner, clip, upload
+from tests.unit.speech.test_voices import Cloner, reference, upload
 
 PUBLIC = {"/health/live", "/health/ready", "/", "/dashboard/{name}", "/openapi.json", "/docs"}
 """Tell nothing of what anybody asked for."""
@@ -89,22 +89,24 @@ async def test_the_operator_sees_hears_and_purges_what_every_tenant_has(client, 
 
 async def test_a_tenant_lists_replaces_and_removes_its_own_voices_alone(client, keys):
     school, bank = keys["school"], keys["bank"]
-    made = (await upload(client, "ann", clip(1), headers=school)).json()["id"]
+    made = (await upload(client, "ann", reference(1), headers=school)).json()["id"]
     assert (await names(client, school), await names(client, bank)) == (["ann"], [])
     for voice in ("ann", made):
         assert (await speak(client, voice=voice, headers=bank)).status_code == 404
     assert (await client.delete("/v1/audio/voices/ann", headers=bank)).status_code == 404
-    await upload(client, "ann", clip(2), headers=bank)
+    await upload(client, "ann", reference(2), headers=bank)
     assert (await client.delete("/v1/audio/voices/ann", headers=bank)).status_code == 200
     assert (await names(client, school), await names(client, bank)) == (["ann"], [])
     assert (await speak(client, voice="ann", headers=school)).status_code == 200
 
 
-async def test_no_tenant_finds_out_by_the_time_of_an_answer_that_another_has_sent_a_clip(client, keys, monkeypatch):
+async def test_no_tenant_finds_out_by_the_time_of_an_answer_that_another_has_sent_a_reference(
+    client, keys, monkeypatch
+):
     opened, genuine = [], hearing._identify
     monkeypatch.setattr(hearing, "_identify", lambda *given: opened.append(1) or genuine(*given))
-    sent = base64.b64encode(clip(5)).decode()
-    assert (await upload(client, "eve", clip(5), headers=keys["school"])).status_code == 201
+    sent = base64.b64encode(reference(5)).decode()
+    assert (await upload(client, "eve", reference(5), headers=keys["school"])).status_code == 201
     for tenant, times in (("school", 1), ("bank", 2), ("bank", 2)):
         await speak(client, "Who sent this?", headers=keys[tenant], ref_audio=sent)
         assert len(opened) == times, tenant

@@ -1,4 +1,4 @@
-"""Which reference clips are the same voice: the digest of their decoded samples, whatever file they come in."""
+"""Which references are the same voice: the digest of their decoded samples, whatever file they come in."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ _SILENT: Final = 0.001
 
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
-"""A clip: the path of a file, its bytes, or a file object that can be read again."""
+"""A reference: the path of a file, its bytes, or a file object that can be read again."""
 
 
 class Voice(msgspec.Struct, frozen=True):
-    """The identity of a reference clip.
+    """The identity of a reference.
 
     ``id`` is the BLAKE2b-256 digest, in hexadecimal, of the sample rate, the channels and every decoded sample. A
     renamed or re-tagged file, or another lossless container of the same samples, is the same voice; one changed sample
@@ -62,7 +62,7 @@ class Voice(msgspec.Struct, frozen=True):
         apart: bool = False,
         whose: str = "",
     ) -> Self:
-        """Return the identity of a clip, given as a path, as the bytes of an audio file, or as a file object.
+        """Return the identity of a reference, given as a path, as the bytes of an audio file, or as a file object.
 
         A file object is read from its start, and left there.
 
@@ -144,7 +144,7 @@ def _read(source: Source, max_bytes: int) -> bytes:
         kind = type(source).__name__
         raise _wrong(f"a path, bytes or a file opened with 'rb' is needed, and it is a {kind}") from None
     if len(data) > max_bytes:
-        raise _wrong(f"the reference audio is larger than {max_bytes:,} bytes; a clip of some seconds is enough")
+        raise _wrong(f"the reference audio is larger than {max_bytes:,} bytes; some seconds are enough")
     if not data:
         raise _wrong(f"the reference audio is empty; {UNDERSTOOD}")
     return data
@@ -190,14 +190,14 @@ def _numbers(block: Block) -> np.ndarray[Any, Any]:
 
 def _warning(seconds: float, peak: float) -> str:
     if peak < _SILENT:
-        return "the clip is silent: record some seconds of speech"
+        return "the reference audio is silent: record some seconds of speech"
     if seconds < _SHORT_SECONDS:
-        return f"the clip is only {seconds:.2g} s long: some seconds of speech make a better voice"
+        return f"the reference audio is only {seconds:.2g} s long: some seconds of speech make a better voice"
     return ""
 
 
 def _too_long(max_seconds: float) -> InvalidRequest:
-    return _wrong(f"the reference audio is longer than {max_seconds:g} s; a clip of some seconds is enough")
+    return _wrong(f"the reference audio is longer than {max_seconds:g} s; some seconds are enough")
 
 
 def _wrong(message: str) -> InvalidRequest:

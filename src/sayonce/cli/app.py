@@ -258,7 +258,7 @@ def warm(
             metavar="DIR",
             exists=True,
             file_okay=False,
-            help="Compute the speaker features of every clip in a directory instead.",
+            help="Compute the speaker features of every audio file in a directory instead.",
         ),
     ] = None,
     engine: EngineOption = None,

@@ -57,7 +57,7 @@ _HELP: Final = {
     "Make anew what is older, such as 7d.": "重新生成更旧的,例如 7d。",
     "Have this gateway make them: http://HOST:PORT.": "由这个网关生成:http://HOST:PORT。",
     "The variable with the gateway's API key.": "存放网关 API 密钥的环境变量。",
-    "Compute the speaker features of every clip in a directory instead.": "改为计算一个目录中每段音频的说话人特征。",
+    "Compute the speaker features of every audio file in a directory instead.": "改为计算一个目录中每段音频的说话人特征。",
     "Check the configuration, the store, the engines and the secrets, and say what to do.": "检查配置、存储、引擎和密钥,并说明该怎么做。",
     "Replay a trace: the hit rate and the savings of other sizes, policies and times to live.": "重放记录:换一种大小、策略或有效期,命中率和节省是多少。",
     "Files that 'sayonce serve --trace' wrote.": "'sayonce serve --trace' 写出的文件。",

@@ -123,17 +123,17 @@ def run_remote(job: Job, remote: Remote) -> None:
 
 
 def run_voices(job: Job, directory: Path, settings: Settings) -> None:
-    """Compute the speaker features of every clip in a directory.
+    """Compute the speaker features of every audio file in a directory.
 
     Raises:
         ConfigError: there is none, or the store would not outlive this.
         MissingExtra: the speaker encoder is not installed.
 
     """
-    from sayonce.warm.features import clips_in
+    from sayonce.warm.features import references_in
 
     lasting(settings)
-    _finish(job, asyncio.run(_features(job, settings, list(clips_in(directory)))))
+    _finish(job, asyncio.run(_features(job, settings, list(references_in(directory)))))
 
 
 async def _in_store(job: Job, settings: Settings, rows: Sequence[Row], since: float) -> Summary:

@@ -1,5 +1,5 @@
-"""What an engine computes from a reference clip, and any other expensive tensor: computed once, exact for ever.
+"""What an engine computes from a reference, and any other expensive tensor: computed once, exact for ever.
 
 ``remember`` makes a function remember its values, ``tensors`` turns values into bytes and back, ``voice`` says which
-clips are the same voice, ``library`` is what ``import sayonce`` offers.
+references are the same voice, ``library`` is what ``import sayonce`` offers.
 """

@@ -29,15 +29,15 @@ _FFT, _WINDOW, _HOP, _MELS = 512, 400, 160, 40
 _FRAMES, _STRIDE = 80, 40
 """Frames of one look at the spectrogram, and from one look to the next."""
 _PREPROCESSING: Final = "1"
-"""Part of the revision: raised whenever the same clip is prepared in another way."""
+"""Part of the revision: raised whenever the same reference is prepared in another way."""
 
 Array = np.ndarray[Any, Any]
 
 
 class SpeakerEncoder:
-    """Turns a reference clip into its speaker embedding: 256 float32 numbers, a vector of length 1.
+    """Turns a reference into its speaker embedding: 256 float32 numbers, a vector of length 1.
 
-    The cosine of two embeddings is near 1 for clips of one speaker. Safe to use from several threads.
+    The cosine of two embeddings is near 1 for recordings of one speaker. Safe to use from several threads.
 
     Args:
         model: another file of the same network.
@@ -53,11 +53,11 @@ class SpeakerEncoder:
 
     @cached_property
     def revision(self) -> str:
-        """The identity of the weights and of what is done to a clip before them."""
+        """The identity of the weights and of what is done to a reference before them."""
         return f"{_PREPROCESSING}-{blake2b(self._weights, digest_size=16).hexdigest()}"
 
     def embed(self, source: str | os.PathLike[str] | bytes) -> Array:
-        """Return the embedding of a clip, given as a path or as the bytes of an audio file.
+        """Return the embedding of a reference, given as a path or as the bytes of an audio file.
 
         Raises:
             InvalidRequest: it cannot be read or decoded, is empty, too long or too large.

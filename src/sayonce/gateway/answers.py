@@ -21,7 +21,7 @@ Counters = Annotated[
     Meta(description="By name; `requests`, `hit_rate` (null before the first request) and `saved_seconds` among them."),
 ]
 Status = Literal["ready", "loading", "failed"]
-Weakness = Annotated[str, Meta(description="What makes the clip a poor voice: it is silent, or very short.")]
+Weakness = Annotated[str, Meta(description="What makes the reference audio a poor voice: it is silent, or very short.")]
 ShownState = Annotated[
     StoreState,
     Meta(
@@ -96,7 +96,7 @@ Obeying = Annotated[
 class UploadedVoice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
     """A voice that was uploaded."""
 
-    id: Annotated[Hex, Meta(description="Of the clip's samples.")]
+    id: Annotated[Hex, Meta(description="Of the reference's samples.")]
     name: str
     ref_text: str
     seconds: float

@@ -178,7 +178,7 @@ def _upload() -> JSONObject:
         "properties": {
             "name": _STRING,
             "audio_sample": {"type": "string", "format": "binary", "description": "A file, or text as in `ref_audio`."},
-            "ref_text": {"type": "string", "description": "What is said in the clip."},
+            "ref_text": {"type": "string", "description": "What is said in the reference audio."},
         },
     }
     kept = {"description": "The voice; its id is its content's.", "content": _content(_ref("UploadedVoice"))}
@@ -186,7 +186,7 @@ def _upload() -> JSONObject:
         "summary": "Upload a voice",
         "operationId": "upload_voice",
         "parameters": [_WAITS],
-        "description": "A name is an alias of the clip's samples: with another clip it is another voice at once.",
+        "description": "A name is an alias of the reference's samples: with another reference it is another voice at once.",
         "requestBody": {"required": True, "content": {"multipart/form-data": {"schema": form}}},
         "responses": {
             "201": kept,
@@ -423,8 +423,10 @@ def _speech_request() -> JSONObject:
         input=_STRING | {"description": "The text.", "minLength": 1},
         voice=voice,
         ref_audio=_STRING
-        | {"description": "A clip whose voice is to speak, as a data URL or in base64, for engines that clone."},
-        ref_text=_STRING | {"description": "What is said in that clip, or in an uploaded voice's."},
+        | {
+            "description": "The audio in whose voice is to be spoken, as a data URL or in base64, for engines that clone."
+        },
+        ref_text=_STRING | {"description": "What is said in that audio, or in an uploaded voice's."},
         response_format=_one_of(list(FORMATS), "In any case.", default=DEFAULT_FORMAT),
         sample_rate={"type": "integer", "enum": list(SAMPLE_RATES), "description": _SAMPLE_RATE},
         speed=_NUMBER | {"description": "Within the engine's own range; 1 is as it speaks."},

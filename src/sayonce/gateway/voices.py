@@ -21,18 +21,18 @@ from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import headers_of, json_response, parse_wait, query_of, read_body, status_of
 from sayonce.speech.bounds import MAX_TEXT, check_length
-from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines.base import Engine
+from sayonce.speech.references import decode_reference
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.speech.voice_names import NamedVoice
-from sayonce.speech.voices import MAX_CLIP_BYTES
+from sayonce.speech.voices import MAX_REFERENCE_BYTES
 
 _FORM_BYTES: Final = 65_536
-"""What a form may have beside the clip."""
+"""What a form may have beside the audio."""
 _LISTS_BYTES: Final = 16_000_000
 _STRANGER: Final = b"\0"
 """Stands for no tenant, and can be no tenant's name."""
-_BODY_BYTES: Final = MAX_CLIP_BYTES + _FORM_BYTES
+_BODY_BYTES: Final = MAX_REFERENCE_BYTES + _FORM_BYTES
 
 
 class Voices:
@@ -85,12 +85,12 @@ class Voices:
                 yield answers.Voice(id=name, model=engine.name, language=language, name=name, means=voice)
 
     async def add(self, request: Request) -> Response:
-        """Keep a clip under a name; the answer gives the content's id, by which the voice is keyed."""
+        """Keep a reference under a name; the answer gives the content's id, by which the voice is keyed."""
         caller = self._access.authorise(request.scope["headers"])
         wait = parse_wait(query_of(request, "wait").get("wait", True))
-        name, clip, ref_text = await _fields(request)
+        name, audio, ref_text = await _fields(request)
         self._check_free(name)
-        voice, obeyed = await self._book.add(caller.tenant, name, clip, ref_text, wait=wait)
+        voice, obeyed = await self._book.add(caller.tenant, name, audio, ref_text, wait=wait)
         body = answers.UploadedVoice(**_facts(voice), obeyed=obeyed)
         return json_response(body, 201 if obeyed is Obeyed.EVERYWHERE else 202)
 
@@ -110,12 +110,12 @@ class Voices:
 
 
 async def _fields(request: Request) -> tuple[str, bytes, str]:
-    """Read name, clip and transcript from a multipart form, its size being bounded before it is parsed.
+    """Read name, audio and transcript from a multipart form, its size being bounded before it is parsed.
 
     Raises:
         UnsupportedMedia: it is no multipart form.
         InvalidRequest: it is malformed, or a part is missing.
-        TooLarge: the clip is too large.
+        TooLarge: the audio is too large.
 
     """
     if not request.headers.get("content-type", "").startswith("multipart/form-data"):
@@ -135,22 +135,22 @@ async def _fields(request: Request) -> tuple[str, bytes, str]:
 
 
 async def _parts(form: FormData) -> tuple[str, bytes, str]:
-    name, clip, ref_text = form.get("name"), form.get("audio_sample"), form.get("ref_text", "")
+    name, audio, ref_text = form.get("name"), form.get("audio_sample"), form.get("ref_text", "")
     if not isinstance(name, str):
         raise InvalidRequest("'name' is missing: what the voice will be called", param="name")
-    if clip is None:
+    if audio is None:
         raise InvalidRequest("'audio_sample' is missing: the file with the reference audio", param="audio_sample")
     if not isinstance(ref_text, str):
-        raise InvalidRequest("'ref_text' must be text: what is said in the clip", param="ref_text")
+        raise InvalidRequest("'ref_text' must be text: what is said in the reference audio", param="ref_text")
     check_length("ref_text", ref_text, MAX_TEXT)
-    return name, await _clip(clip), ref_text
+    return name, await _audio(audio), ref_text
 
 
-async def _clip(part: UploadFile | str) -> bytes:
-    """Return the clip of a form: a file, or a field with the audio as text, as in ``ref_audio``."""
+async def _audio(part: UploadFile | str) -> bytes:
+    """Return the audio of a form: a file, or a field with the audio as text, as in ``ref_audio``."""
     if isinstance(part, UploadFile):
         return await part.read()
-    return await asyncio.to_thread(decode_clip, part, "audio_sample")
+    return await asyncio.to_thread(decode_reference, part, "audio_sample")
 
 
 def _facts(voice: NamedVoice) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """How much a request may say: each string, the number of values and how deep they lie have a bound.
 
-A body of megabytes is what it takes to send a clip along, and nothing else has use for it. What is parsed before
+A body of megabytes is what it takes to send a reference along, and nothing else has use for it. What is parsed before
 anything is known of it must not hold the event loop: the decoder stops for nobody, so its work is bounded by the number
 of values first.
 """
@@ -16,7 +16,7 @@ from sayonce.errors import InvalidRequest, quoted
 MAX_NAME: Final = 256
 """Characters of a name: of a model, a voice, a format, a field."""
 MAX_TEXT: Final = 16_384
-"""Characters of every other string, but for ``input``, which has the engine's bound, and for clips."""
+"""Characters of every other string, but for ``input``, which has the engine's bound, and for references."""
 MAX_VALUES: Final = 4096
 """An embedding of a speaker has some thousand; so many are worked through in a few milliseconds."""
 MAX_FIELDS: Final = 256
@@ -24,7 +24,7 @@ _MAX_COMMAS: Final = 20_000
 MAX_DEPTH: Final = 32
 LARGE: Final = 65_536
 """Characters or bytes above which a request is worked on beside the event loop."""
-_CLIP: Final = re.compile(r"\s{0,20}data:", re.IGNORECASE)
+_DATA_URL: Final = re.compile(r"\s{0,20}data:", re.IGNORECASE)
 
 
 def check_number_of_values(body: bytes) -> None:
@@ -112,13 +112,13 @@ def check_length(field: str, text: str, longest: int, *, what: str | None = None
 
 
 def check_passed_on(field: str, text: str) -> None:
-    """Check the length of a string that is handed on as it is; a clip in it is a data URL, and has the body's bound.
+    """Check the length of a string that is handed on as it is; a reference in it is a data URL, and has the body's bound.
 
     Raises:
         InvalidRequest: it is longer.
 
     """
-    if len(text) > MAX_TEXT and not _CLIP.match(text):
+    if len(text) > MAX_TEXT and not _DATA_URL.match(text):
         raise InvalidRequest(
             f"{quoted(field)} has {len(text):,} characters; at most {MAX_TEXT:,} are taken, but for audio as a data URL",
             param=field,

@@ -96,7 +96,7 @@ class Catalogue:
 
     @property
     def clones(self) -> bool:
-        """Whether any engine speaks in the voice of a clip."""
+        """Whether any engine speaks in the voice of a reference."""
         return any(engine.clones for engine in self.engines)
 
     @property

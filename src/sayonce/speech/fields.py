@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 GATEWAY_FIELDS: Final = frozenset(
     ("model", "input", "voice", "response_format", "sample_rate", "stream", "stream_format")
 )
-CLIP_FIELDS: Final = frozenset(("ref_audio", "references"))
-"""Where a clip may be sent along."""
-CLONING_FIELDS: Final = GATEWAY_FIELDS | CLIP_FIELDS | {"ref_text"}
+REFERENCE_FIELDS: Final = frozenset(("ref_audio", "references"))
+"""Where a reference may be sent along."""
+CLONING_FIELDS: Final = GATEWAY_FIELDS | REFERENCE_FIELDS | {"ref_text"}
 
 TOLERATED: Final = {name: Parameter(name=name, type=str) for name in ("instructions", "user")}
 """Fields of OpenAI's that its clients send to whatever engine; one that does not know them leaves them out."""

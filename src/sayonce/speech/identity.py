@@ -41,7 +41,7 @@ def document(request: SpeechRequest, tenant: str, take: str, engine_identity: Ma
         "tenant": tenant,
         "engine": engine_identity,
         "model": utterance.model,
-        # A clip is its samples and its transcript, whatever it is called.
+        # A reference is its samples and its transcript, whatever it is called.
         "voice": utterance.voice if reference is None else {"clip": reference.id, "text": reference.text},
         "text": engine.canonical_text(utterance.text, utterance.voice, utterance.parameters),
         "parameters": parameters,
@@ -58,7 +58,7 @@ TAGS: Final = ("tenant", "engine", "model", "voice")
 
 
 def tags(request: SpeechRequest, tenant: str) -> tuple[str, ...]:
-    """Return the names under which a take can be purged; that of a clip's voice, too, as names of one clip share it."""
+    """Return the names under which a take can be purged; that of a reference's voice, too, as names of one reference share it."""
     utterance = request.utterance
     values = (tenant, request.engine.name, utterance.model, utterance.voice)
     named = tuple(f"{name}={value}" for name, value in zip(TAGS, values, strict=True))

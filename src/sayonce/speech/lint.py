@@ -39,7 +39,7 @@ def lint_engine(synthesizer: Synthesizer, engine: Engine) -> list[Finding]:
     findings = _flipped(synthesizer, base, _flips(base))
     if engine.clones:
         cloned = _with(base, reference=Reference("1" * 64, "one"))
-        findings += _flipped(synthesizer, cloned, _clip_flips())
+        findings += _flipped(synthesizer, cloned, _reference_flips())
     tenants = [synthesizer.plan(base, tenant).take_key for tenant in ("", "another-tenant")]
     return [*findings, Finding(engine.name, "tenant", "", "another-tenant", tenants[0] != tenants[1])]
 
@@ -80,7 +80,7 @@ def _flips(base: SpeechRequest) -> Iterator[Flip]:
         yield name, None, "anything", {"parameters": parameters}, engine.passes_unknown and name not in engine.drop
 
 
-def _clip_flips() -> Iterator[Flip]:
+def _reference_flips() -> Iterator[Flip]:
     yield "ref_audio", "1…", "2…", {"reference": Reference("2" * 64, "one")}, True
     yield "ref_text", "one", "two", {"reference": Reference("1" * 64, "two")}, True
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 async def purge(synthesizer: Synthesizer, *tags: str, wait: bool = True) -> Obeyed:
     """Outdate all that requests with these names would be answered with; see ``Cache.purge``.
 
-    While the names of uploaded voices cannot be read, other instances may mean other clips by them.
+    While the names of uploaded voices cannot be read, other instances may mean other references by them.
 
     Raises:
         InvalidRequest: the tags are too many, or too long.
@@ -41,7 +41,7 @@ async def purge(synthesizer: Synthesizer, *tags: str, wait: bool = True) -> Obey
 def reached(tags: Iterable[str], catalogue: Catalogue, names: VoiceNames) -> list[str]:
     """Return the tags, and those that clips carry which were made under another name of the same engine, model or voice.
 
-    An uploaded name, of whichever tenant, stands for its clip as well: other names may have it, too.
+    An uploaded name, of whichever tenant, stands for its reference as well: other names may have it, too.
     """
     found: dict[str, None] = {}
     for tag in tags:
@@ -77,7 +77,7 @@ def _models(name: str, catalogue: Catalogue) -> list[str]:
 
 def _voices(name: str, catalogue: Catalogue, names: VoiceNames) -> list[str]:
     own = [voice for engine in catalogue.engines if (voice := _own_voice(name, engine, catalogue)) is not None]
-    return [*own, *names.clips({name, *own})]
+    return [*own, *names.references({name, *own})]
 
 
 def _own_voice(name: str, engine: Engine, catalogue: Catalogue) -> str | None:

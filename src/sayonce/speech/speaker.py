@@ -1,4 +1,4 @@
-"""Who speaks a request: one of the engine's voices, by whichever name, an uploaded one, or that of a clip sent along."""
+"""Who speaks a request: one of the engine's voices, by whichever name, an uploaded one, or that of a reference sent along."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import msgspec
 from sayonce.errors import InvalidRequest, NotFound, quoted
 from sayonce.speech.bounds import MAX_NAME, MAX_TEXT, check_length
 from sayonce.speech.catalogue import Catalogue, Names
-from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines.base import Engine, Reference
+from sayonce.speech.references import decode_reference
 from sayonce.speech.strings import json_type, read_string
 
 if TYPE_CHECKING:
     from sayonce.speech.voice_names import NamedVoice
 
-_CLIP_ID: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
-"""What an uploaded clip is called by us alone: a server that gets it as a name may speak in any voice."""
+_REFERENCE_ID: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
+"""What an uploaded reference is called by us alone: a server that gets it as a name may speak in any voice."""
 
 
 class Speaker(msgspec.Struct, frozen=True):
@@ -33,7 +33,7 @@ class Speaker(msgspec.Struct, frozen=True):
 def read_speaker(
     fields: Mapping[str, Any], spoken: str, engine: Engine, catalogue: Catalogue, names: Names | None, tenant: str
 ) -> Speaker:
-    """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a clip that was sent along.
+    """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a reference that was sent along.
 
     Raises:
         InvalidRequest: the voice is missing, or said twice; ``param`` names the field.
@@ -48,8 +48,8 @@ def read_speaker(
     if audio is not None:
         from sayonce.audio.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
 
-        clip = decode_clip(audio, field)
-        reference = Reference(Voice.from_audio(clip, apart=True, whose=tenant).id, text or "", clip)
+        sent = decode_reference(audio, field)
+        reference = Reference(Voice.from_audio(sent, apart=True, whose=tenant).id, text or "", sent)
         return Speaker(reference.voice, reference)
     asked = engine.default_voice if voice is None else voice
     named = _uploaded(asked, engine, catalogue, names, required=voice is not None)
@@ -57,11 +57,11 @@ def read_speaker(
         return Speaker(named.name, Reference(named.id, text or named.ref_text, address=named.address))
     if text:
         raise InvalidRequest(
-            "'ref_text' is what is said in a clip: 'ref_audio', or an uploaded voice", param="ref_text"
+            "'ref_text' is what is said in reference audio: 'ref_audio', or an uploaded voice", param="ref_text"
         )
     asked = _required(asked, engine)
     own = catalogue.resolve_voice(asked, engine, names)
-    if _CLIP_ID.fullmatch(own) and all(own != each.id for each in engine.voices()):
+    if _REFERENCE_ID.fullmatch(own) and all(own != each.id for each in engine.voices()):
         raise NotFound(f"there is no uploaded voice {quoted(own)}", param="voice")
     return Speaker(own, unknown=not engine.offers(own) or asked in catalogue.openai_voices(engine))
 
@@ -83,7 +83,7 @@ def _uploaded(
 
 
 def _sent_along(fields: Mapping[str, Any]) -> tuple[str, str | None, str | None]:
-    """Return the field with a clip, the clip, and what is said in it.
+    """Return the field with a reference, the reference, and what is said in it.
 
     vLLM-Omni knows ``references``, too, as a list of one: its server makes ``ref_audio`` and ``ref_text`` of it.
     """

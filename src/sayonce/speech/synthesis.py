@@ -29,7 +29,7 @@ from sayonce.speech.bounds import LARGE, check_shape, is_large
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines.base import AudioStart, Engine, Utterance
 from sayonce.speech.engines.slots import Slots
-from sayonce.speech.fields import CLIP_FIELDS
+from sayonce.speech.fields import REFERENCE_FIELDS
 from sayonce.speech.packing import PCM, SILENCE_TTL, TAKE_FORMATS, TakeForm, pack
 from sayonce.speech.request import SpeechRequest, parse_request
 from sayonce.speech.voices import MAX_BYTES, VoiceBook
@@ -134,8 +134,8 @@ class Synthesizer:
     async def plan_fields(self, fields: Mapping[str, Any], tenant: str = "", asked: float = math.inf) -> Plan:
         """Return the plan of a request's fields; what takes long to read is read beside the event loop."""
         characters = check_shape(fields)
-        has_clip = self.catalogue.clones and not CLIP_FIELDS.isdisjoint(fields)
-        if has_clip or characters > (LARGE if self._plain else _LONG_MARKDOWN):
+        has_reference = self.catalogue.clones and not REFERENCE_FIELDS.isdisjoint(fields)
+        if has_reference or characters > (LARGE if self._plain else _LONG_MARKDOWN):
             return await self.decoding.run(tenant, self._planned, fields, tenant, asked)
         return self._planned(fields, tenant, asked)
 
@@ -292,7 +292,7 @@ class Synthesizer:
             counters[f"engine failures: {name}"] += failed
 
     async def _utterance(self, plan: Plan, policy: Policy) -> Utterance:
-        """Return what the engine is given: with the clip of an uploaded voice, which the key needs only the digest of."""
+        """Return what the engine is given: with the audio of an uploaded voice, which the key needs only the digest of."""
         utterance = plan.request.utterance
         reference = utterance.reference
         if policy.no_cache or policy.no_store:
@@ -300,7 +300,7 @@ class Synthesizer:
             utterance = msgspec.structs.replace(utterance, cache_control=directive)
         if reference is None or reference.audio is not None:
             return utterance
-        return msgspec.structs.replace(utterance, reference=await self.voices.fetch_clip(plan.tenant, reference))
+        return msgspec.structs.replace(utterance, reference=await self.voices.fetch_audio(plan.tenant, reference))
 
     async def _clip(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
         """Derive the format asked for from the take, encoding while the engine still speaks."""

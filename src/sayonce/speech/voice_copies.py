@@ -1,7 +1,7 @@
 """The copies of uploaded voices that are kept at engines' servers: what each is called, and which there are.
 
-A server gets a clip under a name that is made of the tenant, the clip's bytes and its transcript, keyed where there is
-a secret: no name stands for two clips, and none tells a stranger whose it is. Before a server gets one, that is written
+A server gets a reference under a name that is made of the tenant, the reference's bytes and its transcript, keyed where there is
+a secret: no name stands for two references, and none tells a stranger whose it is. Before a server gets one, that is written
 into a table of the store; so whatever becomes of the process that sent it, another one removes it when its voice is.
 """
 
@@ -70,7 +70,7 @@ class VoiceCopies:
         self._as_of = -1
 
     def name(self, tenant: str, address: str, transcript: str) -> str:
-        """Return what a tenant's clip, by what it is kept under, is called at servers."""
+        """Return what a tenant's reference, by what it is kept under, is called at servers."""
         return _PREFIX + self.cache.key(["voice copy", tenant, address, transcript]).hex()[:_DIGITS]
 
     def wanted(self) -> frozenset[str]:

@@ -17,7 +17,7 @@ import msgspec
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.outcome import Refusal
 from sayonce.errors import NotFound, VoicesUnavailable, quoted
-from sayonce.speech.engines.base import voice_of_clip
+from sayonce.speech.engines.base import voice_of_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -37,7 +37,7 @@ Known = tuple[str, str]
 
 
 class NamedVoice(msgspec.Struct, frozen=True):
-    """A voice that was uploaded. ``id`` is its content's; ``ref_text`` is what is said in the clip."""
+    """A voice that was uploaded. ``id`` is its content's; ``ref_text`` is what is said in the reference."""
 
     name: str
     id: str
@@ -45,18 +45,18 @@ class NamedVoice(msgspec.Struct, frozen=True):
     seconds: float
     created: float
     size_bytes: int = 0
-    """Of the clip and the transcript."""
+    """Of the reference and the transcript."""
     number: int = 0
     """Rises with every change of the name."""
     removed: bool = False
     warning: str = ""
-    """What makes the clip a poor voice, if anything does."""
+    """What makes the reference a poor voice, if anything does."""
     file: str = ""
-    """The digest of the clip's bytes."""
+    """The digest of the reference's bytes."""
 
     @property
     def address(self) -> str:
-        """What the clip is kept under."""
+        """What the reference is kept under."""
         return self.file or self.id  # as a release kept it that did not tell files of the same samples apart
 
 
@@ -112,7 +112,7 @@ class VoiceNames:
                 self._check_complete(name)
             return None
         if voice is not None and not self.current(asked):  # also one that was removed: it may have been uploaded again
-            raise VoicesUnavailable(f"the store is away, and may have another clip for the voice {quoted(name)}")
+            raise VoicesUnavailable(f"the store is away, and may have another reference for the voice {quoted(name)}")
         if voice is None or voice.removed:
             raise NotFound(f"there is no uploaded voice {quoted(name)}", param="voice")
         return voice
@@ -146,10 +146,10 @@ class VoiceNames:
             if not voice.removed and tenant in (None, known[0]) and known not in self._lost
         }
 
-    def clips(self, called: Collection[str]) -> list[str]:
-        """Return what the voices of all tenants with one of these names or ids are called by their clips."""
+    def references(self, called: Collection[str]) -> list[str]:
+        """Return what the voices of all tenants with one of these names or ids are called by their references."""
         return [
-            voice_of_clip(voice.id)
+            voice_of_reference(voice.id)
             for (_, name), voice in self._records.items()
             if voice.id and (name in called or voice.id in called)
         ]
@@ -230,7 +230,7 @@ class VoiceNames:
         self._records, self._lost, self.read = records, lost, True
         if not changed:
             return
-        # Of several names for one clip, with different transcripts perhaps, its id means the first that is there.
+        # Of several names for one reference, with different transcripts perhaps, its id means the first that is there.
         ordered = sorted(records, key=lambda known: (records[known].removed or known in lost, known), reverse=True)
         self._ids = {(known[0], records[known].id): records[known] for known in ordered}
         self.version += 1
@@ -276,7 +276,7 @@ class VoiceNames:
     # -- sealed values ----------------------------------------------------------------------------------------------
 
     def field(self, tenant: str, name: str) -> str:
-        """Return where a tenant's name, or the id of a clip, stands in a table."""
+        """Return where a tenant's name, or the id of a reference, stands in a table."""
         return _field(self._cache.namespace, tenant, name)
 
     def sealed(self, table: str, field: str, content: bytes) -> bytes:

@@ -1,10 +1,10 @@
-"""Voices by name: a reference clip that was uploaded once, known by its content ever after.
+"""Voices by name: a reference that was uploaded once, known by its content ever after.
 
-A name is an alias of content: uploaded again with another clip it is another voice at once, and the old one's clips
-are no longer reached by it. Names and clips are sealed values in two tables of the store, so that they outlive a
+A name is an alias of content: uploaded again with another reference it is another voice at once, and the old one's clips
+are no longer reached by it. Names and references are sealed values in two tables of the store, so that they outlive a
 restart, are shared by instances, and are never evicted. Other instances learn of a change within a second.
 
-A voice is known by its samples, and its clip is kept by its bytes: what a decoder other than ours makes of a file is
+A voice is known by its samples, and its reference is kept by its bytes: what a decoder other than ours makes of a file is
 not in the id. So nobody's file may stand in for another's, and no file for one that was uploaded in its place.
 """
 
@@ -31,16 +31,16 @@ from sayonce.stores.base import Store
 if TYPE_CHECKING:
     from sayonce.audio.voice import Voice
 
-MAX_CLIP_BYTES: Final = 10_000_000
+MAX_REFERENCE_BYTES: Final = 10_000_000
 MAX_VOICES: Final = 1000
 """Of one tenant."""
 MAX_BYTES: Final = 1_000_000_000
 """Of all tenants together."""
 _NAME: Final = re.compile(r"[^\W_][\w .-]{0,63}")
-_CLIPS: Final = "voice clips"
+_REFERENCES: Final = "voice clips"
 _EPOCH: Final = "book=voices"
 """Rises with every change, so that other instances read the names anew."""
-_CLIPS_IN_MEMORY_BYTES: Final = 100_000_000
+_REFERENCES_IN_MEMORY_BYTES: Final = 100_000_000
 
 
 class TenantVoices(NamedTuple):
@@ -58,7 +58,7 @@ class TenantVoices(NamedTuple):
 
 
 class VoiceBook:
-    """The uploaded voices of every tenant, which take ``max_bytes`` at most; a clip with two names counts twice."""
+    """The uploaded voices of every tenant, which take ``max_bytes`` at most; a reference with two names counts twice."""
 
     def __init__(self, cache: Cache, *, max_bytes: int = MAX_BYTES, decoding: Decoding | None = None) -> None:
         self._cache = cache
@@ -67,7 +67,7 @@ class VoiceBook:
         self._store: Store = cache.store or cache.memory
         self.names = VoiceNames(cache, self._store)
         self.copies = VoiceCopies(cache, self._store, self.names, self.refresh)
-        self._clips: LRU[bytes] = LRU(_CLIPS_IN_MEMORY_BYTES)
+        self._audio: LRU[bytes] = LRU(_REFERENCES_IN_MEMORY_BYTES)
         self._refreshing: asyncio.Task[None] | None = None
         cache.watch(_EPOCH, self.refresh)
 
@@ -107,32 +107,33 @@ class VoiceBook:
         await asyncio.shield(self._refreshing)
 
     async def add(
-        self, tenant: str, name: str, clip: bytes, ref_text: str, *, wait: bool = True
+        self, tenant: str, name: str, audio: bytes, ref_text: str, *, wait: bool = True
     ) -> tuple[NamedVoice, Obeyed]:
-        """Keep a clip under a name, in place of what was there; returns the voice, and who knows it (``Cache.purge``).
+        """Keep a reference under a name, in place of what was there; returns the voice, and who knows it (``Cache.purge``).
 
         Raises:
-            InvalidRequest: the name or the clip is not acceptable.
-            TooLarge: the clip, or there are too many voices, or no room for another.
+            InvalidRequest: the name or the reference is not acceptable.
+            TooLarge: the reference, or there are too many voices, or no room for another.
             StoreError: it is not kept.
 
         """
         check_name(name)
-        if len(clip) > MAX_CLIP_BYTES:
+        if len(audio) > MAX_REFERENCE_BYTES:
             raise TooLarge(
-                f"the clip is larger than {MAX_CLIP_BYTES} bytes; some seconds are enough", param="audio_sample"
+                f"the reference audio is larger than {MAX_REFERENCE_BYTES} bytes; some seconds are enough",
+                param="audio_sample",
             )
-        heard, file = await self._decoding.run(tenant, _identified, tenant, clip)
+        heard, file = await self._decoding.run(tenant, _identified, tenant, audio)
         await self.refresh()
         old = self.names.live(tenant).get((tenant, name))
-        size_bytes, number = len(clip) + len(ref_text.encode()), self.names.next_number(tenant, name)
+        size_bytes, number = len(audio) + len(ref_text.encode()), self.names.next_number(tenant, name)
         moment = self._cache.now()
         voice = NamedVoice(
             name, heard.id, ref_text, heard.seconds, moment, size_bytes, number, warning=heard.warning, file=file
         )
         self._check_room(tenant, voice)
         address = self.names.field(tenant, file)
-        await self._store.register(_CLIPS, address, self.names.sealed(_CLIPS, address, clip))
+        await self._store.register(_REFERENCES, address, self.names.sealed(_REFERENCES, address, audio))
         voice, obeyed = await self._write(tenant, voice, wait=wait)
         if old is not None:
             await self._drop_nameless(tenant, old)
@@ -154,7 +155,7 @@ class VoiceBook:
             )
 
     async def remove(self, tenant: str, name: str, *, wait: bool = True) -> Obeyed:
-        """Mark a name as removed, and remove its clip when no other name has it; returns who knows (``Cache.purge``).
+        """Mark a name as removed, and remove its reference when no other name has it; returns who knows (``Cache.purge``).
 
         Raises:
             NotFound: there is no such voice.
@@ -175,37 +176,39 @@ class VoiceBook:
         return obeyed
 
     async def _drop_nameless(self, tenant: str, voice: NamedVoice) -> None:
-        """Remove the clip of a voice unless a name has it."""
+        """Remove the reference of a voice unless a name has it."""
         if voice.address not in {each.address for each in self.names.live(tenant).values()}:
             address = self.names.field(tenant, voice.address)
-            self._clips.discard(address.encode())
-            await self._store.unregister(_CLIPS, address)
+            self._audio.discard(address.encode())
+            await self._store.unregister(_REFERENCES, address)
 
-    async def fetch_clip(self, tenant: str, reference: Reference) -> Reference:
-        """Return a reference with its clip, for an engine to hear.
+    async def fetch_audio(self, tenant: str, reference: Reference) -> Reference:
+        """Return a reference with its audio, for an engine to hear.
 
         Raises:
-            NotFound: there is no such clip any more.
+            NotFound: there is no such audio any more.
             VoicesUnavailable: the store, which has it, does not answer.
 
         """
         address = self.names.field(tenant, reference.address)
-        clip = self._clips.get(address.encode())
-        if clip is None:
-            found = await self._cache.attempt(partial(self._stored_clip, address), read_bytes=MAX_CLIP_BYTES)
+        audio = self._audio.get(address.encode())
+        if audio is None:
+            found = await self._cache.attempt(partial(self._stored, address), read_bytes=MAX_REFERENCE_BYTES)
             if found is None:
-                raise VoicesUnavailable("the store does not answer, and it has the clip of this voice; ask again")
+                raise VoicesUnavailable(
+                    "the store does not answer, and it has the reference audio of this voice; ask again"
+                )
             [sealed] = found
-            clip = None if sealed is None else self.names.open(_CLIPS, address, sealed)
-            if clip is None:
-                raise NotFound("the clip of this voice is lost; upload it again", param="voice")
-            self._clips.put(address.encode(), clip, len(clip))
+            audio = None if sealed is None else self.names.open(_REFERENCES, address, sealed)
+            if audio is None:
+                raise NotFound("the reference audio of this voice is lost; upload it again", param="voice")
+            self._audio.put(address.encode(), audio, len(audio))
         return msgspec.structs.replace(
-            reference, audio=clip, copy=self.copies.name(tenant, reference.address, reference.text)
+            reference, audio=audio, copy=self.copies.name(tenant, reference.address, reference.text)
         )
 
-    async def _stored_clip(self, address: str) -> list[bytes | None]:
-        return [await self._store.registered(_CLIPS, address)]
+    async def _stored(self, address: str) -> list[bytes | None]:
+        return [await self._store.registered(_REFERENCES, address)]
 
 
 def _looked_at(task: asyncio.Task[None]) -> None:
@@ -227,11 +230,11 @@ def check_name(name: str) -> None:
         )
 
 
-def _identified(tenant: str, clip: bytes) -> tuple[Voice, str]:
-    """Return the voice of a clip, and the digest of the file."""
+def _identified(tenant: str, audio: bytes) -> tuple[Voice, str]:
+    """Return the voice of a reference, and the digest of the file."""
     from sayonce.audio.voice import Voice  # noqa: PLC0415 (brings codecs that most services do not need)
 
     try:
-        return Voice.from_audio(clip, apart=True, whose=tenant), blake2b(clip, digest_size=32).hexdigest()
+        return Voice.from_audio(audio, apart=True, whose=tenant), blake2b(audio, digest_size=32).hexdigest()
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param="audio_sample") from None

@@ -1,4 +1,4 @@
-"""Compute the features of reference clips ahead: each clip once, whatever its files are called."""
+"""Compute the features of references ahead: each reference once, whatever its files are called."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAME: Final = "speaker"
 _SUFFIXES: Final = (".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif")
 
 
-def clips_in(directory: Path) -> Iterator[Row]:
+def references_in(directory: Path) -> Iterator[Row]:
     """Yield the audio files below a directory, by their names.
 
     Raises:
@@ -35,7 +35,7 @@ def clips_in(directory: Path) -> Iterator[Row]:
 
 
 def remembered(cache: Cache, encoder: SpeakerEncoder) -> Remembered[[str], Any]:
-    """Return the encoder's ``embed``, remembered by the clip's samples under the name ``speaker``.
+    """Return the encoder's ``embed``, remembered by the reference's samples under the name ``speaker``.
 
     ``cache.remember("speaker", revision=encoder.revision, audio=("source",))(encoder.embed)`` finds the same values.
     """
@@ -44,7 +44,7 @@ def remembered(cache: Cache, encoder: SpeakerEncoder) -> Remembered[[str], Any]:
 
 
 class VoiceTarget:
-    """Features that a remembered function computes from a clip, given as a path."""
+    """Features that a remembered function computes from a reference, given as a path."""
 
     def __init__(self, cache: Cache, remembered: Remembered[[str], Any]) -> None:
         self._cache = cache

@@ -13,7 +13,7 @@ import msgspec
 
 from sayonce.errors import ConfigError, InvalidRequest
 from sayonce.speech.encodings import decode
-from sayonce.speech.fields import CLIP_FIELDS, TOLERATED
+from sayonce.speech.fields import REFERENCE_FIELDS, TOLERATED
 from sayonce.speech.request import parse_json
 
 Kind = Literal["txt", "csv", "jsonl"]
@@ -22,7 +22,7 @@ _STRINGS: Final = frozenset(
     ("model", "input", "voice", "speaker", "response_format", "ref_audio", "ref_text", *TOLERATED)
 )
 """Fields that are strings whatever the engine; the other cells of a table are read as their parameters declare."""
-_VOICES: Final = CLIP_FIELDS | {"voice", "speaker"}
+_VOICES: Final = REFERENCE_FIELDS | {"voice", "speaker"}
 """Where a row says itself who speaks."""
 _NAMES: Final = {
     "text": "input", "input": "input", "voice": "voice", "model": "model", "speed": "speed", "format": "response_format",

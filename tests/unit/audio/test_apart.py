@@ -26,7 +26,7 @@ from tests.helpers import hostile_files
 from tests.helpers.audio_files import KINDS, made, speech
 from tests.helpers.serving import serving, speak
 from tests.helpers.upstream import Upstream
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 from tests.unit.speech.test_bounds import Passing
 
 PLENTY = 100_000_000
@@ -45,7 +45,7 @@ def test_another_process_gives_the_very_samples_that_this_one_would(name):
     assert {each.samples.dtype for each in ours} == {each.samples.dtype for each in theirs}
 
 
-def test_a_clip_is_the_same_voice_wherever_it_is_decoded():
+def test_a_reference_is_the_same_voice_wherever_it_is_decoded():
     body = made(KINDS["m4a"], speech(6, 2, 24_000))
     assert Voice.from_audio(body, apart=True) == Voice.from_audio(body)
     assert decode(body, apart=True) == decode(body)
@@ -59,7 +59,7 @@ def test_what_is_wrong_with_a_file_is_told_as_if_it_were_read_here():
             list(apart.open_apart(body).blocks(PLENTY))
         assert there.value.message == here.value.message
     with pytest.raises(BadAudio, match="more than 1,000 samples"):
-        list(apart.open_apart(clip()).blocks(1_000))
+        list(apart.open_apart(reference()).blocks(1_000))
 
 
 HOSTILE = {
@@ -83,7 +83,7 @@ def test_a_file_that_would_crash_or_fill_or_occupy_a_decoder_does_nothing_to_thi
     after = resource.getrusage(resource.RUSAGE_SELF)
     assert after.ru_maxrss - before.ru_maxrss < 50_000  # kB
     assert after.ru_utime - before.ru_utime < 1
-    assert decode(clip(), apart=True) == decode(clip())  # the next file is none the worse for it
+    assert decode(reference(), apart=True) == decode(reference())  # the next file is none the worse for it
 
 
 def decoders():
@@ -126,7 +126,7 @@ def test_a_decoder_ends_when_its_processor_time_is_over(existing):
 
 def test_a_decoder_that_does_nothing_ends_too(existing):
     existing(1)
-    sound = apart.open_apart(clip())
+    sound = apart.open_apart(reference())
     assert_soon_gone()  # nobody has told it yet how many samples are wanted
     with pytest.raises(BadAudio, match="more than 1 s"):
         list(sound.blocks(PLENTY))
@@ -189,18 +189,18 @@ def test_what_a_decoder_says_is_not_believed_either(name, monkeypatch):
 
 
 def test_a_process_that_was_killed_is_started_again():
-    decode(clip(), apart=True)
+    decode(reference(), apart=True)
     os.kill(apart._apart._process.pid, signal.SIGKILL)
     apart._apart._process.wait()
-    assert decode(clip(), apart=True) == decode(clip())
+    assert decode(reference(), apart=True) == decode(reference())
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_processes_lets_a_file_be_decoded(how):
-    decode(clip(), apart=True)
+    decode(reference(), apart=True)
     process = apart._apart._process
     os.kill(process.pid, how)
-    assert decode(clip(), apart=True) == decode(clip())
+    assert decode(reference(), apart=True) == decode(reference())
     assert apart._apart._process is process
     assert process.poll() is None
 
@@ -209,7 +209,7 @@ def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatc
     (tmp_path / "av.py").write_text("raise RuntimeError")
     monkeypatch.chdir(tmp_path)
     apart.close()
-    assert decode(clip(), apart=True) == decode(clip())
+    assert decode(reference(), apart=True) == decode(reference())
     apart.close()
 
 
@@ -217,13 +217,13 @@ def test_a_process_that_cannot_start_is_no_fault_of_the_file(monkeypatch):
     monkeypatch.setattr(apart.sys, "executable", "/bin/false")
     apart.close()
     with pytest.raises(DecodersBusy):
-        apart.open_apart(clip())
+        apart.open_apart(reference())
     apart.close()
 
 
 @pytest.mark.parametrize("size", [100, 1_000_000])
 def test_a_process_that_forks_nothing_is_no_fault_of_the_file(monkeypatch, size):
-    decode(clip(), apart=True)
+    decode(reference(), apart=True)
     process = apart._apart._process
     monkeypatch.setattr(apart, "_SECONDS", 1)
     monkeypatch.setattr(apart.worker, "WAITS_PER_SECOND", 0)
@@ -233,7 +233,7 @@ def test_a_process_that_forks_nothing_is_no_fault_of_the_file(monkeypatch, size)
             apart.open_apart(bytes(size))
     finally:
         os.kill(process.pid, signal.SIGCONT)
-    assert decode(clip(), apart=True) == decode(clip())
+    assert decode(reference(), apart=True) == decode(reference())
     assert apart._apart._process is process
 
 
@@ -254,15 +254,15 @@ worker.main()
     monkeypatch.setattr(apart.sys, "executable", str(python))
     apart.close()
     with pytest.raises(DecodersBusy, match="ask again"):
-        apart.open_apart(clip())
+        apart.open_apart(reference())
     process = apart._apart._process
-    assert decode(clip(), apart=True) == decode(clip())
+    assert decode(reference(), apart=True) == decode(reference())
     assert apart._apart._process is process
     apart.close()
 
 
 def test_closing_ends_what_is_being_decoded():
-    decode(clip(), apart=True)  # so that the process which forks is there
+    decode(reference(), apart=True)  # so that the process which forks is there
     ended = threading.Event()
 
     def hear():
@@ -302,7 +302,7 @@ async def test_an_answer_that_crashes_its_decoder_is_a_failure_of_its_server():
 # -- turns -------------------------------------------------------------------------------------------------------------
 
 
-async def test_one_tenants_clips_delay_anothers_by_no_more_than_the_one_that_is_being_decoded():
+async def test_one_tenants_references_delay_anothers_by_no_more_than_the_one_that_is_being_decoded():
     decoding, order = Decoding(threads=1, queue=8), []
     held = threading.Event()
     first = asyncio.ensure_future(decoding.run("greedy", held.wait, 20))

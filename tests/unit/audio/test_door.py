@@ -138,7 +138,7 @@ def test_a_reference_file_that_is_cut_is_refused():
 
 
 @pytest.mark.parametrize(("samples", "told"), [(np.zeros(48_000, "<i2"), "silent"), (tone(0.1), "only 0.1 s long")])
-def test_a_clip_that_makes_no_good_voice_is_told(samples, told):
+def test_a_reference_that_makes_no_good_voice_is_told(samples, told):
     assert told in sayonce.Voice.from_audio(wav(samples)).warning
 
 

@@ -10,17 +10,17 @@ import sayonce
 from sayonce.audio import voice as module
 from sayonce.audio.decode import wav
 from sayonce.errors import InvalidRequest
-from tests.helpers.voice_samples import SAMPLES, clip
+from tests.helpers.voice_samples import SAMPLES, reference
 
 GOLDEN = "616fc0c730dde966ad63cf1a9f0fd5dc2611e0f7e23ac51d150ec0e6edd43af0"
 
 
 def identity(*args, **kwargs):
-    return sayonce.Voice.from_audio(clip(*args, **kwargs)).id
+    return sayonce.Voice.from_audio(reference(*args, **kwargs)).id
 
 
 def test_a_voice_tells_what_it_is():
-    found = sayonce.Voice.from_audio(clip())
+    found = sayonce.Voice.from_audio(reference())
     assert (found.seconds, found.sample_rate_hz, found.channels, len(found.id)) == (0.5, 24_000, 1, 64)
 
 
@@ -40,8 +40,8 @@ def test_another_container_of_the_same_samples_is_the_same_voice(container, subt
 
 def test_another_name_and_other_tags_are_the_same_voice(tmp_path):
     names = [tmp_path / "alice.wav", tmp_path / "bob.wav"]
-    names[0].write_bytes(clip())
-    names[1].write_bytes(clip(title="somebody"))
+    names[0].write_bytes(reference())
+    names[1].write_bytes(reference(title="somebody"))
     assert {sayonce.Voice.from_audio(name).id for name in names} == {identity()}
     assert sayonce.Voice.from_audio(str(names[0])).id == identity()
 
@@ -50,10 +50,10 @@ def test_a_file_of_the_same_name_with_other_sound_is_another_voice(tmp_path):
     import os
 
     name = tmp_path / "alice.wav"
-    name.write_bytes(clip())
+    name.write_bytes(reference())
     stamp = name.stat()
     before = sayonce.Voice.from_audio(name).id
-    name.write_bytes(clip(-SAMPLES))
+    name.write_bytes(reference(-SAMPLES))
     os.utime(name, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
     assert sayonce.Voice.from_audio(name).id != before
 
@@ -93,14 +93,14 @@ def test_silence_is_silence_whatever_its_sign():
 
 
 def test_a_file_that_was_seen_is_not_decoded_again(monkeypatch):
-    data = clip(SAMPLES[:777])
+    data = reference(SAMPLES[:777])
     first = sayonce.Voice.from_audio(data)
     monkeypatch.setattr(module, "_identify", None)
     assert sayonce.Voice.from_audio(data) == first
 
 
 def test_what_is_remembered_of_a_file_is_the_senders_alone(monkeypatch):
-    data, opened = clip(SAMPLES[:888]), []
+    data, opened = reference(SAMPLES[:888]), []
     genuine = module._identify
     monkeypatch.setattr(module, "_identify", lambda *given: opened.append(1) or genuine(*given))
     voices = [sayonce.Voice.from_audio(data, whose=whose) for whose in ("alice", "alice", "bob", "", "bob")]
@@ -108,8 +108,8 @@ def test_what_is_remembered_of_a_file_is_the_senders_alone(monkeypatch):
     assert len(set(voices)) == 1
 
 
-def test_a_seen_clip_is_still_held_to_the_limit():
-    data = clip(SAMPLES[:9_999])
+def test_a_seen_reference_is_still_held_to_the_limit():
+    data = reference(SAMPLES[:9_999])
     sayonce.Voice.from_audio(data)
     with pytest.raises(InvalidRequest, match=r"longer than 0.1 s"):
         sayonce.Voice.from_audio(data, max_seconds=0.1)
@@ -123,8 +123,8 @@ def test_what_is_remembered_of_files_is_bounded():
     assert memory.get(("", (0).to_bytes(8))) is None
 
 
-def test_a_clip_may_be_streamed_flac_of_unknown_length():
-    data = bytearray(clip(container="FLAC"))
+def test_a_reference_may_be_streamed_flac_of_unknown_length():
+    data = bytearray(reference(container="FLAC"))
     data[21] &= 0xF0
     data[22:26] = bytes(4)
     data[26:42] = bytes(16)
@@ -140,13 +140,13 @@ NOT_FINITE[3] = np.nan
     [
         (lambda _: b"", "is empty"),
         (lambda _: b"no audio at all", r"cannot be decoded .* WAV, FLAC, Ogg"),
-        (lambda _: clip(SAMPLES[:0]), "holds no samples"),
-        (lambda _: clip(NOT_FINITE * 32_768, subtype="FLOAT"), "no numbers"),
+        (lambda _: reference(SAMPLES[:0]), "holds no samples"),
+        (lambda _: reference(NOT_FINITE * 32_768, subtype="FLOAT"), "no numbers"),
         (lambda path: path / "missing.wav", "missing.wav: No such file"),
         (lambda path: path, "Is a directory"),
     ],
 )
-def test_what_is_no_clip_is_refused_with_what_is_right(tmp_path, make, what):
+def test_what_is_no_reference_is_refused_with_what_is_right(tmp_path, make, what):
     with pytest.raises(InvalidRequest, match=what) as refused:
         sayonce.Voice.from_audio(make(tmp_path))
     assert "BytesIO" not in str(refused.value)
@@ -155,20 +155,20 @@ def test_what_is_no_clip_is_refused_with_what_is_right(tmp_path, make, what):
 def test_a_small_file_that_decodes_to_hours_of_samples_is_refused(monkeypatch):
     monkeypatch.setattr(module, "MAX_SAMPLES", 20_000)
     silence = np.zeros((15_000, 8), np.int16)
-    assert len(clip(silence, container="FLAC")) < 10_000
+    assert len(reference(silence, container="FLAC")) < 10_000
     with pytest.raises(InvalidRequest, match="more than 20,000 samples"):
-        sayonce.Voice.from_audio(clip(silence, container="FLAC"))
+        sayonce.Voice.from_audio(reference(silence, container="FLAC"))
 
 
-def test_the_identity_does_not_depend_on_the_blocks_in_which_a_clip_is_read(monkeypatch):
-    data = clip(SAMPLES.reshape(-1, 8))
+def test_the_identity_does_not_depend_on_the_blocks_in_which_a_reference_is_read(monkeypatch):
+    data = reference(SAMPLES.reshape(-1, 8))
     whole = module._identify(data, 600, module.open_sound)
     monkeypatch.setattr(wav, "_FEED_BYTES", 99)
     assert module._identify(data, 600, module.open_sound) == whole
 
 
-def test_too_long_and_too_large_clips_are_refused():
+def test_too_long_and_too_large_references_are_refused():
     with pytest.raises(InvalidRequest, match=r"longer than 0.4 s"):
-        sayonce.Voice.from_audio(clip(), max_seconds=0.4)
+        sayonce.Voice.from_audio(reference(), max_seconds=0.4)
     with pytest.raises(InvalidRequest, match="larger than 20,000 bytes"):
-        sayonce.Voice.from_audio(clip(), max_bytes=20_000)
+        sayonce.Voice.from_audio(reference(), max_bytes=20_000)

@@ -10,7 +10,7 @@ import pytest
 import sayonce
 from sayonce.cache import sync
 from sayonce.cache.threads import COMPUTATIONS, Threads
-from tests.helpers.voice_samples import SAMPLES, clip
+from tests.helpers.voice_samples import SAMPLES, reference
 
 MANY = 4 * COMPUTATIONS
 
@@ -111,9 +111,9 @@ async def test_callers_who_take_every_thread_of_the_event_loop_have_their_values
     embed = sayonce.adapters.generic.wrap(
         lambda audio: np.zeros(3), cache, name="speaker", revision="1", audio=("audio",)
     )
-    clips = [clip(SAMPLES + number) for number in range(MANY)]
+    references = [reference(SAMPLES + number) for number in range(MANY)]
     async with asyncio.timeout(20):
-        await asyncio.gather(*(asyncio.to_thread(embed, each) for each in clips))
+        await asyncio.gather(*(asyncio.to_thread(embed, each) for each in references))
     assert cache.counters["led"] == MANY
 
 
@@ -129,11 +129,11 @@ async def test_long_computations_do_not_delay_what_is_stored(cache):
     def embed(audio: bytes) -> int:
         return len(audio)
 
-    await embed(clip())
+    await embed(reference())
     held = [asyncio.create_task(slow(number)) for number in range(MANY)]
     await asyncio.sleep(0.05)
     async with asyncio.timeout(10):
-        assert await embed(clip()) == len(clip())
+        assert await embed(reference()) == len(reference())
     assert not any(task.done() for task in held)
     gate.set()
     assert await asyncio.gather(*held) == list(range(MANY))

@@ -12,7 +12,7 @@ from sayonce.errors import ConfigError
 from sayonce.speech.engines import build_engine
 from tests.engines.indextts2 import EDITIONS, build, loaded
 from tests.helpers.serving import serving
-from tests.unit.speech.test_voices import clip, upload
+from tests.unit.speech.test_voices import reference, upload
 
 pytestmark = pytest.mark.filterwarnings("default")
 
@@ -77,18 +77,18 @@ async def test_the_same_request_is_the_same_sound_and_another_seed_another(made)
         assert other.headers["cache-status"] == "sayonce; fwd=miss; stored"
 
 
-async def test_a_clip_sent_along_is_the_voice_that_was_uploaded(made):
+async def test_a_reference_sent_along_is_the_voice_that_was_uploaded(made):
     instances, options, edition = made
     async with serving(engine_of(options)) as client:
         await upload(client)
         await speak(client, voice="alice")
-        sent = base64.b64encode(clip(container="FLAC")).decode()
+        sent = base64.b64encode(reference(container="FLAC")).decode()
         assert (await speak(client, ref_audio=sent)).headers["cache-status"].startswith("sayonce; hit")
         assert (await speak(client, "another text", ref_audio=sent)).status_code == 200
         assert runs(instances[0]) == edition.cold
 
 
-async def test_without_a_clip_it_says_how_to_give_one(made):
+async def test_without_a_reference_it_says_how_to_give_one(made):
     _, options, _ = made
     async with serving(engine_of(options)) as client:
         answer = await speak(client, voice="nobody")
@@ -107,14 +107,14 @@ async def test_an_emotion_vector_has_eight_numbers(made, vector):
 
 
 @pytest.mark.parametrize(
-    ("clip_of_emotion", "told"),
+    ("emotion", "told"),
     [("https://example.org/a.wav", "the audio itself"), (base64.b64encode(b"no audio").decode(), "cannot be decoded")],
 )
-async def test_an_emotion_that_is_no_clip_is_refused_by_its_field(made, clip_of_emotion, told):
+async def test_an_emotion_that_is_no_reference_is_refused_by_its_field(made, emotion, told):
     _, options, _ = made
     async with serving(engine_of(options)) as client:
         await upload(client)
-        answer = await speak(client, voice="alice", emo_audio=clip_of_emotion)
+        answer = await speak(client, voice="alice", emo_audio=emotion)
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "emo_audio")
         assert told in answer.json()["error"]["message"]
 

@@ -14,7 +14,7 @@ from sayonce.speech.engines.openai import kept_voices, server_voices
 from tests.helpers.serving import serving, until
 from tests.helpers.upstream import SAMPLE_RATE_HZ
 from tests.helpers.vllm_omni import Omni, omnis, sound
-from tests.unit.speech.test_voices import clip, upload
+from tests.unit.speech.test_voices import reference, upload
 
 FORMAT = {"model": "far", "response_format": "pcm", "sample_rate": SAMPLE_RATE_HZ}
 
@@ -32,7 +32,7 @@ async def speak(client, text="Hello.", voice="alice", headers=None, **more):
 async def assert_heard(client, text="Hello.", audio=None, transcript="", **more):
     answer = await speak(client, text, **more)
     assert answer.status_code == 200, answer.text
-    assert answer.content == sound(text, clip() if audio is None else audio, transcript)
+    assert answer.content == sound(text, reference() if audio is None else audio, transcript)
 
 
 def counted(client, what):
@@ -42,12 +42,12 @@ def counted(client, what):
 # -- once for each server -----------------------------------------------------------------------------------------------
 
 
-async def test_fifty_voices_and_five_hundred_requests_send_each_clip_to_each_server_once():
-    clips = {f"voice {number}": clip(seed=number, seconds=0.1) for number in range(50)}
+async def test_fifty_voices_and_five_hundred_requests_send_each_reference_to_each_server_once():
+    references = {f"voice {number}": reference(seed=number, seconds=0.1) for number in range(50)}
     async with omnis(2) as servers, serving(far(*servers)) as client:
-        for name, audio in clips.items():
+        for name, audio in references.items():
             await upload(client, name, audio, ref_text=f"This is {name}.")
-        for name, audio in clips.items():  # ten at once are shared among both servers
+        for name, audio in references.items():  # ten at once are shared among both servers
             heard = [
                 assert_heard(client, f"Text {number}.", audio, f"This is {name}.", voice=name) for number in range(10)
             ]
@@ -55,7 +55,7 @@ async def test_fifty_voices_and_five_hundred_requests_send_each_clip_to_each_ser
         assert sum(len(server.asked) for server in servers) == 500
         assert [len(server.uploads) for server in servers] == [50, 50]
         assert [len(set(server.uploads)) for server in servers] == [50, 50]
-        assert [server.clips for server in servers] == [[], []]
+        assert [server.references for server in servers] == [[], []]
         assert counted(client, "sent") == 100
 
 
@@ -68,17 +68,17 @@ async def test_a_server_that_tells_less_of_its_voices_is_asked_by_name_too(tells
         await assert_heard(client)
         server.voices.clear()
         await assert_heard(client, "Again.")
-        assert (len(server.uploads), server.clips) == (2, [])
+        assert (len(server.uploads), server.references) == (2, [])
 
 
-async def test_a_server_that_was_not_asked_for_a_voice_gets_no_clip_of_it():
+async def test_a_server_that_was_not_asked_for_a_voice_gets_no_reference_of_it():
     async with omnis(2) as servers, serving(far(*servers)) as client:
         await upload(client)
         await assert_heard(client)
         assert sum(len(server.uploads) for server in servers) == 1
 
 
-async def test_a_clip_is_sent_once_however_many_wait_for_it():
+async def test_a_reference_is_sent_once_however_many_wait_for_it():
     async with omnis(1) as [server], serving(far(server)) as client:
         await upload(client)
         server.gate.clear()
@@ -88,10 +88,10 @@ async def test_a_clip_is_sent_once_however_many_wait_for_it():
         assert server.asked == []
         server.gate.set()
         await asyncio.gather(*asked)
-        assert (len(server.uploads), server.clips) == (1, [])
+        assert (len(server.uploads), server.references) == (1, [])
 
 
-async def test_two_instances_over_one_store_send_a_clip_once(tmp_path):
+async def test_two_instances_over_one_store_send_a_reference_once(tmp_path):
     store = f"sqlite:///{tmp_path}/s.db"
     async with omnis(1) as [server]:
         async with serving(far(server), store=store) as one, serving(far(server), store=store) as other:
@@ -105,7 +105,7 @@ async def test_two_instances_over_one_store_send_a_clip_once(tmp_path):
             await asyncio.gather(*asked)
         async with serving(far(server), store=store) as later:
             await assert_heard(later, "Later.")
-        assert (len(server.uploads), server.clips) == (1, [])
+        assert (len(server.uploads), server.references) == (1, [])
 
 
 async def test_a_name_tells_nobody_whose_voice_it_is_and_another_secret_makes_another(tmp_path):
@@ -122,7 +122,7 @@ async def test_a_name_tells_nobody_whose_voice_it_is_and_another_secret_makes_an
     assert all(re.fullmatch(r"sayonce-[0-9a-f]{40}", name) for name in names)
 
 
-async def test_tenants_with_one_clip_have_a_copy_each_and_keep_it_when_the_other_leaves(tmp_path):
+async def test_tenants_with_one_reference_have_a_copy_each_and_keep_it_when_the_other_leaves(tmp_path):
     made = {name: new_key(name) for name in ("school", "bank")}
     (tmp_path / "keys.txt").write_text("\n".join(line for _, line in made.values()))
     keys = {name: {"authorization": f"Bearer {key}"} for name, (key, _) in made.items()}
@@ -135,7 +135,7 @@ async def test_tenants_with_one_clip_have_a_copy_each_and_keep_it_when_the_other
         await until(lambda: len(server.voices) == 1)
         await assert_heard(client, "Again.", headers=keys["bank"])
         assert (await speak(client, headers=keys["school"])).status_code == 404
-        assert (len(server.uploads), server.clips) == (2, [])
+        assert (len(server.uploads), server.references) == (2, [])
 
 
 async def test_no_tenant_speaks_in_anothers_voice_by_the_name_of_its_copy_or_is_told_it(tmp_path):
@@ -161,31 +161,33 @@ async def test_no_tenant_speaks_in_anothers_voice_by_the_name_of_its_copy_or_is_
             refused = await speak(client, headers=bank, **{"voice": "ryan", **more})
             assert refused.status_code in (400, 404)
         assert len(server.asked) == 2  # the school's, and the guess
-        await upload(client, name.replace("a", "b"), clip(seed=1), headers=bank)
-        await assert_heard(client, audio=clip(seed=1), voice=name.replace("a", "b"), headers=bank)
+        await upload(client, name.replace("a", "b"), reference(seed=1), headers=bank)
+        await assert_heard(client, audio=reference(seed=1), voice=name.replace("a", "b"), headers=bank)
 
 
-async def test_a_transcript_that_comes_with_the_request_goes_to_the_server_with_its_clip():
+async def test_a_transcript_that_comes_with_the_request_goes_to_the_server_with_its_reference():
     async with omnis(1) as [server], serving(far(server)) as client:
         await upload(client, ref_text="one two")
         await assert_heard(client, transcript="three", ref_text="three")
         await assert_heard(client, transcript="one two")
-        assert (len(server.uploads), len(server.clips)) == (1, 1)
+        assert (len(server.uploads), len(server.references)) == (1, 1)
 
 
-async def test_a_clip_that_is_sent_along_is_kept_nowhere():
+async def test_a_reference_that_is_sent_along_is_kept_nowhere():
     async with omnis(1) as [server], serving(far(server)) as client:
         await upload(client)
-        answer = await speak(client, voice=None, ref_audio=base64.b64encode(clip()).decode())
-        assert answer.content == sound("Hello.", clip(), "")
-        assert (server.uploads, len(server.clips)) == ([], 1)
+        answer = await speak(client, voice=None, ref_audio=base64.b64encode(reference()).decode())
+        assert answer.content == sound("Hello.", reference(), "")
+        assert (server.uploads, len(server.references)) == ([], 1)
 
 
 # -- a server that forgets, or lies ----------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("speaks_unknown", [False, True])
-async def test_a_server_that_comes_back_empty_is_given_the_clip_again_and_nobody_hears_another_voice(speaks_unknown):
+async def test_a_server_that_comes_back_empty_is_given_the_reference_again_and_nobody_hears_another_voice(
+    speaks_unknown,
+):
     async with omnis(2) as servers, serving(far(*servers)) as client:
         await upload(client, ref_text="one two")
         await asyncio.gather(*(assert_heard(client, f"Text {number}.", transcript="one two") for number in range(4)))
@@ -194,17 +196,17 @@ async def test_a_server_that_comes_back_empty_is_given_the_clip_again_and_nobody
         for number in range(4):
             await assert_heard(client, f"More {number}.", transcript="one two")
         assert [len(server.uploads) for server in servers] == [2, 1]
-        assert [server.clips for server in servers] == [[], []]
+        assert [server.references for server in servers] == [[], []]
         assert counted(client, "lost") == 1
 
 
-async def test_a_name_under_which_somebody_put_another_clip_is_not_believed():
+async def test_a_name_under_which_somebody_put_another_reference_is_not_believed():
     async with omnis(1) as [server], serving(far(server)) as client:
         await upload(client)
         await assert_heard(client)
-        server.put(server.uploads[0], clip(2))
+        server.put(server.uploads[0], reference(2))
         await assert_heard(client, "Again.")
-        assert (len(server.uploads), server.clips) == (2, [])
+        assert (len(server.uploads), server.references) == (2, [])
 
 
 async def test_a_name_that_somebody_takes_as_soon_as_it_was_sent_is_not_believed():
@@ -212,24 +214,24 @@ async def test_a_name_that_somebody_takes_as_soon_as_it_was_sent_is_not_believed
         server.takes = "loses"
         await upload(client)
         await assert_heard(client)
-        assert (len(server.uploads), len(server.clips)) == (1, 1)
+        assert (len(server.uploads), len(server.references)) == (1, 1)
 
 
-async def test_a_name_that_was_there_before_is_replaced_since_nobody_knows_its_clip():
+async def test_a_name_that_was_there_before_is_replaced_since_nobody_knows_its_reference():
     async with omnis(1) as [server]:
         async with serving(far(server)) as client:
             await upload(client)
             await assert_heard(client)
-        server.put(server.uploads[0], clip(2))
+        server.put(server.uploads[0], reference(2))
         async with serving(far(server)) as client:  # over an empty store
             await upload(client)
             await assert_heard(client, "Again.")
         assert server.removed == server.uploads[:1]
-        assert (len(server.uploads), server.clips) == (2, [])
+        assert (len(server.uploads), server.references) == (2, [])
 
 
 @pytest.mark.parametrize("forgets_after_listing", [False, True])
-async def test_a_server_that_says_that_it_keeps_a_voice_and_does_not_is_sent_clips(forgets_after_listing):
+async def test_a_server_that_says_that_it_keeps_a_voice_and_does_not_is_sent_references(forgets_after_listing):
     async with omnis(1) as [server], serving(far(server)) as client:
         server.speaks_unknown = True
         await upload(client)
@@ -246,16 +248,16 @@ async def test_a_server_that_says_that_it_keeps_a_voice_and_does_not_is_sent_cli
         for number in range(4):
             await assert_heard(client, f"Text {number}.")
         assert len(server.uploads) == (3 if forgets_after_listing else 1)
-        assert len(server.clips) == 4
+        assert len(server.references) == 4
 
 
-async def test_a_server_that_does_not_speak_by_a_name_that_it_lists_is_sent_the_clip():
+async def test_a_server_that_does_not_speak_by_a_name_that_it_lists_is_sent_the_reference():
     async with omnis(1) as [server], serving(far(server)) as client:
         server.speaks = "refuses names"
         await upload(client)
         for number in range(4):
             await assert_heard(client, f"Text {number}.")
-        assert (len(server.uploads), len(server.clips), len(server.asked)) == (1, 4, 5)
+        assert (len(server.uploads), len(server.references), len(server.asked)) == (1, 4, 5)
 
 
 async def test_a_callers_mistake_is_told_and_the_voice_is_asked_for_by_its_name_after_it():
@@ -269,20 +271,20 @@ async def test_a_callers_mistake_is_told_and_the_voice_is_asked_for_by_its_name_
         assert client.service.synthesizer.catalogue.engines[0].upstreams[0].failures == 0
         server.speaks, server.asked[:] = "speaks", []
         await assert_heard(client, "Again.")
-        assert (len(server.uploads), server.clips) == (1, [])
+        assert (len(server.uploads), server.references) == (1, [])
 
 
 # -- a server that keeps none ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("status", [400, 404, 405, 409, 413, 422, 500, 501, 503])
-async def test_where_an_upload_is_refused_clips_go_along_and_it_is_not_tried_each_time(status):
+async def test_where_an_upload_is_refused_references_go_along_and_it_is_not_tried_each_time(status):
     async with omnis(1) as [server], serving(far(server)) as client:
         server.takes = status
         await upload(client)
         for number in range(5):
             await assert_heard(client, f"Text {number}.")
-        assert (len(server.uploads), len(server.clips)) == (1, 5)
+        assert (len(server.uploads), len(server.references)) == (1, 5)
         assert client.service.synthesizer.catalogue.engines[0].upstreams[0].up
 
 
@@ -293,7 +295,7 @@ async def test_a_server_without_a_list_of_uploads_is_sent_no_voice_to_keep(lists
         await upload(client)
         for number in range(5):
             await assert_heard(client, f"Text {number}.")
-        assert (server.uploads, len(server.clips), server.looks) == ([], 5, 1)
+        assert (server.uploads, len(server.references), server.looks) == ([], 5, 1)
 
 
 @pytest.mark.parametrize("hangs", ["lists", "takes"])
@@ -303,11 +305,11 @@ async def test_a_server_that_hangs_over_its_voices_holds_a_request_for_a_bounded
     async with omnis(1) as [server], serving(far(server)) as client:
         setattr(server, hangs, "hang")
         await upload(client)
-        await upload(client, "bob", clip(2))
+        await upload(client, "bob", reference(2))
         for number in range(3):
             await assert_heard(client, f"Text {number}.")
-            await assert_heard(client, f"Text {number}.", clip(2), voice="bob")
-        assert (len(server.uploads), len(server.clips)) == (0 if hangs == "lists" else 1, 6)
+            await assert_heard(client, f"Text {number}.", reference(2), voice="bob")
+        assert (len(server.uploads), len(server.references)) == (0 if hangs == "lists" else 1, 6)
 
 
 async def test_requests_wait_for_a_slow_upload_for_a_bounded_time_and_it_goes_on(monkeypatch):
@@ -317,11 +319,11 @@ async def test_requests_wait_for_a_slow_upload_for_a_bounded_time_and_it_goes_on
         await upload(client)
         await asyncio.gather(*(assert_heard(client, f"Text {number}.") for number in range(3)))
         await assert_heard(client, "While it is sent.")
-        assert (len(server.uploads), len(server.clips), server.voices) == (1, 4, {})
+        assert (len(server.uploads), len(server.references), server.voices) == (1, 4, {})
         server.gate.set()
         await until(lambda: counted(client, "sent"))
         await assert_heard(client, "By its name.")
-        assert (len(server.uploads), len(server.clips)) == (1, 4)
+        assert (len(server.uploads), len(server.references)) == (1, 4)
 
 
 async def test_a_list_that_fails_after_the_answer_began_is_no_proof():
@@ -331,10 +333,10 @@ async def test_a_list_that_fails_after_the_answer_began_is_no_proof():
         server.lists, server.speaks_unknown = 503, True
         kept, server.voices = server.voices, {}
         await assert_heard(client, "Again.")
-        assert len(server.clips) == 1
+        assert len(server.references) == 1
         server.lists, server.voices = "voices", kept
         await assert_heard(client, "As before.")
-        assert (len(server.uploads), len(server.clips), counted(client, "lost")) == (1, 1, 0)
+        assert (len(server.uploads), len(server.references), counted(client, "lost")) == (1, 1, 0)
 
 
 async def test_never_means_that_no_server_is_asked_for_its_voices(tmp_path):
@@ -348,7 +350,7 @@ async def test_never_means_that_no_server_is_asked_for_its_voices(tmp_path):
         async with serving(far(server, upstream_voices="never"), store=store) as client:
             await until(lambda: not server.voices)  # what was kept there before
             await assert_heard(client, "Again.")
-            assert (len(server.uploads), len(server.clips), server.looks) == (1, 1, looks)
+            assert (len(server.uploads), len(server.references), server.looks) == (1, 1, looks)
 
 
 # -- removing --------------------------------------------------------------------------------------------------------------
@@ -357,7 +359,7 @@ async def test_never_means_that_no_server_is_asked_for_its_voices(tmp_path):
 async def test_a_voice_that_is_removed_is_removed_from_the_servers():
     async with omnis(2) as servers, serving(far(*servers)) as client:
         await upload(client)
-        await upload(client, "bob")  # of the same clip
+        await upload(client, "bob")  # of the same reference
         await asyncio.gather(*(assert_heard(client, f"Text {number}.") for number in range(4)))
         await client.delete("/v1/audio/voices/alice")
         await assert_heard(client, "By its other name.", voice="bob")
@@ -368,13 +370,13 @@ async def test_a_voice_that_is_removed_is_removed_from_the_servers():
         await until(lambda: counted(client, "removed") == 2)
 
 
-async def test_a_voice_that_is_uploaded_anew_with_another_clip_leaves_no_old_copy():
+async def test_a_voice_that_is_uploaded_anew_with_another_reference_leaves_no_old_copy():
     async with omnis(1) as [server], serving(far(server)) as client:
         await upload(client)
         await assert_heard(client)
-        await upload(client, audio=clip(2))
-        await assert_heard(client, audio=clip(2))
-        await until(lambda: [voice["clip"] for voice in server.voices.values()] == [clip(2)])
+        await upload(client, audio=reference(2))
+        await assert_heard(client, audio=reference(2))
+        await until(lambda: [voice["reference"] for voice in server.voices.values()] == [reference(2)])
         assert len(set(server.uploads)) == 2
 
 
@@ -397,7 +399,7 @@ async def test_a_removal_that_fails_is_tried_again_also_by_an_instance_that_star
 async def test_a_copy_under_an_earlier_secret_is_removed_and_what_is_no_copy_is_not(tmp_path):
     store = f"sqlite:///{tmp_path}/s.db"
     async with omnis(1) as [server]:
-        server.put("narrator", clip(2))
+        server.put("narrator", reference(2))
         for number in range(2):
             secret = tmp_path / f"secret-{number}"
             secret.write_text(f"{number}" * 40)
@@ -424,8 +426,8 @@ async def test_a_request_that_runs_while_its_voice_is_removed_is_heard_right_and
         await until(lambda: not server.voices)
         engine = synthesizer.catalogue.engines[0]
         heard = b"".join([item async for item in engine.synthesize(speech) if isinstance(item, bytes)])
-        assert heard == sound("Late.", clip(), "")
-        assert (server.voices, len(server.uploads), len(server.clips)) == ({}, 1, 1)
+        assert heard == sound("Late.", reference(), "")
+        assert (server.voices, len(server.uploads), len(server.references)) == ({}, 1, 1)
 
 
 async def test_a_voice_that_is_removed_while_it_is_sent_does_not_stay():
@@ -436,7 +438,7 @@ async def test_a_voice_that_is_removed_while_it_is_sent_does_not_stay():
         await until(lambda: server.uploads)
         await client.delete("/v1/audio/voices/alice")
         server.gate.set()
-        assert (await asked).content == sound("Hello.", clip(), "")
+        assert (await asked).content == sound("Hello.", reference(), "")
         await until(lambda: counted(client, "removed"))
         assert server.voices == {}
 
@@ -444,13 +446,13 @@ async def test_a_voice_that_is_removed_while_it_is_sent_does_not_stay():
 async def test_a_server_has_as_many_copies_as_it_may_and_loses_what_was_used_longest_ago(monkeypatch):
     monkeypatch.setattr(kept_voices, "MOST", 3)
     async with omnis(1) as [server], serving(far(server)) as client:
-        clips = {f"voice {number}": clip(seed=number) for number in range(5)}
-        for name, audio in clips.items():
+        references = {f"voice {number}": reference(seed=number) for number in range(5)}
+        for name, audio in references.items():
             await upload(client, name, audio)
         for number, name in enumerate(["voice 0", "voice 1", "voice 2", "voice 0", "voice 3", "voice 0", "voice 4"]):
-            await assert_heard(client, f"Text {number}.", clips[name], voice=name)
-        left = [voice["clip"] for voice in server.voices.values()]
-        assert left == [clips["voice 0"], clips["voice 3"], clips["voice 4"]]
-        assert (len(server.uploads), server.clips) == (5, [])
-        await assert_heard(client, "Again.", clips["voice 1"], voice="voice 1")
+            await assert_heard(client, f"Text {number}.", references[name], voice=name)
+        left = [voice["reference"] for voice in server.voices.values()]
+        assert left == [references["voice 0"], references["voice 3"], references["voice 4"]]
+        assert (len(server.uploads), server.references) == (5, [])
+        await assert_heard(client, "Again.", references["voice 1"], voice="voice 1")
         assert len(server.voices) == 3

@@ -1,4 +1,4 @@
-"""Voices of clips at servers elsewhere, in vLLM-Omni's fields: what is sent to them, and what is in the key."""
+"""Voices of references at servers elsewhere, in vLLM-Omni's fields: what is sent to them, and what is in the key."""
 
 import base64
 import io
@@ -9,7 +9,7 @@ import soundfile
 from sayonce.speech.engines import build_engine
 from tests.helpers.serving import serving
 from tests.helpers.upstream import Upstream
-from tests.unit.speech.test_voices import clip, upload
+from tests.unit.speech.test_voices import reference, upload
 
 HIT = "sayonce; hit; detail=memory"
 MISS = "sayonce; fwd=miss; stored"
@@ -40,31 +40,31 @@ async def speak(client, text="Hello.", **fields):
 
 
 def data_url(seed=1, container="WAV"):
-    return f"data:audio/{container.lower()};base64,{base64.b64encode(clip(seed, container)).decode()}"
+    return f"data:audio/{container.lower()};base64,{base64.b64encode(reference(seed, container)).decode()}"
 
 
 def sent(said):
-    """Return the clip that a server was given, and what is said in it."""
+    """Return the reference that a server was given, and what is said in it."""
     assert "voice" not in said
     assert said["ref_audio"].startswith("data:audio/")
     return base64.b64decode(said["ref_audio"].partition(",")[2]), said.get("ref_text")
 
 
-async def test_an_uploaded_voice_is_sent_as_its_clip_and_transcript(client, upstream):
+async def test_an_uploaded_voice_is_sent_as_its_reference_and_transcript(client, upstream):
     await upload(client, ref_text="one two")
     assert await speak(client, voice="alice") == MISS
-    assert sent(upstream.heard[0]) == (clip(), "one two")
-    await upload(client, audio=clip(2))
+    assert sent(upstream.heard[0]) == (reference(), "one two")
+    await upload(client, audio=reference(2))
     assert await speak(client, voice="alice") == MISS
-    assert sent(upstream.heard[1]) == (clip(2), None)
+    assert sent(upstream.heard[1]) == (reference(2), None)
 
 
 @pytest.mark.parametrize("voice", [{"voice": {"id": "alice"}}, {"voice": "alice", "ref_text": "one two"}])
-async def test_a_name_is_its_clip_however_it_is_given(client, upstream, voice):
+async def test_a_name_is_its_reference_however_it_is_given(client, upstream, voice):
     await upload(client, ref_text="one two")
     assert await speak(client, voice="alice") == MISS
     assert await speak(client, **voice) == HIT
-    assert sent(upstream.heard[0]) == (clip(), "one two")
+    assert sent(upstream.heard[0]) == (reference(), "one two")
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ async def test_a_name_is_its_clip_however_it_is_given(client, upstream, voice):
         ("MP3", "audio/mpeg"),
     ],
 )
-async def test_a_clip_is_sent_as_what_it_is_whatever_it_was_called(client, upstream, container, media_type):
+async def test_a_reference_is_sent_as_what_it_is_whatever_it_was_called(client, upstream, container, media_type):
     file = io.BytesIO()
-    soundfile.write(file, soundfile.read(io.BytesIO(clip()))[0], 16_000, format=container)
+    soundfile.write(file, soundfile.read(io.BytesIO(reference()))[0], 16_000, format=container)
     await upload(client, audio=file.getvalue())
     assert await speak(client, voice="alice") == MISS
     misnamed = f"data:audio/wav;base64,{base64.b64encode(file.getvalue()).decode()}"
@@ -100,8 +100,8 @@ WRITTEN = {
 
 
 @pytest.mark.parametrize("way", WRITTEN)
-async def test_a_clip_is_the_same_voice_however_its_base64_is_written(client, upstream, way):
-    audio = clip(seconds=0.5001)
+async def test_a_reference_is_the_same_voice_however_its_base64_is_written(client, upstream, way):
+    audio = reference(seconds=0.5001)
     assert await speak(client, ref_audio=f"data:audio/wav;base64,{base64.b64encode(audio).decode()}") == MISS
     text = WRITTEN[way](base64.b64encode(audio).decode())
     assert await speak(client, ref_audio=text) == HIT
@@ -113,7 +113,7 @@ async def test_a_clip_is_the_same_voice_however_its_base64_is_written(client, up
     assert await speak(client, voice="alice") == HIT
 
 
-async def test_a_form_whose_clip_is_no_clip_is_told_what_and_where(client):
+async def test_a_form_whose_reference_is_no_reference_is_told_what_and_where(client):
     form = {"name": (None, "alice"), "audio_sample": (None, "/home/me/clip.wav")}
     error = (await client.post("/v1/audio/voices", files=form)).json()["error"]
     assert (error["param"], "'.' as character 14" in error["message"]) == ("audio_sample", True)
@@ -123,7 +123,7 @@ async def test_an_uploaded_voice_may_be_the_default(upstream):
     async with serving(far(upstream, default_voice="alice")) as client:
         await upload(client)
         assert await speak(client) == MISS
-        assert sent(upstream.heard[0]) == (clip(), None)
+        assert sent(upstream.heard[0]) == (reference(), None)
 
 
 ALONG = [
@@ -134,9 +134,9 @@ ALONG = [
 
 
 @pytest.mark.parametrize("fields", ALONG)
-async def test_a_clip_that_is_sent_along_is_keyed_by_its_samples_and_transcript(client, upstream, fields):
+async def test_a_reference_that_is_sent_along_is_keyed_by_its_samples_and_transcript(client, upstream, fields):
     assert await speak(client, **fields(data_url())) == MISS
-    assert sent(upstream.heard[0]) == (clip(), "one two")
+    assert sent(upstream.heard[0]) == (reference(), "one two")
     for same in ALONG:
         assert await speak(client, **same(data_url(container="FLAC"))) == HIT
     assert await speak(client, **fields(data_url(2))) == MISS
@@ -162,7 +162,7 @@ async def test_a_clip_that_is_sent_along_is_keyed_by_its_samples_and_transcript(
         ({"extra_params": {"emo_audio": "file:///a.wav"}}, "extra_params", "holds the address"),
     ],
 )  # fmt: skip
-async def test_what_is_no_clip_is_refused_by_its_field(client, upstream, fields, param, told):
+async def test_what_is_no_reference_is_refused_by_its_field(client, upstream, fields, param, told):
     error = await speak(client, **fields)
     assert (error["param"], told in error["message"]) == (param, True), error
     assert upstream.heard == []
@@ -171,7 +171,7 @@ async def test_what_is_no_clip_is_refused_by_its_field(client, upstream, fields,
 @pytest.mark.parametrize(
     "more", [{"ref_audio_2": data_url(2)}, {"extra_params": {"emo_audio": data_url(2), "emo_alpha": 0.5}}]
 )
-async def test_further_clips_are_handed_on_and_keyed(client, upstream, more):
+async def test_further_references_are_handed_on_and_keyed(client, upstream, more):
     assert await speak(client, ref_audio=data_url()) == MISS
     assert await speak(client, ref_audio=data_url(), **more) == MISS
     assert await speak(client, ref_audio=data_url(), **more) == HIT
@@ -195,7 +195,7 @@ async def test_an_uploaded_voice_speaks_as_speaker_too(client, upstream):
     await upload(client)
     assert await speak(client, speaker="alice") == MISS
     assert await speak(client, voice="alice") == HIT
-    assert sent(upstream.heard[0]) == (clip(), None)
+    assert sent(upstream.heard[0]) == (reference(), None)
 
 
 @pytest.mark.parametrize(

@@ -115,14 +115,14 @@ def test_the_precision_of_matrix_products_is_in_the_key(encoder):
 async def test_autocast_is_in_the_key_of_an_async_cache_that_reads_files(tmp_path):
     import asyncio
 
-    from tests.helpers.voice_samples import clip
+    from tests.helpers.voice_samples import reference
 
     class Reader(Encoder):
         def embed(self, path):
             return super().embed(b"")
 
     path = tmp_path / "a.wav"
-    path.write_bytes(clip())
+    path.write_bytes(reference())
 
     def call(reader):
         with torch.autocast("cpu", dtype=torch.bfloat16):

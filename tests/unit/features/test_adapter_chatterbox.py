@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import sayonce
-from tests.helpers.voice_samples import alike, clip
+from tests.helpers.voice_samples import alike, reference
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("librosa")
@@ -118,7 +118,7 @@ def cache():
 @pytest.fixture
 def voices(tmp_path):
     for seed in (1, 2):
-        (tmp_path / f"{seed}.wav").write_bytes(clip(noise(seed), rate=RATE))
+        (tmp_path / f"{seed}.wav").write_bytes(reference(noise(seed), rate=RATE))
     return str(tmp_path / "1.wav"), str(tmp_path / "2.wav")
 
 
@@ -190,9 +190,9 @@ def test_the_same_name_with_another_voice_is_another_voice(kind, cache, voices, 
     assert model.counts == once(2)
 
 
-def test_clips_of_the_same_shape_head_and_tail_are_not_confused(kind, cache, voices, tmp_path):
+def test_references_of_the_same_shape_head_and_tail_are_not_confused(kind, cache, voices, tmp_path):
     model = sayonce.adapters.chatterbox.wrap(build(kind), cache)
-    (tmp_path / "alike.wav").write_bytes(clip(alike(noise(1)), rate=RATE))
+    (tmp_path / "alike.wav").write_bytes(reference(alike(noise(1)), rate=RATE))
     for voice in (voices[0], str(tmp_path / "alike.wav")) * 2:
         speak(model, voice)
     assert model.counts == once(2)
@@ -207,7 +207,7 @@ def test_a_revision_that_is_given_does_not_stand_for_the_precision(kind, cache, 
 
 
 def test_what_cannot_be_identified_reaches_the_engine_each_time_with_one_warning(kind, cache, tmp_path, caplog):
-    data, model = clip(noise(1), rate=RATE), sayonce.adapters.chatterbox.wrap(build(kind), cache)
+    data, model = reference(noise(1), rate=RATE), sayonce.adapters.chatterbox.wrap(build(kind), cache)
     for times in (1, 2):
         assert torch.equal(speak(model, io.BytesIO(data)), speak(build(kind), io.BytesIO(data)))
         assert model.counts == once(times)

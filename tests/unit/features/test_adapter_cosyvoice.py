@@ -10,7 +10,7 @@ import soundfile
 
 import sayonce
 from sayonce.errors import Unkeyable
-from tests.helpers.voice_samples import alike, clip
+from tests.helpers.voice_samples import alike, reference
 
 torch = pytest.importorskip("torch")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -81,7 +81,7 @@ def prompt(tmp_path, module):
 
     def prompt(samples, name):
         path = tmp_path / f"{name}.wav"
-        path.write_bytes(clip(samples, rate=16_000))
+        path.write_bytes(reference(samples, rate=16_000))
         return str(path) if module.takes == "path" else load_wav(path, 32_000)
 
     return prompt
@@ -104,7 +104,7 @@ def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
-def test_every_segment_of_every_request_shares_one_run_a_clip(module, cache, prompts):
+def test_every_segment_of_every_request_shares_one_run_a_reference(module, cache, prompts):
     frontend = wrapped(module, cache)
     for text in ("first", "second", "third"):
         for prompt in prompts:
@@ -160,7 +160,7 @@ def test_the_same_name_with_another_voice_is_another_voice(module, cache, prompt
     assert not torch.equal(one["llm_embedding"], other["llm_embedding"])
 
 
-def test_clips_of_the_same_shape_head_and_tail_are_not_confused(module, cache, prompt):
+def test_references_of_the_same_shape_head_and_tail_are_not_confused(module, cache, prompt):
     frontend = wrapped(module, cache)
     for each in (samples(1), alike(samples(1))):
         zero_shot(frontend, prompt(each, "alice"))

@@ -8,8 +8,8 @@ import pytest
 
 import sayonce
 from sayonce.errors import InvalidRequest
-from sayonce.features.adapters._clip import Clip
-from tests.helpers.voice_samples import SAMPLES, alike, clip
+from sayonce.features.adapters._reference import Reference
+from tests.helpers.voice_samples import SAMPLES, alike, reference
 
 
 class Encoder:
@@ -28,8 +28,8 @@ def cache():
 
 
 def test_a_method_of_one_object_is_replaced_and_the_object_returned(cache, tmp_path):
-    (tmp_path / "a.wav").write_bytes(clip())
-    (tmp_path / "b.flac").write_bytes(clip(container="FLAC"))
+    (tmp_path / "a.wav").write_bytes(reference())
+    (tmp_path / "b.flac").write_bytes(reference(container="FLAC"))
     encoder, other = Encoder(), Encoder()
     assert sayonce.adapters.generic.wrap(encoder, cache, "embed", revision="1", audio=("path",)) is encoder
     for name in ("a.wav", "b.flac"):
@@ -48,7 +48,7 @@ def test_neither_name_nor_shape_nor_transcript_alone_is_a_voice(cache, tmp_path)
 
     remembered = sayonce.adapters.generic.wrap(encode, cache, revision="1", audio=("path",))
     path = tmp_path / "alice.wav"
-    asked = [(clip(samples), text) for samples in (SAMPLES, alike(SAMPLES), -SAMPLES) for text in ("sead", "said")]
+    asked = [(reference(samples), text) for samples in (SAMPLES, alike(SAMPLES), -SAMPLES) for text in ("sead", "said")]
     for audio, transcript in asked * 2:
         path.write_bytes(audio)
         remembered(path, transcript)
@@ -95,15 +95,15 @@ async def test_a_full_pool_of_waiting_callers_does_not_starve_the_computation():
         assert cache.counters["led"] == 1
 
 
-def test_a_clip_that_is_overwritten_meanwhile_is_an_error_and_not_another_voice(tmp_path):
+def test_a_reference_that_is_overwritten_meanwhile_is_an_error_and_not_another_voice(tmp_path):
     path = tmp_path / "voice.wav"
-    path.write_bytes(clip())
-    looked_at = Clip.of(path)
-    path.write_bytes(clip(SAMPLES[::-1]))
+    path.write_bytes(reference())
+    looked_at = Reference.of(path)
+    path.write_bytes(reference(SAMPLES[::-1]))
     with pytest.raises(InvalidRequest, match="overwritten"), looked_at.file():
         pass
 
 
-def test_a_clip_given_as_bytes_is_lent_as_a_file():
-    with Clip.of(clip()).file() as path:
-        assert sayonce.Voice.from_audio(path) == sayonce.Voice.from_audio(clip())
+def test_a_reference_given_as_bytes_is_lent_as_a_file():
+    with Reference.of(reference()).file() as path:
+        assert sayonce.Voice.from_audio(path) == sayonce.Voice.from_audio(reference())

@@ -8,7 +8,7 @@ import pytest
 
 import sayonce
 from sayonce.errors import Unkeyable
-from tests.helpers.voice_samples import alike, clip
+from tests.helpers.voice_samples import alike, reference
 
 pytest.importorskip("librosa")
 pytestmark = pytest.mark.filterwarnings("default")
@@ -83,7 +83,7 @@ def cache():
 @pytest.fixture
 def voices(tmp_path):
     for seed in (1, 2):
-        (tmp_path / f"{seed}.wav").write_bytes(clip(noise(seed), rate=RATE))
+        (tmp_path / f"{seed}.wav").write_bytes(reference(noise(seed), rate=RATE))
     return str(tmp_path / "1.wav"), str(tmp_path / "2.wav")
 
 
@@ -127,9 +127,9 @@ def test_a_file_overwritten_in_place_is_another_voice(package, cache, folder, vo
     assert encodes(tts) == (2, 2)
 
 
-def test_clips_of_the_same_shape_head_and_tail_are_not_confused(package, cache, folder, voices, tmp_path):
+def test_references_of_the_same_shape_head_and_tail_are_not_confused(package, cache, folder, voices, tmp_path):
     tts = sayonce.adapters.index_tts_onnx.wrap(build(package, folder), cache)
-    (tmp_path / "alike.wav").write_bytes(clip(alike(noise(1)), rate=RATE))
+    (tmp_path / "alike.wav").write_bytes(reference(alike(noise(1)), rate=RATE))
     for voice in (voices[0], str(tmp_path / "alike.wav")) * 2:
         tts.build_speaker(voice)
     assert encodes(tts) == (2, 2)

@@ -12,7 +12,7 @@ import soundfile
 
 import sayonce
 from tests.helpers.paths import ROOT
-from tests.helpers.voice_samples import alike, clip
+from tests.helpers.voice_samples import alike, reference
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -53,9 +53,9 @@ def cache():
 
 @pytest.fixture
 def voices(tmp_path):
-    """Two clips of different voices."""
+    """Two references of different voices."""
     for name, seed in (("alice", 1), ("bob", 2)):
-        (tmp_path / f"{name}.wav").write_bytes(clip(noise(seed), rate=RATE))
+        (tmp_path / f"{name}.wav").write_bytes(reference(noise(seed), rate=RATE))
     return tmp_path / "alice.wav", tmp_path / "bob.wav"
 
 
@@ -141,7 +141,7 @@ def test_a_stream_holds_the_engine_until_it_is_closed(edition, cache, voices):
 def test_a_copy_under_another_name_and_in_another_container_is_the_same_voice(edition, cache, voices, tmp_path):
     tts = wrapped(edition, cache)
     speak(tts, edition, voices[0])
-    (tmp_path / "renamed.flac").write_bytes(clip(noise(1), "FLAC", rate=RATE, title="Another title"))
+    (tmp_path / "renamed.flac").write_bytes(reference(noise(1), "FLAC", rate=RATE, title="Another title"))
     speak(tts, edition, tmp_path / "renamed.flac")
     assert runs(tts) == edition.cold
 
@@ -158,15 +158,15 @@ def test_a_file_overwritten_in_place_is_another_voice(edition, cache, voices):
     assert not np.array_equal(before, after)
 
 
-def test_clips_of_the_same_shape_head_and_tail_are_not_confused(edition, cache, voices, tmp_path):
+def test_references_of_the_same_shape_head_and_tail_are_not_confused(edition, cache, voices, tmp_path):
     tts = wrapped(edition, cache)
     speak(tts, edition, voices[0])
-    (tmp_path / "alike.wav").write_bytes(clip(alike(noise(1)), rate=RATE))
+    (tmp_path / "alike.wav").write_bytes(reference(alike(noise(1)), rate=RATE))
     speak(tts, edition, tmp_path / "alike.wav")
     assert runs(tts) == (2 * edition.cold[0], 2 * edition.cold[1])
 
 
-def test_speaker_and_emotion_of_a_clip_are_separate_entries(edition, cache, voices):
+def test_speaker_and_emotion_of_a_reference_are_separate_entries(edition, cache, voices):
     tts = wrapped(edition, cache)
     alice, bob = voices
     heard = speak(tts, edition, alice, emo_audio_prompt=str(bob), emo_alpha=0.5)
@@ -187,7 +187,7 @@ def test_the_emotion_is_heard(edition, cache, voices):
     )
 
 
-def test_an_emotion_clip_that_the_engine_drops_is_not_read(edition, cache, voices):
+def test_an_emotion_reference_that_the_engine_drops_is_not_read(edition, cache, voices):
     tts = wrapped(edition, cache)
     options = {"emo_audio_prompt": "nowhere.wav", "emo_vector": [0.1] * 8}
     heard = speak(tts, edition, voices[0], **options)
@@ -267,7 +267,7 @@ def test_a_restart_keeps_what_was_computed(edition, voices, tmp_path):
     assert counts == [edition.cold, (0, 0)]
 
 
-def test_an_undecodable_clip_is_the_engines_own_matter(edition, cache, tmp_path, voices):
+def test_an_undecodable_reference_is_the_engines_own_matter(edition, cache, tmp_path, voices):
     (tmp_path / "voice.wav").write_bytes(b"no audio at all")
     tts, errors = wrapped(edition, cache), []
     for engine in (build(edition.cls), tts):
@@ -278,7 +278,9 @@ def test_an_undecodable_clip_is_the_engines_own_matter(edition, cache, tmp_path,
     np.testing.assert_array_equal(speak(tts, edition, voices[0]), alone(edition, voices[0]))
 
 
-def test_a_clip_that_cannot_be_identified_is_spoken_as_by_the_engine_alone(edition, cache, tmp_path, voices, caplog):
+def test_a_reference_that_cannot_be_identified_is_spoken_as_by_the_engine_alone(
+    edition, cache, tmp_path, voices, caplog
+):
     long = tmp_path / "long.wav"
     tts = wrapped(edition, cache)
     for voice in voices:

@@ -1,4 +1,4 @@
-"""IndexTTS2's own code and its own networks, built small with random weights: from clip to sound, as without the cache."""
+"""IndexTTS2's own code and its own networks, built small with random weights: from reference to sound, as without the cache."""
 
 from types import SimpleNamespace
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import sayonce
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -165,7 +165,7 @@ def held(tts, voice, **options):
 @pytest.fixture
 def voices(tmp_path):
     for name, seed in (("alice", 1), ("bob", 2)):
-        (tmp_path / f"{name}.wav").write_bytes(clip(noise(seed), rate=RATE))
+        (tmp_path / f"{name}.wav").write_bytes(reference(noise(seed), rate=RATE))
     return tmp_path / "alice.wav", tmp_path / "bob.wav"
 
 

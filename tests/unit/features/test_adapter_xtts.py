@@ -1,4 +1,4 @@
-"""XTTS's own code and networks, built small with random weights: from clip to sound, as without the cache."""
+"""XTTS's own code and networks, built small with random weights: from reference to sound, as without the cache."""
 
 from collections import Counter
 
@@ -7,7 +7,7 @@ import pytest
 import soundfile
 
 import sayonce
-from tests.helpers.voice_samples import alike, clip
+from tests.helpers.voice_samples import alike, reference
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
@@ -84,7 +84,7 @@ def cache():
 @pytest.fixture
 def voices(tmp_path):
     for seed in (1, 2):
-        (tmp_path / f"{seed}.wav").write_bytes(clip(noise(seed), rate=RATE))
+        (tmp_path / f"{seed}.wav").write_bytes(reference(noise(seed), rate=RATE))
     return str(tmp_path / "1.wav"), str(tmp_path / "2.wav")
 
 
@@ -114,7 +114,7 @@ def test_a_restart_keeps_what_was_computed(model, voices, tmp_path):
         assert model.counts == {"speaker": 1, "gpt": 1}
 
 
-def test_every_argument_and_the_order_of_clips_is_in_the_key(model, cache, voices):
+def test_every_argument_and_the_order_of_references_is_in_the_key(model, cache, voices):
     sayonce.adapters.xtts.wrap(model, cache)
     calls = [
         ((voices[0],), {}),
@@ -133,10 +133,10 @@ def test_every_argument_and_the_order_of_clips_is_in_the_key(model, cache, voice
     assert model.counts["gpt"] == len(calls)
 
 
-def test_the_same_name_and_clips_of_the_same_shape_head_and_tail_are_not_confused(model, cache, voices, tmp_path):
+def test_the_same_name_and_references_of_the_same_shape_head_and_tail_are_not_confused(model, cache, voices, tmp_path):
     sayonce.adapters.xtts.wrap(model, cache)
     for number, samples in enumerate((noise(1), noise(2), alike(noise(1))), 1):
-        (tmp_path / "1.wav").write_bytes(clip(samples, rate=RATE))
+        (tmp_path / "1.wav").write_bytes(reference(samples, rate=RATE))
         for _ in range(2):
             model.get_conditioning_latents(voices[0])
         assert model.counts == {"speaker": number, "gpt": number}

@@ -11,7 +11,7 @@ import sayonce
 from sayonce.errors import InvalidRequest, MissingExtra
 from sayonce.features import speaker_encoder
 from sayonce.features.speaker_encoder import SpeakerEncoder, log_mel
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 
 pytest.importorskip("onnxruntime")
 
@@ -33,7 +33,7 @@ def speech(pitch_hz, seconds=3.0, rate=16_000, seed=0):
 
 
 def wav(samples, container="WAV", **options):
-    return clip((samples * 32_767).astype(np.int16), container, **options)
+    return reference((samples * 32_767).astype(np.int16), container, **options)
 
 
 def test_an_embedding_is_256_numbers_of_length_1(encoder):
@@ -42,7 +42,7 @@ def test_an_embedding_is_256_numbers_of_length_1(encoder):
     assert np.linalg.norm(embedding) == pytest.approx(1, abs=1e-5)
 
 
-def test_the_same_clip_has_the_same_embedding_bit_for_bit(encoder):
+def test_the_same_reference_has_the_same_embedding_bit_for_bit(encoder):
     first = SpeakerEncoder().embed(wav(speech(120), rate=16_000))
     np.testing.assert_array_equal(first, encoder.embed(wav(speech(120), "FLAC", rate=16_000)))
 
@@ -60,12 +60,12 @@ def test_another_rate_and_channels_are_nearly_the_same_voice(encoder):
     assert mono @ encoder.embed_samples(stereo, 44_100) > 0.99
 
 
-def test_short_and_odd_clips_have_embeddings(encoder):
+def test_short_and_odd_references_have_embeddings(encoder):
     for samples in (1, 399, 400, 513, 12_960, 13_119, 13_120):
         assert np.isfinite(encoder.embed_samples(speech(120)[:samples], 16_000)).all()
 
 
-def test_an_undecodable_clip_is_a_clear_error(encoder, tmp_path):
+def test_an_undecodable_reference_is_a_clear_error(encoder, tmp_path):
     for source in (b"no audio", tmp_path / "nowhere.wav"):
         with pytest.raises(InvalidRequest):
             encoder.embed(source)

@@ -16,7 +16,7 @@ from sayonce.gateway.paths import SPEECH
 from sayonce.service import Service
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 
 API = openapi.description()
 OPERATIONS = [
@@ -65,9 +65,9 @@ async def test_the_description_is_made_once_as_anyone_may_ask_for_it_over_and_ov
 def test_every_reference_leads_somewhere():
     found = list(references(API))
     assert found
-    for reference in found:
-        kind, name = reference.removeprefix("#/components/").split("/")
-        assert name in API["components"][kind], reference
+    for each in found:
+        kind, name = each.removeprefix("#/components/").split("/")
+        assert name in API["components"][kind], each
 
 
 def test_every_component_is_used():
@@ -119,7 +119,7 @@ def test_every_format_is_offered():
 
 async def answered(client):
     """Return an answer of every route that answers JSON, by method and path, with its status."""
-    voice = {"files": {"audio_sample": ("clip.wav", clip())}, "data": {"name": "alice"}}
+    voice = {"files": {"audio_sample": ("clip.wav", reference())}, "data": {"name": "alice"}}
     spoken = await speak(client)
     request = {"model": "stub", "input": "Hello there.", "voice": "anna"}
     calls = [

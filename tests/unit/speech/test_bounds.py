@@ -32,7 +32,7 @@ from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.request import parse_json
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 
 MEGABYTES = 7_900_000
 
@@ -106,7 +106,7 @@ async def test_every_string_has_a_bound_and_its_error_names_the_field_and_sends_
 
 
 async def test_what_is_within_the_bounds_is_taken(client):
-    sound = "data:audio/wav;base64," + base64.b64encode(clip()).decode()
+    sound = "data:audio/wav;base64," + base64.b64encode(reference()).decode()
     within = {"instructions": "i" * MAX_TEXT, "voice": "v" * MAX_NAME, "passed_on": "p" * MAX_TEXT, "n" * MAX_NAME: 1}
     assert (await speak(client, **within)).status_code == 200
     assert (await speak(client, passed_on=nested(MAX_DEPTH - 1), passed_on_sound=sound)).status_code == 200
@@ -237,7 +237,7 @@ async def test_decoding_has_its_own_threads_and_a_full_queue_is_told_to_come_bac
     decoding.close()
 
 
-async def test_long_clips_that_are_sent_along_make_no_other_synthesis_wait(client, monkeypatch):
+async def test_long_references_that_are_sent_along_make_no_other_synthesis_wait(client, monkeypatch):
     """Whoever decodes for minutes takes none of the threads that encoders need."""
     import threading
 
@@ -245,7 +245,7 @@ async def test_long_clips_that_are_sent_along_make_no_other_synthesis_wait(clien
 
     held, honest = threading.Event(), Voice.from_audio
     monkeypatch.setattr(Voice, "from_audio", lambda data, **more: held.wait(20) and honest(data, **more))
-    sound = base64.b64encode(clip()).decode()
+    sound = base64.b64encode(reference()).decode()
     async with asyncio.TaskGroup() as group:
         cloning = [group.create_task(speak(client, f"Clone {number}", ref_audio=sound)) for number in range(12)]
         await asyncio.sleep(0.1)
@@ -259,9 +259,11 @@ async def test_long_clips_that_are_sent_along_make_no_other_synthesis_wait(clien
 async def test_uploads_are_decoded_there_too_and_refused_when_it_is_full(client, monkeypatch):
     decoding = client.service.synthesizer.decoding
     decoding._free = decoding._queue = 0
-    answer = await client.post("/v1/audio/voices", data={"name": "alice"}, files={"audio_sample": ("a.wav", clip())})
+    answer = await client.post(
+        "/v1/audio/voices", data={"name": "alice"}, files={"audio_sample": ("a.wav", reference())}
+    )
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "1")
-    answer = await speak(client, ref_audio=base64.b64encode(clip()).decode())
+    answer = await speak(client, ref_audio=base64.b64encode(reference()).decode())
     assert (answer.status_code, answer.json()["error"]["code"]) == (503, "decoders_busy")
     assert (await speak(client)).status_code == 200
 
@@ -269,7 +271,7 @@ async def test_uploads_are_decoded_there_too_and_refused_when_it_is_full(client,
 async def test_what_an_upload_says_has_bounds(client):
     for field, value in (("name", "n" * 60_000), ("ref_text", "r" * (MAX_TEXT + 1))):
         data = {"name": "alice"} | {field: value}
-        answer = await client.post("/v1/audio/voices", data=data, files={"audio_sample": ("a.wav", clip())})
+        answer = await client.post("/v1/audio/voices", data=data, files={"audio_sample": ("a.wav", reference())})
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, field)
         assert len(answer.content) < 500
 

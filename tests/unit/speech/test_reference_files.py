@@ -1,4 +1,4 @@
-"""Clips that are sent along as text, as clients write them, and what kind of file they are."""
+"""References that are sent along as text, as clients write them, and what kind of file they are."""
 
 import base64
 import contextlib
@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 
 from sayonce.audio.decode.kinds import UNKNOWN, media_type_of
 from sayonce.errors import InvalidRequest
-from sayonce.speech.clips import decode_clip
+from sayonce.speech.references import decode_reference
 from tests.helpers.metering import program
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 
 HEADERS = (
     "",
@@ -45,9 +45,9 @@ def written(draw):
 
 @settings(max_examples=400, deadline=None)
 @given(written())
-def test_a_clip_is_read_however_an_encoder_writes_it(case):
+def test_a_reference_is_read_however_an_encoder_writes_it(case):
     content, text = case
-    assert decode_clip(text, "ref_audio") == content
+    assert decode_reference(text, "ref_audio") == content
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_clip_is_read_however_an_encoder_writes_it(case):
 )
 def test_what_is_wrong_is_told_with_its_place_and_not_echoed(value, told):
     with pytest.raises(InvalidRequest) as refused:
-        decode_clip(value, "emo_audio")
+        decode_reference(value, "emo_audio")
     assert refused.value.param == "emo_audio"
     assert refused.value.message.startswith("'emo_audio' must be the audio itself, as a data URL or in base64")
     assert told in refused.value.message
@@ -78,9 +78,9 @@ def test_what_is_wrong_is_told_with_its_place_and_not_echoed(value, told):
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60), st.sampled_from(HEADERS))
-def test_any_text_is_a_clip_or_a_refusal(text, header):
+def test_any_text_is_a_reference_or_a_refusal(text, header):
     with contextlib.suppress(InvalidRequest):
-        assert type(decode_clip(header + text, "ref_audio")) is bytes
+        assert type(decode_reference(header + text, "ref_audio")) is bytes
 
 
 MEGABYTES = {
@@ -102,7 +102,7 @@ MEGABYTES = {
 def test_megabytes_cost_little_whatever_they_are(kind):
     started = time.process_time()
     with contextlib.suppress(InvalidRequest):
-        decode_clip(MEGABYTES[kind], "ref_audio")
+        decode_reference(MEGABYTES[kind], "ref_audio")
     assert time.process_time() - started < 1
 
 
@@ -131,7 +131,7 @@ ENCODED = {
 def test_the_media_type_of_a_file_is_told_by_its_content(kind, tmp_path):
     options, media_type = ENCODED[kind]
     source, made = tmp_path / "source.wav", tmp_path / "made.bin"
-    source.write_bytes(clip())
+    source.write_bytes(reference())
     command = [program("ffmpeg", "ffmpeg"), "-v", "error", "-i", source, *options.split(), made]
     subprocess.run(command, check=True)
     file = made.read_bytes()

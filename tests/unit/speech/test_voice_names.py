@@ -23,7 +23,7 @@ from tests.helpers.commandline import InProcess
 from tests.helpers.deployments import Node
 from tests.helpers.serving import serving, until
 from tests.helpers.upstream import Upstream
-from tests.unit.speech.test_voices import clip, upload
+from tests.unit.speech.test_voices import reference, upload
 
 SECRET = "a secret of the tests"
 
@@ -76,7 +76,7 @@ async def test_until_the_names_were_read_a_name_is_refused_and_everything_else_i
         assert was_refused(await speak(client, voice="somebody"))
         assert (await client.get("/v1/audio/voices")).status_code == 503
         assert (await speak(client)).status_code == 200
-        assert (await speak(client, ref_audio=base64.b64encode(clip()).decode())).status_code == 200
+        assert (await speak(client, ref_audio=base64.b64encode(reference()).decode())).status_code == 200
         assert passed_on(upstream) == ["vivian"]
         node.cont()
         await until(lambda: client.service.cache.view.fresh)
@@ -105,7 +105,7 @@ async def test_a_name_that_the_store_has_lost_is_never_passed_on(node, upstream)
             await client.service.synthesizer.learn_voices()
         for voice in ("alice", made["id"]):
             assert was_refused(await speak(client, voice=voice))
-        assert (await upload(client, audio=clip(2))).status_code == 201
+        assert (await upload(client, audio=reference(2))).status_code == 201
         assert (await speak(client, voice="alice")).status_code == 200
     assert passed_on(upstream) == []
 
@@ -163,7 +163,7 @@ async def test_a_name_sealed_with_another_secret_is_refused_until_it_is_uploaded
 async def test_one_bad_field_costs_one_name(node, upstream):
     async with gateway(node, upstream) as client:
         await upload(client)
-        await upload(client, "bob", clip(2))
+        await upload(client, "bob", reference(2))
     page = table_name(TABLE)
     with node.client() as redis:
         for field, value in {
@@ -201,7 +201,7 @@ async def test_an_older_record_that_comes_back_is_not_believed(node, upstream):
         old = (await upload(client)).json()["id"]
         with node.client() as redis:
             [(field, record)] = redis.hgetall(page).items()
-        new = (await upload(client, audio=clip(2))).json()["id"]
+        new = (await upload(client, audio=reference(2))).json()["id"]
         with node.client() as redis:
             redis.hset(page, field, record)
         await client.service.synthesizer.learn_voices()
@@ -252,14 +252,16 @@ async def test_refusing_unknown_voices_needs_no_list_of_known_ones(node, upstrea
     assert passed_on(upstream) == ["vivian"]
 
 
-async def test_the_id_of_a_clip_that_is_not_uploaded_any_more_is_never_passed_on(node, upstream):
+async def test_the_id_of_a_reference_that_is_not_uploaded_any_more_is_never_passed_on(node, upstream):
     async with gateway(node, upstream) as client:
-        clip_id = (await upload(client)).json()["id"]
-        assert (await speak(client, voice=clip_id)).status_code == 200
+        reference_id = (await upload(client)).json()["id"]
+        assert (await speak(client, voice=reference_id)).status_code == 200
         await client.delete("/v1/audio/voices/alice")
     node.call("FLUSHALL")
-    async with gateway(node, upstream, voice_aliases={"narrator": clip_id}) as client:  # which has never heard of it
-        for voice in (clip_id, clip_id.upper(), {"id": clip_id}, "narrator"):
+    async with gateway(
+        node, upstream, voice_aliases={"narrator": reference_id}
+    ) as client:  # which has never heard of it
+        for voice in (reference_id, reference_id.upper(), {"id": reference_id}, "narrator"):
             refused = await speak(client, voice=voice)
             assert (refused.status_code, refused.json()["error"]["param"]) == (404, "voice")
     assert passed_on(upstream) == []
@@ -270,7 +272,7 @@ async def test_marks_of_removed_names_are_bounded_and_this_instance_still_knows_
     store = FaultyStore()
     book = VoiceBook(Cache(store))
     for number in range(5):
-        await book.add("", f"voice {number}", clip(number), "")
+        await book.add("", f"voice {number}", reference(number), "")
         await book.remove("", f"voice {number}")
     assert len(await store.registry(TABLE)) == 2
     await book.refresh()
@@ -280,9 +282,9 @@ async def test_marks_of_removed_names_are_bounded_and_this_instance_still_knows_
 async def test_an_instance_that_has_seen_too_many_names_passes_on_none(monkeypatch):
     monkeypatch.setattr("sayonce.speech.voice_names.MAX_KNOWN", 2)
     book = VoiceBook(Cache(FaultyStore()))
-    await book.add("", "alice", clip(), "")
+    await book.add("", "alice", reference(), "")
     assert book.names.find("", "somebody") is None
-    await book.add("", "bob", clip(), "")
+    await book.add("", "bob", reference(), "")
     with pytest.raises(Exception, match="no uploaded voice 'somebody'"):
         book.names.find("", "somebody")
 

@@ -1,4 +1,4 @@
-"""Voices of reference clips: by name or sent along, and always their content."""
+"""Voices of references: by name or sent along, and always their content."""
 
 import asyncio
 import base64
@@ -20,7 +20,7 @@ from sayonce.testing import FaultyStore, StubEngine
 from tests.helpers.serving import serving, speak
 
 
-def clip(seed=1, container="WAV", seconds=1.0):
+def reference(seed=1, container="WAV", seconds=1.0):
     noise = np.random.default_rng(seed).integers(-8000, 8000, int(16000 * seconds), np.int16)
     file = io.BytesIO()
     soundfile.write(file, noise, 16000, format=container, subtype="PCM_16")
@@ -28,7 +28,7 @@ def clip(seed=1, container="WAV", seconds=1.0):
 
 
 class Cloner(StubEngine):
-    """Speaks in the voice of a clip: its noise depends on the clip's samples and transcript."""
+    """Speaks in the voice of a reference: its noise depends on the reference's samples and transcript."""
 
     clones = True
 
@@ -37,7 +37,7 @@ class Cloner(StubEngine):
         if reference is not None:
             samples, _ = soundfile.read(io.BytesIO(reference.audio), dtype="int16")
             heard = f"{utterance.text} in {hash(samples.tobytes())} saying {reference.text}"
-            utterance = type(utterance)(heard, "clip", utterance.model, utterance.parameters)
+            utterance = type(utterance)(heard, "reference", utterance.model, utterance.parameters)
         return super().sound(utterance, number)
 
 
@@ -53,7 +53,7 @@ async def client(engine, tmp_path):
 
 
 async def upload(client, name="alice", audio=None, ref_text="", **more):
-    files = {"audio_sample": ("clip.wav", clip() if audio is None else audio)}
+    files = {"audio_sample": ("clip.wav", reference() if audio is None else audio)}
     return await client.post("/v1/audio/voices", data={"name": name, "ref_text": ref_text}, files=files, **more)
 
 
@@ -62,7 +62,7 @@ async def test_an_uploaded_voice_speaks_by_its_name(client, engine):
     assert (made.status_code, made.json()["name"], len(made.json()["id"])) == (201, "alice", 64)
     one = await speak(client, voice="alice")
     assert one.headers["cache-status"] == "sayonce; fwd=miss; stored"
-    assert engine.calls[0].reference.audio == clip()
+    assert engine.calls[0].reference.audio == reference()
     assert (await speak(client, voice="alice")).headers["cache-status"].startswith("sayonce; hit")
 
 
@@ -81,7 +81,7 @@ async def test_an_upload_that_makes_no_good_voice_is_answered_with_a_warning(cli
 async def test_a_voice_of_the_same_name_with_other_content_is_another_voice_at_once(client):
     await upload(client)
     old = await speak(client, voice="alice", response_format="pcm")
-    await upload(client, audio=clip(seed=2))
+    await upload(client, audio=reference(seed=2))
     new = await speak(client, voice="alice", response_format="pcm")
     assert new.headers["cache-status"] == "sayonce; fwd=miss; stored"
     assert new.content != old.content
@@ -91,13 +91,13 @@ async def test_a_voice_of_the_same_name_with_other_content_is_another_voice_at_o
 async def test_the_same_samples_are_the_same_voice_under_any_name_and_in_any_container(client, engine, container):
     await upload(client)
     await speak(client, voice="alice")
-    same = await upload(client, "bob", clip(container=container))
+    same = await upload(client, "bob", reference(container=container))
     assert same.json()["id"] == (await upload(client)).json()["id"]
     assert (await speak(client, voice="bob")).headers["cache-status"].startswith("sayonce; hit")
     assert len(engine.calls) == 1
 
 
-async def test_the_transcript_of_the_clip_is_part_of_the_key(client):
+async def test_the_transcript_of_the_reference_is_part_of_the_key(client):
     await upload(client, ref_text="one two")
     await speak(client, voice="alice")
     await upload(client, ref_text="one too")
@@ -105,10 +105,10 @@ async def test_the_transcript_of_the_clip_is_part_of_the_key(client):
 
 
 @pytest.mark.parametrize("form", ["base64", "data URL"])
-async def test_a_clip_that_is_sent_along_is_the_same_voice_as_when_it_is_uploaded(client, form):
+async def test_a_reference_that_is_sent_along_is_the_same_voice_as_when_it_is_uploaded(client, form):
     await upload(client)
     await speak(client, voice="alice")
-    audio = base64.b64encode(clip(container="FLAC")).decode()
+    audio = base64.b64encode(reference(container="FLAC")).decode()
     audio = audio if form == "base64" else f"data:audio/flac;base64,{audio}"
     assert (await speak(client, voice=None, ref_audio=audio)).headers["cache-status"].startswith("sayonce; hit")
 
@@ -122,8 +122,8 @@ async def test_an_address_is_refused_as_what_is_behind_it_may_change(client, eng
     assert engine.calls == []
 
 
-@pytest.mark.parametrize("audio", [b"", b"not audio", clip()[:30], clip(seconds=700)])
-async def test_a_clip_that_is_no_clip_is_refused_by_name(client, audio):
+@pytest.mark.parametrize("audio", [b"", b"not audio", reference()[:30], reference(seconds=700)])
+async def test_a_reference_that_is_no_reference_is_refused_by_name(client, audio):
     answer = await upload(client, audio=audio)
     assert (answer.status_code in (400, 413), answer.json()["error"]["param"]) == (
         True,
@@ -165,7 +165,7 @@ async def test_the_list_of_voices_is_made_anew_only_when_a_name_has_changed(clie
     async def names():
         return [voice["id"] for voice in (await client.get("/v1/audio/voices")).json()["data"] if "ref_text" in voice]
 
-    alice, bob = (await upload(client)).json()["id"], (await upload(client, "bob", clip(2))).json()["id"]
+    alice, bob = (await upload(client)).json()["id"], (await upload(client, "bob", reference(2))).json()["id"]
     for _ in range(3):
         assert await names() == [alice, bob]
     assert made == [""]
@@ -206,10 +206,10 @@ async def test_a_tenant_has_voices_of_its_own(tmp_path, tenants):
         assert (await speak(client, voice="alice", headers=bank)).status_code == 404
 
 
-async def test_a_swapped_clip_in_the_store_is_never_spoken_with(client):
+async def test_a_swapped_reference_in_the_store_is_never_spoken_with(client):
     store = client.service.cache.store
     for name, seed in (("alice", 1), ("bob", 2)):
-        await upload(client, name, clip(seed))
+        await upload(client, name, reference(seed))
     names = client.service.synthesizer.voices.names
     addresses = [names.field("", names.record("", name).address) for name in ("alice", "bob")]
     await store.register("voice clips", addresses[0], await store.registered("voice clips", addresses[1]))
@@ -219,7 +219,7 @@ async def test_a_swapped_clip_in_the_store_is_never_spoken_with(client):
 
 async def test_engines_that_do_not_clone_say_so(tmp_path):
     async with serving(StubEngine()) as client:
-        answer = await speak(client, ref_audio=base64.b64encode(clip()).decode())
+        answer = await speak(client, ref_audio=base64.b64encode(reference()).decode())
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ref_audio")
 
 
@@ -234,14 +234,14 @@ async def test_a_voice_is_found_by_its_name_or_id_as_a_string_or_an_object(clien
     assert engine.calls[0].reference.text == "one two"
 
 
-async def test_a_clip_that_is_sent_along_speaks_whatever_voice_is_named(client, engine):
-    await upload(client, audio=clip(seed=2))
+async def test_a_reference_that_is_sent_along_speaks_whatever_voice_is_named(client, engine):
+    await upload(client, audio=reference(seed=2))
     for voice in ("alice", "anna", None):
-        await speak(client, voice=voice, ref_audio=base64.b64encode(clip()).decode())
-    assert [call.reference.audio for call in engine.calls] == [clip()]
+        await speak(client, voice=voice, ref_audio=base64.b64encode(reference()).decode())
+    assert [call.reference.audio for call in engine.calls] == [reference()]
 
 
-async def test_a_long_clip_that_is_sent_along_delays_nobody(client, monkeypatch):
+async def test_a_long_reference_that_is_sent_along_delays_nobody(client, monkeypatch):
     looking, others_were_answered = threading.Event(), threading.Event()
 
     def slow(audio, **more):
@@ -251,7 +251,7 @@ async def test_a_long_clip_that_is_sent_along_delays_nobody(client, monkeypatch)
 
     identify = Voice.from_audio
     monkeypatch.setattr(Voice, "from_audio", slow)
-    waiting = asyncio.create_task(speak(client, ref_audio=base64.b64encode(clip()).decode()))
+    waiting = asyncio.create_task(speak(client, ref_audio=base64.b64encode(reference()).decode()))
     await asyncio.to_thread(looking.wait, 10)
     assert (await speak(client, voice="anna")).status_code == 200
     others_were_answered.set()
@@ -259,7 +259,7 @@ async def test_a_long_clip_that_is_sent_along_delays_nobody(client, monkeypatch)
 
 
 @pytest.mark.parametrize(("voice", "ref_text"), [("anna", "one"), ("anna", 5), ("alice", ["one"])])
-async def test_a_transcript_without_a_clip_is_refused_and_not_dropped(client, engine, voice, ref_text):
+async def test_a_transcript_without_a_reference_is_refused_and_not_dropped(client, engine, voice, ref_text):
     await upload(client)
     answer = await speak(client, voice=voice, ref_text=ref_text)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ref_text")
@@ -334,7 +334,7 @@ def to_fetch(voice):
 async def test_names_that_were_read_before_an_upload_do_not_undo_it():
     store = LateAtUpload()
     book = book_over(store)
-    await book.add("", "alice", clip(), "")
+    await book.add("", "alice", reference(), "")
     await store.answer()
     assert book.names.record("", "alice") is not None
 
@@ -342,7 +342,7 @@ async def test_names_that_were_read_before_an_upload_do_not_undo_it():
 async def test_names_that_were_read_before_a_removal_do_not_undo_it():
     store = LateAtRemoval()
     book = book_over(store)
-    await book.add("", "alice", clip(), "")
+    await book.add("", "alice", reference(), "")
     await book.remove("", "alice")
     await store.answer()
     assert "alice" not in [voice.name for voice in book.of("")]
@@ -354,7 +354,7 @@ async def test_who_asks_for_the_names_is_not_answered_with_older_ones():
     await store._read_first()
     store.book = here
     asked_before = store.reading
-    await elsewhere.add("", "alice", clip(), "")
+    await elsewhere.add("", "alice", reference(), "")
     asked_after = asyncio.create_task(here.refresh())
     await asyncio.sleep(0)
     store.may_answer.set()
@@ -373,32 +373,32 @@ async def test_who_asks_while_the_names_are_read_shares_the_next_reading():
     assert store.readings == 2
 
 
-async def test_clips_that_no_name_has_any_more_take_no_space():
+async def test_references_that_no_name_has_any_more_take_no_space():
     store = Late()
     book = book_over(store)
     for seed in range(5):
-        await book.add("", "alice", clip(seed), "")
-    assert store.bytes_in_tables < 2 * len(clip())
-    await book.add("", "bob", clip(4), "")
+        await book.add("", "alice", reference(seed), "")
+    assert store.bytes_in_tables < 2 * len(reference())
+    await book.add("", "bob", reference(4), "")
     await book.remove("", "alice")
-    assert (await book.fetch_clip("", to_fetch(book.names.record("", "bob")))).audio == clip(4)
+    assert (await book.fetch_audio("", to_fetch(book.names.record("", "bob")))).audio == reference(4)
     await book.remove("", "bob")
     assert await store.registry("voice clips") == {}
 
 
 async def test_the_voices_of_all_tenants_together_take_so_much_at_most(tmp_path, tenants):
     school, bank = tenants
-    room = len(clip()) + len(clip(seconds=0.5)) + len("täglich".encode())
+    room = len(reference()) + len(reference(seconds=0.5)) + len("täglich".encode())
     options = {"store": f"sqlite:///{tmp_path}/clips.db", "security__api_keys_file": str(tmp_path / "keys.txt")}
     async with serving(Cloner(), **options, voices__max_bytes=room) as client:
         assert (await upload(client, headers=school)).status_code == 201
-        refused = await upload(client, audio=clip(2), headers=bank)
+        refused = await upload(client, audio=reference(2), headers=bank)
         assert (refused.status_code, refused.json()["error"]["param"]) == (413, "audio_sample")
         assert "voices.max_bytes" in refused.json()["error"]["message"]
-        short = clip(3, seconds=0.5)
+        short = reference(3, seconds=0.5)
         assert (await upload(client, audio=short, ref_text="alltäglich", headers=bank)).status_code == 413
         assert (await upload(client, audio=short, ref_text="täglich", headers=bank)).status_code == 201
-        assert (await upload(client, audio=clip(4), headers=school)).status_code == 201  # in place of the first
+        assert (await upload(client, audio=reference(4), headers=school)).status_code == 201  # in place of the first
     async with serving(Cloner(), **options, voices__max_bytes=room) as client:  # also after a restart
         assert (await upload(client, "bob", short, headers=bank)).status_code == 413
         await client.delete("/v1/audio/voices/alice", headers=school)
@@ -408,8 +408,8 @@ async def test_the_voices_of_all_tenants_together_take_so_much_at_most(tmp_path,
 async def test_namespaces_have_voices_of_their_own():
     store = Late()
     one, other = book_over(store, namespace="one"), book_over(store, namespace="other")
-    await one.add("", "alice", clip(1), "")
-    await other.add("", "alice", clip(2), "")
+    await one.add("", "alice", reference(1), "")
+    await other.add("", "alice", reference(2), "")
     await one.refresh()
     assert one.names.record("", "alice").id != other.names.record("", "alice").id
     await other.remove("", "alice")
@@ -422,62 +422,62 @@ async def test_nobodys_file_stands_in_for_anothers():
     """Files of the same samples have the same id; what another decoder makes of them may differ."""
     store = Late()
     book = book_over(store)
-    mine, theirs = clip(), clip() + b"LIST\x04\0\0\0evil"
+    mine, theirs = reference(), reference() + b"LIST\x04\0\0\0evil"
     voice, _ = await book.add("school", "alice", mine, "")
     their_voice, _ = await book.add("bank", "alice", theirs, "")
     assert their_voice.id == voice.id
     afresh = book_over(store)
-    assert (await afresh.fetch_clip("school", to_fetch(voice))).audio == mine
-    assert (await afresh.fetch_clip("bank", to_fetch(their_voice))).audio == theirs
+    assert (await afresh.fetch_audio("school", to_fetch(voice))).audio == mine
+    assert (await afresh.fetch_audio("bank", to_fetch(their_voice))).audio == theirs
     with pytest.raises(NotFound):
-        await afresh.fetch_clip("school", to_fetch(their_voice))
+        await afresh.fetch_audio("school", to_fetch(their_voice))
 
 
 @pytest.mark.parametrize("deleted", [False, True])
 async def test_the_file_that_was_uploaded_last_under_a_name_is_handed_on(client, engine, deleted):
     """An engine that cannot read one container may be able to read another of the same samples."""
-    first = await upload(client, audio=clip(container="FLAC"))
+    first = await upload(client, audio=reference(container="FLAC"))
     await speak(client, "one", voice="alice")
-    await upload(client, "bob", clip(container="AIFF"))
+    await upload(client, "bob", reference(container="AIFF"))
     if deleted:
         await client.delete("/v1/audio/voices/alice")
     assert (await upload(client)).json()["id"] == first.json()["id"]
     for text, voice in (("two", "alice"), ("three", "bob")):
         await speak(client, text, voice=voice)
     heard = [call.reference.audio for call in engine.calls]
-    assert heard == [clip(container="FLAC"), clip(), clip(container="AIFF")]
+    assert heard == [reference(container="FLAC"), reference(), reference(container="AIFF")]
 
 
-async def test_the_clip_of_a_voice_that_an_earlier_release_kept_is_still_found():
+async def test_the_reference_of_a_voice_that_an_earlier_release_kept_is_still_found():
     store = Late()
     book = book_over(store)
     field = book.names.field("", "id")
-    await store.register("voice clips", field, book.names.sealed("voice clips", field, clip()))
+    await store.register("voice clips", field, book.names.sealed("voice clips", field, reference()))
     await book.names.write("", NamedVoice("alice", "id", "", 1.0, 0.0))
-    assert (await book.fetch_clip("", to_fetch(book.names.record("", "alice")))).audio == clip()
-    await book.add("", "alice", clip(), "")
+    assert (await book.fetch_audio("", to_fetch(book.names.record("", "alice")))).audio == reference()
+    await book.add("", "alice", reference(), "")
     assert list(await store.registry("voice clips")) != [field]
     assert len(await store.registry("voice clips")) == 1
 
 
 @pytest.mark.parametrize("fault", ["hang", StoreError("down")])
-async def test_a_store_that_keeps_a_clip_to_itself_is_an_error_within_the_budget(fault):
+async def test_a_store_that_keeps_a_reference_to_itself_is_an_error_within_the_budget(fault):
     store = Late()
     cache = Cache(store, budget_seconds=0.02)
-    voice, _ = await VoiceBook(cache).add("", "alice", clip(), "")
+    voice, _ = await VoiceBook(cache).add("", "alice", reference(), "")
     store.fault = fault
     with pytest.raises(EngineError, match="the store does not answer"):
-        await asyncio.wait_for(VoiceBook(cache).fetch_clip("", to_fetch(voice)), 5)
+        await asyncio.wait_for(VoiceBook(cache).fetch_audio("", to_fetch(voice)), 5)
 
 
-async def test_a_clip_that_is_lost_is_told_from_a_store_that_is_down():
+async def test_a_reference_that_is_lost_is_told_from_a_store_that_is_down():
     with pytest.raises(NotFound, match="upload it again"):
-        await VoiceBook(Cache(Late())).fetch_clip("", Reference("0" * 64, address="0" * 64))
+        await VoiceBook(Cache(Late())).fetch_audio("", Reference("0" * 64, address="0" * 64))
 
 
-async def test_a_lost_clip_that_is_uploaded_again_speaks_at_once(client):
+async def test_a_lost_reference_that_is_uploaded_again_speaks_at_once(client):
     await upload(client)
-    client.service.synthesizer.voices._clips.clear()
+    client.service.synthesizer.voices._audio.clear()
     store = client.service.cache.store
     for field in await store.registry("voice clips"):
         await store.unregister("voice clips", field)

@@ -10,14 +10,14 @@ from sayonce.config import load_settings
 from sayonce.errors import ConfigError, EngineBusy, EngineError
 from sayonce.service import Service
 from sayonce.testing import StubEngine
-from sayonce.warm.features import VoiceTarget, clips_in
+from sayonce.warm.features import VoiceTarget, references_in
 from sayonce.warm.gateway import GatewayTarget
 from sayonce.warm.rows import Row, expand, most_common, read_rows
 from sayonce.warm.runner import NOT_KEPT, Pace, Warmer
 from sayonce.warm.store import StoreTarget
 from tests.helpers.serving import serving, speak
 from tests.helpers.upstream import Upstream, raw_upstream
-from tests.helpers.voice_samples import SAMPLES, clip
+from tests.helpers.voice_samples import SAMPLES, reference
 
 TEXTS = [f"Phrase number {number}." for number in range(20)]
 
@@ -472,10 +472,10 @@ async def test_each_voice_is_encoded_once_whatever_its_files_are_called(tmp_path
 
     clips = tmp_path / "clips"
     (clips / "more").mkdir(parents=True)
-    (clips / "a.wav").write_bytes(clip())
-    (clips / "copy.wav").write_bytes(clip())
-    (clips / "more" / "same.flac").write_bytes(clip(container="FLAC"))
-    (clips / "other.wav").write_bytes(clip(SAMPLES[::-1].copy()))
+    (clips / "a.wav").write_bytes(reference())
+    (clips / "copy.wav").write_bytes(reference())
+    (clips / "more" / "same.flac").write_bytes(reference(container="FLAC"))
+    (clips / "other.wav").write_bytes(reference(SAMPLES[::-1].copy()))
     (clips / "broken.wav").write_bytes(b"RIFF")
     (clips / "notes.txt").write_text("not a clip")
     runs = []
@@ -488,7 +488,7 @@ async def test_each_voice_is_encoded_once_whatever_its_files_are_called(tmp_path
                 runs.append(clip)
                 return b"features"
 
-            return await Warmer(VoiceTarget(cache, encode), concurrency=3).run(clips_in(clips))
+            return await Warmer(VoiceTarget(cache, encode), concurrency=3).run(references_in(clips))
 
     first, second = await once(), await once()
     assert figures(first) == (2, 2, 1)
@@ -497,6 +497,6 @@ async def test_each_voice_is_encoded_once_whatever_its_files_are_called(tmp_path
     assert len(runs) == 2
 
 
-def test_a_directory_without_clips_is_refused(tmp_path):
+def test_a_directory_without_references_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="no audio file"):
-        list(clips_in(tmp_path))
+        list(references_in(tmp_path))

@@ -2,7 +2,7 @@
 
 Each module has ``wrap(engine, cache)``, which returns the same object: the same class, the same calls. The engine's
 code stays as it is; only attributes of this one instance are set. Features are kept under the decoded samples of the
-clip, the engine's code, its weights, and every argument that they depend on. An engine is wrapped once: wrapping it
+reference, the engine's code, its weights, and every argument that they depend on. An engine is wrapped once: wrapping it
 again is a ``RuntimeError``.
 """
 

@@ -1,4 +1,4 @@
-"""What an engine's features depend on besides the clip: its code, the libraries below it, and its weights."""
+"""What an engine's features depend on besides the reference: its code, the libraries below it, and its weights."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LIBRARIES: Final = (
     "kaldi-native-fbank", "librosa", "numpy", "onnxruntime", "onnxruntime-gpu", "openai-whisper", "pyloudnorm",
     "s3tokenizer", "scipy", "soxr", "torch", "torchaudio", "transformers",
 )  # fmt: skip
-"""Distributions whose code runs between a clip and its features, in one engine or another."""
+"""Distributions whose code runs between a reference and its features, in one engine or another."""
 _BLOCK_BYTES: Final = 1 << 22
 
 

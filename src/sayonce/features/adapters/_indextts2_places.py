@@ -1,4 +1,4 @@
-"""Where the editions of IndexTTS2 keep what they computed from reference clips."""
+"""Where the editions of IndexTTS2 keep what they computed from references."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Places(Protocol):
     signature: inspect.Signature
 
     def encode(self, part: str, path: str) -> Any:
-        """Let the engine compute its ``speaker`` or its ``emotion`` features of a clip."""
+        """Let the engine compute its ``speaker`` or its ``emotion`` features of a reference."""
 
     def filled(self, call: BoundArguments, speaker: Features, emotion: Features) -> Any:
         """Return a context in which a call finds the features instead of computing them."""
@@ -59,7 +59,7 @@ class Slots:
         finally:
             self._empty()
         if any(feature is None for feature in features):
-            raise EngineError("this edition of IndexTTS2 computes the features of its clips elsewhere")
+            raise EngineError("this edition of IndexTTS2 computes the features of its references elsewhere")
         return features
 
     @contextmanager

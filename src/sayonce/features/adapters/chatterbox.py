@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from sayonce.audio.voice import Voice
-from sayonce.features.adapters._clip import Clip
+from sayonce.features.adapters._reference import Reference
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
@@ -22,9 +22,9 @@ E = TypeVar("E")
 
 
 def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
-    """Make a Chatterbox model remember the conditionals of each reference clip.
+    """Make a Chatterbox model remember the conditionals of each reference.
 
-    They are kept under the clip and every other argument of ``prepare_conditionals`` (exaggeration, loudness). As
+    They are kept under the reference and every other argument of ``prepare_conditionals`` (exaggeration, loudness). As
     ``conds`` belongs to the model, one ``generate`` runs at a time.
 
     Args:
@@ -74,20 +74,20 @@ class _Conditioner:
         self._state = State("chatterbox", model, lambda: (_weights(model), _settings(model)), revision)
         conditionals, device = sys.modules[type(model).__module__].Conditionals, Where(lambda: model.device)
         self._recall = remembered(
-            cache, self._state, self._compute, ttl=ttl, ignore=("clip",), returns=conditionals, device=device
+            cache, self._state, self._compute, ttl=ttl, ignore=("reference",), returns=conditionals, device=device
         )
 
     def find(self, prompt: Any, arguments: dict[str, Any]) -> Callable[[], None]:
         """Return what gives the model the conditionals, which are the caller's own; to be called with the lock."""
         settings = {name: arguments[name] for name in self.signature.parameters if name in arguments}
         settings.pop("wav_fpath", None)
-        clip = Clip.find(prompt, self._state)
-        if clip is None:
+        reference = Reference.find(prompt, self._state)
+        if reference is None:
             return partial(self._original, prompt, **settings)
-        return partial(setattr, self._model, "conds", self._recall(clip.voice, settings, clip))
+        return partial(setattr, self._model, "conds", self._recall(reference.voice, settings, reference))
 
-    def _compute(self, voice: Voice, settings: dict[str, Any], clip: Clip) -> Any:  # noqa: ARG002 (the voice is the key)
-        with clip.file() as path, self.lock:
+    def _compute(self, voice: Voice, settings: dict[str, Any], reference: Reference) -> Any:  # noqa: ARG002 (the voice is the key)
+        with reference.file() as path, self.lock:
             before = self._model.conds
             try:
                 self._original(path, **settings)

@@ -1,4 +1,4 @@
-"""CosyVoice 1, 2 and 3: the frontend's three encoders of the prompt clip remember their values."""
+"""CosyVoice 1, 2 and 3: the frontend's three encoders of the prompt remember their values."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sayonce.features.adapters._clip import Clip
 from sayonce.features.adapters._fingerprint import code_of
+from sayonce.features.adapters._reference import Reference
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import Look, State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
@@ -22,9 +22,9 @@ _ENCODERS: Final = ("_extract_speech_token", "_extract_spk_embedding", "_extract
 
 
 def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
-    """Make a CosyVoice model, or its frontend, remember what it computes of each prompt clip.
+    """Make a CosyVoice model, or its frontend, remember what it computes of each prompt.
 
-    Every ``inference_*`` runs the encoders for each segment of the text; now they run once a clip. The clip is a path,
+    Every ``inference_*`` runs the encoders for each segment of the text; now they run once a reference. The reference is a path,
     identified by its decoded samples, or, in releases before 2026, a tensor of samples. The prompt's transcript and the
     text are no part of what is kept.
 
@@ -44,7 +44,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     device, methods = Where(lambda: frontend.device), {}
     for name in _ENCODERS:
         original, part = unwrapped(getattr(frontend, name)), f"cosyvoice{name}"
-        recall = remembered(cache, state, _encoder(original), name=part, ttl=ttl, ignore=("clip",), device=device)
+        recall = remembered(cache, state, _encoder(original), name=part, ttl=ttl, ignore=("reference",), device=device)
         methods[name] = _by_content(recall, original, state)
     Wrapping(wrap, frontend, cache, revision=revision, ttl=ttl).install(frontend, **methods)
     return engine
@@ -71,25 +71,25 @@ def _extractor(extractor: Any) -> list[Any]:
     return [getattr(function, "__qualname__", type(function).__qualname__), code_of(function), settings]
 
 
-def _encoder(original: Callable[[Any], Any]) -> Callable[[Any, Clip | None], Any]:
-    def encode(prompt: Any, clip: Clip | None) -> Any:
-        if clip is None:
+def _encoder(original: Callable[[Any], Any]) -> Callable[[Any, Reference | None], Any]:
+    def encode(prompt: Any, reference: Reference | None) -> Any:
+        if reference is None:
             return original(prompt)
-        with clip.file() as path:
+        with reference.file() as path:
             return original(path)
 
     return encode
 
 
 def _by_content(
-    recall: Callable[[Any, Clip | None], Any], original: Callable[[Any], Any], state: State
+    recall: Callable[[Any, Reference | None], Any], original: Callable[[Any], Any], state: State
 ) -> Callable[[Any], Any]:
     def extract(prompt_wav: Any) -> Any:
         if hasattr(prompt_wav, "shape"):
             return recall(prompt_wav, None)
-        clip = Clip.find(prompt_wav, state)
-        if clip is None:
+        reference = Reference.find(prompt_wav, state)
+        if reference is None:
             return original(prompt_wav)
-        return recall(clip.voice, clip)
+        return recall(reference.voice, reference)
 
     return extract

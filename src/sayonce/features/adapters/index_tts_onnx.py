@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sayonce.audio.voice import Voice
-from sayonce.features.adapters._clip import Clip, Source
+from sayonce.features.adapters._reference import Reference, Source
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
@@ -21,7 +21,7 @@ _WEIGHTS: Final = ("semantic_model", "hf_cache", "emo_vec.onnx", "campplus.onnx"
 
 
 def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
-    """Make ``index_tts_2_5_onnx.IndexTTS``, or its pipeline, remember the context of each reference clip.
+    """Make ``index_tts_2_5_onnx.IndexTTS``, or its pipeline, remember the context of each reference.
 
     ``build_speaker(path)`` returns a context of the caller's own, for ``synthesize(..., spk=context)``;
     ``synthesize(..., ref_audio_path=path)`` and ``clone`` use it too.
@@ -40,22 +40,22 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     original = unwrapped(pipeline.build_speaker)
     lock = threading.Lock()
 
-    def build(voice: Voice, clip: Clip) -> Any:  # noqa: ARG001 (the voice is the key)
-        with clip.file() as path, lock:
+    def build(voice: Voice, reference: Reference) -> Any:  # noqa: ARG001 (the voice is the key)
+        with reference.file() as path, lock:
             context = original(path)
             pipeline._speaker = pipeline._speaker_path = None  # noqa: SLF001 (its own memory goes by path)
             return context
 
     state = State("index-tts-onnx", pipeline, lambda: (_weights(engine), {"providers": _providers(pipeline)}), revision)
     context = typing.get_type_hints(type(pipeline).build_speaker)["return"]
-    recall = remembered(cache, state, build, ttl=ttl, ignore=("clip",), returns=context, copy=True)
+    recall = remembered(cache, state, build, ttl=ttl, ignore=("reference",), returns=context, copy=True)
 
     def build_speaker(ref_audio_path: Source) -> Any:
-        clip = Clip.find(ref_audio_path, state)
-        if clip is None:
+        reference = Reference.find(ref_audio_path, state)
+        if reference is None:
             with lock:
                 return original(ref_audio_path)
-        return recall(clip.voice, clip)
+        return recall(reference.voice, reference)
 
     Wrapping(wrap, engine, cache, revision=revision, ttl=ttl).install(pipeline, build_speaker=build_speaker)
     return engine

@@ -1,4 +1,4 @@
-"""IndexTTS2, versions 2 and 2.5: ``infer`` remembers what the encoders make of a speaker's and an emotion's clip.
+"""IndexTTS2, versions 2 and 2.5: ``infer`` remembers what the encoders make of a speaker's and an emotion's reference.
 
 Read with index-tts ee40fa7 (2026-08-18), ``indextts2-inference`` 2.1.1, ``tts-webui.index-tts`` 2.0.1 and
 ``indextts25-inference`` 0.2.0.
@@ -14,8 +14,8 @@ from inspect import BoundArguments
 from typing import Any, Final, TypeVar
 
 from sayonce.audio.voice import Voice
-from sayonce.features.adapters._clip import Clip
 from sayonce.features.adapters._indextts2_places import Features, Places, Slots, Tables
+from sayonce.features.adapters._reference import Reference
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping
@@ -28,10 +28,10 @@ _ENCODERS: Final = ("semantic_model", "semantic_mean", "semantic_std", "semantic
 
 
 def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
-    """Make an ``IndexTTS2`` remember the five tensors that it computes from reference clips.
+    """Make an ``IndexTTS2`` remember the five tensors that it computes from references.
 
-    A speaker's four (1.9 MB for 5 s of clip, 5.8 MB for 15 s) and an emotion's one (1.0 to 2.9 MB) are two entries, so
-    that a clip may serve as either. Clips are identified by their decoded samples, whatever the path. The engine does
+    A speaker's four (1.9 MB for 5 s of reference, 5.8 MB for 15 s) and an emotion's one (1.0 to 2.9 MB) are two entries, so
+    that a reference may serve as either. References are identified by their decoded samples, whatever the path. The engine does
     one thing at a time, as it keeps state between the steps of a synthesis: a second call waits for the first, and a
     stream holds the engine until it is exhausted or closed.
 
@@ -53,14 +53,14 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
 
 
 class _Voices:
-    """An engine's synthesis, with the features of its clips put where it looks for them."""
+    """An engine's synthesis, with the features of its references put where it looks for them."""
 
     def __init__(self, engine: Any, places: Places, cache: AnyCache, revision: str | None, ttl: timedelta) -> None:
         self._places = places
         self._lock = threading.Lock()
         self._state = State("indextts2", engine, lambda: (_weights(engine), _settings(engine)), revision)
         device = Where(lambda: engine.device)
-        self._recall = remembered(cache, self._state, self._encode, ttl=ttl, ignore=("clip",), device=device)
+        self._recall = remembered(cache, self._state, self._encode, ttl=ttl, ignore=("reference",), device=device)
 
     def stream(self, *args: Any, **kwargs: Any) -> Iterator[Any]:
         """Do what the engine's ``infer_generator`` does."""
@@ -77,24 +77,24 @@ class _Voices:
     def _prepare(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[BoundArguments, Any]:
         """Find the features before the engine is taken: computing them takes it, too."""
         call = self._places.signature.bind(*args, **kwargs)
-        speaker = Clip.find(call.arguments["spk_audio_prompt"], self._state)
+        speaker = Reference.find(call.arguments["spk_audio_prompt"], self._state)
         emotion = _emotion_prompt(call)
-        moved = speaker if emotion is None else Clip.find(emotion, self._state)
+        moved = speaker if emotion is None else Reference.find(emotion, self._state)
         if speaker is None or moved is None:
             return call, self._places.emptied()
         features = self._features("speaker", speaker), self._features("emotion", moved)
         return call, self._places.filled(call, *features)
 
-    def _features(self, part: str, clip: Clip) -> Features:
-        return clip.voice.id, self._recall(part, clip.voice, clip)
+    def _features(self, part: str, reference: Reference) -> Features:
+        return reference.voice.id, self._recall(part, reference.voice, reference)
 
-    def _encode(self, part: str, voice: Voice, clip: Clip) -> Any:  # noqa: ARG002 (the voice is the key)
-        with clip.file() as path, self._lock:
+    def _encode(self, part: str, voice: Voice, reference: Reference) -> Any:  # noqa: ARG002 (the voice is the key)
+        with reference.file() as path, self._lock:
             return self._places.encode(part, path)
 
 
 def _emotion_prompt(call: BoundArguments) -> Any:
-    """Return the emotion's clip, if there is one and neither a vector nor a text makes the engine drop it."""
+    """Return the emotion's reference, if there is one and neither a vector nor a text makes the engine drop it."""
     given = call.arguments
     if given.get("use_emo_text") or given.get("emo_vector") is not None:
         return None

@@ -1,4 +1,4 @@
-"""XTTS (coqui-tts): ``Xtts.get_conditioning_latents`` remembers the latents of its reference clips."""
+"""XTTS (coqui-tts): ``Xtts.get_conditioning_latents`` remembers the latents of its references."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from sayonce.audio.voice import Voice
-from sayonce.features.adapters._clip import Clip
+from sayonce.features.adapters._reference import Reference
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
@@ -21,7 +21,7 @@ E = TypeVar("E")
 def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
     """Make a ``TTS.tts.models.xtts.Xtts`` remember its conditioning latents and speaker embeddings.
 
-    They are kept under the clips, in their order, and every other argument (lengths, trimming, normalization, rate).
+    They are kept under the references, in their order, and every other argument (lengths, trimming, normalization, rate).
     ``synthesize`` and ``clone_voice`` use them too.
 
     Args:
@@ -35,24 +35,24 @@ def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedel
     original = unwrapped(engine.get_conditioning_latents)
     signature = inspect.signature(original)
 
-    def encode(voices: list[Voice], settings: dict[str, Any], clips: list[Clip]) -> Any:  # noqa: ARG001 (the key)
+    def encode(voices: list[Voice], settings: dict[str, Any], references: list[Reference]) -> Any:  # noqa: ARG001 (the key)
         with ExitStack() as files:
-            return original([files.enter_context(clip.file()) for clip in clips], **settings)
+            return original([files.enter_context(reference.file()) for reference in references], **settings)
 
     state = State("xtts", engine, lambda: (_weights(engine), _settings(engine)), revision)
     device = Where(lambda: engine.device)
-    recall = remembered(cache, state, encode, ttl=ttl, ignore=("clips",), device=device)
+    recall = remembered(cache, state, encode, ttl=ttl, ignore=("references",), device=device)
 
     def get_conditioning_latents(*args: Any, **kwargs: Any) -> Any:
         call = signature.bind(*args, **kwargs)
         call.apply_defaults()
         settings = dict(call.arguments)
         source = settings.pop("audio_path")
-        found = [Clip.find(each, state) for each in (source if isinstance(source, list) else [source])]
-        clips = [clip for clip in found if clip is not None]
-        if len(clips) < len(found):
+        found = [Reference.find(each, state) for each in (source if isinstance(source, list) else [source])]
+        references = [reference for reference in found if reference is not None]
+        if len(references) < len(found):
             return original(*args, **kwargs)
-        return recall([clip.voice for clip in clips], settings, clips)
+        return recall([reference.voice for reference in references], settings, references)
 
     given = Wrapping(wrap, model, cache, revision=revision, ttl=ttl)
     given.install(model, get_conditioning_latents=get_conditioning_latents)

@@ -56,10 +56,10 @@ class Voice(msgspec.Struct, frozen=True):
 
 
 class Reference(msgspec.Struct, frozen=True):
-    """A clip whose voice is to speak: ``id`` is the digest of its samples, ``text`` what is said in it.
+    """The audio in whose voice is to be spoken: ``id`` is the digest of its samples, ``text`` what is said in it.
 
     ``audio`` is the file's bytes; None until an engine needs them, and ``address`` is then what they are kept under.
-    ``copy`` is what the clip is called at a server that keeps one; empty where it was sent along with the request.
+    ``copy`` is what the reference is called at a server that keeps one; empty where it was sent along with the request.
     """
 
     id: str
@@ -71,12 +71,12 @@ class Reference(msgspec.Struct, frozen=True):
     @property
     def voice(self) -> str:
         """What the voice is called where nobody has named it, and in the tags of its clips whatever it is called."""
-        return voice_of_clip(self.id)
+        return voice_of_reference(self.id)
 
 
-def voice_of_clip(clip_id: str) -> str:
-    """Return what the voice of a clip is called by what it is."""
-    return f"clip:{clip_id[:16]}"
+def voice_of_reference(reference_id: str) -> str:
+    """Return what the voice of a reference is called by what it is."""
+    return f"clip:{reference_id[:16]}"
 
 
 class Utterance(msgspec.Struct, frozen=True):
@@ -125,7 +125,7 @@ class Engine(ABC):
     drop: Collection[str] = frozenset()
     """Fields that are left out of what is heard and keyed."""
     clones: bool = False
-    """Whether it speaks in the voice of a reference clip."""
+    """Whether it speaks in the voice of a reference."""
     also_voice: str | None = None
     """Another field in which its clients name the voice."""
     passes_unknown_voices: bool = False

@@ -15,11 +15,11 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal
 
 from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound, quoted
-from sayonce.speech.clips import decode_clip
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.engines.parameters import Parameter
+from sayonce.speech.references import decode_reference
 
 Version = Literal["2", "2.5"]
 
@@ -32,9 +32,7 @@ _LIBRARIES: Final = ("torch", "torchaudio", "transformers", "librosa", "numpy")
 """What generates, decodes and draws the random numbers below the package."""
 
 _COMMON: Final = (
-    Parameter(
-        name="emo_audio", type=str, longest=None, description="a clip of the emotion, as a data URL or in base64"
-    ),
+    Parameter(name="emo_audio", type=str, longest=None, description="audio of the emotion, as a data URL or in base64"),
     Parameter(name="emo_alpha", type=float, default=1.0, minimum=0.0, maximum=1.0, description="its strength"),
     Parameter(
         name="emo_vector",
@@ -79,7 +77,7 @@ class IndexTTS2Options(EngineOptions, frozen=True, kw_only=True):
 
 
 class IndexTTS2Engine(LocalEngine):
-    """Speaks in the voice of a clip: an uploaded one by its name, or one that is sent along as ``ref_audio``.
+    """Speaks in the voice of a reference: an uploaded one by its name, or one that is sent along as ``ref_audio``.
 
     Its stream has a silence after the last segment, and its file has none (index-tts ee40fa7, ``infer_v2.py``): where it
     streams, what is kept is always the stream.
@@ -91,7 +89,7 @@ class IndexTTS2Engine(LocalEngine):
     clones = True
     concurrency = 1
     adapter: Callable[[Any, str], Any] = staticmethod(lambda model, _revision: model)
-    """Makes the loaded model, of a revision, remember what it computes from reference clips; without one it computes each time."""
+    """Makes the loaded model, of a revision, remember what it computes from references; without one it computes each time."""
 
     def __init__(self, name: str, options: IndexTTS2Options) -> None:
         super().__init__()
@@ -147,7 +145,7 @@ class IndexTTS2Engine(LocalEngine):
     def resolve_voice(self, voice: str) -> str:
         """Refuse every name: those of uploaded voices are resolved before it is asked."""
         raise NotFound(
-            f"{self.name!r} speaks in the voice of a clip, and there is none named {quoted(voice)}: upload one to "
+            f"{self.name!r} speaks in the voice of a reference, and there is none named {quoted(voice)}: upload one to "
             "/v1/audio/voices, or send it as 'ref_audio'",
             param="voice",
         )
@@ -199,10 +197,10 @@ def _file(folder: str, name: str, audio: bytes) -> str:
     return str(path)
 
 
-def _decoded(clip: str) -> bytes:
+def _decoded(sent: str) -> bytes:
     from sayonce.audio.voice import Voice  # noqa: PLC0415 (with numpy and soundfile)
 
-    audio = decode_clip(clip, "emo_audio")
+    audio = decode_reference(sent, "emo_audio")
     try:
         Voice.from_audio(audio, apart=True)
     except InvalidRequest as error:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _CONNECT_SECONDS: Final = 5.0
 _TRIES_BY_NAME: Final = 2
-"""A server that has forgotten a voice once gets it again; one that does so at once is sent the clip."""
+"""A server that has forgotten a voice once gets it again; one that does so at once is sent the reference."""
 _MAYBE_OF_VOICE: Final = (400, 404, 410, 422)
 """How a server may refuse a voice that it does not know, and much else."""
 _OUR_OWN: Final = ("stream", "stream_format")
@@ -200,7 +200,7 @@ class OpenAIEngine(Engine):
     async def _ask(
         self, client: httpx.AsyncClient, upstream: Upstream, utterance: Utterance
     ) -> AsyncGenerator[AudioStart | bytes, None]:
-        """Yield what one server says: asked by the name of the copy that it has of a clip, else with the clip."""
+        """Yield what one server says: asked by the name of the copy that it has of a reference, else with the reference."""
         blamed: Copy | None = None
         with refusals.translated(self.name):
             for _ in range(_TRIES_BY_NAME):
@@ -289,13 +289,13 @@ def _origin(url: str) -> str:
 
 
 def _speaker(utterance: Utterance) -> dict[str, Any]:
-    """Say who speaks: a voice of the server's, or a clip in vLLM-Omni's fields."""
+    """Say who speaks: a voice of the server's, or a reference in vLLM-Omni's fields."""
     reference = utterance.reference
     if reference is None:
         return {"voice": utterance.voice}
     assert reference.audio is not None
-    clip = base64.b64encode(reference.audio).decode()
-    return {"ref_audio": f"data:{media_type_of(reference.audio)};base64,{clip}", "ref_text": reference.text or None}
+    audio = base64.b64encode(reference.audio).decode()
+    return {"ref_audio": f"data:{media_type_of(reference.audio)};base64,{audio}", "ref_text": reference.text or None}
 
 
 async def _once_audible(

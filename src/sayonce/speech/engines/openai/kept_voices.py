@@ -1,7 +1,7 @@
-"""Uploaded voices at servers that keep voices: each gets a clip once, and is then asked for it by name.
+"""Uploaded voices at servers that keep voices: each gets a reference once, and is then asked for it by name.
 
 A server that has forgotten a name may refuse it, or speak in another voice. So a name is only believed where the server
-lists, after it has begun to answer, the very upload that it listed before: it had that clip all the while.
+lists, after it has begun to answer, the very upload that it listed before: it had that reference all the while.
 """
 
 from __future__ import annotations
@@ -77,9 +77,9 @@ class KeptVoices:
     # -- asking by name -----------------------------------------------------------------------------------------------
 
     async def at(self, url: str, reference: Reference) -> Copy | None:
-        """Return the copy by which a server is asked; None where the clip goes along with the request.
+        """Return the copy by which a server is asked; None where the reference goes along with the request.
 
-        However many wait for a clip, it is sent once. One that takes long goes on, while the clip goes along with requests.
+        However many wait for a copy, it is sent once. One that takes long goes on, while the reference goes along with requests.
         """
         shelf, name = self._shelves[url], reference.copy
         if name not in self._wanted():
@@ -142,7 +142,9 @@ class KeptVoices:
 
     def _tell(self, shelf: Shelf, error: EngineError) -> None:
         self._count("failed")
-        log.warning("engine %s: %s: %s; the clip goes along with requests", self._name, shelf.server.url, error.message)
+        log.warning(
+            "engine %s: %s: %s; the reference goes along with requests", self._name, shelf.server.url, error.message
+        )
 
     async def _obtained(self, shelf: Shelf, reference: Reference) -> Copy | None:
         """Find the copy that this or another process has sent, or send one, when no other process is about to."""
@@ -165,7 +167,7 @@ class KeptVoices:
 
     async def _send_copy(self, shelf: Shelf, reference: Reference, address: CopyAddress) -> Copy:
         server, name = shelf.server, reference.copy
-        if name in await server.look():  # whose clip it is, nobody here can tell
+        if name in await server.look():  # whose reference it is, nobody here can tell
             await server.remove(name)
         await self._make_room(shelf, address)
         mark = await self._sent(server, reference)

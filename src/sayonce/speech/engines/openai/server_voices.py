@@ -1,4 +1,4 @@
-"""The voices that a server keeps: vLLM-Omni's ``/audio/voices``, which lists, takes and removes clips by name."""
+"""The voices that a server keeps: vLLM-Omni's ``/audio/voices``, which lists, takes and removes references by name."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _GONE: Final = (404, 410)
 
 
 class NotKept(EngineError):
-    """A server does not keep this clip, and says so each time."""
+    """A server does not keep this reference, and says so each time."""
 
 
 class NothingKept(EngineError):
@@ -101,18 +101,18 @@ class ServerVoices:
             raise NothingKept(f"{self._name!r} lists no uploaded voices") from None
         return {voice.name: voice for voice in listed}
 
-    async def send(self, name: str, clip: bytes, transcript: str) -> Listed | None:
-        """Give the server a clip to keep; returns what it tells of it, if anything.
+    async def send(self, name: str, audio: bytes, transcript: str) -> Listed | None:
+        """Give the server a reference to keep; returns what it tells of it, if anything.
 
         Raises:
-            NotKept: it refuses the clip.
+            NotKept: it refuses the reference.
             NothingKept: it takes none.
             EngineError: it may not have it.
 
         """
-        media_type = media_type_of(clip)
+        media_type = media_type_of(audio)
         form = {"name": name, "consent": _CONSENT} | ({"ref_text": transcript} if transcript else {})
-        files = {"audio_sample": (f"{name}.{_ending(media_type)}", clip, media_type)}
+        files = {"audio_sample": (f"{name}.{_ending(media_type)}", audio, media_type)}
         async with self._asking("POST", "", _SEND_SECONDS, data=form, files=files) as response:
             if response.status_code in _NO_ROUTE:
                 raise NothingKept(f"{self._name!r} answered {response.status_code}: it takes no voices")

@@ -15,12 +15,12 @@ T = TypeVar("T")
 NOTHING_SECONDS: Final = 600.0
 """How long a server that keeps no voices, or does not keep this one, is not given it again."""
 _MOST_LOSSES: Final = 3
-"""A copy that is lost so often within ten minutes is not there to stay: others send a clip under its name, or none lasts."""
+"""A copy that is lost so often within ten minutes is not there to stay: others send a reference under its name, or none lasts."""
 _MOST_REMEMBERED: Final = 1000
 
 
 class Copy(msgspec.Struct, frozen=True):
-    """A clip that a server has under a name; ``mark`` tells it from any other that it may once have under it."""
+    """A reference that a server has under a name; ``mark`` tells it from any other that it may once have under it."""
 
     name: str
     mark: str

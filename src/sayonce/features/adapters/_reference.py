@@ -1,4 +1,4 @@
-"""A reference clip as an engine is given it, and as Sayonce identifies it."""
+"""A reference as an engine is given it, and as Sayonce identifies it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sayonce.features.adapters._state import State
 Source = str | os.PathLike[str] | bytes
 
 
-class Clip(NamedTuple):
+class Reference(NamedTuple):
     """A file, or the bytes of one, and whose voice it held when it was looked at."""
 
     source: Source
@@ -24,19 +24,21 @@ class Clip(NamedTuple):
 
     @classmethod
     def of(cls, source: Source) -> Self:
-        """Identify a clip.
+        """Identify a reference.
 
         Raises:
             InvalidRequest: it cannot be read or decoded, is empty, too long or too large.
 
         """
         if not isinstance(source, str | os.PathLike | bytes):
-            raise InvalidRequest(f"a clip is a path or bytes, and it is a {type(source).__name__}", param="ref_audio")
+            raise InvalidRequest(
+                f"a reference is a path or bytes, and it is a {type(source).__name__}", param="ref_audio"
+            )
         return cls(source, Voice.from_audio(source))
 
     @classmethod
     def find(cls, source: Any, state: State) -> Self | None:
-        """Identify a clip, or return None: the engine may take it all the same; the log says so once for an engine."""
+        """Identify a reference, or return None: the engine may take it all the same; the log says so once for an engine."""
         try:
             return cls.of(source)
         except (SayonceError, ValueError, OSError) as error:
@@ -45,10 +47,10 @@ class Clip(NamedTuple):
 
     @contextmanager
     def file(self) -> Iterator[str]:
-        """Lend a private copy that holds this very voice, whoever overwrites the clip meanwhile.
+        """Lend a private copy that holds this very voice, whoever overwrites the reference meanwhile.
 
         Raises:
-            InvalidRequest: the clip has been overwritten, or cannot be read any more.
+            InvalidRequest: the reference has been overwritten, or cannot be read any more.
 
         """
         given = isinstance(self.source, bytes)
@@ -56,7 +58,7 @@ class Clip(NamedTuple):
         if not given and Voice.from_audio(data) != self.voice:
             raise InvalidRequest("the reference audio was overwritten while it was in use", param="ref_audio")
         with tempfile.TemporaryDirectory(prefix="sayonce-") as directory:
-            copy = Path(directory, "clip" + ("" if given else Path(os.fsdecode(self.source)).suffix))
+            copy = Path(directory, "reference" + ("" if given else Path(os.fsdecode(self.source)).suffix))
             copy.write_bytes(data)
             yield str(copy)
 

@@ -1,4 +1,4 @@
-"""Clips that a request carries as text: data URLs and base64, as every client writes them."""
+"""References that a request carries as text: data URLs and base64, as every client writes them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _SLICE: Final = 1 << 20
 """A call that works through megabytes keeps the event loop from running, also from another thread."""
 
 
-def decode_clip(value: str, field: str) -> bytes:
+def decode_reference(value: str, field: str) -> bytes:
     """Return the bytes of an audio file given as a data URL or in base64.
 
     Line breaks, the URL-safe alphabet (RFC 4648 section 5) and missing padding are taken, as clients' encoders differ.
