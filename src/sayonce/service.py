@@ -23,7 +23,7 @@ from sayonce.stores.base import SealedStore, Store
 from sayonce.stores.memory import MemoryStore
 
 if TYPE_CHECKING:
-    from sayonce.stores.blobs.store import Bodies
+    from sayonce.stores.blobs.store import BlobStore
     from sayonce.stores.blobs.sweeper import Sweeper
 
 _EMBEDDED: Final = {"hibari": "hibari", "espeak": "espeakng_loader"}
@@ -95,7 +95,7 @@ def build_cache(settings: Settings) -> Cache:
         budget_seconds=budget_seconds,
     )
     if isinstance(store, SealedStore):  # memory holds its bodies itself
-        store.bodies = build_bodies(settings, secret)
+        store.bodies = build_blob_store(settings, secret)
     return Cache(
         store,
         memory=MemoryStore(int(settings.memory.max_bytes), settings.memory.policy),
@@ -108,7 +108,7 @@ def build_cache(settings: Settings) -> Cache:
     )
 
 
-def build_bodies(settings: Settings, secret: Secret) -> Bodies | None:
+def build_blob_store(settings: Settings, secret: Secret) -> BlobStore | None:
     """Return the body store that the settings describe; None when there is none.
 
     Raises:
@@ -118,9 +118,9 @@ def build_bodies(settings: Settings, secret: Secret) -> Bodies | None:
     bodies = settings.bodies
     if bodies.url is None:
         return None
-    from sayonce.stores.blobs.url import open_bodies  # noqa: PLC0415 (an extra)
+    from sayonce.stores.blobs.url import open_blob_store  # noqa: PLC0415 (an extra)
 
-    return open_bodies(
+    return open_blob_store(
         bodies.url,
         secret=secret,
         inline_max_bytes=bodies.inline_max_bytes,
@@ -129,12 +129,12 @@ def build_bodies(settings: Settings, secret: Secret) -> Bodies | None:
 
 
 def build_sweeper(store: Store | None, settings: Settings) -> Sweeper | None:
-    """Return what keeps a store's bodies swept; None when all it has lies within."""
-    if not isinstance(store, SealedStore) or store.bodies is None:
+    """Return the sweeper of a store's bodies; None when the store holds them itself."""
+    if not isinstance(store, SealedStore) or store.bodies is None or store.leases is None:
         return None
     from sayonce.stores.blobs.sweeper import Sweeper  # noqa: PLC0415 (an extra)
 
-    return Sweeper(store, store.bodies, max_bytes=settings.bodies.max_bytes)
+    return Sweeper(store.addresses, store.leases, store.bodies, max_bytes=settings.bodies.max_bytes)
 
 
 def build_engines(settings: Settings) -> list[Engine]:

@@ -13,7 +13,7 @@ from sayonce.core.tracer import Tracer
 from sayonce.stores.base import SealedStore, Store
 
 if TYPE_CHECKING:
-    from sayonce.stores.blobs.store import Bodies
+    from sayonce.stores.blobs.store import BlobStore
 
 
 class GuardedStore:
@@ -75,7 +75,7 @@ class GuardedStore:
 class _Outside:
     """A pointer in the index and a body outside, each asked through its own guard."""
 
-    def __init__(self, store: SealedStore, bodies: Bodies, index: Guard, counters: defaultdict[str, float]) -> None:
+    def __init__(self, store: SealedStore, bodies: BlobStore, index: Guard, counters: defaultdict[str, float]) -> None:
         self.bodies = bodies
         self._store = store
         self._index = index

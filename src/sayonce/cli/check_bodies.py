@@ -17,7 +17,7 @@ from sayonce.cli.output import seconds, size
 from sayonce.config import BodiesSettings, Settings
 from sayonce.core.key import Secret
 from sayonce.errors import SayonceError, StoreError
-from sayonce.service import build_bodies
+from sayonce.service import build_blob_store
 from sayonce.stores.url import SQLiteURL, parse_url
 
 _LITTLE_ROOM: Final = 0.05
@@ -32,7 +32,7 @@ def without_bodies(settings: Settings) -> Settings:
 async def check_bodies(settings: Settings) -> AsyncIterator[Finding]:
     """Check that bodies can be written, read and removed, and that nobody else is in the way."""
     try:
-        bodies = build_bodies(settings, Secret())
+        bodies = build_blob_store(settings, Secret())
         if bodies is None:
             return
         started = time.perf_counter()

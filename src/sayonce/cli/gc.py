@@ -52,7 +52,9 @@ async def _sweep(settings: Settings, *, dry_run: bool, yes: bool) -> Swept:
         assert isinstance(cache.store, SealedStore)
         assert cache.store.bodies is not None
         bound = settings.bodies.max_bytes
-        return await sweep(cache.store, cache.store.bodies, max_bytes=bound, dry=dry_run, without_pointers=yes)
+        return await sweep(
+            cache.store.addresses(), cache.store.bodies, max_bytes=bound, dry=dry_run, without_pointers=yes
+        )
 
 
 def _told(swept: Swept) -> str:

@@ -13,7 +13,7 @@ from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores.base import SealedStore, Store, StoreStats
 
 if TYPE_CHECKING:
-    from sayonce.stores.blobs.store import Bodies, Sweeps
+    from sayonce.stores.blobs.store import BlobStore, Sweeps
 
 _COUNTED: Final = {
     "engine calls": "sayonce_engine_calls",
@@ -67,7 +67,7 @@ def _add_health(samples: Samples, health: StoreHealth) -> None:
         add(samples, "sayonce_store_state", (state,), int(health.state == state))
 
 
-def _bodies(cache: Cache) -> Bodies | None:
+def _bodies(cache: Cache) -> BlobStore | None:
     return cache.store.bodies if isinstance(cache.store, SealedStore) else None
 
 

@@ -23,7 +23,7 @@ from sayonce.stores.leases import Leases
 from sayonce.stores.records import Records
 
 if TYPE_CHECKING:
-    from sayonce.stores.blobs.store import Bodies
+    from sayonce.stores.blobs.store import BlobStore
 
 T = TypeVar("T")
 
@@ -146,7 +146,7 @@ class SealedStore(Store):
     ``fetch``, and ``put`` is ``place`` and ``write``: whoever has a budget for each calls them one by one.
     """
 
-    bodies: Bodies | None = None
+    bodies: BlobStore | None = None
 
     def __init__(self, sealer: Sealer, clock: Clock) -> None:
         self._sealer = sealer
@@ -193,13 +193,13 @@ class SealedStore(Store):
         ttl_seconds = entry.expires - self._clock()
         return ttl_seconds > 0 and await self._write(entry, self._sealer.seal(entry, place=place), ttl_seconds)
 
-    async def places(self) -> AsyncIterator[bytes]:
-        """Yield the place of every body that an entry points to; one that is written meanwhile may be missing."""
+    async def addresses(self) -> AsyncIterator[bytes]:
+        """Yield the address of every body that an entry points to; one that is written meanwhile may be missing."""
         async for heads in self._heads(HEAD_BYTES):
             for head in heads:
-                place = place_in(head)
-                if place is not None:
-                    yield place
+                address = place_in(head)
+                if address is not None:
+                    yield address
 
     @abstractmethod
     async def _read(self, key: bytes, read: Callable[[Sealed], T]) -> T | None:

@@ -22,8 +22,8 @@ from sayonce.core.outcome import Refusal
 from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.service import build_cache
 from sayonce.stores.base import SealedStore
-from sayonce.stores.blobs.store import Bodies, name_of, place_of
-from sayonce.stores.blobs.url import open_bodies
+from sayonce.stores.blobs.store import BlobStore, address_of, name_of
+from sayonce.stores.blobs.url import open_blob_store
 from sayonce.stores.memory import MemoryStore
 from sayonce.stores.sqlite.store import SQLiteStore
 from tests.helpers.clock import FakeClock
@@ -39,7 +39,7 @@ GOLDEN = json.loads((TESTS / "golden" / "pointers.json").read_text())
 async def store(tmp_path: Path, sealer: Sealer, clock: FakeClock) -> AsyncIterator[SQLiteStore]:
     """A store that keeps bodies of more than 1,000 bytes in files."""
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
-    store.bodies = open_bodies(f"file://{tmp_path}/bodies", secret=SECRET, clock=clock, inline_max_bytes=1000)
+    store.bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=SECRET, clock=clock, inline_max_bytes=1000)
     await store.open()
     yield store
     await store.close()
@@ -101,15 +101,15 @@ async def test_equal_bodies_of_an_hour_are_kept_once(
 async def test_a_name_tells_an_hour_and_a_digest_that_needs_the_secret(tmp_path: Path, clock: FakeClock) -> None:
     names = []
     for secret in (b"one", b"one", b"another"):
-        bodies = open_bodies(f"file://{tmp_path}/bodies", secret=Secret(secret), clock=clock)
+        bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(secret), clock=clock)
         names.append(name_of(await bodies.put(LARGE)))
     assert names[0] == names[1] != names[2]
     assert all(name.startswith("2023-11-14T22/") and len(name) == 14 + 64 for name in names)
-    assert [name_of(place_of(name) or b"") for name in names] == names
+    assert [name_of(address_of(name) or b"") for name in names] == names
 
 
 async def test_only_their_owner_can_reach_the_files(tmp_path: Path) -> None:
-    open_bodies(f"file://{tmp_path}/bodies", secret=SECRET)
+    open_blob_store(f"file://{tmp_path}/bodies", secret=SECRET)
     assert (tmp_path / "bodies").stat().st_mode & 0o777 == 0o700
 
 
@@ -117,7 +117,7 @@ async def test_only_their_owner_can_reach_the_files(tmp_path: Path) -> None:
 async def test_pointers_are_those_of_the_golden_vectors(vector: dict[str, Any], tmp_path: Path) -> None:
     """A change would make every stored pointer a miss."""
     secret, fields = Secret(vector["secret"].encode()), vector["entry"]
-    bodies = open_bodies(f"file://{tmp_path}/bodies", secret=secret, clock=lambda: fields["created"])
+    bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=secret, clock=lambda: fields["created"])
     place = await bodies.put(bytes.fromhex(fields.pop("body")))
     assert (place.hex(), name_of(place)) == (vector["place"], vector["body_name"])
     entry = Entry(**fields | {"key": bytes.fromhex(fields["key"]), "body": bytes(vector["body_bytes"]), "tags": ()})
@@ -278,7 +278,7 @@ def settings(tmp_path: Path, **bodies: str) -> Settings:
     return load_settings(environment={"SAYONCE_STORE__URL": f"sqlite:///{tmp_path}/clips.db", **variables})
 
 
-def bodies_of(settings: Settings) -> Bodies | None:
+def bodies_of(settings: Settings) -> BlobStore | None:
     store = build_cache(settings).store
     assert isinstance(store, SealedStore)
     return store.bodies
@@ -333,7 +333,7 @@ def test_a_wrong_url_is_told_with_what_would_be_right_and_without_secrets(
 @pytest.mark.parametrize("url", ["s3://bucket/prefix", "gs://bucket/prefix", "az://container/prefix"])
 def test_every_cloud_is_opened_without_asking_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
-    assert repr(bodies_of(settings(tmp_path, url=url))) == f"Bodies({url!r})"
+    assert repr(bodies_of(settings(tmp_path, url=url))) == f"BlobStore({url!r})"
 
 
 def test_without_the_library_the_error_says_what_to_install(tmp_path: Path) -> None:

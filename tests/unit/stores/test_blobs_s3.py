@@ -21,8 +21,8 @@ from sayonce.core.outcome import Refusal
 from sayonce.errors import Failure, StoreError
 from sayonce.stores import open_store
 from sayonce.stores.base import SealedStore
-from sayonce.stores.blobs.store import Bodies, name_of
-from sayonce.stores.blobs.url import open_bodies
+from sayonce.stores.blobs.store import BlobStore, name_of
+from sayonce.stores.blobs.url import open_blob_store
 from sayonce.stores.memory import MemoryStore
 from tests.helpers.deployments import free_port
 from tests.helpers.object_server import Bucket, run_object_server
@@ -39,7 +39,7 @@ async def opened(valkey: Server, url: str, sealer: Any) -> AsyncIterator[Cache]:
     """A cache over Valkey and an S3 server, without a memory tier that would hide them."""
     store = open_store(valkey.url, sealer=sealer)
     assert isinstance(store, SealedStore)
-    store.bodies = open_bodies(url, secret=Secret(), budget_seconds=BUDGET_SECONDS)
+    store.bodies = open_blob_store(url, secret=Secret(), budget_seconds=BUDGET_SECONDS)
     async with Cache(store, memory=MemoryStore(0)) as cache:
         yield cache
 
@@ -174,7 +174,7 @@ async def test_a_bucket_that_is_missing_is_no_lost_body(cache: Cache, bucket: Bu
     store = cache.store
     assert isinstance(store, SealedStore)
     right = store.bodies
-    store.bodies = open_bodies(bucket.url_of("no-such-bucket"), secret=Secret())
+    store.bodies = open_blob_store(bucket.url_of("no-such-bucket"), secret=Secret())
     with pytest.raises(StoreError, match="NoSuchBucket; create it, or correct") as failed:
         await store.get(cache.key(1))
     assert failed.value.failure is Failure.REFUSED
@@ -201,10 +201,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Bucket, 
         yield Bucket.new(server), users[0], users[1]
 
 
-def bodies_as(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, credentials: dict[str, str]) -> Bodies:
+def bodies_as(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, credentials: dict[str, str]) -> BlobStore:
     for name, value in credentials.items():
         monkeypatch.setenv(name, value)
-    return open_bodies(bucket.url, secret=Secret())
+    return open_blob_store(bucket.url, secret=Secret())
 
 
 async def test_credentials_from_the_environment_are_used(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +245,7 @@ async def test_who_may_only_read_still_reads(guarded: Any, monkeypatch: pytest.M
 
 
 async def test_a_lost_body_is_told_from_one_that_never_was_by_nothing_but_its_pointer(bucket: Bucket) -> None:
-    bodies = open_bodies(bucket.url, secret=Secret())
+    bodies = open_blob_store(bucket.url, secret=Secret())
     with pytest.raises(Refused, match="body lost"):
         await bodies.get(bytes(36), 10)
 
@@ -253,7 +253,7 @@ async def test_a_lost_body_is_told_from_one_that_never_was_by_nothing_but_its_po
 async def test_the_endpoint_can_come_from_the_environment(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.server.endpoint)
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
-    await open_bodies(f"s3://{bucket.name}", secret=Secret()).check()
+    await open_blob_store(f"s3://{bucket.name}", secret=Secret()).check()
 
 
 # -- many processes ----------------------------------------------------------------------------------------------------

@@ -15,10 +15,10 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.errors import StoreError
 from sayonce.stores.base import SealedStore
-from sayonce.stores.blobs.store import Bodies, Body, name_of
+from sayonce.stores.blobs.store import BlobStore, Body, name_of
 from sayonce.stores.blobs.sweep import GRACE_SECONDS, sweep
 from sayonce.stores.blobs.sweeper import EVERY_SECONDS, MAX_REMOVED, Sweeper
-from sayonce.stores.blobs.url import open_bodies
+from sayonce.stores.blobs.url import open_blob_store
 from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.stores.url import RedisURL
@@ -44,19 +44,19 @@ async def store(
         server, url = emptied(request.getfixturevalue("valkey_session")), request.getfixturevalue("bucket").url
         where = RedisURL(host=server.host, port=server.port)
         store = RedisStore(where, sealer=sealer, clock=clock, budget_seconds=5)
-    store.bodies = open_bodies(url, secret=Secret(), clock=clock, inline_max_bytes=0)
+    store.bodies = open_blob_store(url, secret=Secret(), clock=clock, inline_max_bytes=0)
     await store.open()
     yield store
     await store.close()
 
 
 @pytest.fixture
-def bodies(store: SealedStore) -> Bodies:
+def bodies(store: SealedStore) -> BlobStore:
     assert store.bodies is not None
     return store.bodies
 
 
-async def names(bodies: Bodies) -> set[str]:
+async def names(bodies: BlobStore) -> set[str]:
     return {body.name async for page in bodies.list() for body in page}
 
 
@@ -65,7 +65,7 @@ def lasting(make_entry: MakeEntry, clock: FakeClock, number: int, **fields: Any)
 
 
 async def test_what_nothing_points_to_goes_and_what_something_points_to_stays(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     in_files = isinstance(store, SQLiteStore)  # more than a page of each, where that is quick
     stay, go = (1300, 1200) if in_files else (60, 50)
@@ -75,29 +75,29 @@ async def test_what_nothing_points_to_goes_and_what_something_points_to_stays(
     orphans = {name_of(await bodies.put(f"orphan {number}".encode())) for number in range(go)}
     before = await names(bodies)
     clock.move(OVER)
-    swept = await sweep(store, bodies)
+    swept = await sweep(store.addresses(), bodies)
     assert (swept.pointers, swept.bodies, swept.removed, swept.dry) == (stay, stay + go, go, False)
     assert await names(bodies) == before - orphans
     for entry in kept[::20]:
         assert await store.get(entry.key) == entry
-    assert (await sweep(store, bodies)).removed == 0
+    assert (await sweep(store.addresses(), bodies)).removed == 0
 
 
 async def test_a_body_stays_for_its_hour_and_the_grace_time(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))
     clock.now -= clock.now % HOUR
     await bodies.put(b"orphan")
     clock.move(HOUR + GRACE_SECONDS - 1)
-    assert (await sweep(store, bodies)).removed == 0
+    assert (await sweep(store.addresses(), bodies)).removed == 0
     clock.move(1)
-    assert (await sweep(store, bodies)).removed == 1
+    assert (await sweep(store.addresses(), bodies)).removed == 1
 
 
 @pytest.mark.parametrize("gone", ["expired", "deleted", "replaced", "cleared"])
 async def test_the_body_of_an_entry_that_is_gone_goes(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock, gone: str
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock, gone: str
 ) -> None:
     entry = make_entry(1, expires=clock() + 0.05 if gone == "expired" else clock() + DAY)
     await store.put(entry)
@@ -111,53 +111,53 @@ async def test_the_body_of_an_entry_that_is_gone_goes(
     else:
         await store.put(lasting(make_entry, clock, 1, body=b"another"))
     await store.put(lasting(make_entry, clock, 2))
-    assert (await sweep(store, bodies)).removed == 1
+    assert (await sweep(store.addresses(), bodies)).removed == 1
     assert await store.get(make_entry(2).key) is not None
 
 
 async def test_a_dry_run_removes_nothing(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))
     await bodies.put(b"orphan")
     clock.move(OVER)
-    swept = await sweep(store, bodies, dry=True)
+    swept = await sweep(store.addresses(), bodies, dry=True)
     assert (swept.removed, swept.removed_bytes, swept.dry) == (1, 6, True)
     assert len(await names(bodies)) == 2
 
 
 async def test_a_store_that_points_to_nothing_at_all_removes_nothing_unless_told_to(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     """Another store's index would take everybody's bodies away."""
     await bodies.put(b"somebody's")
     clock.move(OVER)
-    swept = await sweep(store, bodies)
+    swept = await sweep(store.addresses(), bodies)
     assert (swept.removed, swept.dry) == (1, True)
     assert len(await names(bodies)) == 1
-    assert not (await sweep(store, bodies, without_pointers=True)).dry
+    assert not (await sweep(store.addresses(), bodies, without_pointers=True)).dry
     assert await names(bodies) == set()
 
 
 async def test_no_more_than_the_limit_is_removed_at_once(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))
     for number in range(5):
         await bodies.put(f"orphan {number}".encode())
     clock.move(OVER)
-    assert [(await sweep(store, bodies, limit=3)).removed for _ in range(3)] == [3, 2, 0]
+    assert [(await sweep(store.addresses(), bodies, limit=3)).removed for _ in range(3)] == [3, 2, 0]
 
 
 async def test_beyond_the_bound_in_bytes_the_oldest_hours_go(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     for number in range(6):
         await store.put(lasting(make_entry, clock, number, body=bytes([number]) * 1000))
         clock.move(HOUR)
     clock.move(GRACE_SECONDS)
-    dry = await sweep(store, bodies, max_bytes=3500, dry=True)
-    swept = await sweep(store, bodies, max_bytes=3500)
+    dry = await sweep(store.addresses(), bodies, max_bytes=3500, dry=True)
+    swept = await sweep(store.addresses(), bodies, max_bytes=3500)
     assert dry.removed == swept.removed == 3
     there: list[object] = []
     for number in range(6):
@@ -169,15 +169,15 @@ async def test_beyond_the_bound_in_bytes_the_oldest_hours_go(
 
 
 async def test_the_bound_in_bytes_spares_what_is_new(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     for number in range(3):
         await store.put(lasting(make_entry, clock, number, body=bytes([number]) * 1000))
-    assert (await sweep(store, bodies, max_bytes=0)).removed == 0
+    assert (await sweep(store.addresses(), bodies, max_bytes=0)).removed == 0
 
 
 async def test_an_index_that_fails_half_way_loses_no_body(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
         await store.put(lasting(make_entry, clock, number))
@@ -191,12 +191,12 @@ async def test_an_index_that_fails_half_way_loses_no_body(
     monkeypatch.setattr(store, "_heads", failing)
     clock.move(OVER)
     with pytest.raises(StoreError, match="gone"):
-        await sweep(store, bodies)
+        await sweep(store.addresses(), bodies)
     assert len(await names(bodies)) == 3
 
 
 async def test_no_live_body_is_swept_while_others_write(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     """Few bodies for many keys, so that old ones are wanted again at the very moment in which they are swept."""
     chance = random.Random(7)
@@ -213,7 +213,7 @@ async def test_no_live_body_is_swept_while_others_write(
     async def sweep_on(done: asyncio.Event) -> None:
         nonlocal sweeps
         while not done.is_set():
-            sweeps += (await sweep(store, bodies, without_pointers=True)).removed > 0
+            sweeps += (await sweep(store.addresses(), bodies, without_pointers=True)).removed > 0
 
     for _ in range(25 if isinstance(store, SQLiteStore) else 8):
         done = asyncio.Event()
@@ -233,7 +233,7 @@ async def test_what_is_no_body_is_left_alone(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
-    store.bodies = open_bodies(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
+    store.bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
     await store.open()
     await store.put(lasting(make_entry, clock, 1))
     hours = ("2001-13-01T00", "2001-01-01T24", "1969-12-31T23")
@@ -243,7 +243,7 @@ async def test_what_is_no_body_is_left_alone(
         other.parent.mkdir(exist_ok=True)
         other.touch()
     clock.move(OVER)
-    assert (await sweep(store, store.bodies)).bodies == 1
+    assert (await sweep(store.addresses(), store.bodies)).bodies == 1
     assert all(other.exists() for other in others)
     await store.close()
 
@@ -252,14 +252,14 @@ async def test_the_directory_of_an_hour_goes_with_its_last_body(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
-    store.bodies = open_bodies(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
+    store.bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
     await store.open()
     for _ in range(3):
         await store.bodies.put(b"orphan")
         clock.move(HOUR)
     clock.move(GRACE_SECONDS)
     await store.put(lasting(make_entry, clock, 1))
-    assert (await sweep(store, store.bodies)).removed == 3
+    assert (await sweep(store.addresses(), store.bodies)).removed == 3
     assert len(list((tmp_path / "bodies").iterdir())) == 1
     await store.close()
 
@@ -271,11 +271,11 @@ async def test_of_many_instances_one_sweeps_and_not_again_for_two_hours(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
     stores = [SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock) for _ in range(3)]
-    bodies = open_bodies(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
+    bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
     for store in stores:
         store.bodies = bodies
         await store.open()
-    sweepers = [Sweeper(store, bodies, max_bytes=10**12) for store in stores]
+    sweepers = [Sweeper(store.addresses, store.leases, bodies, max_bytes=10**12) for store in stores]
     await stores[0].put(lasting(make_entry, clock, 1))
     await bodies.put(b"orphan")
     clock.move(OVER)
@@ -296,8 +296,8 @@ async def test_a_sweeper_sweeps_by_itself_and_outlives_trouble(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
-    store.bodies = open_bodies(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
-    sweeper = Sweeper(store, store.bodies, max_bytes=10**12, look_seconds=0.01)
+    store.bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
+    sweeper = Sweeper(store.addresses, store.leases, store.bodies, max_bytes=10**12, look_seconds=0.01)
     sweeper.start()
     while "bodies were not swept" not in caplog.text:  # as the store is not open
         await asyncio.sleep(0.01)
@@ -319,18 +319,18 @@ async def test_a_sweep_that_withholds_itself_is_counted_as_such(
     tmp_path: Path, sealer: Sealer, clock: FakeClock
 ) -> None:
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
-    store.bodies = open_bodies(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
+    store.bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
     await store.open()
     await store.bodies.put(b"another's")
     clock.move(OVER)
-    assert await Sweeper(store, store.bodies, max_bytes=10**12).turn()
+    assert await Sweeper(store.addresses, store.leases, store.bodies, max_bytes=10**12).turn()
     await store.close()
     assert (store.bodies.sweeps.withheld, store.bodies.sweeps.done, store.bodies.sweeps.removed) == (1, 0, 0)
     assert store.bodies.sweeps.last is None
 
 
 async def test_what_a_sweep_that_fails_has_removed_is_counted(
-    store: SealedStore, bodies: Bodies, make_entry: MakeEntry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+    store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))
     for number in range(3):
@@ -345,7 +345,7 @@ async def test_what_a_sweep_that_fails_has_removed_is_counted(
 
     monkeypatch.setattr(bodies, "list", failing)
     with pytest.raises(StoreError, match="gone"):
-        await Sweeper(store, bodies, max_bytes=10**12).turn()
+        await Sweeper(store.addresses, store.leases, bodies, max_bytes=10**12).turn()
     monkeypatch.undo()
     left = len(await names(bodies))
     removed = 4 - left

@@ -16,7 +16,7 @@ from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.stores.base import SealedStore, Store
-from sayonce.stores.blobs.url import open_bodies
+from sayonce.stores.blobs.url import open_blob_store
 from sayonce.stores.memory import MemoryStore
 from sayonce.stores.redis.names import name_of
 from sayonce.stores.redis.store import RedisStore
@@ -59,7 +59,7 @@ def make_kept(kind: str, request: pytest.FixtureRequest, tmp_path: Path, sealer:
         kept = make_kept(kind, request, tmp_path, sealer, clock)
         assert isinstance(kept.store, SealedStore)
         url = f"file://{tmp_path}/bodies" if outside == "files" else request.getfixturevalue("bucket").url
-        kept.store.bodies = open_bodies(url, secret=Secret(), clock=clock, inline_max_bytes=0)
+        kept.store.bodies = open_blob_store(url, secret=Secret(), clock=clock, inline_max_bytes=0)
         return kept
     if kind == "memory":
         return Kept(MemoryStore(clock=clock), no_plant)

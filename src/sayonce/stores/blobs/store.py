@@ -2,7 +2,7 @@
 
 A body's name is the hour in which it was written and a keyed digest of its bytes, so the name tells nothing of the
 text, and equal bodies of an hour are kept once. A body never changes, and nothing new ever points to one of an hour
-that is over: what nothing points to then can be removed without asking who is writing (``stores.bodies_sweep``).
+that is over: a body that nothing points to then can be removed while others write (``stores.blobs.sweep``).
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ DEFAULT_INLINE_MAX_BYTES: Final = 65_536
 DEFAULT_BUDGET_SECONDS: Final = 0.25
 HOUR_SECONDS: Final = 3600
 
-_PLACE: Final = struct.Struct(">I32s")
+_ADDRESS: Final = struct.Struct(">I32s")
 _NAME: Final = re.compile(r"(\d{4}-\d\d-\d\dT\d\d)/([0-9a-f]{64})")
 _HOUR_FORMAT: Final = "%Y-%m-%dT%H"
 _DIGESTED_AT_ONCE: Final = 1_000_000
@@ -52,12 +52,12 @@ class Body(msgspec.Struct, frozen=True):
     """A body as it is listed."""
 
     name: str
-    place: bytes
+    address: bytes
     size_bytes: int
 
     @property
     def hour(self) -> int:
-        return hour_of(self.place)
+        return hour_of(self.address)
 
 
 class Sweeps(msgspec.Struct):
@@ -73,11 +73,11 @@ class Sweeps(msgspec.Struct):
     """When the last one that was done ended, in seconds since the Unix epoch."""
 
 
-class Bodies:
+class BlobStore:
     """A body store; methods raise ``StoreError`` when it does not answer.
 
     ``inline_max_bytes`` is the largest body that stays in its envelope, ``budget_seconds`` how long a read or a write
-    may take, besides the time that its bytes take. ``shown`` names the place to people.
+    may take, besides the time that its bytes take. ``shown`` names the directory or the bucket to people.
     """
 
     name = "bodies"
@@ -101,21 +101,21 @@ class Bodies:
         self._inline_max_bytes = inline_max_bytes
 
     def __repr__(self) -> str:
-        return f"Bodies({self.shown!r})"
+        return f"BlobStore({self.shown!r})"
 
     def takes(self, body_bytes: int) -> bool:
         return body_bytes > self._inline_max_bytes
 
     async def put(self, body: bytes) -> bytes:
-        """Keep a body and return its place."""
-        place = _PLACE.pack(int(self.clock() // HOUR_SECONDS), await self._digest(body))
+        """Keep a body and return its address."""
+        address = _ADDRESS.pack(int(self.clock() // HOUR_SECONDS), await self._digest(body))
         # One that exists is equal; if it is damaged, whoever reads it removes it.
         with self._translated(writing=True), suppress(exceptions.AlreadyExistsError):
-            await obstore.put_async(self._store, name_of(place), body, mode="create", use_multipart=False)
-        return place
+            await obstore.put_async(self._store, name_of(address), body, mode="create", use_multipart=False)
+        return address
 
-    async def get(self, place: bytes, body_bytes: int) -> bytes:
-        """Return the body at a place.
+    async def get(self, address: bytes, body_bytes: int) -> bytes:
+        """Return the body at an address.
 
         Raises:
             Refused: it is not there, or is another one, which is then removed to make room for the right one.
@@ -123,7 +123,7 @@ class Bodies:
         """
         with self._translated():
             try:
-                found = await obstore.get_async(self._store, name_of(place))
+                found = await obstore.get_async(self._store, name_of(address))
             except FileNotFoundError as error:
                 if _code(error) in _NO_BUCKET:
                     raise
@@ -131,10 +131,10 @@ class Bodies:
             # The length first, so that nobody makes us read more than we wrote.
             if found.meta["size"] == body_bytes:
                 body = bytes(await found.bytes_async())
-                if await self._digest(body) == _PLACE.unpack(place)[1]:
+                if await self._digest(body) == _ADDRESS.unpack(address)[1]:
                     return body
         with suppress(StoreError):  # who may only read leaves it where it is
-            await self.remove([name_of(place)])
+            await self.remove([name_of(address)])
         raise Refused(Refusal.ALTERED)
 
     async def list(self) -> AsyncIterator[list[Body]]:
@@ -145,7 +145,7 @@ class Bodies:
                 page = await anext(pages, None)
             if page is None:
                 return
-            yield [Body(meta["path"], place, meta["size"]) for meta in page if (place := place_of(meta["path"]))]
+            yield [Body(meta["path"], address, meta["size"]) for meta in page if (address := address_of(meta["path"]))]
 
     async def remove(self, names: Sequence[str]) -> None:
         """Remove what is there of these."""
@@ -160,7 +160,7 @@ class Bodies:
     async def look(self) -> None:
         """Ask for a body that cannot be there, to find out whether the store answers."""
         with suppress(Refused):
-            await self.get(_PLACE.pack(0, secrets.token_bytes(32)), 0)
+            await self.get(_ADDRESS.pack(0, secrets.token_bytes(32)), 0)
 
     async def check(self) -> None:
         """Write, read and remove a small object.
@@ -201,17 +201,17 @@ def _digest(body: bytes, key: bytes) -> bytes:
 # -- names --------------------------------------------------------------------------------------------------------------
 
 
-def name_of(place: bytes) -> str:
-    """Return the name of the body at a place, such as ``2026-10-04T13/<64 hexadecimal digits>``."""
-    hour, digest = _PLACE.unpack(place)
+def name_of(address: bytes) -> str:
+    """Return the name of the body at an address, such as ``2026-10-04T13/<64 hexadecimal digits>``."""
+    hour, digest = _ADDRESS.unpack(address)
     return f"{datetime.fromtimestamp(hour * HOUR_SECONDS, UTC):{_HOUR_FORMAT}}/{digest.hex()}"
 
 
-def place_of(name: str) -> bytes | None:
-    """Return the place of the body with a name; None when it is no body's name."""
+def address_of(name: str) -> bytes | None:
+    """Return the address of the body with a name; None when it is no body's name."""
     found = _NAME.fullmatch(name)
     hour = None if found is None else _read_hour(found[1])
-    return None if found is None or hour is None else _PLACE.pack(hour, bytes.fromhex(found[2]))
+    return None if found is None or hour is None else _ADDRESS.pack(hour, bytes.fromhex(found[2]))
 
 
 @lru_cache(maxsize=1000)
@@ -223,9 +223,9 @@ def _read_hour(text: str) -> int | None:
     return hour if hour >= 0 else None
 
 
-def hour_of(place: bytes) -> int:
-    """Return the hour in which the body at a place was written, counted from the Unix epoch."""
-    return int.from_bytes(place[:4])
+def hour_of(address: bytes) -> int:
+    """Return the hour in which the body at an address was written, counted from the Unix epoch."""
+    return int.from_bytes(address[:4])
 
 
 # -- what the library raises --------------------------------------------------------------------------------------------
@@ -256,7 +256,7 @@ def _kind(error: Exception, *, writing: bool) -> Failure:
 
 
 def _message(error: Exception) -> str:
-    if any(place in str(error) for place in _METADATA):
+    if any(host in str(error) for host in _METADATA):
         return "there are no credentials in the environment, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
     code = _code(error)
     if code in _NO_BUCKET:

@@ -1,8 +1,8 @@
 """Find the bodies that nothing points to, and remove them: mark in the index, sweep in the body store.
 
-What pointed to a body may be gone (expired, evicted, purged), or may never have come (a crash between the two writes).
-Only hours that have been over for the grace time are looked at. No new pointer to their bodies can appear, so what the
-marking has not found is of no use to anybody, whoever writes meanwhile.
+The pointer to a body may be gone (expired, evicted, purged), or may never have come (a crash between the two writes).
+Only hours that have been over for the grace time are looked at. No new pointer to their bodies can appear, so a body
+that the marking has not found is of no use to anybody, also while others write.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import asyncio
 from array import array
 from bisect import bisect_left
 from collections import Counter
+from collections.abc import AsyncIterator
 from typing import Final
 
 import msgspec
 import numpy as np
 
-from sayonce.stores.base import SealedStore
-from sayonce.stores.blobs.store import HOUR_SECONDS, Bodies, Body, hour_of
+from sayonce.stores.blobs.store import HOUR_SECONDS, BlobStore, Body, hour_of
 
 GRACE_SECONDS: Final = 3600.0
 """How long after its hour a body is safe: for the slowest write of a pointer, and for clocks that differ."""
@@ -36,17 +36,17 @@ class Swept(msgspec.Struct):
 
 
 async def sweep(
-    index: SealedStore,
-    bodies: Bodies,
+    addresses: AsyncIterator[bytes],
+    bodies: BlobStore,
     *,
     max_bytes: int | None = None,
     limit: int | None = None,
     dry: bool = False,
     without_pointers: bool = False,
 ) -> Swept:
-    """Remove the bodies that nothing in the index points to, at most ``limit`` of them.
+    """Remove the bodies that are at none of the ``addresses`` to which the index points, at most ``limit`` of them.
 
-    Beyond ``max_bytes`` the bodies of the oldest hours go too; what points to them is removed when it is read.
+    Beyond ``max_bytes`` the bodies of the oldest hours go too; an entry that points to one is removed when it is read.
 
     Raises:
         StoreError: the index or the body store did not answer; what was removed by then was of no use, and is in
@@ -54,7 +54,7 @@ async def sweep(
 
     """
     over = int((bodies.clock() - GRACE_SECONDS) // HOUR_SECONDS)
-    marks = await _Marks.of(index, over)
+    marks = await _Marks.of(addresses, over)
     swept = Swept(marks.pointers, dry=dry or not (marks.pointers or without_pointers))
     in_use: Counter[int] = Counter()
     async for page in bodies.list():
@@ -62,7 +62,7 @@ async def sweep(
         swept.bytes += sum(body.size_bytes for body in page)
         orphans = []
         for body in page:
-            if body.hour < over and body.place not in marks:
+            if body.hour < over and body.address not in marks:
                 orphans.append(body)
             else:
                 in_use[body.hour] += body.size_bytes
@@ -70,7 +70,7 @@ async def sweep(
     if max_bytes is not None and in_use.total() > max_bytes:
         first = min(_first_within(in_use, max_bytes), over)
         async for page in bodies.list():
-            oldest = [body for body in page if body.hour < first and body.place in marks]
+            oldest = [body for body in page if body.hour < first and body.address in marks]
             await _remove(bodies, oldest, limit, swept)
     return swept
 
@@ -86,28 +86,28 @@ class _Marks:
         self._marks = array("Q")
 
     @classmethod
-    async def of(cls, index: SealedStore, over: int) -> _Marks:
-        """Read the pointers to bodies of hours before ``over``, and count all."""
+    async def of(cls, addresses: AsyncIterator[bytes], over: int) -> _Marks:
+        """Read the addresses of bodies, keep those of hours before ``over``, and count all."""
         marks = cls()
-        async for place in index.places():
+        async for address in addresses:
             marks.pointers += 1
-            if hour_of(place) < over:
-                marks._marks.append(_mark(place))
+            if hour_of(address) < over:
+                marks._marks.append(_mark(address))
         if marks._marks:
             await asyncio.to_thread(np.frombuffer(marks._marks, np.uint64).sort)  # in place
         return marks
 
-    def __contains__(self, place: bytes) -> bool:
-        mark = _mark(place)
+    def __contains__(self, address: bytes) -> bool:
+        mark = _mark(address)
         at = bisect_left(self._marks, mark)
         return at < len(self._marks) and self._marks[at] == mark
 
 
-def _mark(place: bytes) -> int:
-    return int.from_bytes(place[4:12]) ^ hour_of(place)
+def _mark(address: bytes) -> int:
+    return int.from_bytes(address[4:12]) ^ hour_of(address)
 
 
-async def _remove(bodies: Bodies, doomed: list[Body], limit: int | None, swept: Swept) -> None:
+async def _remove(bodies: BlobStore, doomed: list[Body], limit: int | None, swept: Swept) -> None:
     if limit is not None:
         doomed = doomed[: limit - swept.removed]
     size_bytes = sum(body.size_bytes for body in doomed)

@@ -6,12 +6,13 @@ import asyncio
 import logging
 import random
 import secrets
+from collections.abc import AsyncIterator, Callable
 from typing import Final
 
 from sayonce.errors import StoreError
-from sayonce.stores.base import SealedStore
-from sayonce.stores.blobs.store import Bodies
+from sayonce.stores.blobs.store import BlobStore
 from sayonce.stores.blobs.sweep import Swept, sweep
+from sayonce.stores.leases import Leases
 
 log = logging.getLogger("sayonce.bodies")
 
@@ -24,12 +25,20 @@ _LOOK_SECONDS: Final = 300.0
 
 
 class Sweeper:
-    """Sweeps whenever nobody has for two hours. The lease is taken for that long and never given back."""
+    """Sweeps when no instance has for two hours. The lease is taken for that long and never given back."""
 
     def __init__(
-        self, index: SealedStore, bodies: Bodies, *, max_bytes: int, look_seconds: float = _LOOK_SECONDS
+        self,
+        addresses: Callable[[], AsyncIterator[bytes]],
+        leases: Leases,
+        bodies: BlobStore,
+        *,
+        max_bytes: int,
+        look_seconds: float = _LOOK_SECONDS,
     ) -> None:
-        self._index = index
+        """``addresses`` reads from the index where the bodies lie that its entries point to."""
+        self._addresses = addresses
+        self._leases = leases
         self._bodies = bodies
         self._max_bytes = max_bytes
         self._look_seconds = look_seconds
@@ -61,11 +70,10 @@ class Sweeper:
             StoreError: the store or the body store did not answer.
 
         """
-        assert self._index.leases is not None
-        turn = secrets.token_hex(8)  # another each time: who holds the lease has swept
-        if await self._index.leases.acquire(LEASE, turn, EVERY_SECONDS) != turn:
+        turn = secrets.token_hex(8)  # another each time: the holder of the lease has swept
+        if await self._leases.acquire(LEASE, turn, EVERY_SECONDS) != turn:
             return False
-        swept = await sweep(self._index, self._bodies, max_bytes=self._max_bytes, limit=MAX_REMOVED)
+        swept = await sweep(self._addresses(), self._bodies, max_bytes=self._max_bytes, limit=MAX_REMOVED)
         self._count(swept)
         if swept.removed:
             what = "bodies would go, but nothing points to any here: see sayonce gc" if swept.dry else "bodies removed"

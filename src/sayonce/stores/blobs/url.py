@@ -19,7 +19,7 @@ except ModuleNotFoundError as error:
 
 from sayonce.core.clock import Clock
 from sayonce.core.key import Secret
-from sayonce.stores.blobs.store import DEFAULT_BUDGET_SECONDS, DEFAULT_INLINE_MAX_BYTES, Bodies
+from sayonce.stores.blobs.store import DEFAULT_BUDGET_SECONDS, DEFAULT_INLINE_MAX_BYTES, BlobStore
 
 if TYPE_CHECKING:
     from obstore.store import ClientConfig, ObjectStore, RetryConfig
@@ -44,14 +44,14 @@ _RETRY: Final[RetryConfig] = {
 }
 
 
-def open_bodies(
+def open_blob_store(
     url: str,
     *,
     secret: Secret,
     clock: Clock = time.time,
     inline_max_bytes: int = DEFAULT_INLINE_MAX_BYTES,
     budget_seconds: float = DEFAULT_BUDGET_SECONDS,
-) -> Bodies:
+) -> BlobStore:
     """Return the body store that a URL names; a server is asked by the first call.
 
     Raises:
@@ -59,7 +59,7 @@ def open_bodies(
 
     """
     objects, shown = _objects(url)
-    return Bodies(
+    return BlobStore(
         objects, shown, secret=secret, clock=clock, inline_max_bytes=inline_max_bytes, budget_seconds=budget_seconds
     )
 
