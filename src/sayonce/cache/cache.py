@@ -6,7 +6,7 @@ import asyncio
 import logging
 import random
 import time
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from datetime import timedelta
@@ -25,6 +25,7 @@ from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
 from sayonce.cache.view import TRUST_SECONDS
 from sayonce.core.clock import Clock
+from sayonce.core.counters import Counter, Counts, FlightPart
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.epochs import ALL, Stamp, derived
@@ -88,12 +89,12 @@ class Cache:
         self.secret = secret or Secret()
         self.namespace = namespace
         self.ttl = ttl
-        self.counters: defaultdict[str, float] = defaultdict(float)
+        self.counts = Counts()
         self._budget_seconds = budget_seconds
         self._memory_kept_last = self.memory.figures().max_bytes != 0
-        self._stored = GuardedStore(store, budget_seconds, self.counters) if store is not None else None
+        self._stored = GuardedStore(store, budget_seconds, self.counts) if store is not None else None
         self._guard = self._stored.index if self._stored is not None else None
-        self._totals = Totals(self._guard, self.counters) if self._guard is not None else None
+        self._totals = Totals(self._guard, self.counts) if self._guard is not None else None
         self.threads = Threads()
         self.tracer: Tracer = NoTracer()
         self._clock = clock
@@ -101,7 +102,7 @@ class Cache:
             store if store is not None else self.memory,
             self._guard,
             PurgeRecords(Sealer(self.secret), namespace, self.key),
-            self.counters,
+            self.counts,
             clock=clock,
             offline_seconds=offline.total_seconds(),
             directory=workers,
@@ -114,7 +115,7 @@ class Cache:
         self._shared: SharedFlights | None = None
         if self._guard is not None and store is not None and store.leases and store.records:
             self._shared = SharedFlights(
-                self._guard, store.leases, store.records, self.counters, self.secret, self._invalidation.current
+                self._guard, store.leases, store.records, self.counts, self.secret, self._invalidation.current
             )
         self._flights: dict[bytes, Flight] = {}
         self._landed_lately: deque[bytes] = deque(maxlen=_LANDED_LATELY)
@@ -152,6 +153,11 @@ class Cache:
     def trouble(self) -> str | None:
         """What of the store fails, in words; None where nothing does."""
         return None if self.health is None else self.health.trouble
+
+    @property
+    def counters(self) -> dict[str, float]:
+        """What this process has counted, by name: answers by outcome, refusals, seconds saved; 0 for all others."""
+        return self.counts.by_name()
 
     def trace(self, tracer: Tracer) -> None:
         """Tell a tracer of look-ups, flights and the store's calls."""
@@ -253,7 +259,7 @@ class Cache:
         """
         under_way = None if policy.no_store else self._under_way(key)
         if under_way is not None:
-            self.counters["flights: joined"] += 1
+            self.counts.add(Counter.FLIGHTS, FlightPart.JOINED)
             return under_way, True
         stamp = self._invalidation.stamp(tags, key)
         return self._launch(key, lead, ttl or self.ttl, stamp, policy, shared=shared), False
@@ -303,9 +309,9 @@ class Cache:
 
     def record(self, outcome: Outcome, entry: Entry | None = None) -> None:
         """Count an answer, and what it saved."""
-        self.counters[outcome.value] += 1
+        self.counts.add(Counter.ANSWERS, outcome)
         if entry is not None and not outcome.computed:
-            self.counters["saved_seconds"] += saved_seconds(entry)
+            self.counts.add(Counter.SAVED_SECONDS, number=saved_seconds(entry))
 
     # -- flights ----------------------------------------------------------------------------------------------------
 
@@ -355,7 +361,7 @@ class Cache:
             if self._shared is not None and shared and policy.reads and await self._knows(flight):
                 await self._fly_shared(self._shared, flight, key, lead, ttl, policy, look)
             elif not ((self._shared is None or key in self._landed_lately) and await look()):
-                self.counters["flights: led"] += shared
+                self.counts.add(Counter.FLIGHTS, FlightPart.LED, number=shared)
                 await self._compute(flight, key, lead, ttl, policy)
 
     async def _knows(self, flight: Flight) -> bool:
@@ -377,7 +383,7 @@ class Cache:
         lease = await others.lead_or_follow(flight, key, look)
         if flight.done:
             return
-        self.counters["flights: led"] += 1
+        self.counts.add(Counter.FLIGHTS, FlightPart.LED)
         try:
             await self._compute(flight, key, lead, ttl, policy)
         finally:

@@ -11,7 +11,6 @@ import asyncio
 import logging
 import secrets
 import time
-from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
 from functools import partial
@@ -24,6 +23,7 @@ from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
 from sayonce.cache.lease import CHUNK, END, FOLLOWERS, HEAD, PATIENCE, VALUE, WELCOMES, Lease
 from sayonce.cache.watch import Watch
+from sayonce.core.counters import Counter, Counts, FlightPart
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.epochs import Stamp
 from sayonce.core.key import Secret
@@ -92,7 +92,7 @@ class SharedFlights:
         guard: Guard,
         leases: Leases,
         records: Records,
-        counters: defaultdict[str, float],
+        counts: Counts,
         secret: Secret,
         current: Callable[[Stamp], bool],
     ) -> None:
@@ -100,7 +100,7 @@ class SharedFlights:
         self._guard = guard
         self._leases = leases
         self._records = records
-        self._counters = counters
+        self._counts = counts
         self._secret = secret
         self._current = current
         self._watch = Watch(self._ask, records)
@@ -168,13 +168,13 @@ class SharedFlights:
 
     def _credit_lead(self, flight: Flight) -> None:
         if flight.outcome is Outcome.JOINED:
-            self._counters["flights: taken over"] += 1
+            self._counts.add(Counter.FLIGHTS, FlightPart.TAKEN_OVER)
         flight.credit(Outcome.LED, None)
         flight.restart()
 
     def _doubt(self, doubt: Doubt) -> None:
         """Count it, and tell of what no instance does by itself, once a minute."""
-        self._counters[f"flights: {doubt.value}"] += 1
+        self._counts.add(Counter.FLIGHTS, doubt)
         if doubt is Doubt.OUTDATED or time.monotonic() - self._told < _TELL_AGAIN_SECONDS:
             return
         self._told = time.monotonic()
@@ -189,7 +189,7 @@ class SharedFlights:
         """
         if not is_genuine(self._secret, key, holder):
             raise NotBelieved(Doubt.FORGED)
-        self._counters["flights: followed"] += 1
+        self._counts.add(Counter.FLIGHTS, FlightPart.FOLLOWED)
         flight.credit(Outcome.JOINED, None)
         flight.restart()
         seal, signs = FlightSeal(self._secret, key, holder), _Signs(self._watch)

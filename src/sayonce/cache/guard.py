@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from sayonce.core.breaker import Breaker
+from sayonce.core.counters import Counter, Counts
 from sayonce.core.envelope import Refused
 from sayonce.core.tracer import NoTracer, Tracer
 from sayonce.errors import Failure, StoreError
@@ -45,7 +46,7 @@ class Guard:
         self,
         store: Store,
         budget_seconds: float,
-        counters: defaultdict[str, float],
+        counts: Counts,
         *,
         part: str | None = None,
         look: Callable[[], Awaitable[object]] | None = None,
@@ -58,7 +59,7 @@ class Guard:
         self._name = part or store.name
         self._look = look or self._look_for_nothing
         self._budget_seconds = budget_seconds
-        self._counters = counters
+        self._counts = counts
         self.unwritable: str | None = None
         """Why the store takes no new values, while what it has is still to be had."""
         self._outage = ""
@@ -88,16 +89,16 @@ class Guard:
         waiting for a busy store is worth it; once it is known that the store does not answer, nobody waits any more.
         """
         if self.breaker.open:
-            self._counters[f"{self._part} skipped"] += 1
+            self._counts.add(Counter.STORE_SKIPPED, self._part)
             self._probe_when_due()
             return None
         if size_bytes and self._writing_bytes and self._writing_bytes + size_bytes > WRITING_BYTES:
-            self._counters[f"{self._part} writes dropped"] += 1
+            self._counts.add(Counter.STORE_WRITES_DROPPED, self._part)
             return None
         self._writing_bytes += size_bytes
         began = time.monotonic()
         name = _name(operation)
-        self._counters[f"{self._part} calls: {name}"] += 1
+        self._counts[Counter.STORE_CALLS, self._part, name] += 1
         try:
             seconds = self._budget_seconds * patience + (size_bytes + read_bytes) / _BYTES_PER_SECOND
             with self.tracer.span(self._part, store=self._name, operation=name):
@@ -159,12 +160,12 @@ class Guard:
 
     def _refused(self, refused: Refused) -> None:
         self._answered()
-        self._counters[f"refused: {refused.reason.value}"] += 1
+        self._counts.add(Counter.REFUSED_VALUES, refused.reason)
         if self._untold(refused.reason):
             log.warning("%s: a stored value was refused (%s) and is a miss", self._name, refused.reason.value)
 
     def _failed(self, error: StoreError, began: float) -> None:
-        self._counters[f"{self._part} errors: {error.failure.value}"] += 1
+        self._counts.add(Counter.STORE_ERRORS, self._part, error.failure)
         self.last_error = str(error)
         if error.failure is Failure.BUSY:
             return  # our own pool is exhausted: the backend is not down

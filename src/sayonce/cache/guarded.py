@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Coroutine
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sayonce.cache.guard import Guard
+from sayonce.core.counters import Counts
 from sayonce.core.envelope import Entry, Pointer
 from sayonce.core.tracer import Tracer
 from sayonce.stores.base import SealedStore, Store
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 class GuardedStore:
     """A store with the bodies that lie outside it, if any: trouble with them makes no small entry a miss."""
 
-    def __init__(self, store: Store, budget_seconds: float, counters: defaultdict[str, float]) -> None:
+    def __init__(self, store: Store, budget_seconds: float, counts: Counts) -> None:
         self.name = store.name
-        self.index = Guard(store, budget_seconds, counters)
+        self.index = Guard(store, budget_seconds, counts)
         self._store = store
         self._outside = None
         if isinstance(store, SealedStore) and store.bodies is not None:
-            self._outside = _Outside(store, store.bodies, self.index, counters)
+            self._outside = _Outside(store, store.bodies, self.index, counts)
 
     def failing(self) -> dict[str, bool]:
         """Return, for each backend, whether it is not asked for now, as it failed."""
@@ -75,11 +75,11 @@ class GuardedStore:
 class _Outside:
     """A pointer in the index and a body outside, each asked through its own guard."""
 
-    def __init__(self, store: SealedStore, bodies: BlobStore, index: Guard, counters: defaultdict[str, float]) -> None:
+    def __init__(self, store: SealedStore, bodies: BlobStore, index: Guard, counts: Counts) -> None:
         self.bodies = bodies
         self._store = store
         self._index = index
-        self.guard = Guard(store, bodies.budget_seconds, counters, part=bodies.name, look=bodies.look)
+        self.guard = Guard(store, bodies.budget_seconds, counts, part=bodies.name, look=bodies.look)
 
     async def get(self, key: bytes, expected_bytes: int, patience: float) -> Entry | None:
         found = await self._index.call(partial(self._store.find, key), read_bytes=expected_bytes, patience=patience)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import Counter, defaultdict
+from collections import Counter as Multiset
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from enum import StrEnum
 from functools import partial
@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sayonce.cache.beside import Beside, Unwritten
 from sayonce.cache.view import TRUST_SECONDS, View
 from sayonce.core.clock import Clock
+from sayonce.core.counters import Counter, Counts
 from sayonce.core.envelope import Refused
 from sayonce.core.epochs import ALL, Epochs, Stamp, key_in, key_tag
 from sayonce.core.outcome import Refusal
@@ -71,7 +72,7 @@ class Invalidation:
         store: Store,
         guard: Guard | None,
         records: PurgeRecords,
-        counters: defaultdict[str, float],
+        counts: Counts,
         *,
         clock: Clock,
         offline_seconds: float,
@@ -80,7 +81,7 @@ class Invalidation:
         self._store = store
         self._guard = guard
         self._records = records
-        self._counters = counters
+        self._counts = counts
         self.view = View(offline_seconds)
         if guard is None:
             self.view.always()
@@ -88,7 +89,7 @@ class Invalidation:
         self._epochs = Epochs()
         self._clock = clock
         self._unwritten = Unwritten()
-        self._removing: Counter[bytes] = Counter()
+        self._removing: Multiset[bytes] = Multiset()
         self._lost: dict[str, int] = {}
         """Epochs that the store does not have any more, or that another worker has not written yet."""
         self._table: Mapping[str, bytes] = {}
@@ -159,7 +160,7 @@ class Invalidation:
         if learned and await self._learn_stored(guard):
             self.view.read(began)
         else:
-            self._counters["view: readings failed"] += 1
+            self._counts.add(Counter.FAILED_READINGS)
             self.view.failed(began, asked=not guard.breaker.open)
 
     async def _learn_stored(self, guard: Guard) -> bool:
@@ -235,7 +236,7 @@ class Invalidation:
             return None
 
     def _refused(self, field: str, reason: Refusal) -> None:
-        self._counters[f"refused: {reason.value}"] += 1
+        self._counts.add(Counter.REFUSED_VALUES, reason)
         if field not in self._told and len(self._told) < MAX_PURGED_TAGS:
             self._told.add(field)
             log.warning("a record of a purge was refused (%s) and is ignored", reason.value)

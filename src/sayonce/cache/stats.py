@@ -18,7 +18,7 @@ async def collect(cache: Cache) -> dict[str, Any]:
     """Return the figures of a cache's tiers, of this process, and of the store's whole life, if the store answers."""
     figures: dict[str, Any] = {
         "memory": await _tier(cache.memory),
-        "process": summary(dict(cache.counters)),
+        "process": summary(cache.counters),
         "state": cache.store_state,
         "trouble": cache.trouble,
     }

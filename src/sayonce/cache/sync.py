@@ -147,8 +147,8 @@ class SyncCache(Generic[C]):
 
     @property
     def counters(self) -> dict[str, float]:
-        """What this process has counted: answers by outcome, refusals, seconds saved."""
-        return dict(self._here()[1].counters)
+        """See ``Cache.counters``."""
+        return self._here()[1].counters
 
     def key(self, document: Any) -> Digest:
         """See ``Cache.key``."""

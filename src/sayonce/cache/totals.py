@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
 
 from sayonce.cache.guard import Guard
+from sayonce.core.counters import Counts
 
 
 class Totals:
-    """Knows what of the counters the store has already; what it does not take now, it is given the next time."""
+    """Knows what of the counts the store has already; what it does not take now, it is given the next time."""
 
-    def __init__(self, guard: Guard, counters: Mapping[str, float]) -> None:
+    def __init__(self, guard: Guard, counts: Counts) -> None:
         self._guard = guard
-        self._counters = counters
+        self._counts = counts
         self._flushed: dict[str, float] = {}
 
     async def flush(self) -> None:
         """Add what was counted since the last time."""
-        counted = dict(self._counters)
+        counted = self._counts.by_name()
         changes = ((name, value - self._flushed.get(name, 0)) for name, value in counted.items())
         deltas = {name: change for name, change in changes if change}
         if deltas and await self._guard.done(partial(self._guard.store.count, deltas)):

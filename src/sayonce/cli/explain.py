@@ -12,6 +12,7 @@ from sayonce.cli.options import wrong
 from sayonce.cli.output import data, data_json, shown, table, talk
 from sayonce.cli.requests import STDIN, read_request
 from sayonce.config import Settings
+from sayonce.core.counters import Counter
 from sayonce.errors import ConfigError, InvalidRequest, NotFound
 from sayonce.service import Service
 from sayonce.speech.explain import Difference, differences, manifest
@@ -86,7 +87,7 @@ async def _tier(service: Service, key: bytes) -> str | None:
     cache = service.cache
     if cache.store is not None and await cache.lookup(key) is not None:
         return cache.store.name
-    return _UNKNOWN if cache.counters["store errors"] else None
+    return _UNKNOWN if any(counter is Counter.STORE_ERRORS for counter, *_ in cache.counts) else None
 
 
 # -- what it prints -----------------------------------------------------------------------------------------------------

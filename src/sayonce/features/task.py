@@ -18,10 +18,11 @@ from sayonce.cache.flight import computing
 from sayonce.cache.raised import Carried
 from sayonce.cache.sync import SyncCache
 from sayonce.cache.threads import Threads
+from sayonce.core.counters import Counter
 from sayonce.core.decision import Policy
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.key import Digest
-from sayonce.core.outcome import Outcome
+from sayonce.core.outcome import Outcome, Refusal
 from sayonce.errors import Unkeyable
 from sayonce.features.bound import Bound
 from sayonce.features.keys import Arguments
@@ -40,24 +41,24 @@ class Reading(Policy, frozen=True, kw_only=True):
 
     task: Task
     value: list[Any]
-    refused: list[str]
+    refused: list[Refusal]
 
     def accepts(self, entry: Entry, now: float) -> bool:  # noqa: ARG002 (its age is no matter)
         try:
             self.value.append(self.task.codec.decode(entry))
         except Refused as refused:
-            self.refused.append(f"refused: {refused.reason.value}")
+            self.refused.append(refused.reason)
             return False
         return True
 
     def result(self, cache: Cache, outcome: Outcome, entry: Entry) -> Any:
         """Count the answer and return its value."""
         cache.record(outcome, entry)
-        cache.counters[self.task.requests] += 1
+        cache.counts.add(Counter.FEATURE_REQUESTS, self.task.name)
         if outcome.computed:
-            cache.counters[self.task.computations] += 1
+            cache.counts.add(Counter.FEATURE_COMPUTATIONS, self.task.name)
         for reason in set(self.refused):
-            cache.counters[reason] += 1
+            cache.counts.add(Counter.REFUSED_VALUES, reason)
         return self.value[-1] if self.value else self.task.codec.decode(entry)
 
 
@@ -80,8 +81,6 @@ class Task:
     ) -> None:
         self.function = function
         self.name = name
-        self.requests, self.computations = f"feature requests: {name}", f"feature computations: {name}"
-        """The names of its counters."""
         self.identity = ["remember", name, revision]
         self.packed = packed(function)
         self.declared: tuple[Any, ...] = ()

@@ -17,6 +17,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 
 from sayonce.config import Settings, load_settings, workers_directory
+from sayonce.core.counters import Counter
 from sayonce.errors import NotFound, SayonceError, quoted
 from sayonce.gateway import around, openapi
 from sayonce.gateway.access import Access, load_access
@@ -101,7 +102,7 @@ class Gateway:
             try:
                 self._local.check(scope)
             except SayonceError as error:
-                self._service.cache.counters["refused requests"] += 1
+                self._service.cache.counts.add(Counter.REFUSED_REQUESTS)
                 await send_error(around.completed(scope, send), error)
                 return
         if scope["path"] != SPEECH:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from sayonce.cache import Answer, Cache
+from sayonce.core.counters import Counter
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
@@ -104,7 +105,7 @@ class SpeechEndpoint:
             if self._trace is not None and answer.known_entry is not None:
                 self._trace.note(plan, answer.outcome, answer.known_entry)
         except Disconnected:
-            self._cache.counters["left"] += 1
+            self._cache.counts.add(Counter.LEFT)
             self._observer.left()
         except SayonceError as error:
             await self._fail(scope, send, error, started, plan)
@@ -117,7 +118,10 @@ class SpeechEndpoint:
         if not begun:
             await send_error(completed(scope, send), error)
         refused = not begun and error.status < 500  # noqa: PLR2004
-        self._cache.counters["refused requests" if refused else Outcome.FAILED.value] += 1
+        if refused:
+            self._cache.counts.add(Counter.REFUSED_REQUESTS)
+        else:
+            self._cache.record(Outcome.FAILED)
         self._observer.failed(error, started, plan)
 
     async def _recall(self, body: bytes, tenant: str) -> Known:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sayonce.cache import Cache
 from sayonce.cache.health import STATES, StoreHealth
+from sayonce.core.counters import CopyOutcome, Counter
 from sayonce.core.outcome import Refusal
 from sayonce.errors import Failure
 from sayonce.observe.metrics import Samples, add
@@ -15,41 +16,29 @@ from sayonce.stores.base import SealedStore, Store, StoreStats
 if TYPE_CHECKING:
     from sayonce.stores.blobs.store import BlobStore, Sweeps
 
-_COUNTED: Final = {
-    "engine calls": "sayonce_engine_calls",
-    "engine failures": "sayonce_engine_failures",
-    "engine seconds": "sayonce_engine_seconds",
-    "silent takes": "sayonce_silent_takes",
-    "feature requests": "sayonce_feature_requests",
-    "feature computations": "sayonce_feature_computations",
-    "flights": "sayonce_flights",
-    "refused": "sayonce_refused_values",
+METRIC_OF: Final = {
+    Counter.ENGINE_CALLS: "sayonce_engine_calls",
+    Counter.ENGINE_FAILURES: "sayonce_engine_failures",
+    Counter.ENGINE_SECONDS: "sayonce_engine_seconds",
+    Counter.SILENT_TAKES: "sayonce_silent_takes",
+    Counter.VOICE_COPIES: "sayonce_voice_copies",
+    Counter.FEATURE_REQUESTS: "sayonce_feature_requests",
+    Counter.FEATURE_COMPUTATIONS: "sayonce_feature_computations",
+    Counter.FLIGHTS: "sayonce_flights",
+    Counter.REFUSED_VALUES: "sayonce_refused_values",
+    Counter.STORE_CALLS: "sayonce_store_operations",
+    Counter.STORE_ERRORS: "sayonce_store_errors",
+    Counter.STORE_SKIPPED: "sayonce_store_skipped",
 }
-"""Counters ``what: label`` of the cache, by the metric that they are."""
-_OF_PARTS: Final = {
-    "calls": "sayonce_store_operations",
-    "errors": "sayonce_store_errors",
-    "skipped": "sayonce_store_skipped",
-}
-"""Counters ``part what: label``, of the store and of the bodies outside it."""
-_PARTS: Final = ("store", "bodies")
-_COPIES: Final = {f"voice copies {outcome}": outcome for outcome in ("sent", "lost", "removed", "failed")}
-"""Counters ``what: engine`` of the copies at its servers, by their outcome."""
+"""The metrics that show a counter of the cache, with the same labels."""
 
 
 def of_cache(cache: Cache) -> Samples:
     """Return what a cache counted in this process, and what its memory holds."""
     samples = _zeros(cache)
-    for counter, number in dict(cache.counters).items():
-        what, _, label = counter.partition(": ")
-        part, _, did = what.partition(" ")
-        labels = (label,) if label else ()
-        if label and what in _COUNTED:
-            add(samples, _COUNTED[what], labels, number)
-        elif what in _COPIES:
-            add(samples, "sayonce_voice_copies", (label, _COPIES[what]), number)
-        elif part in _PARTS and did in _OF_PARTS:
-            add(samples, _OF_PARTS[did], (part, *labels), number)
+    for (counter, *labels), number in dict(cache.counts).items():
+        if counter in METRIC_OF:
+            add(samples, METRIC_OF[counter], tuple(labels), number)
     if cache.health is not None:
         _add_health(samples, cache.health)
     if (bodies := _bodies(cache)) is not None:
@@ -110,7 +99,7 @@ def of_engines(synthesizer: Synthesizer) -> Samples:
         add(samples, "sayonce_engine_waiting", label, slots.waiting)
         add(samples, "sayonce_engine_queue_limit", label, engine.queue)
         add(samples, "sayonce_engine_ready", label, int(engine.state == "ready"))
-        for outcome in _COPIES.values() if engine.upstreams else ():
+        for outcome in CopyOutcome if engine.upstreams else ():
             add(samples, "sayonce_voice_copies", (engine.name, outcome), 0)
         for upstream in engine.upstreams:
             labels = (engine.name, upstream.url)

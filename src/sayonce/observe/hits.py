@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_left
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
+from sayonce.core.counters import Counter, CountKey, Counts
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.observe.ledger import Worth
@@ -18,6 +19,8 @@ from sayonce.speech.synthesis import Plan
 _MAX_LOTS: Final = 1000
 """Clips that are counted apart until they are charged."""
 _HIT: Final = Outcome.HIT.value
+_HITS: Final[CountKey] = (Counter.ANSWERS, Outcome.HIT)
+_SAVED: Final[CountKey] = (Counter.SAVED_SECONDS,)
 
 Charge = Callable[[Plan, Outcome, Worth, int], None]
 """Charges a clip's hits."""
@@ -49,7 +52,7 @@ class Hits:
         times_of: the histogram of an engine's hits from a tier.
         clip_of: the dashboard's line of a clip.
         latest: the dashboard's latest requests.
-        counters: the cache's.
+        counts: the cache's.
 
     """
 
@@ -60,13 +63,13 @@ class Hits:
         clip_of: Callable[[Plan, Entry], Clip],
         *,
         latest: deque[Noted],
-        counters: defaultdict[str, float],
+        counts: Counts,
     ) -> None:
         self._charge = charge
         self._times_of = times_of
         self._clip_of = clip_of
         self._latest = latest
-        self._counters = counters
+        self._counts = counts
         self._lots: dict[bytes, Lot] = {}
 
     def note(self, plan: Plan, entry: Entry, tier: str | None, started: float) -> float:
@@ -83,9 +86,9 @@ class Hits:
         times = lot.times
         times.counts[bisect_left(BUCKET_SECONDS, seconds)] += 1
         times.sum += seconds
-        counters = self._counters
-        counters[_HIT] += 1
-        counters["saved_seconds"] += lot.worth.seconds
+        counts = self._counts
+        counts[_HITS] += 1
+        counts[_SAVED] += lot.worth.seconds
         self._latest.append((ended, lot.clip, _HIT, tier, seconds))
         return seconds
 

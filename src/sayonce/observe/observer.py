@@ -56,7 +56,7 @@ class Observer:
             lambda engine, tier: self._answered[engine, Outcome.HIT, tier],
             self._recent.clip,
             latest=self._recent.noted,
-            counters=self._cache.counters,
+            counts=self._cache.counts,
         )
         self._task: asyncio.Task[None] | None = None
 

@@ -19,6 +19,7 @@ from sayonce.audio.decode.threads import Decoding
 from sayonce.audio.encode.encoders import Encoders, transcode
 from sayonce.audio.formats import FORMATS, RENDERINGS, Format
 from sayonce.cache import Answer, Cache, Flight, Keep, Made, Removed
+from sayonce.core.counters import Counter
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
@@ -245,7 +246,7 @@ class Synthesizer:
             except TimeoutError:
                 raise EngineTimeout(f"{engine.name!r} did not finish within {self._timeout_seconds:g} s") from None
             seconds = time.perf_counter() - started
-        self.cache.counters["engine seconds"] += seconds
+        self.cache.counts.add(Counter.COMPUTED_SECONDS, number=seconds)
         await asyncio.sleep(_LISTENERS_FIRST_SECONDS)
         body, media_type, facts = await asyncio.to_thread(pack, head, audio, self.take)
         if policy.no_cache:
@@ -253,7 +254,7 @@ class Synthesizer:
         facts |= {"engine": engine.name, "model": plan.request.utterance.model, "voice": plan.request.utterance.voice}
         keep, ttl = Keep.EVERYWHERE, None
         if facts.get("silent"):
-            self.cache.counters[f"silent takes: {engine.name}"] += 1
+            self.cache.counts.add(Counter.SILENT_TAKES, engine.name)
             ttl = self._silence_ttl
         if not head.proves_end:
             self._tell_of_ends(engine)
@@ -277,9 +278,9 @@ class Synthesizer:
     @contextmanager
     def _counted(self, engine: Engine) -> Iterator[None]:
         """Count a synthesis, its time, and whether it fails: one that is abandoned does not."""
-        counters, name, started, failed = self.cache.counters, engine.name, time.perf_counter(), True
-        counters["engine calls"] += 1
-        counters[f"engine calls: {name}"] += 1
+        counts, name, started, failed = self.cache.counts, engine.name, time.perf_counter(), True
+        counts.add(Counter.SYNTHESES)
+        counts.add(Counter.ENGINE_CALLS, name)
         try:
             with self.cache.tracer.span("engine", engine=name):
                 yield
@@ -288,8 +289,8 @@ class Synthesizer:
             failed = False
             raise
         finally:
-            counters[f"engine seconds: {name}"] += time.perf_counter() - started
-            counters[f"engine failures: {name}"] += failed
+            counts.add(Counter.ENGINE_SECONDS, name, number=time.perf_counter() - started)
+            counts.add(Counter.ENGINE_FAILURES, name, number=failed)
 
     async def _utterance(self, plan: Plan, policy: Policy) -> Utterance:
         """Return what the engine is given: with the audio of an uploaded voice, which the key needs only the digest of."""

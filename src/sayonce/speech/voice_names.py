@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
+from sayonce.core.counters import Counter
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.outcome import Refusal
 from sayonce.errors import NotFound, VoicesUnavailable, quoted
@@ -304,7 +305,7 @@ class VoiceNames:
             return None
 
     def _count(self, reason: Refusal) -> None:
-        self._cache.counters[f"refused: {reason.value}"] += 1
+        self._cache.counts.add(Counter.REFUSED_VALUES, reason)
 
 
 def _field(namespace: str, tenant: str, name: str) -> str:

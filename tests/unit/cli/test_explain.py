@@ -98,3 +98,8 @@ def test_with_api_keys_it_has_to_be_said_whose_clip_it_is(quick):
     assert explained["stored"]["take"] == "sqlite"
     purged = quick("purge", "--text", TEXT, *ESPEAK, "--tenant", "acme", **keys)
     assert purged.out == f"removed {explained['key']}\n"
+
+
+def test_a_store_that_does_not_answer_is_told_from_one_that_has_nothing(quick):
+    explained = quick("explain", request(), *ESPEAK, "--store", "redis://127.0.0.1:1", "--json").json
+    assert explained["stored"] == {"take": "unknown", "clip": "unknown"}

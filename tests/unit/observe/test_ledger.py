@@ -3,7 +3,7 @@
 import csv
 import io
 import time
-from collections import defaultdict, deque
+from collections import deque
 from concurrent.futures import ThreadPoolExecutor
 from datetime import date
 from functools import partial
@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from sayonce.cache.cache import Cache
+from sayonce.core.counters import Counts
 from sayonce.core.outcome import Outcome
 from sayonce.gateway.access import new_key
 from sayonce.observe.hits import Hits
@@ -170,7 +171,7 @@ async def test_hits_of_a_clip_that_was_made_anew_are_charged_with_what_it_took(m
         lambda *_: Histogram(),
         lambda *_: Clip(),
         latest=deque(),
-        counters=defaultdict(float),
+        counts=Counts(),
     )
     for seconds, times in ((1.0, 3), (2.0, 2)):
         entry = make_entry(created=seconds, compute_seconds=seconds)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from sayonce.core.clock import Clock
+from sayonce.core.counters import CopyOutcome, Counter
 from sayonce.errors import EngineError, EngineTimeout
 from sayonce.speech.engines.openai.server_voices import Listed, NothingKept, NotKept, ServerVoices
 from sayonce.speech.engines.openai.shelf import NOTHING_SECONDS, Copy, Shelf
@@ -112,7 +113,7 @@ class KeptVoices:
         shelf = self._shelves[url]
         if shelf.marks.get(copy.name) == copy.mark:
             shelf.lose(copy.name)
-            self._count("lost")
+            self._count(CopyOutcome.LOST)
 
     def refused(self, url: str, copy: Copy) -> None:
         """Ask no longer by the name of a copy that its server has, and does not speak with."""
@@ -141,7 +142,7 @@ class KeptVoices:
         return None
 
     def _tell(self, shelf: Shelf, error: EngineError) -> None:
-        self._count("failed")
+        self._count(CopyOutcome.FAILED)
         log.warning(
             "engine %s: %s: %s; the reference goes along with requests", self._name, shelf.server.url, error.message
         )
@@ -172,7 +173,7 @@ class KeptVoices:
         await self._make_room(shelf, address)
         mark = await self._sent(server, reference)
         await self._copies.note(address, mark)
-        self._count("sent")
+        self._count(CopyOutcome.SENT)
         return shelf.know(name, mark)
 
     async def _sent(self, server: ServerVoices, reference: Reference) -> str:
@@ -229,9 +230,9 @@ class KeptVoices:
         try:
             await self._remove(shelf, name, found)
         except EngineError:
-            self._count("failed")
+            self._count(CopyOutcome.FAILED)
             return False
-        self._count("removed")
+        self._count(CopyOutcome.REMOVED)
         return True
 
     async def _remove(self, shelf: Shelf, name: str, found: Found) -> None:
@@ -239,8 +240,8 @@ class KeptVoices:
         await shelf.server.remove(name)
         await self._copies.strike((shelf.server.url, name), found)
 
-    def _count(self, what: str) -> None:
-        self._copies.cache.counters[f"voice copies {what}: {self._name}"] += 1
+    def _count(self, outcome: CopyOutcome) -> None:
+        self._copies.cache.counts.add(Counter.VOICE_COPIES, self._name, outcome)
 
     async def close(self) -> None:
         self._copies.unwatch(self._changed.set)

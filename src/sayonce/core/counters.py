@@ -1,0 +1,90 @@
+"""Everything that a process counts: each counter has a name and labels, and a key that is never parsed."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from enum import StrEnum
+from typing import Self
+
+
+class Counter(StrEnum):
+    """One thing that is counted.
+
+    The value is the counter's name in a store's lasting totals, with a place for each label. ``labels`` says which
+    labels its keys have, in this order; they are those of the metric that shows the counter.
+    """
+
+    labels: tuple[str, ...]
+
+    def __new__(cls, name: str, *labels: str) -> Self:
+        member = str.__new__(cls, name)
+        member._value_ = name
+        member.labels = labels
+        return member
+
+    ANSWERS = "{outcome}", "outcome"
+    SAVED_SECONDS = "saved_seconds"  # of computing that reuse saved
+    LEFT = "left"  # clients that did not wait for their answer
+    REFUSED_REQUESTS = "refused requests"
+    FLIGHTS = "flights: {part}", "part"
+    FAILED_READINGS = "view: readings failed"  # of what was purged elsewhere
+    REFUSED_VALUES = "refused: {reason}", "reason"
+
+    STORE_CALLS = "{part} calls: {operation}", "part", "operation"
+    STORE_ERRORS = "{part} errors: {kind}", "part", "kind"
+    STORE_SKIPPED = "{part} skipped", "part"
+    STORE_WRITES_DROPPED = "{part} writes dropped", "part"
+
+    SYNTHESES = "engine calls"  # of all engines
+    COMPUTED_SECONDS = "engine seconds"  # of all takes that were finished
+    ENGINE_CALLS = "engine calls: {engine}", "engine"
+    ENGINE_FAILURES = "engine failures: {engine}", "engine"
+    ENGINE_SECONDS = "engine seconds: {engine}", "engine"
+    SILENT_TAKES = "silent takes: {engine}", "engine"
+    VOICE_COPIES = "voice copies {outcome}: {engine}", "engine", "outcome"
+
+    FEATURE_REQUESTS = "feature requests: {function}", "function"
+    FEATURE_COMPUTATIONS = "feature computations: {function}", "function"
+
+    def name_with(self, *labels: str) -> str:
+        """Return the name in lasting totals of this counter with these labels."""
+        return self.value.format(**dict(zip(self.labels, labels, strict=True)))
+
+
+class FlightPart(StrEnum):
+    """The part that this process takes in a computation."""
+
+    LED = "led"
+    JOINED = "joined"
+    FOLLOWED = "followed"  # another process computes it
+    TAKEN_OVER = "taken over"  # the process that computed it is gone
+
+
+class CopyOutcome(StrEnum):
+    """What became of an uploaded voice's copy at a server that keeps voices."""
+
+    SENT = "sent"
+    LOST = "lost"  # the server has forgotten it
+    REMOVED = "removed"
+    FAILED = "failed"
+
+
+CountKey = tuple[Counter, *tuple[str, ...]]
+"""A counter and its labels' values."""
+
+
+class Counts(defaultdict[CountKey, float]):
+    """What one process has counted since it started: numbers by key, 0 for what has not happened yet."""
+
+    def __init__(self) -> None:
+        super().__init__(float)
+
+    def add(self, counter: Counter, *labels: str, number: float = 1) -> None:
+        """Add to a counter."""
+        self[counter, *labels] += number
+
+    def by_name(self) -> defaultdict[str, float]:
+        """Return a copy under the names of lasting totals."""
+        return defaultdict(
+            float, {counter.name_with(*labels): number for (counter, *labels), number in list(self.items())}
+        )

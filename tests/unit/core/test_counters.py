@@ -1,0 +1,49 @@
+"""Counters: their names in lasting totals, their labels, and the metrics that show them."""
+
+import pytest
+
+from sayonce.core.counters import CopyOutcome, Counter, Counts, FlightPart
+from sayonce.core.outcome import Outcome, Refusal
+from sayonce.errors import Failure
+from sayonce.observe.collect import METRIC_OF
+from sayonce.observe.metrics import METRICS
+
+
+@pytest.mark.parametrize(
+    ("counter", "labels", "name"),
+    [
+        (Counter.ANSWERS, (Outcome.BYPASS,), "bypass: no-store"),
+        (Counter.SAVED_SECONDS, (), "saved_seconds"),
+        (Counter.FLIGHTS, (FlightPart.TAKEN_OVER,), "flights: taken over"),
+        (Counter.REFUSED_VALUES, (Refusal.TOO_LARGE,), "refused: too large"),
+        (Counter.STORE_ERRORS, ("bodies", Failure.TIMEOUT), "bodies errors: timeout"),
+        (Counter.STORE_SKIPPED, ("store",), "store skipped"),
+        (Counter.SYNTHESES, (), "engine calls"),
+        (Counter.ENGINE_CALLS, ("espeak",), "engine calls: espeak"),
+        (Counter.VOICE_COPIES, ("far", CopyOutcome.SENT), "voice copies sent: far"),
+        (Counter.FEATURE_REQUESTS, ("a {strange}: name",), "feature requests: a {strange}: name"),
+    ],
+)
+def test_a_counter_keeps_its_name_in_lasting_totals(counter, labels, name):
+    """Stores hold these names: another name would begin the total anew."""
+    counts = Counts()
+    counts.add(counter, *labels, number=2)
+    assert counts.by_name() == {name: 2}
+
+
+@pytest.mark.parametrize("counter", METRIC_OF)
+def test_a_metric_has_the_labels_of_the_counter_that_it_shows(counter):
+    (metric,) = (metric for metric in METRICS if metric.name == METRIC_OF[counter])
+    assert metric.labels == counter.labels
+
+
+def test_a_label_too_many_or_too_few_is_an_error():
+    for labels in ((), ("store", "get", "again")):
+        counts = Counts()
+        counts.add(Counter.STORE_CALLS, *labels)
+        with pytest.raises(ValueError, match="zip"):
+            counts.by_name()
+
+
+def test_what_has_not_happened_is_counted_as_nothing():
+    assert Counts().by_name()["left"] == 0
