@@ -5,17 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from contextlib import suppress
-from typing import Final, NoReturn
+from typing import NoReturn
 
+from sayonce.cli.exit_codes import FAILED, INTERRUPTED, MISUSED
 from sayonce.cli.language import choose, phrase
 from sayonce.errors import CallerError, SayonceError, StoreError
-
-FAILED: Final = 1
-"""The work failed; the same command may succeed later."""
-MISUSED: Final = 2
-"""The command line or the configuration has to change."""
-INTERRUPTED: Final = 130
-"""Ended by SIGINT, as shells count it."""
 
 
 def main() -> NoReturn:

@@ -48,7 +48,7 @@ _HELP: Final = {
     "Make clips before anybody asks for them; run again, it goes on with what is missing.": "预先生成音频;再次运行只补缺少的。",
     "Texts or requests: txt, csv, jsonl; - is stdin.": "文本或请求:txt、csv、jsonl;- 表示标准输入。",
     "What the files are, where their names do not say it. [default: txt for stdin]": "文件的种类,若文件名看不出。[默认:标准输入为 txt]",
-    "Who says what names no voice itself; repeatable: each does.": "未指明音色的由谁来说;可多次使用,每个都说。",
+    "The voice of rows that name none; repeatable: each row in each voice.": "未指明音色的行用哪个音色;可多次使用,每行用每个音色各说一遍。",
     "By default the take, which all others come from.": "默认只生成录音,其他格式都由它得到。",
     "Clips at once.": "同时生成几个。",
     "Begin at most N clips a second.": "每秒最多开始 N 个。",

@@ -1,18 +1,19 @@
-"""Options that several commands share, and the settings that they lead to."""
+"""The options of the commands, each with its help, and the refusal of wrong ones; no settings.
+
+Options that mean the same for several commands stand here once. typer reads them from the commands' signatures.
+"""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any
+from pathlib import Path
+from typing import Annotated, Literal
 
 import typer
 
 from sayonce.cli.language import choose_english, phrase
-from sayonce.cli.output import talk
 
-if TYPE_CHECKING:
-    from sayonce.config import Settings
+# -- of several commands ------------------------------------------------------------------------------------------------
 
 ConfigOption = Annotated[
     str | None,
@@ -37,53 +38,132 @@ JSONOption = Annotated[
     bool, typer.Option("--json", help="Print JSON for a program.", callback=choose_english, is_eager=True)
 ]
 
+# -- say, serve, ledger, explain ----------------------------------------------------------------------------------------
 
-def settings(config: str | None = None, **overrides: Any) -> Settings:
-    """Return the settings, and warn of variables that only look like some.
+SayText = Annotated[str, typer.Argument(metavar="TEXT", help="What to say; - reads it from stdin.")]
+SayOutput = Annotated[
+    str | None,
+    typer.Option("-o", "--output", metavar="FILE", help="Where to write it; - is stdout. [default: speech.FORMAT]"),
+]
+SayVoice = Annotated[str | None, typer.Option("--voice", metavar="VOICE", help="Who says it.")]
+SayFormat = Annotated[
+    str | None, typer.Option("--format", metavar="FORMAT", help="By default what FILE ends in, else wav.")
+]
 
-    Raises:
-        ConfigError: naming what is wrong.
+ServeHost = Annotated[str | None, typer.Option("--host", help="Where to listen. [default: 127.0.0.1]")]
+ServePort = Annotated[int | None, typer.Option("--port", help="0 takes a free one. [default: 8080]")]
+ServeWorkers = Annotated[int | None, typer.Option("--workers", help="Processes that share the port. [default: 1]")]
+ServeTrace = Annotated[
+    str | None, typer.Option("--trace", metavar="FILE", help="Record when requests come, but not for what.")
+]
 
-    """
-    _warn_of_misspelt()
-    return load(config, **overrides)
+LedgerFirst = Annotated[str | None, typer.Option("--from", metavar="DAY", help="[default: 30 days before the last]")]
+LedgerLast = Annotated[str | None, typer.Option("--to", metavar="DAY", help="[default: today, in UTC]")]
 
+ExplainRequest = Annotated[
+    str, typer.Argument(metavar="REQUEST", help="A request's body: '{...}', a file, or - for stdin.")
+]
+ExplainOther = Annotated[str | None, typer.Argument(metavar="OTHER", help="Another, to compare with.")]
 
-def store_settings(
-    config: str | None = None, *, as_json: bool = False, needed: bool = True, **overrides: Any
-) -> Settings:
-    """Return the settings of a command that uses a store, and tell which it is, but to a program; see ``choose``.
+# -- purge, gc ----------------------------------------------------------------------------------------------------------
 
-    Raises:
-        ConfigError: naming what is wrong, or that it cannot be told which store is meant.
+PurgeDigest = Annotated[str | None, typer.Argument(metavar="KEY", help="As X-Sayonce-Key gives it.")]
+PurgeKey = Annotated[str | None, typer.Option("--key", metavar="KEY", help="KEY, as an option.")]
+PurgeText = Annotated[
+    str | None,
+    typer.Option("--text", metavar="TEXT", help="What was said, with the options that it was said with."),
+]
+PurgeVoice = Annotated[str | None, typer.Option("--voice", metavar="VOICE", help="With --text: who said it.")]
+PurgeModel = Annotated[str | None, typer.Option("--model", metavar="NAME", help="With --text: the request's.")]
+PurgeFormat = Annotated[
+    str | None, typer.Option("--format", metavar="FORMAT", help="With --text; a clip goes in every format.")
+]
+PurgeRequest = Annotated[
+    str | None, typer.Option("--request", metavar="REQUEST", help="A request's body: '{...}', a file, or -.")
+]
+PurgeTag = Annotated[str | None, typer.Option("--tag", metavar="NAME=VALUE", help="Such as voice=alice.")]
+PurgeAll = Annotated[bool, typer.Option("--all", help="Every clip in the store.")]
+PurgeYes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before --all.")]
 
-    """
-    from sayonce.cli.which_store import choose
+SweepDryRun = Annotated[bool, typer.Option("--dry-run", help="Only tell what would be removed.")]
+SweepYes = Annotated[bool, typer.Option("--yes", "-y", help="Also when the store points to no body at all.")]
 
-    _warn_of_misspelt()
-    choice = choose(config, overrides, needed=needed)
-    if not as_json:
-        talk(str(choice))
-    return choice.settings
+# -- warm ---------------------------------------------------------------------------------------------------------------
 
+WarmFiles = Annotated[
+    list[str] | None, typer.Argument(metavar="FILE…", help="Texts or requests: txt, csv, jsonl; - is stdin.")
+]
+WarmKind = Annotated[
+    Literal["txt", "csv", "jsonl"] | None,
+    typer.Option("--as", help="What the files are, where their names do not say it. [default: txt for stdin]"),
+]
+WarmVoices = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--voice", metavar="VOICE", help="The voice of rows that name none; repeatable: each row in each voice."
+    ),
+]
+WarmFormat = Annotated[
+    str | None, typer.Option("--format", metavar="FORMAT", help="By default the take, which all others come from.")
+]
+WarmConcurrency = Annotated[int, typer.Option("--concurrency", min=1, help="Clips at once.")]
+WarmRate = Annotated[
+    float | None, typer.Option("--rate", metavar="N", help="Begin at most N clips a second.", min=0.001)
+]
+WarmTop = Annotated[
+    int | None,
+    typer.Option("--top", metavar="N", min=1, help="Of files that log requests, only the N that come most often."),
+]
+WarmRefresh = Annotated[bool, typer.Option("--refresh", help="Make anew what is there.")]
+WarmOlderThan = Annotated[
+    str | None, typer.Option("--older-than", metavar="TIME", help="Make anew what is older, such as 7d.")
+]
+WarmURL = Annotated[
+    str | None, typer.Option("--url", metavar="URL", help="Have this gateway make them: http://HOST:PORT.")
+]
+WarmKeyVariable = Annotated[
+    str | None, typer.Option("--api-key-env", metavar="NAME", help="The variable with the gateway's API key.")
+]
+WarmReferences = Annotated[
+    Path | None,
+    typer.Option(
+        "--voices",
+        metavar="DIR",
+        exists=True,
+        file_okay=False,
+        help="Compute the speaker features of every audio file in a directory instead.",
+    ),
+]
 
-def _warn_of_misspelt() -> None:
-    from sayonce.config import misspelt
+# -- simulate, new-key --------------------------------------------------------------------------------------------------
 
-    for variable, right in misspelt(os.environ):
-        talk("warning: {variable} has no effect: call it {right}", variable=variable, right=right)
+Traces = Annotated[
+    list[Path] | None, typer.Argument(metavar="TRACE…", help="Files that 'sayonce serve --trace' wrote.")
+]
+SyntheticRequests = Annotated[
+    int | None, typer.Option("--synthetic", metavar="N", min=1, help="N made-up requests over ten days instead.")
+]
+SimulatedTier = Annotated[
+    Literal["store", "memory"], typer.Option("--tier", help="Whose sizes count: memory also holds WAV and PCM.")
+]
+SimulatedPolicies = Annotated[
+    list[str] | None, typer.Option("--policy", metavar="gdsf|lru", help="Repeatable. [default: both]")
+]
+SimulatedSizes = Annotated[
+    list[str] | None,
+    typer.Option("--size", metavar="SIZE", help="Such as 64MB; repeatable. [default: 1 to 100 % of all clips]"),
+]
+SimulatedTTLs = Annotated[
+    list[str] | None, typer.Option("--ttl", metavar="TIME", help="Such as 7d, or none; repeatable. [default: 24h]")
+]
 
+KeyTenant = Annotated[str, typer.Argument(metavar="TENANT", help="Whose key it is; tenants share no clips.")]
+KeyAdmin = Annotated[
+    bool, typer.Option("--admin", help="The operator's: sees, hears and purges what every tenant has.")
+]
+KeyFile = Annotated[Path | None, typer.Option("--file", help="The keys' file, to which its line is added.")]
 
-def load(config: str | None = None, **overrides: Any) -> Settings:
-    """Return the settings; ``store_url="…"`` stands for the setting ``store.url``.
-
-    Raises:
-        ConfigError: naming what is wrong.
-
-    """
-    from sayonce.config import load_settings
-
-    return load_settings(config, overrides={name.replace("_", ".", 1): value for name, value in overrides.items()})
+# -- wrong usage --------------------------------------------------------------------------------------------------------
 
 
 def wrong(english: str, /, **values: object) -> typer.BadParameter:

@@ -34,7 +34,7 @@ _KEY: Final = re.compile(f"[0-9A-Fa-f]{{{2 * DIGEST_BYTES}}}")
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line asked for."""
+    """The clips that the command line asks to remove."""
 
     digest: str | None
     key: str | None
@@ -44,6 +44,22 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     tag: str | None
     everything: bool
     yes: bool
+
+
+def said_before(
+    text: str | None, *, voice: str | None, audio_format: str | None, params: list[str], model: str | None
+) -> Said | None:
+    """Return the request whose clip is to be removed, or None where no text is given.
+
+    Raises:
+        BadParameter: an option that goes with the text is given without it.
+
+    """
+    if text is not None:
+        return Said(text, voice, audio_format, params, model)
+    if voice or model or audio_format or params:
+        raise wrong("--voice, --model, --format and --param go with --text")
+    return None
 
 
 def run(job: Job, settings_of: Callable[[], Settings]) -> None:

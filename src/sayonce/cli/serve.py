@@ -19,9 +19,9 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sayonce.cli.language import phrase
-from sayonce.cli.options import settings as settings_of
 from sayonce.cli.output import talk
 from sayonce.cli.running import describe, recorded
+from sayonce.cli.settings import settings as settings_of
 from sayonce.cli.which_store import Choice, named
 from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings, settings_file
 from sayonce.errors import ConfigError, SayonceError, StoreError

@@ -6,61 +6,59 @@ import asyncio
 import os
 import signal
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import msgspec
 import typer
 
 from sayonce.cache import Cache
-from sayonce.cli import FAILED, INTERRUPTED
+from sayonce.cli.exit_codes import FAILED, INTERRUPTED
 from sayonce.cli.inspect import lasting
 from sayonce.cli.language import phrase
-from sayonce.cli.options import pairs, wrong
+from sayonce.cli.options import wrong
 from sayonce.cli.output import data_json, seconds, table, talk
 from sayonce.cli.progress import progress
-from sayonce.cli.requests import STDIN, read_bytes, read_stdin
 from sayonce.cli.running import gateways, shareable
+from sayonce.cli.warm_rows import Rows
 from sayonce.config import ByteSize, Settings, parse_duration
 from sayonce.errors import ConfigError
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import LedgerWriter
 from sayonce.service import Service
 from sayonce.warm.gateway import GatewayTarget
-from sayonce.warm.rows import Kind, Row, expand, kind_of, most_common, read_rows
+from sayonce.warm.rows import Row
 from sayonce.warm.runner import Summary, Target, Warmer
 from sayonce.warm.store import StoreTarget
 
 _SHOWN_FAILURES: Final = 20
-_PATIENT_MS: Final = 10_000.0
+_BUDGET_MS: Final = 10_000.0
 """The store's budget here: nobody waits for an answer, and a look-up that is given up would be a synthesis."""
 _GATEWAY_SECONDS: Final = 600.0
-_OWN_OPTIONS: Final[dict[str, str | None]] = {
-    "input": "a FILE",
-    "model": "--engine",
-    "voice": "--voice",
-    "response_format": "--format",
-    "stream": None,
-    "stream_format": None,
-}
+
+
+class Remote(msgspec.Struct, frozen=True):
+    """The gateway that is to be warmed."""
+
+    url: str
+    api_key_env: str | None
+    model: str | None
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
-    """What the command line asked for."""
+    """The clips, or the features of reference audio, that the command line asks for."""
 
-    files: list[str]
-    kind: Kind | None
-    voices: list[str]
-    format: str | None
-    params: list[str]
+    rows: Rows
+    references: Path | None
+    """The directory with reference audio: features are computed then, and no clips."""
     tenant: str | None
     concurrency: int
     rate: float | None
-    top: int | None
     refresh: bool
     older_than: str | None
+    remote: Remote | None
     json: bool
 
     @property
@@ -74,29 +72,37 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
         return time.time() if self.refresh else 0.0
 
 
-class Remote(msgspec.Struct, frozen=True):
-    """The gateway that is to be warmed."""
-
-    url: str
-    api_key_env: str | None
-    model: str | None
-
-
 # -- what the command does ----------------------------------------------------------------------------------------------
 
 
-def run(job: Job, settings: Settings) -> None:
-    """Make the clips with this process's engines, and keep them in the store.
+def run(job: Job, settings_of: Callable[[], Settings]) -> None:
+    """Make clips or features; the settings are asked for once the options are right.
 
     Raises:
-        ConfigError: the store would not outlive this, a file is wrong, or it is not said whose clips they are.
+        ConfigError: a file is wrong, the store would not outlive this, it is not said whose clips they are, or there is
+            no gateway where one is named.
         StoreError: the store does not answer.
+        MissingExtra: the speaker encoder is not installed.
 
     """
+    if (job.references is None) == (not job.rows.files) or (job.references and job.remote):
+        raise wrong("give either files, or --voices with a directory")
+    if job.references and (job.refresh or job.older_than is not None):
+        raise wrong("--refresh and --older-than are for clips, and not for --voices")
+    if job.remote is not None:
+        _run_in_gateway(job, job.remote)
+    elif job.references is not None:
+        _run_features(job, job.references, settings_of())
+    else:
+        _run_in_store(job, settings_of())
+
+
+def _run_in_store(job: Job, settings: Settings) -> None:
+    """Make the clips with this process's engines, and keep them in the store."""
     lasting(settings)
     if settings.security.api_keys_file is not None and job.tenant is None:
         raise wrong("with API keys each clip belongs to a tenant: say with --tenant whose clips to make")
-    since, rows = job.since, _rows(job, {})
+    since, rows = job.since, job.rows.read({})
     if since:
         _tell_of_memory(settings)
     _finish(job, asyncio.run(_in_store(job, settings, rows, since)))
@@ -109,27 +115,16 @@ def _tell_of_memory(settings: Settings) -> None:
             talk("what the gateway on {url} has in its memory it plays on: to renew that, add --url", url=gateway.url)
 
 
-def run_remote(job: Job, remote: Remote) -> None:
-    """Have a gateway make the clips.
-
-    Raises:
-        ConfigError: a file is wrong, or nothing answers there.
-
-    """
+def _run_in_gateway(job: Job, remote: Remote) -> None:
+    """Have a gateway make the clips."""
     if job.tenant is not None:
         raise wrong("--tenant: the gateway takes the tenant from the API key; name that with --api-key-env")
-    since, rows = job.since, _rows(job, {"model": remote.model})
+    since, rows = job.since, job.rows.read({"model": remote.model})
     _finish(job, asyncio.run(_in_gateway(job, remote, rows, since)))
 
 
-def run_voices(job: Job, directory: Path, settings: Settings) -> None:
-    """Compute the speaker features of every audio file in a directory.
-
-    Raises:
-        ConfigError: there is none, or the store would not outlive this.
-        MissingExtra: the speaker encoder is not installed.
-
-    """
+def _run_features(job: Job, directory: Path, settings: Settings) -> None:
+    """Compute the speaker features of every audio file in a directory."""
     from sayonce.warm.features import references_in
 
     lasting(settings)
@@ -137,7 +132,7 @@ def run_voices(job: Job, directory: Path, settings: Settings) -> None:
 
 
 async def _in_store(job: Job, settings: Settings, rows: Sequence[Row], since: float) -> Summary:
-    service = Service(_patient(settings))
+    service = Service(_with_large_budget(settings))
     async with service.cache:
         await _ask_store(service.cache)
         await service.synthesizer.learn_voices()
@@ -174,7 +169,7 @@ async def _features(job: Job, settings: Settings, rows: Sequence[Row]) -> Summar
     from sayonce.warm.features import VoiceTarget, remembered
 
     encoder = SpeakerEncoder()
-    async with build_cache(_patient(settings)) as cache:
+    async with build_cache(_with_large_budget(settings)) as cache:
         await _ask_store(cache)
         return await _warm(job, VoiceTarget(cache, remembered(cache, encoder)), rows)
 
@@ -185,9 +180,9 @@ async def _ask_store(cache: Cache) -> None:
         await cache.store.totals()
 
 
-def _patient(settings: Settings) -> Settings:
+def _with_large_budget(settings: Settings) -> Settings:
     """Return the settings for work that nobody waits for, and whose clips this process does not need again."""
-    store = msgspec.structs.replace(settings.store, budget_ms=max(settings.store.budget_ms, _PATIENT_MS))
+    store = msgspec.structs.replace(settings.store, budget_ms=max(settings.store.budget_ms, _BUDGET_MS))
     memory = msgspec.structs.replace(settings.memory, max_bytes=ByteSize(0))
     return msgspec.structs.replace(settings, store=store, memory=memory)
 
@@ -216,38 +211,6 @@ async def _warm(job: Job, target: Target, rows: Sequence[Row]) -> Summary:
             return await warmer.run(rows)
         finally:
             loop.remove_signal_handler(signal.SIGINT)
-
-
-# -- the rows -----------------------------------------------------------------------------------------------------------
-
-
-def _rows(job: Job, fields: dict[str, Any]) -> list[Row]:
-    if job.files.count(STDIN) > 1:
-        raise wrong("stdin can be read once")
-    read = [row for name in job.files for row in _read(name, job)]
-    if job.top is not None:
-        read = most_common(read, job.top)
-    cells = pairs(job.params, _OWN_OPTIONS)
-    given = {name: value for name, value in {**fields, "response_format": job.format}.items() if value is not None}
-    rows = list(expand(read, job.voices, given, cells))
-    if not rows:
-        raise ConfigError(phrase("there is nothing to say in {files}", files=", ".join(job.files)))
-    return rows
-
-
-def _read(name: str, job: Job) -> Iterator[Row]:
-    kind = _kind(name, job)
-    file, content = ("stdin", read_stdin()) if name == STDIN else (name, read_bytes(name))
-    return read_rows(
-        content, file, kind, lambda encoding: talk("{file}: read as {encoding}", file=file, encoding=encoding)
-    )
-
-
-def _kind(name: str, job: Job) -> Kind:
-    kind = job.kind or ("txt" if name == STDIN else kind_of(name))
-    if kind is None:
-        raise wrong("{file}: its name ends in none of .txt, .csv, .jsonl; say with --as what it is", file=name)
-    return kind
 
 
 # -- what it prints -----------------------------------------------------------------------------------------------------

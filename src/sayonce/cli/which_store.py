@@ -11,9 +11,9 @@ from typing import Any, Final
 import msgspec
 
 from sayonce.cli.language import phrase
-from sayonce.cli.options import load
 from sayonce.cli.output import place, talk
 from sayonce.cli.running import Gateway, gateways, shareable, value_of
+from sayonce.cli.settings import load, warn_of_misspelt
 from sayonce.config import DEFAULT_FILE, Settings, settings_file, variable_of
 from sayonce.errors import ConfigError
 from sayonce.stores.url import SQLiteURL, parse_url
@@ -37,6 +37,22 @@ class Choice(msgspec.Struct, frozen=True):
 
 class UnclearStore(ConfigError):
     """A gateway runs, and its store cannot be used from here by itself."""
+
+
+def store_settings(
+    config: str | None = None, *, as_json: bool = False, needed: bool = True, **overrides: Any
+) -> Settings:
+    """Return the settings of a command that uses a store, and tell which it is, but to a program; see ``choose``.
+
+    Raises:
+        ConfigError: naming what is wrong, or that it cannot be told which store is meant.
+
+    """
+    warn_of_misspelt()
+    choice = choose(config, overrides, needed=needed)
+    if not as_json:
+        talk(str(choice))
+    return choice.settings
 
 
 def choose(config: str | None, overrides: Mapping[str, Any], *, needed: bool = True) -> Choice:
