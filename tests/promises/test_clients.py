@@ -170,12 +170,22 @@ async def test_home_assistant_lists_voices_by_the_hundred(gateway):
     assert {"anna", "alloy"} <= {voice["id"] for voice in listed.get("items") or listed.get("data") or []}
 
 
-async def test_home_assistant_is_set_up_where_nothing_to_speak_is_silence():
+@pytest.mark.parametrize("engine", ["espeak", "hibari"])
+async def test_home_assistant_is_set_up_with_an_embedded_engine_and_nothing_configured(engine):
     """``config_flow.py`` of openai_tts has a full stop spoken, and takes any error for a server that is not there."""
-    async with serving(build_engine("espeak", {"empty": "silence"})) as client:
+    async with serving(build_engine(engine, {})) as client:
         fields = {"model": "tts-1", "input": ".", "voice": "alloy", "response_format": "mp3"}
-        status, headers, _ = await ask(client.port, "/v1/audio/speech", (BEARER, *AIOHTTP), json.dumps(fields).encode())
-        assert (status, headers["content-type"]) == (200, "audio/mpeg")
+        body, headers = json.dumps(fields).encode(), (BEARER, *AIOHTTP)
+        for _ in range(2):
+            status, told, clip = await ask(client.port, "/v1/audio/speech", headers, body)
+            assert (status, told["content-type"]) == (200, "audio/mpeg"), clip
+            samples, rate = by_ffmpeg(clip, "mp3")
+            assert len(samples) / rate == pytest.approx(0.2, abs=0.1)
+            assert not samples.any()
+            assert "x-sayonce-ignored" not in told
+        listed = ("User-Agent: HomeAssistant-OpenAI-TTS", BEARER)
+        status, _, voices = await ask(client.port, "/v1/audio/voices", listed, method="GET")
+        assert (status, "alloy" in {voice["id"] for voice in json.loads(voices)["data"]}) == (200, True)
 
 
 @pytest.mark.parametrize(("base", "voice"), [("/v1", "alloy"), ("/v1/v1", "中文女"), ("/v1/v1", "Chinese Female")])

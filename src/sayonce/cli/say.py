@@ -60,6 +60,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     ignored: str = ""
     """What was left out, as in ``X-Sayonce-Ignored``."""
     file: str | None = None
+    silence: bool = False
+    """Whether the text has nothing to speak, so that no engine was asked and no store."""
 
 
 def run(job: Job, settings: Settings) -> None:
@@ -105,7 +107,7 @@ async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes
             plan = synthesizer.plan(synthesizer.parse(said.fields(synthesizer.catalogue.engines[0])))
             started = time.perf_counter()
             found = await cache.lookup(plan.clip_key) or await cache.lookup(plan.take_key)
-            if found is None:  # loading a model takes longer than everything else here
+            if found is None and not plan.request.is_silence:  # loading a model takes longer than everything else here
                 synthesizer.load()
             answer = await synthesizer.speak(plan)
             entry = await answer.result()
@@ -137,6 +139,7 @@ def _report(
         format=plan.request.format.name,
         bytes=len(entry.body),
         ignored=plan.request.ignored,
+        silence=plan.request.is_silence,
     )
 
 
@@ -150,6 +153,8 @@ async def _stored_in(service: Service, plan: Plan) -> str | None:
 
 
 def _told(report: Report) -> str:
+    if report.silence:
+        return phrase("nothing to speak, {length:.2f} s of silence", length=report.duration_seconds)
     if report.outcome is Outcome.HIT:
         return phrase(
             "hit from {tier} in {time} (saves {saved})",

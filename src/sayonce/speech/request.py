@@ -21,6 +21,7 @@ from sayonce.speech.speaker import read_speaker
 from sayonce.speech.strings import read_string
 from sayonce.text.marks import MOST_IN_A_ROW, too_many_marks
 from sayonce.text.reading import Reading
+from sayonce.text.signs import is_punctuation
 
 DEFAULT_FORMAT: Final = "mp3"
 _STREAM_FORMATS: Final = ("audio", "sse")
@@ -30,8 +31,8 @@ _STREAM: Final = Parameter(name="stream", type=bool)
 
 _COMPOSED: Final = 4
 """As many characters as one at most becomes by composition (NFC) are no longer text than the one."""
-_SPOKEN: Final = frozenset("LMNS")
-"""Categories of characters that may be spoken: letters, their marks, numbers, signs."""
+_UNSPOKEN: Final = frozenset("CZ")
+"""Categories of characters that nobody speaks, beside punctuation: controls, and what separates."""
 
 _SURROGATE: Final = re.compile(rb"\\u[dD][89a-fA-F]")
 
@@ -54,6 +55,11 @@ class SpeechRequest(msgspec.Struct, frozen=True):
     ignored: str = ""
     whole: bool = False
     names_unknown_voice: bool = False
+
+    @property
+    def is_silence(self) -> bool:
+        """Whether there is nothing to speak: silence is made where it is asked for, by no engine, and kept in no store."""
+        return not self.utterance.text
 
 
 def parse_json(body: bytes) -> dict[str, Any]:
@@ -171,7 +177,7 @@ def _shown(text: str, engine: Engine) -> Reading:
 
 
 def _read(shown: Reading, voice: str, engine: Engine, *, strict: bool) -> Reading:
-    """Return what the engine is to speak of a text; of one in which there is nothing to speak, nothing.
+    """Return what the engine is to speak of a text; of one that is a silence, nothing.
 
     Raises:
         InvalidRequest: there is nothing to speak, and ``empty`` is not "silence".
@@ -179,7 +185,7 @@ def _read(shown: Reading, voice: str, engine: Engine, *, strict: bool) -> Readin
     """
     reading = engine.read(shown.text, voice)
     reading = Reading(reading.text, (*shown.ignored, *reading.ignored))
-    if engine.empty == "silence" and not any(unicodedata.category(each)[0] in _SPOKEN for each in reading.text):
+    if _has_nothing_to_speak(reading, engine):
         reading = Reading("", reading.ignored)
     elif not reading.text:
         said = f", and there is nothing to speak in {reading.told}" if reading.ignored else ""
@@ -190,6 +196,15 @@ def _read(shown: Reading, voice: str, engine: Engine, *, strict: bool) -> Readin
             param="input",
         )
     return reading
+
+
+def _has_nothing_to_speak(reading: Reading, engine: Engine) -> bool:
+    """Whether a text is spoken as silence: nothing of it is heard, and nothing is left out unless that is wished."""
+    if engine.empty == "silence":
+        return all(is_punctuation(each) or unicodedata.category(each)[0] in _UNSPOKEN for each in reading.text)
+    if not engine.pauses or not reading.text or reading.ignored:
+        return False
+    return all(is_punctuation(each) or each.isspace() for each in reading.text)
 
 
 def _format(fields: Mapping[str, Any]) -> Format:

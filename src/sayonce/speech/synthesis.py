@@ -74,8 +74,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     @property
     def may_be_stored(self) -> bool:
-        """Whether a store may have the clip itself: what is lossless and not the take is kept in memory alone."""
-        return self.clip_key is self.take_key or not self.request.format.lossless
+        """Whether a store may have the clip itself: silence, and what is lossless and not the take, is kept in memory alone."""
+        return not self.request.is_silence and (self.clip_key is self.take_key or not self.request.format.lossless)
 
     def fits(self, entry: Entry) -> bool:
         """Whether an entry under the clip's key is in the format asked for: a server may have given another."""
@@ -226,7 +226,7 @@ class Synthesizer:
     async def _take(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
         """Have the engine speak, and keep the whole as one take; listeners of the flight hear what the engine gives."""
         engine = plan.request.engine
-        if not plan.request.utterance.text:
+        if plan.request.is_silence:
             return await self._silence(flight)
         async with AsyncExitStack() as turn:
             with flight.queued():
@@ -436,7 +436,7 @@ def _made(plan: Plan, take: Entry, body: bytes) -> Made:
     """A clip of the take. Uncompressed forms are made from it in a millisecond, so they do not fill a shared store."""
     if take.about.get("transient") or (plan.clip_key is plan.take_key and plan.fits(take)):
         keep = Keep.NOWHERE
-    elif plan.request.format.lossless or take.media_type == plan.request.format.media_type:
+    elif plan.request.is_silence or plan.request.format.lossless or take.media_type == plan.request.format.media_type:
         keep = Keep.MEMORY
     else:
         keep = Keep.EVERYWHERE

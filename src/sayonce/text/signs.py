@@ -89,6 +89,8 @@ _PAUSES: Final = frozenset(
 )
 _PUNCTUATION: Final = _DASHES | _PAUSES
 """Reviewed: dashes, separators and other punctuation, heard as a pause, where they are heard."""
+_WORDED: Final = frozenset("#%&*/@\\§¶‰‱؊′″‴⁊")
+"""What Unicode counts as punctuation and is spoken: a hash, per cent, and, at."""
 _BRACKETS: Final = frozenset(("Ps", "Pe", "Pi", "Pf", "Zs", "Zl", "Zp", "Cc", "Nd"))
 _JOINERS: Final = frozenset("\u200b\u200c\u200d")
 _UNKNOWN: Final = frozenset(("Co", "Cn", "Cs"))
@@ -333,6 +335,11 @@ def is_sign(character: str) -> bool:
     if category[0] == "M":
         return category == "Me" or _MEANT.match(character) is not None
     return True
+
+
+def is_punctuation(character: str) -> bool:
+    """Whether a character is punctuation: a pause where it is heard at all, and no sign that has words."""
+    return unicodedata.category(character)[0] == "P" and character.translate(_SAME) not in _WORDED
 
 
 def count_signs(text: str) -> int:

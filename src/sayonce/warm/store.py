@@ -41,6 +41,8 @@ class StoreTarget:
 
     async def look(self, row: Row) -> Make | None:
         plan = self._plan(row)
+        if plan.request.is_silence:
+            return None  # which is never missing
         # A lossless format is made of the take in a millisecond, so it is not kept in the store.
         wanted = plan.take_key if plan.request.format.lossless else plan.clip_key
         found = await self._cache.lookup(wanted)

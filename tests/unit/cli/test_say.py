@@ -84,6 +84,15 @@ def test_memory_store_says_that_nothing_is_kept(quick):
     assert "not stored" in quick("say", TEXT, "--store", "memory://").err
 
 
+def test_punctuation_alone_is_a_silence_that_needs_no_store(quick):
+    result = quick("say", ".")
+    assert "speech.wav: nothing to speak, 0.20 s of silence" in result.err
+    report = quick("say", ".", "--json").json
+    assert (report["silence"], report["duration_seconds"], report["stored"]) == (True, 0.2, None)
+    assert soundfile.info(quick.directory / "speech.wav").duration == pytest.approx(0.2)
+    assert not quick("say", TEXT, "--json").json["silence"]
+
+
 def test_a_store_that_is_down_costs_nothing_but_the_storing(quick):
     result = quick("say", TEXT, "--store", "redis://127.0.0.1:1")
     assert result.code == 0

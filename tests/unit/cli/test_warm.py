@@ -167,6 +167,14 @@ def test_the_summary_names_what_failed_and_the_exit_code_tells_it(quick):
     assert [failure["place"] for failure in report["failures"]] == ["a.csv:3", "a.csv:4"]
 
 
+def test_punctuation_alone_is_never_missing_in_a_store(quick):
+    """It is a silence, which is made where it is asked for; an empty row is still a mistake."""
+    (quick.directory / "a.csv").write_text("text,response_format\n.,mp3\n…,wav\n,wav\n")
+    report = quick("warm", "a.csv", "--json").json
+    assert (report["computed"], report["already_there"]) == (0, 2)
+    assert [failure["place"] for failure in report["failures"]] == ["a.csv:4"]
+
+
 def test_many_failures_are_told_in_few_lines(quick):
     (quick.directory / "a.txt").write_text("Hello.\n" * 50)
     done = quick("warm", "a.txt", "--voice", "nobody")

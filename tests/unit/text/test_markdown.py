@@ -1,6 +1,9 @@
-"""Markdown is read as a person reads it aloud, by engines whose texts are Markdown."""
+"""Markdown is read as a person reads it aloud, by engines whose texts are Markdown; and texts with nothing to speak."""
 
+import base64
+import contextlib
 import io
+import json
 import threading
 import wave
 
@@ -8,10 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayonce.errors import ConfigError
+from sayonce.errors import ConfigError, InvalidRequest
+from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import build_engine
+from sayonce.speech.request import parse_request
 from sayonce.testing import StubEngine
 from sayonce.text.markdown import read_markdown
+from tests.helpers.audio_samples import by_ffmpeg
 from tests.helpers.serving import serving, speak
 
 LONGEST = 5000
@@ -193,6 +199,78 @@ async def test_a_text_with_nothing_to_speak_is_refused_otherwise(engine, text):
         answer = await speak(client, text)
     assert answer.status_code == 400
     assert answer.json()["error"]["param"] == "input"
+
+
+PUNCTUATION = [".", "...", "!", "?!", "¿?", "—", "( )", "“…”", "。", "、\n！", "\u200b."]
+
+
+@pytest.mark.parametrize(("kind", "voice"), [("espeak", "en-us"), ("espeak", "cmn"), ("espeak", "uk"), ("hibari", "heart")])  # fmt: skip
+async def test_punctuation_alone_is_silence_at_the_embedded_engines(kind, voice):
+    """As to a person it is a pause: nothing is left out, so there is nothing to tell, and nothing to refuse."""
+    async with serving(build_engine(kind, {}), server__strict=True) as client:
+        for text in PUNCTUATION:
+            answer = await speak(client, text, model=kind, voice=voice)
+            assert (answer.status_code, answer.headers.get("x-sayonce-ignored")) == (200, None), (text, answer.text)
+            with wave.open(io.BytesIO(answer.content)) as sound:
+                assert not any(sound.readframes(sound.getnframes()))
+        assert "hit" in answer.headers["cache-status"]
+        assert client.service.cache.counters["engine calls"] == 0
+
+
+@pytest.mark.parametrize("audio_format", ["mp3", "opus", "aac", "flac", "wav", "pcm", "mulaw"])
+@pytest.mark.parametrize("how", [{}, {"stream": False}, {"stream_format": "sse"}], ids=["streamed", "whole", "events"])
+async def test_punctuation_alone_is_silence_in_every_format_and_in_no_store(audio_format, how, tmp_path):
+    async with serving(build_engine("espeak", {}), store=f"sqlite:///{tmp_path}/clips.db") as client:
+        answer = await speak(client, ".", model="espeak", voice="en", response_format=audio_format, **how)
+        assert answer.status_code == 200, answer.text
+        clip = answer.content
+        if "stream_format" in how:
+            events = [json.loads(line[6:]) for line in answer.text.splitlines() if line.startswith("data: ")]
+            clip = b"".join(base64.b64decode(event["audio"]) for event in events if event["type"].endswith("delta"))
+        raw = {"pcm": ("s16le", {"ar": "24000"}), "mulaw": ("mulaw", {"ar": "8000"})}
+        container, options = raw.get(audio_format, (audio_format, {}))
+        samples, rate = by_ffmpeg(clip, container, **options)
+        assert (len(samples) / rate, abs(samples).max() < 10) == (pytest.approx(0.2, abs=0.1), True)
+        await client.service.cache.settle()
+        assert (await client.service.cache.store.stats()).entries == 0
+
+
+@pytest.mark.parametrize("kind", ["espeak", "hibari"])
+async def test_a_text_with_more_or_less_than_punctuation_and_nothing_to_speak_is_refused(kind):
+    engine = build_engine(kind, {})
+    async with serving(engine) as client:
+        await engine.load()
+        engine.ready.set()
+        for text in ("", " \n", "\u200b", "😀", "😀 .", "***", "~", "†", "\x01", "\x01."):
+            answer = await speak(client, text, model=kind, voice=engine.default_voice)
+            assert answer.status_code == 400, text
+            assert answer.json()["error"]["param"] == "input"
+
+
+@pytest.mark.parametrize("text", ["```\n.\n```", "---", "- "])
+async def test_markup_alone_is_refused_where_punctuation_alone_is_silence(text):
+    engine = build_engine("espeak", {"text": "markdown"})
+    async with serving(engine) as client:
+        assert (await speak(client, text, model="espeak", voice="en")).status_code == 400
+        assert (await speak(client, "**…**", model="espeak", voice="en")).status_code == 200
+
+
+async def test_an_engine_that_passes_texts_on_is_asked_for_punctuation_too():
+    engine = StubEngine()
+    async with serving(engine) as client:
+        for text in (".", "…", "?!"):
+            await speak(client, text)
+    assert [each.text for each in engine.calls] == [".", "…", "?!"]
+
+
+@pytest.mark.parametrize("text", ["#", "%", "&", "@", "/", "\\", "§", "¶", "‰", "′", "＆", "% & ."])
+async def test_punctuation_that_has_words_is_spoken_also_where_silence_is_wished(text):
+    """Unicode counts ``&`` as punctuation, and nobody reads it as a pause."""
+    for empty in ("refuse", "silence"):
+        catalogue = Catalogue([build_engine("hibari", {"empty": empty}), build_engine("espeak", {"empty": empty})])
+        for model, voice in (("hibari", "heart"), ("espeak", "es"), ("espeak", "de")):
+            with contextlib.suppress(InvalidRequest):  # that names a sign for which there are no words
+                assert not parse_request({"model": model, "voice": voice, "input": text}, catalogue).is_silence
 
 
 async def test_a_text_that_is_missing_is_refused_in_any_case():

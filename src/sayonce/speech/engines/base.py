@@ -42,7 +42,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     text: Literal["plain", "markdown"] | None = None
     """Whether a text is Markdown, as language models write it, and is read as a person would read it aloud."""
     empty: Literal["refuse", "silence"] | None = None
-    """What becomes of a text that has nothing to speak."""
+    """What becomes of a text that has nothing to speak; punctuation alone is a pause to some engines in any case."""
     cost_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
     cost_per_1k_chars: Annotated[float, msgspec.Meta(ge=0)] | None = None
 
@@ -142,6 +142,8 @@ class Engine(ABC):
     """How long they wait before they are told to come back."""
     text: Literal["plain", "markdown"] = "plain"
     empty: Literal["refuse", "silence"] = "refuse"
+    pauses: bool = False
+    """Whether punctuation alone is a pause, for which the engine is not asked; else it is a text as any other."""
     cost_per_hour: float | None = None
     """What an hour of its computing costs, in the operator's currency."""
     cost_per_1k_chars: float | None = None

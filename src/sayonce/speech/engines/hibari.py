@@ -51,6 +51,7 @@ class HibariEngine(LocalEngine):
     options: ClassVar = HibariOptions
     sample_rate_hz = 24_000
     default_voice = "heart"
+    pauses = True
     concurrency = max(1, (os.cpu_count() or 1) - 1)
     parameters = (
         # The model's own range: outside it, the durations no longer follow.

@@ -60,6 +60,7 @@ class EspeakEngine(Engine):
     kind = "espeak"
     options: ClassVar = EspeakOptions
     default_voice = "en-us"
+    pauses = True
     concurrency = 4
     parameters = (
         # 80 to 450 words a minute is what the library takes unchanged.
