@@ -18,7 +18,7 @@ from sayonce.core.envelope import Refused
 from sayonce.core.tracer import NoTracer, Tracer
 from sayonce.errors import Failure, StoreError
 from sayonce.stores.base import Store
-from sayonce.stores.deadline import Limits
+from sayonce.stores.deadline import Deadlines
 
 log = logging.getLogger("sayonce.store")
 T = TypeVar("T")
@@ -70,7 +70,7 @@ class Guard:
         self._told_unwritable = False
         self._places = asyncio.Semaphore(CALLS_AT_ONCE)
         self._writing_bytes = 0
-        self._limits = Limits(budget_seconds, self._doubt)
+        self._deadlines = Deadlines(budget_seconds, self._doubt)
         self._told: defaultdict[str, float] = defaultdict(float)
         self._scout: asyncio.Task[None] | None = None
         self._probe: asyncio.Task[None] | None = None
@@ -133,24 +133,24 @@ class Guard:
         While a patient one waits, the store is looked at beside it: whether it is busy, or does not answer at all.
         """
         waited_seconds = seconds
-        limit = self._limits.limit(seconds, patient=patient)
+        deadline = self._deadlines.after(seconds, patient=patient)
         try:
-            with limit:
+            with deadline:
                 async with places:
-                    waited_seconds = limit.passed_seconds
+                    waited_seconds = deadline.passed_seconds
                     result = await operation()
         except (Refused, StoreError):
             raise
         except TimeoutError:
             # A call that waited for a place, or for our own event loop, and then had no time left tells nothing.
-            silent = limit.passed_seconds - waited_seconds > _SILENT_PART * seconds
+            silent = deadline.passed_seconds - waited_seconds > _SILENT_PART * seconds
             failure = Failure.TIMEOUT if silent else Failure.BUSY
             raise StoreError("no answer within the budget", failure=failure) from None
         except Exception as error:  # whatever a store does, the request is answered
             if self._untold("unexpected"):
                 log.exception("%s: unexpected failure", self._name)
             raise StoreError(f"{type(error).__name__}: {error}") from None
-        if limit.lost_cancellation:
+        if deadline.lost_cancellation:
             raise asyncio.CancelledError
         return result
 
@@ -178,7 +178,7 @@ class Guard:
         elif self.breaker.failed(time.monotonic(), began):
             self._outage = str(error)
             log.warning("%s: not asked for now: %s", self._name, error)
-            self._limits.expire()  # what others still wait for will not come either
+            self._deadlines.expire()  # what others still wait for will not come either
         elif not self.breaker.open:
             self._send_scout()
 

@@ -1,4 +1,4 @@
-"""Time limits on awaits, which count only the time in which the event loop could have heard the answer.
+"""Deadlines of awaits, which count only the time in which the event loop could have heard the answer.
 
 Every call of a store has one, so they share a timer: to start and stop one for each call would cost more than to hand a
 hit over.
@@ -16,8 +16,8 @@ _TICK_SECONDS: Final = 0.01
 """A look that comes later than this after the one before tells of a busy event loop or machine, not of a slow store."""
 
 
-class Limits:
-    """The time limits of calls under way on one event loop.
+class Deadlines:
+    """The deadlines of calls under way on one event loop.
 
     Their clock advances by no more than a tick from one look to the next. ``doubt`` is called while a patient call waits,
     each time that another ``budget_seconds`` have passed.
@@ -27,34 +27,34 @@ class Limits:
         self._budget_seconds = budget_seconds
         self._doubt = doubt
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: set[Limit] = set()
+        self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._clock_seconds = 0.0  # at the last look
         self._looked_at = 0.0
         self._next_seconds = inf  # of the clock, at the next look
 
-    def limit(self, seconds: float, *, patient: bool = False) -> Limit:
+    def after(self, seconds: float, *, patient: bool = False) -> Deadline:
         """Return a context that raises TimeoutError within ``seconds`` of the time in which the event loop listens."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()  # only once: up to Python 3.11 each is a system call
-        return Limit(self, self._loop, seconds, patient=patient)
+        return Deadline(self, self._loop, seconds, patient=patient)
 
     def expire(self) -> None:
         """End all that is under way now."""
-        for limit in self._running:
-            limit.expire()
+        for deadline in self._running:
+            deadline.expire()
 
-    def begin(self, limit: Limit) -> None:
-        now = self.now(limit.loop)
-        limit.due = now + limit.seconds
-        if limit.patient:
-            limit.doubt_due = now + self._budget_seconds
-        self._running.add(limit)
-        if limit.due < self._next_seconds:
-            self._wake(limit.loop, now, limit.due)
+    def begin(self, deadline: Deadline) -> None:
+        now = self.now(deadline.loop)
+        deadline.due = now + deadline.seconds
+        if deadline.patient:
+            deadline.doubt_due = now + self._budget_seconds
+        self._running.add(deadline)
+        if deadline.due < self._next_seconds:
+            self._wake(deadline.loop, now, deadline.due)
 
-    def end(self, limit: Limit) -> None:
-        self._running.discard(limit)
+    def end(self, deadline: Deadline) -> None:
+        self._running.discard(deadline)
 
     def now(self, loop: asyncio.AbstractEventLoop) -> float:
         """Return the seconds in which the event loop listened."""
@@ -76,13 +76,13 @@ class Limits:
         over = self._clock_seconds if late else now
         self._timer, self._next_seconds = None, inf
         in_doubt = False
-        for limit in self._running:
-            if limit.due <= over:
-                limit.expire()
-            elif limit.doubt_due <= now:
-                limit.doubt_due = now + self._budget_seconds
+        for deadline in self._running:
+            if deadline.due <= over:
+                deadline.expire()
+            elif deadline.doubt_due <= now:
+                deadline.doubt_due = now + self._budget_seconds
                 in_doubt = True
-        left = [limit.due for limit in self._running if limit.due > over]
+        left = [deadline.due for deadline in self._running if deadline.due > over]
         if left:
             due = min(left)
             self._wake(loop, now, due if due > now else now + _TICK_SECONDS)
@@ -90,17 +90,17 @@ class Limits:
             self._doubt()
 
 
-class Limit:
-    """A time limit on the task that enters it, as ``asyncio.timeout`` is."""
+class Deadline:
+    """A deadline of the task that enters it, as ``asyncio.timeout`` is."""
 
     due: float
     doubt_due = inf
 
-    def __init__(self, limits: Limits, loop: asyncio.AbstractEventLoop, seconds: float, *, patient: bool) -> None:
+    def __init__(self, deadlines: Deadlines, loop: asyncio.AbstractEventLoop, seconds: float, *, patient: bool) -> None:
         self.loop = loop
         self.seconds = seconds
         self.patient = patient
-        self._limits = limits
+        self._deadlines = deadlines
         self._expired = False
 
     def __enter__(self) -> Self:
@@ -108,20 +108,20 @@ class Limit:
         assert task is not None
         self._task: asyncio.Task[Any] = task
         self._cancelled_before = task.cancelling()
-        self._limits.begin(self)
+        self._deadlines.begin(self)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._limits.end(self)
+        self._deadlines.end(self)
         if self._expired and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     @property
     def passed_seconds(self) -> float:
         """How long ago it began, without what the event loop was late since."""
-        return self._limits.now(self.loop) - (self.due - self.seconds)
+        return self._deadlines.now(self.loop) - (self.due - self.seconds)
 
     @property
     def lost_cancellation(self) -> bool:

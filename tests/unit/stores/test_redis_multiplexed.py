@@ -13,7 +13,9 @@ from redis import exceptions
 
 from sayonce.core.envelope import Refused
 from sayonce.core.outcome import Refusal
-from sayonce.stores.redis.multiplexed import _BUFFER_BYTES, _TICK_SECONDS, MAX_VALUE_BYTES, Pipe, Pipes, result_of
+from sayonce.stores.redis.connection import _BUFFER_BYTES, _TICK_SECONDS, MultiplexedConnection
+from sayonce.stores.redis.multiplexed import MultiplexedConnections
+from sayonce.stores.redis.protocol import MAX_VALUE_BYTES, result_of
 from sayonce.stores.redis.server import Get
 from tests.helpers.redis_server import Server
 from tests.helpers.serving import until
@@ -65,20 +67,20 @@ class Time:
             callback()
 
 
-def connected() -> tuple[Pipe, Far]:
-    pipe, far = Pipe(SILENCE_SECONDS), Far()
-    pipe.connection_made(far)  # type: ignore[arg-type]
-    return pipe, far
+def connected() -> tuple[MultiplexedConnection, Far]:
+    connection, far = MultiplexedConnection(SILENCE_SECONDS), Far()
+    connection.connection_made(far)  # type: ignore[arg-type]
+    return connection, far
 
 
-def receive(pipe: Pipe, data: bytes) -> None:
+def receive(connection: MultiplexedConnection, data: bytes) -> None:
     """Hand data over as an event loop does: into the buffers that the protocol gives."""
-    while data and pipe.open:
-        buffer = pipe.get_buffer(-1)
+    while data and connection.open:
+        buffer = connection.get_buffer(-1)
         taken = min(len(buffer), len(data))
         buffer[:taken], data = data[:taken], data[taken:]
         del buffer
-        pipe.buffer_updated(taken)
+        connection.buffer_updated(taken)
 
 
 def on_the_wire(value: bytes | None) -> bytes:
@@ -100,32 +102,32 @@ def test_answers_of_any_size_in_any_pieces_reach_whoever_asked(
     left = data.draw(st.sets(st.integers(0, len(values) - 1)))
 
     async def exchange() -> None:
-        pipe, far = connected()
-        asked = [pipe.ask(b"GET %d" % number, bytes) for number in range(len(values))]
+        connection, far = connected()
+        asked = [connection.ask(b"GET %d" % number, bytes) for number in range(len(values))]
         await asyncio.sleep(0)
         assert far.sent == b"".join(b"GET %d" % number for number in range(len(values)))
         for number in left:
             asked[number].cancel()
         for start, end in zip([0, *ends], ends, strict=False):
-            receive(pipe, stream[start:end])
+            receive(connection, stream[start:end])
         for number, value in enumerate(values):
             if number not in left:
                 assert asked[number].result() == value
-        assert pipe.open
-        assert not pipe.waiting
+        assert connection.open
+        assert not connection.waiting
 
     asyncio.run(exchange())
 
 
 async def test_room_for_a_value_is_made_as_its_bytes_come() -> None:
     value = bytes(range(250)) * 20_004
-    pipe, _ = connected()
-    asked = pipe.ask(GET, bytes)
-    receive(pipe, on_the_wire(value)[:1000])
-    assert len(pipe.get_buffer(-1)) < 2_000_000
-    receive(pipe, on_the_wire(value)[1000:])
+    connection, _ = connected()
+    asked = connection.ask(GET, bytes)
+    receive(connection, on_the_wire(value)[:1000])
+    assert len(connection.get_buffer(-1)) < 2_000_000
+    receive(connection, on_the_wire(value)[1000:])
     assert asked.result() == value
-    assert pipe.open
+    assert connection.open
 
 
 async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_more() -> None:
@@ -138,11 +140,13 @@ async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_
 
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()[:2]
-    pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
+    multiplexed = MultiplexedConnections(
+        address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS
+    )
     with pytest.raises(exceptions.ConnectionError):
-        await pipes.run(GET, bytes)
+        await multiplexed.run(GET, bytes)
     assert len(connections) == 1
-    await pipes.close()
+    await multiplexed.close()
     for connection in connections:
         connection.close()
         await connection.wait_closed()
@@ -153,10 +157,10 @@ async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_
 @given(st.binary(max_size=60) | st.from_regex(rb"[$*+:-][0-9 a-z-]{0,12}\r\n.{0,20}", fullmatch=True))
 def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(garbage: bytes) -> None:
     async def exchange() -> None:
-        pipe, far = connected()
-        asked = pipe.ask(b"GET x", bytes)
-        receive(pipe, garbage)
-        pipe.connection_lost(None)
+        connection, far = connected()
+        asked = connection.ask(b"GET x", bytes)
+        receive(connection, garbage)
+        connection.connection_lost(None)
         assert asked.done()
         assert asked.exception() is None
         assert far.aborted
@@ -169,17 +173,17 @@ def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(
     [b"$x\r\n", b":1\r\n", b"*1\r\n$1\r\na\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"$%d\r\n" % (MAX_VALUE_BYTES + 1)],
 )
 async def test_another_protocol_is_an_error_of_its_own(answer: bytes) -> None:
-    pipe, _ = connected()
-    asked = pipe.ask(GET, bytes)
-    receive(pipe, answer)
+    connection, _ = connected()
+    asked = connection.ask(GET, bytes)
+    receive(connection, answer)
     with pytest.raises(exceptions.InvalidResponse):
         result_of(await asked)
 
 
 async def test_a_line_without_end_is_no_redis() -> None:
-    pipe, _ = connected()
-    asked = pipe.ask(b"GET x", bytes)
-    receive(pipe, b"$" + b"1" * _BUFFER_BYTES)
+    connection, _ = connected()
+    asked = connection.ask(b"GET x", bytes)
+    receive(connection, b"$" + b"1" * _BUFFER_BYTES)
     assert isinstance(asked.result(), exceptions.InvalidResponse)
 
 
@@ -198,13 +202,13 @@ async def test_a_line_without_end_is_no_redis() -> None:
     ],
 )
 async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception]) -> None:
-    pipe, _ = connected()
-    asked = pipe.ask(GET, bytes)
-    receive(pipe, line + b"\r\n")
+    connection, _ = connected()
+    asked = connection.ask(GET, bytes)
+    receive(connection, line + b"\r\n")
     with pytest.raises(error) as raised:
         result_of(await asked)
     assert type(raised.value) is error
-    assert pipe.open
+    assert connection.open
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["at once", "in parts"])
@@ -212,28 +216,28 @@ async def test_a_value_that_is_refused_leaves_the_answers_behind_it_to_whoever_a
     def refuse(_: object) -> bytes:
         raise Refused(Refusal.SEAL)
 
-    pipe, _ = connected()
-    refused, good = pipe.ask(b"GET 1", refuse), pipe.ask(b"GET 2", bytes)
+    connection, _ = connected()
+    refused, good = connection.ask(b"GET 1", refuse), connection.ask(b"GET 2", bytes)
     answers = on_the_wire(b"bad") + on_the_wire(b"good")
     for part in (answers[:6], answers[6:]) if split else (answers,):
-        receive(pipe, part)
+        receive(connection, part)
     with pytest.raises(Refused):
         result_of(await refused)
-    assert (await good, pipe.open) == (b"good", True)
+    assert (await good, connection.open) == (b"good", True)
 
 
 async def test_nothing_is_read_out_of_a_value_that_nobody_waits_for_any_more() -> None:
-    pipe, _ = connected()
-    left, good = pipe.ask(b"GET 1", pytest.fail), pipe.ask(b"GET 2", bytes)
+    connection, _ = connected()
+    left, good = connection.ask(b"GET 1", pytest.fail), connection.ask(b"GET 2", bytes)
     left.cancel()
-    receive(pipe, on_the_wire(b"late") + on_the_wire(b"good"))
+    receive(connection, on_the_wire(b"late") + on_the_wire(b"good"))
     assert await good == b"good"
 
 
 async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
-    pipe, far = connected()
-    time = pipe._loop = Time()  # type: ignore[assignment]
-    first, second = pipe.ask(b"GET 1", bytes), pipe.ask(b"GET 2", bytes)
+    connection, far = connected()
+    time = connection._loop = Time()  # type: ignore[assignment]
+    first, second = connection.ask(b"GET 1", bytes), connection.ask(b"GET 2", bytes)
     for _ in range(round(SILENCE_SECONDS / _TICK_SECONDS) + 1):
         assert not far.aborted or first.done()
         time.advance(_TICK_SECONDS)
@@ -241,38 +245,40 @@ async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
     assert isinstance(second.result(), exceptions.TimeoutError)
     assert far.aborted
     with pytest.raises(exceptions.TimeoutError):
-        pipe.ask(b"GET 3", bytes)
+        connection.ask(b"GET 3", bytes)
 
 
 async def test_an_event_loop_that_is_late_is_no_silence_of_the_server() -> None:
-    pipe, far = connected()
-    time = pipe._loop = Time()  # type: ignore[assignment]
-    asked = pipe.ask(b"GET 1", bytes)
+    connection, far = connected()
+    time = connection._loop = Time()  # type: ignore[assignment]
+    asked = connection.ask(b"GET 1", bytes)
     time.advance(10 * SILENCE_SECONDS)  # in which nobody read what had come
-    receive(pipe, b"$2\r\nhi\r\n")
+    receive(connection, b"$2\r\nhi\r\n")
     assert (asked.result(), far.aborted) == (b"hi", False)
 
 
 async def test_a_large_value_may_take_its_time_while_it_comes() -> None:
-    pipe, _ = connected()
-    time = pipe._loop = Time()  # type: ignore[assignment]
-    asked = pipe.ask(b"GET 1", bytes)
-    receive(pipe, b"$1000000\r\n")
+    connection, _ = connected()
+    time = connection._loop = Time()  # type: ignore[assignment]
+    asked = connection.ask(b"GET 1", bytes)
+    receive(connection, b"$1000000\r\n")
     for _ in range(10):
         time.advance(0.9 * SILENCE_SECONDS)
-        receive(pipe, bytes(100_000))
+        receive(connection, bytes(100_000))
     assert asked.result() == bytes(1_000_000)
     time.advance(10 * SILENCE_SECONDS)  # idle, which is no silence
-    assert pipe.open
+    assert connection.open
 
 
 async def test_who_waits_for_a_connection_that_is_given_up_gets_an_error_and_is_not_cancelled() -> None:
     async with await asyncio.start_server(_silent, "127.0.0.1", 0) as server:
         address = server.sockets[0].getsockname()
-        pipes = Pipes(address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS)
-        asked = [asyncio.create_task(pipes.run(GET, bytes)) for _ in range(3)]
+        multiplexed = MultiplexedConnections(
+            address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS
+        )
+        asked = [asyncio.create_task(multiplexed.run(GET, bytes)) for _ in range(3)]
         await asyncio.sleep(0.05)
-        await pipes.close()
+        await multiplexed.close()
         answers = await asyncio.gather(*asked, return_exceptions=True)
     assert [type(answer) for answer in answers] == [exceptions.ConnectionError] * 3
 
@@ -280,19 +286,21 @@ async def test_who_waits_for_a_connection_that_is_given_up_gets_an_error_and_is_
 async def test_a_connection_that_is_ready_in_the_moment_of_closing_is_closed_too(
     redis_session: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pipes = Pipes(("127.0.0.1", redis_session.port), login=(None, None), db=0, tls=lambda: None, silence_seconds=1)
+    multiplexed = MultiplexedConnections(
+        ("127.0.0.1", redis_session.port), login=(None, None), db=0, tls=lambda: None, silence_seconds=1
+    )
     closing: list[asyncio.Task[None]] = []
-    log_in = Pipes._log_in
+    log_in = MultiplexedConnections._log_in
 
-    async def log_in_as_it_closes(self: Pipes, pipe: Pipe) -> None:
-        await log_in(self, pipe)
+    async def log_in_as_it_closes(self: MultiplexedConnections, connection: MultiplexedConnection) -> None:
+        await log_in(self, connection)
         closing.append(asyncio.create_task(self.close()))  # begins before anyone is told of the new connection
 
     with redis_session.client() as client:
         before = len(client.client_list())
-        monkeypatch.setattr(Pipes, "_log_in", log_in_as_it_closes)
+        monkeypatch.setattr(MultiplexedConnections, "_log_in", log_in_as_it_closes)
         with pytest.raises(exceptions.ConnectionError):
-            await pipes.run(GET, bytes)
+            await multiplexed.run(GET, bytes)
         await asyncio.gather(*closing)
         await until(lambda: len(client.client_list()) == before)
 

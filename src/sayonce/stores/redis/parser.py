@@ -11,7 +11,7 @@ from redis import exceptions
 from redis._parsers import _AsyncHiredisParser
 from redis.asyncio import Connection
 
-from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES
+from sayonce.stores.redis.protocol import MAX_VALUE_BYTES
 
 MAX_ELEMENTS: Final = 500_000
 """Of one answer, with those within others: the largest table has 200,000 fields with a value each."""

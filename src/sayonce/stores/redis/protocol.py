@@ -5,13 +5,21 @@ RESP2, see https://redis.io/docs/latest/develop/reference/protocol-spec/.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable
+from typing import Final, TypeVar
 
 from redis import exceptions
 
 from sayonce._version import __version__
 
+T = TypeVar("T")
 Login = tuple[str | None, str | None]
+Value = bytes | bytearray | memoryview
+Read = Callable[[Value], T]
+"""Makes something of a value, at once: the memory in which it lies is used again. It may raise ``Refused``."""
+
+MAX_VALUE_BYTES: Final = 64_000_000
+"""What an entry takes at most, sealed: a longer value is none of ours, and no memory is taken for it."""
 
 _NO_CLIENTS: Final = "ERR max number of clients reached"
 _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
@@ -27,6 +35,14 @@ _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
     "TRYAGAIN": exceptions.TryAgainError,
     "WRONGPASS": exceptions.AuthenticationError,
 }
+
+
+class ValueTooLarge(exceptions.InvalidResponse):
+    """A value is longer than any of ours."""
+
+
+class InTheWay(exceptions.ConnectionError):
+    """The connection was closed, as a value that nobody is to read was on its way before the answer."""
 
 
 def hello(login: Login, db: int) -> list[tuple[bytes, bool]]:
@@ -66,3 +82,12 @@ def error_of(line: str) -> exceptions.RedisError:
 def is_wrong_type(error: Exception) -> bool:
     """Whether another program's list or hash is under our name: a miss."""
     return str(error).startswith("WRONGTYPE")
+
+
+def result_of(answer: T | Exception | None) -> T | None:
+    """Return an answer, None for a value of another type than a string; raise an error."""
+    if isinstance(answer, Exception):
+        if is_wrong_type(answer):
+            return None
+        raise answer
+    return answer

@@ -17,10 +17,10 @@ from redis.backoff import NoBackoff
 
 from sayonce._version import __version__
 from sayonce.errors import Failure
-from sayonce.stores.deadline import Limits
-from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES, Pipes, Read, ValueTooLarge
+from sayonce.stores.deadline import Deadlines
+from sayonce.stores.redis.multiplexed import MultiplexedConnections
 from sayonce.stores.redis.parser import Parser
-from sayonce.stores.redis.protocol import Login, command_of, is_wrong_type
+from sayonce.stores.redis.protocol import MAX_VALUE_BYTES, Login, Read, ValueTooLarge, command_of, is_wrong_type
 from sayonce.stores.redis.url import Address, RedisURL, shown_address
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ another server, so it is idempotent."""
 
 
 class Get(msgspec.Struct, Generic[T], frozen=True):
-    """The operation of a hit, and what is made of the value; a server has pipes for it."""
+    """The operation of a hit, and what is made of the value; it goes over a multiplexed connection."""
 
     name: bytes
     read: Read[T]
@@ -53,7 +53,7 @@ class Get(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Claim(msgspec.Struct, frozen=True):
-    """The operation of a lease, for which the pipes are too: sets a key that is not there; None when it is."""
+    """The operation of a lease, over a multiplexed connection too: sets a key that is not there; None when it is."""
 
     name: str
     value: str
@@ -69,7 +69,7 @@ class Claim(msgspec.Struct, frozen=True):
         return await redis.set(self.name, self.value, nx=True, px=self.ms)
 
 
-_PIPED: Final = (Get, Claim)
+_MULTIPLEXED: Final = (Get, Claim)
 MAX_CONNECTIONS: Final = 40
 """More than the calls that requests make at once, so that an operator's find a place too."""
 _ANSWER_SECONDS: Final = 1.0
@@ -119,7 +119,7 @@ class Server:
         self._connect = partial(_Connections, address, url, budget_seconds, login, db)
         self._connections = self._connect()
         self._left: dict[_Connections, asyncio.Task[None]] = {}
-        self._limits = Limits()
+        self._deadlines = Deadlines()
         self._closed = False
 
     def __repr__(self) -> str:
@@ -131,23 +131,23 @@ class Server:
             raise exceptions.ConnectionError("closed")
         connections = self._connections
         try:
-            if isinstance(operation, _PIPED):
-                return cast("T", await connections.pipes.run(operation.command, operation.read))
+            if isinstance(operation, _MULTIPLEXED):
+                return cast("T", await connections.multiplexed.run(operation.command, operation.read))
             return await self._run(connections, operation)
         except exceptions.TimeoutError:
             self._leave(connections)
             raise
         except asyncio.CancelledError:
-            if any(self._is_late(seconds) for seconds in connections.pipes.silences):
+            if any(self._is_late(seconds) for seconds in connections.multiplexed.silences):
                 self._leave(connections)
-            elif self._is_late(connections.pipes.opening_seconds):
+            elif self._is_late(connections.multiplexed.opening_seconds):
                 self.times_silent += 1  # another connection would be no quicker
             raise
 
     async def _run(self, connections: _Connections, operation: Operation[T]) -> T:
-        limit = self._limits.limit(self._answer_seconds)
+        deadline = self._deadlines.after(self._answer_seconds)
         try:
-            with limit:
+            with deadline:
                 return await operation(connections.client)
         except TimeoutError:
             raise exceptions.TimeoutError("no answer in time") from None
@@ -156,7 +156,7 @@ class Server:
             raise exceptions.InvalidResponse(message) from error
         except asyncio.CancelledError:
             # While hits are answered it is this process that has too much to do, and new connections would be more.
-            if self._is_late(limit.passed_seconds) and not connections.pipes.silences:
+            if self._is_late(deadline.passed_seconds) and not connections.multiplexed.silences:
                 self._leave(connections)
             raise
 
@@ -166,7 +166,7 @@ class Server:
     async def close(self) -> None:
         """Close every connection; who waits for an answer gets an error at once."""
         self._closed = True
-        self._limits.expire()
+        self._deadlines.expire()
         for task in self._left.values():
             task.cancel()
         for connections in (self._connections, *self._left):
@@ -186,13 +186,13 @@ class Server:
 
 
 class _Connections:
-    """What is open to a server: redis-py's client with its pool, and the pipes for hits."""
+    """What is open to a server: redis-py's client with its pool, and the multiplexed connections for hits."""
 
     def __init__(self, address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int) -> None:
         # Its annotations cannot tell that it answers with bytes.
         self.client: Any = Redis.from_pool(_pool(address, url, budget_seconds, login, db))
         files = (url.ssl_ca_certs, url.ssl_certfile, url.ssl_keyfile)
-        self.pipes = Pipes(
+        self.multiplexed = MultiplexedConnections(
             address,
             login=login,
             db=db,
@@ -201,7 +201,7 @@ class _Connections:
         )
 
     async def close(self) -> None:
-        await self.pipes.close()
+        await self.multiplexed.close()
         with suppress(*FAILURES):
             await self.client.aclose()
 

@@ -24,8 +24,8 @@ from sayonce.stores.base import BOUNDS, FIELD_BYTES, SealedStore, StoreStats, Ta
 from sayonce.stores.redis.cluster import ClusterServers
 from sayonce.stores.redis.health import Health, health_of
 from sayonce.stores.redis.leases import RedisLeases
-from sayonce.stores.redis.multiplexed import MAX_VALUE_BYTES, Read, ValueTooLarge
 from sayonce.stores.redis.names import PREFIX, TOTALS, name_of, table_name
+from sayonce.stores.redis.protocol import MAX_VALUE_BYTES, Read, ValueTooLarge
 from sayonce.stores.redis.records import RedisRecords
 from sayonce.stores.redis.script import Script
 from sayonce.stores.redis.server import FAILURES, Get, Operation, Server, kind_of, tls_context
