@@ -105,7 +105,7 @@ def existing(monkeypatch, tmp_path):
 
     def set_seconds(seconds):
         python = tmp_path / "python"
-        code = f"from sayonce.audio import _apart as worker; worker.WAITS_PER_SECOND = {seconds}; worker.main()"
+        code = f"from sayonce.audio.decode import _apart as worker; worker.WAITS_PER_SECOND = {seconds}; worker.main()"
         python.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c '{code}'\n")
         python.chmod(0o755)
         monkeypatch.setattr(apart.sys, "executable", str(python))
@@ -240,7 +240,7 @@ def test_a_process_that_forks_nothing_is_no_fault_of_the_file(monkeypatch, size)
 def test_a_fork_that_fails_fails_one_file(monkeypatch, tmp_path):
     python = tmp_path / "python"
     python.write_text(f"""#!{sys.executable} -P
-from sayonce.audio import _apart as worker
+from sayonce.audio.decode import _apart as worker
 fork, tried = worker.os.fork, []
 def fails_once():
     tried.append(1)
