@@ -10,8 +10,8 @@ from functools import cache
 
 import pytest
 
-from sayonce.audio.decode.kinds import media_type_of
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.media_type import media_type_of
+from sayonce.audio.decode.whole_file import decode
 from sayonce.audio.pcm import Pcm
 from sayonce.errors import BadAudio, EngineError
 from sayonce.speech.engines.base import AudioStart

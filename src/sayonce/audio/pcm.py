@@ -1,4 +1,4 @@
-"""Samples in memory: signed 16-bit, the form in which engines give sound and every format is derived from."""
+"""Samples of 16 bits in memory, the form in which engines give sound and from which every format is derived."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-Samples = npt.NDArray[np.int16]
+Pcm16Samples = npt.NDArray[np.int16]
 """Shape (frames, channels)."""
 
 
@@ -21,6 +21,6 @@ class Pcm(msgspec.Struct, frozen=True):
     """Whether it was in several files, joined to one."""
 
 
-def samples_of(pcm: bytes, channels: int) -> Samples:
+def samples_of(pcm: bytes, channels: int) -> Pcm16Samples:
     """Return a read-only view of PCM16 bytes as an array of frames by channels."""
     return np.frombuffer(pcm, "<i2").reshape(-1, channels)

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 import soxr
 
-from sayonce.audio.part import to_pcm16
-from sayonce.audio.pcm import Samples
+from sayonce.audio.pcm import Pcm16Samples
+from sayonce.audio.samples import to_pcm16
 
 QUALITY: Final = "HQ"
 
@@ -26,7 +26,7 @@ class Resampler:
             # In floating point, since soxr dithers 16-bit output: equal samples would not give equal bytes.
             self._stream = soxr.ResampleStream(source_hz, target_hz, self.channels, dtype="float32", quality=QUALITY)
 
-    def convert(self, samples: Samples, *, last: bool = False) -> Samples:
+    def convert(self, samples: Pcm16Samples, *, last: bool = False) -> Pcm16Samples:
         """Return what can be converted now: the filter holds some milliseconds back until ``last``."""
         if self._stream is None and not self._folds:
             return samples

@@ -14,10 +14,9 @@ from typing import Any, BinaryIO, Final, Self
 import msgspec
 import numpy as np
 
-from sayonce.audio.decode.apart import Sound as Apart
-from sayonce.audio.decode.apart import open_apart
 from sayonce.audio.decode.door import UNDERSTOOD, Sound, open_sound
-from sayonce.audio.part import Block, to_float64
+from sayonce.audio.decode.subprocess_decoder import SubprocessSound, open_in_subprocess
+from sayonce.audio.samples import Block, to_float64
 from sayonce.errors import BadAudio, InvalidRequest
 
 MAX_SECONDS: Final = 600.0
@@ -79,7 +78,7 @@ class Voice(msgspec.Struct, frozen=True):
         known = (whose, blake2b(data, digest_size=32).digest())
         facts = _memory.get(known)
         if facts is None:
-            facts = _identify(data, max_seconds, open_apart if apart else open_sound)
+            facts = _identify(data, max_seconds, open_in_subprocess if apart else open_sound)
             _memory.put(known, facts)
         if facts[1] > max_seconds:
             raise _too_long(max_seconds)
@@ -150,7 +149,7 @@ def _read(source: Source, max_bytes: int) -> bytes:
     return data
 
 
-def _identify(data: bytes, max_seconds: float, open_audio: Callable[[bytes], Sound | Apart]) -> Facts:
+def _identify(data: bytes, max_seconds: float, open_audio: Callable[[bytes], Sound | SubprocessSound]) -> Facts:
     """Digest the samples block by block, since a broken header may claim any number of them.
 
     As float64, which holds the numbers of every sample format exactly; ``+ 0.0`` makes -0.0 the silence that it is.
@@ -161,7 +160,7 @@ def _identify(data: bytes, max_seconds: float, open_audio: Callable[[bytes], Sou
         raise _wrong(f"the reference audio cannot be decoded ({error.message}); {UNDERSTOOD}") from None
 
 
-def _digest(sound: Sound | Apart, max_seconds: float) -> Facts:
+def _digest(sound: Sound | SubprocessSound, max_seconds: float) -> Facts:
     digest, frames, peak, rate, channels = None, 0, 0.0, 1, 1
     for block in sound.blocks(MAX_SAMPLES):
         rate, channels = block.sample_rate_hz, block.samples.shape[1]
@@ -176,8 +175,8 @@ def _digest(sound: Sound | Apart, max_seconds: float) -> Facts:
     return digest.hexdigest(), frames / rate, rate, channels, _warning(frames / rate, peak)
 
 
-def _begin(sound: Sound | Apart, rate: int, channels: int) -> blake2b:
-    person = b"sayonce voice" if sound.decoding == 1 else b"sayonce voice %d" % sound.decoding
+def _begin(sound: Sound | SubprocessSound, rate: int, channels: int) -> blake2b:
+    person = b"sayonce voice" if sound.decoder_version == 1 else b"sayonce voice %d" % sound.decoder_version
     return blake2b(struct.pack("<QQ", rate, channels), digest_size=32, person=person)
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal
 
 import numpy as np
 
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.whole_file import decode
 from sayonce.audio.encode import lengths
 from sayonce.audio.encode.encoders import encode
 from sayonce.audio.formats import FORMATS

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sayonce.audio.decode.threads import Decoding
+from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.audio.encode.encoders import Encoders, transcode
 from sayonce.audio.formats import FORMATS, RENDERINGS, Format
 from sayonce.cache import Answer, Cache, Flight, Keep, Made, Removed
@@ -98,7 +98,7 @@ class Synthesizer:
         self.cache = cache
         self.catalogue = catalogue
         self.take: TakeForm = take
-        self.decoding = Decoding()
+        self.decoding = DecoderThreads()
         self.voices = VoiceBook(cache, max_bytes=voices_max_bytes, decoding=self.decoding)
         self._unproven: set[str] = set()
         self._silence_ttl = silence_ttl

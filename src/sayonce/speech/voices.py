@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from sayonce.audio.decode.threads import Decoding
+from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.cache import Cache, Obeyed
 from sayonce.core.eviction import LRU
 from sayonce.errors import InvalidRequest, NotFound, TooLarge, VoicesUnavailable, quoted
@@ -60,9 +60,9 @@ class TenantVoices(NamedTuple):
 class VoiceBook:
     """The uploaded voices of every tenant, which take ``max_bytes`` at most; a reference with two names counts twice."""
 
-    def __init__(self, cache: Cache, *, max_bytes: int = MAX_BYTES, decoding: Decoding | None = None) -> None:
+    def __init__(self, cache: Cache, *, max_bytes: int = MAX_BYTES, decoding: DecoderThreads | None = None) -> None:
         self._cache = cache
-        self._decoding = decoding or Decoding()
+        self._decoding = decoding or DecoderThreads()
         self._max_bytes = max_bytes
         self._store: Store = cache.store or cache.memory
         self.names = VoiceNames(cache, self._store)

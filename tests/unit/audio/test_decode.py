@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.whole_file import decode
 from sayonce.audio.encode.encoders import encode, open_encoder
 from sayonce.audio.formats import FORMATS
 from sayonce.audio.pcm import Pcm

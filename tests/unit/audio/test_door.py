@@ -12,7 +12,7 @@ import soundfile
 
 import sayonce
 from sayonce.audio.decode.door import open_sound
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.whole_file import decode
 from sayonce.audio.encode.encoders import encode
 from sayonce.audio.formats import FORMATS
 from sayonce.audio.pcm import Pcm
@@ -89,7 +89,7 @@ def test_every_encoding_without_loss_gives_the_numbers_that_libsndfile_gives(con
     sink = io.BytesIO()
     soundfile.write(sink, speech(1, 0.5, 24_000) / 32_768, 24_000, subtype, format=container)
     numbers, _ = soundfile.read(io.BytesIO(sink.getvalue()))
-    from sayonce.audio.part import to_float64
+    from sayonce.audio.samples import to_float64
 
     ours = np.concatenate([to_float64(block.samples) for block in open_sound(sink.getvalue()).blocks(10**6)])
     assert ours[:, 0].tolist() == numbers.tolist()

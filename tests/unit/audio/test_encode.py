@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sayonce.audio import resample
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.whole_file import decode
 from sayonce.audio.encode import aac, sndfile
 from sayonce.audio.encode.encoders import Encoders, encode, open_encoder, transcode
 from sayonce.audio.formats import FORMATS

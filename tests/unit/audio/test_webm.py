@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sayonce.audio.decode.webm import Kind
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.whole_file import decode
 from sayonce.audio.voice import Voice
 from sayonce.errors import BadAudio
 from tests.helpers.audio_files import speech

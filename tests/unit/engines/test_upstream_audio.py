@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.whole_file import decode
 from sayonce.errors import BadAudio, EngineError
 from sayonce.speech.engines import build_engine
 from tests.helpers.audio_files import KINDS, likeness, made, speech

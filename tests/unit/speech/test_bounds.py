@@ -15,7 +15,7 @@ import msgspec
 import pytest
 import uvloop
 
-from sayonce.audio.decode.threads import Decoding
+from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.cache.flight import Flight
 from sayonce.errors import DecodersBusy, InvalidRequest
 from sayonce.speech.bounds import (
@@ -219,7 +219,7 @@ def test_every_declared_text_of_every_engine_has_a_bound(place):
 async def test_decoding_has_its_own_threads_and_a_full_queue_is_told_to_come_back():
     import threading
 
-    held, decoding = threading.Event(), Decoding(threads=1, queue=2)
+    held, decoding = threading.Event(), DecoderThreads(threads=1, queue=2)
     names = []
     waiting = [
         asyncio.ensure_future(decoding.run(who, lambda: (held.wait(), names.append(threading.current_thread().name))))

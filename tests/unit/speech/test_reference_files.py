@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sayonce.audio.decode.kinds import UNKNOWN, media_type_of
+from sayonce.audio.decode.media_type import UNKNOWN, media_type_of
 from sayonce.errors import InvalidRequest
 from sayonce.speech.references import decode_reference
 from tests.helpers.metering import program

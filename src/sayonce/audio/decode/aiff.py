@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from sayonce.audio.decode import libsndfile
-from sayonce.audio.part import Part
+from sayonce.audio.decode.container import Container
 from sayonce.errors import BadAudio
 
 _CHUNK: Final = struct.Struct(">4sI")
@@ -22,7 +22,7 @@ _AU_LONGEST: Final = 256_000_000
 """A length beyond it stands for one that was not known when the header was written."""
 
 
-def walk_aiff(body: bytes, start: int) -> Part:
+def walk_aiff(body: bytes, start: int) -> Container:
     """Describe one AIFF or AIFF-C file.
 
     Raises:
@@ -44,10 +44,10 @@ def walk_aiff(body: bytes, start: int) -> Part:
     if form_end > len(body) + 1 or not 0 < frames <= sound * 8:
         raise BadAudio("The AIFF audio is cut off, empty, or does not say how long it is")
     end = min(form_end, len(body))
-    return Part(name="AIFF", end=end, blocks=partial(libsndfile.blocks, body[start:end]), frames=frames)
+    return Container(name="AIFF", end=end, blocks=partial(libsndfile.blocks, body[start:end]), frames=frames)
 
 
-def walk_au(body: bytes, start: int) -> Part:
+def walk_au(body: bytes, start: int) -> Container:
     """Describe one AU file.
 
     Raises:
@@ -66,7 +66,7 @@ def walk_au(body: bytes, start: int) -> Part:
         raise BadAudio("The AU audio is cut off")
     head = _AU.pack(mark, offset, end - begin, encoding, rate, channels) + body[start + _AU.size : begin]
     blocks = partial(libsndfile.blocks, head + body[begin:end])
-    return Part(name="AU", end=end, blocks=blocks, frames=(end - begin) // block)
+    return Container(name="AU", end=end, blocks=blocks, frames=(end - begin) // block)
 
 
 def _next_au(body: bytes, position: int) -> int:
@@ -75,7 +75,7 @@ def _next_au(body: bytes, position: int) -> int:
     return following if following >= 0 else len(body)
 
 
-def walk_w64(body: bytes, start: int) -> Part:
+def walk_w64(body: bytes, start: int) -> Container:
     """Describe one Wave64 file: chunks as in WAV, whose lengths have 64 bits and count their headers.
 
     Raises:
@@ -96,4 +96,4 @@ def walk_w64(body: bytes, start: int) -> Part:
     if end > len(body) or not block or not sound:
         raise BadAudio("The Wave64 audio is cut off, empty, or does not say what its samples are")
     blocks = partial(libsndfile.blocks, body[start:end])
-    return Part(name="Wave64", end=end, blocks=blocks, frames=sound // block)
+    return Container(name="Wave64", end=end, blocks=blocks, frames=sound // block)

@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from sayonce.audio.decode import libav, libsndfile
-from sayonce.audio.part import Part
+from sayonce.audio.decode.container import Container
 from sayonce.errors import BadAudio
 
 _HEAD_BYTES: Final = 8
@@ -32,7 +32,7 @@ class _File(msgspec.Struct):
     size: int = 0
 
 
-def walk(body: bytes, start: int) -> Part:
+def walk(body: bytes, start: int) -> Container:
     """Describe one file.
 
     Raises:
@@ -50,11 +50,11 @@ def walk(body: bytes, start: int) -> Part:
     whole[file.data - start - 8 : file.data - start] = (file.size + _EDITS_BYTES).to_bytes(8, "big")
     if codec in _BY_LIBSNDFILE:
         blocks = partial(libsndfile.blocks, bytes(whole))
-        return Part(name="CAF", end=file.end, blocks=blocks, frames=frames)
+        return Container(name="CAF", end=file.end, blocks=blocks, frames=frames)
     blocks = partial(libav.container_blocks, "CAF", "caf", bytes(whole), file.size)
     if codec == b"alac":
-        return Part(name="CAF", end=file.end, blocks=blocks, frames=frames)
-    return Part(name="CAF", end=file.end, blocks=blocks, seconds=frames / rate)
+        return Container(name="CAF", end=file.end, blocks=blocks, frames=frames)
+    return Container(name="CAF", end=file.end, blocks=blocks, seconds=frames / rate)
 
 
 def _read(body: bytes, start: int) -> _File:

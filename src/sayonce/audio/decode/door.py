@@ -7,17 +7,18 @@ from typing import Final
 
 import msgspec
 
-from sayonce.audio.decode import aiff, caf, flac, frames, junk, mp4, mpeg, ogg, telephony, wav, webm
-from sayonce.audio.decode.kinds import UNKNOWN, media_type_of
-from sayonce.audio.part import Block, Part
+from sayonce.audio.decode import aiff, caf, flac, frames, mp4, mpeg, ogg, tags, telephony, wav, webm
+from sayonce.audio.decode.container import Container
+from sayonce.audio.decode.media_type import UNKNOWN, media_type_of
+from sayonce.audio.samples import Block
 from sayonce.errors import BadAudio
 
-Walk = Callable[[bytes, int], Part]
+Walk = Callable[[bytes, int], Container]
 
 UNDERSTOOD: Final = (
     "WAV, FLAC, Ogg (Opus, Vorbis), MP3, AAC, M4A, MP4, 3GP, WebM, CAF, AIFF, AU, W64 and AMR are understood"
 )
-_MOST_PARTS: Final = 1000
+_MOST_JOINED: Final = 1000
 _HEAD_BYTES: Final = 64
 
 _WALKS: Final[dict[str, Walk]] = {
@@ -43,20 +44,20 @@ class Sound(msgspec.Struct, frozen=True):
     """A file, or several of one format that were joined, whose structure is whole."""
 
     media_type: str
-    parts: tuple[Part, ...]
+    containers: tuple[Container, ...]
 
     @property
-    def decoding(self) -> int:
-        """Tells samples apart that another version of Sayonce decoded otherwise; always 1 where nothing is lost."""
-        return max(part.decoding for part in self.parts)
+    def decoder_version(self) -> int:
+        """The version of the decoder, which is raised when it gives other samples; always 1 where nothing is lost."""
+        return max(container.decoder_version for container in self.containers)
 
     @property
     def joined(self) -> bool:
         """Whether these are several files, of which the first one's header says less than there is."""
-        return len(self.parts) > 1
+        return len(self.containers) > 1
 
     def blocks(self, most_samples: int) -> Iterator[Block]:
-        """Decode; whoever has read to the end has every sample of every frame.
+        """Decode: the blocks, read to their end, are every sample of every frame.
 
         Raises:
             BadAudio: it cannot be decoded, is shorter than its container says, changes its rate or channels on the way,
@@ -64,9 +65,9 @@ class Sound(msgspec.Struct, frozen=True):
 
         """
         shape, total = None, 0
-        for part in self.parts:
+        for container in self.containers:
             heard, rate = 0, 1
-            for block in part.blocks():
+            for block in container.blocks():
                 shape = shape or _shape(block)
                 if _shape(block) != shape:
                     raise BadAudio("The audio changes its rate or channels on the way")
@@ -74,13 +75,13 @@ class Sound(msgspec.Struct, frozen=True):
                 if total > most_samples:
                     raise BadAudio(f"The audio has more than {most_samples:,} samples")
                 yield block
-            part.check(heard, rate)
+            container.check(heard, rate)
         if not total:
             raise BadAudio("The audio is empty: it holds no samples")
 
 
 def open_sound(body: bytes) -> Sound:
-    """Read the structure of an audio file, whatever its name or its sender says that it is.
+    """Read the structure of an audio file, by its content alone: its name and its sender are not believed.
 
     Zeros, line ends and tags before, between and behind are skipped. Files of one kind may be joined.
 
@@ -88,18 +89,18 @@ def open_sound(body: bytes) -> Sound:
         BadAudio: it is no audio that is understood, is cut off, or has something else in it.
 
     """
-    position = junk.skip(body)
+    position = tags.skip(body)
     if position >= len(body):
         raise BadAudio("The audio is empty")
-    media_type, parts = _kind(body, position), list[Part]()
+    media_type, containers = _kind(body, position), list[Container]()
     if media_type not in _WALKS:
         raise BadAudio("The audio is in no format that is known")
     while position < len(body):
-        if len(parts) == _MOST_PARTS or _kind(body, position) != media_type:
+        if len(containers) == _MOST_JOINED or _kind(body, position) != media_type:
             raise BadAudio(f"The audio has something behind its first {position} bytes that is not {media_type}")
-        parts.append(_walk(media_type, body, position))
-        position = junk.skip(body, parts[-1].end)
-    return Sound(media_type, tuple(parts))
+        containers.append(_walk(media_type, body, position))
+        position = tags.skip(body, containers[-1].end)
+    return Sound(media_type, tuple(containers))
 
 
 def _shape(block: Block) -> tuple[int, int]:
@@ -111,7 +112,7 @@ def _kind(body: bytes, position: int) -> str:
     return "audio/mp4" if kind == UNKNOWN and body[position + 4 : position + 8] in mp4.QUICKTIME else kind
 
 
-def _walk(media_type: str, body: bytes, position: int) -> Part:
+def _walk(media_type: str, body: bytes, position: int) -> Container:
     if media_type == "audio/wav" and telephony.tag(body, position) in telephony.NAMES:
         return telephony.walk(body, position)
     return _WALKS[media_type](body, position)

@@ -8,8 +8,8 @@ from typing import Final
 
 import msgspec
 
-from sayonce.audio.decode import junk, libsndfile
-from sayonce.audio.part import Part
+from sayonce.audio.decode import libsndfile, tags
+from sayonce.audio.decode.container import Container
 from sayonce.errors import BadAudio
 
 _MARK: Final = b"fLaC"
@@ -24,7 +24,7 @@ class _Header(msgspec.Struct, frozen=True):
     frames: int
 
 
-def walk(body: bytes, start: int) -> Part:
+def walk(body: bytes, start: int) -> Container:
     """Describe one FLAC stream.
 
     Raises:
@@ -36,7 +36,7 @@ def walk(body: bytes, start: int) -> Part:
     total = int.from_bytes(info[13:18], "big") & (1 << 36) - 1
     if total and frames != total:
         raise BadAudio(f"{_CUT}: {frames} of {total} samples")
-    return Part(name="FLAC", end=end, blocks=partial(libsndfile.blocks, body[start:end]), frames=frames)
+    return Container(name="FLAC", end=end, blocks=partial(libsndfile.blocks, body[start:end]), frames=frames)
 
 
 def _read_metadata(body: bytes, start: int) -> tuple[int, bytes]:
@@ -116,7 +116,7 @@ def _own_zeros(body: bytes, position: int) -> int:
 
 
 def _is_end(body: bytes, position: int) -> bool:
-    rest = junk.skip(body, position)
+    rest = tags.skip(body, position)
     return rest >= len(body) or body.startswith(_MARK, rest)
 
 

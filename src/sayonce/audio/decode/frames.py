@@ -5,8 +5,8 @@ from __future__ import annotations
 from functools import partial
 from typing import Final
 
-from sayonce.audio.decode import junk, libav
-from sayonce.audio.part import Part
+from sayonce.audio.decode import libav, tags
+from sayonce.audio.decode.container import Container
 from sayonce.errors import BadAudio
 
 ADTS_BYTES: Final = 7
@@ -41,7 +41,7 @@ def adts_bytes(body: bytes | bytearray, position: int) -> int:
     return size if size >= ADTS_BYTES and head[2] >> 2 & 15 < len(_AAC_RATES) else 0
 
 
-def walk_adts(body: bytes, start: int) -> Part:
+def walk_adts(body: bytes, start: int) -> Container:
     """Describe a run of AAC frames.
 
     Raises:
@@ -55,10 +55,12 @@ def walk_adts(body: bytes, start: int) -> Part:
         position += size
     _check_end("AAC", body, position, packets)
     seconds = blocks * _AAC_SAMPLES / _AAC_RATES[packets[0][2] >> 2 & 15]
-    return Part(name="AAC", end=position, blocks=partial(libav.packet_blocks, "AAC", "aac", packets), seconds=seconds)
+    return Container(
+        name="AAC", end=position, blocks=partial(libav.packet_blocks, "AAC", "aac", packets), seconds=seconds
+    )
 
 
-def walk_amr(body: bytes, start: int) -> Part:
+def walk_amr(body: bytes, start: int) -> Container:
     """Describe an AMR file, narrow or wide band.
 
     Raises:
@@ -69,13 +71,13 @@ def walk_amr(body: bytes, start: int) -> Part:
     packets, position = [], start + len(mark)
     while position < len(body) and not body[position] & 0x83:  # the bits of padding; a mark or a zero is no frame
         size = 1 + sizes[body[position] >> 3]
-        if size == 1 or junk.skip(body, position) > position:
+        if size == 1 or tags.skip(body, position) > position:
             break
         packets.append(body[position : position + size])
         position += size
     _check_end(name, body, position, packets)
     blocks = partial(libav.packet_blocks, name, codec, packets)
-    return Part(name=name, end=position, blocks=blocks, seconds=len(packets) / _AMR_FRAMES_A_SECOND)
+    return Container(name=name, end=position, blocks=blocks, seconds=len(packets) / _AMR_FRAMES_A_SECOND)
 
 
 def _check_end(name: str, body: bytes, position: int, packets: list[bytes]) -> None:

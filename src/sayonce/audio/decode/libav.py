@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sayonce.audio.part import Block
+from sayonce.audio.samples import Block
 from sayonce.errors import BadAudio
 
 

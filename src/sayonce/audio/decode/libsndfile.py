@@ -8,7 +8,7 @@ from typing import Final
 
 import soundfile
 
-from sayonce.audio.part import Block
+from sayonce.audio.samples import Block
 from sayonce.errors import BadAudio
 
 _BLOCK_SAMPLES: Final = 1 << 17

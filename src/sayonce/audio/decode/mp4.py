@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from sayonce.audio.decode import libav
-from sayonce.audio.part import Part
+from sayonce.audio.decode.container import Container
 from sayonce.errors import BadAudio
 
 _BEGINS: Final = b"ftyp"
@@ -32,7 +32,7 @@ class _Track(msgspec.Struct, frozen=True):
     seconds: float
 
 
-def walk(body: bytes, start: int) -> Part:
+def walk(body: bytes, start: int) -> Container:
     """Describe one file, whole or in fragments as browsers record it.
 
     Raises:
@@ -48,7 +48,7 @@ def walk(body: bytes, start: int) -> Part:
     if not size:
         raise BadAudio("The MP4 audio is empty")
     blocks = partial(libav.container_blocks, "MP4", "mov", body[start:end], size)
-    return Part(name="MP4", end=end, blocks=blocks, seconds=track.seconds)
+    return Container(name="MP4", end=end, blocks=blocks, seconds=track.seconds)
 
 
 def _top_level(body: bytes, start: int) -> tuple[int, list[_Box]]:

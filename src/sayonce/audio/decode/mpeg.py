@@ -9,7 +9,8 @@ from typing import Final
 import msgspec
 
 from sayonce.audio.decode import libav
-from sayonce.audio.part import Block, Part
+from sayonce.audio.decode.container import Container
+from sayonce.audio.samples import Block
 from sayonce.errors import BadAudio
 
 _MPEG1: Final = 3
@@ -27,7 +28,7 @@ _XING_BYTES: Final = 16
 _LAME_TAG_BYTES: Final = 24
 _VBRI_AT: Final = 36
 _NAME: Final = "MP3"
-DECODING: Final = 2
+DECODER_VERSION: Final = 2
 """1 was that of libsndfile, which guesses the length where there is no header, and stops there."""
 
 
@@ -60,7 +61,7 @@ def frame_at(body: bytes | bytearray, position: int) -> Frame | None:
     return Frame(size, 1152 if is_mpeg1 else 576, sample_rate_hz, 1 if word >> 6 & 3 == 3 else 2)  # noqa: PLR2004
 
 
-def walk(body: bytes, start: int) -> Part:
+def walk(body: bytes, start: int) -> Container:
     """Describe one file, or a run of frames without a header of their own.
 
     Raises:
@@ -111,12 +112,12 @@ def _side_bytes(frame: bytes) -> int:
     return {(True, False): 32, (True, True): 17, (False, False): 17, (False, True): 9}[is_mpeg1, is_mono]
 
 
-def _part(end: int, packets: list[bytes], first: Frame, info: _Info | None) -> Part:
+def _part(end: int, packets: list[bytes], first: Frame, info: _Info | None) -> Container:
     total = len(packets) * first.samples
     skipped = min(info.delay + _DECODER_DELAY, total) if info and info.delay else 0
     frames = min(total - info.delay - info.padding, total - skipped) if info and info.delay else total
     blocks = partial(_trimmed, packets, skipped, max(frames, 0))
-    return Part(name=_NAME, end=end, blocks=blocks, frames=max(frames, 0), decoding=DECODING)
+    return Container(name=_NAME, end=end, blocks=blocks, frames=max(frames, 0), decoder_version=DECODER_VERSION)
 
 
 def _trimmed(packets: list[bytes], skipped: int, frames: int) -> Iterator[Block]:

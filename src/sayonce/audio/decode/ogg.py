@@ -9,7 +9,8 @@ from functools import partial
 from typing import Final
 
 from sayonce.audio.decode import libav, libsndfile
-from sayonce.audio.part import Block, Part
+from sayonce.audio.decode.container import Container
+from sayonce.audio.samples import Block
 from sayonce.errors import BadAudio
 
 _PAGE: Final = struct.Struct("<4sBBqIIIB")
@@ -20,7 +21,7 @@ _NO_POSITION: Final = -1
 _OPUS: Final = b"OpusHead"
 
 
-def walk(body: bytes, start: int) -> Part:
+def walk(body: bytes, start: int) -> Container:
     """Describe one stream of a chain; how many samples it has is the position that its last page states.
 
     Raises:
@@ -46,7 +47,7 @@ def walk(body: bytes, start: int) -> Part:
     name, rate, delay = _codec(head)
     seconds = (granule - origin - delay) / rate
     blocks = partial(_blocks, name, body[start:position])
-    return Part(name=name, end=position, blocks=blocks, seconds=seconds)
+    return Container(name=name, end=position, blocks=blocks, seconds=seconds)
 
 
 def _blocks(name: str, body: bytes) -> Iterator[Block]:

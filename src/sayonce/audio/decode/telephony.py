@@ -7,7 +7,7 @@ from functools import partial
 from typing import Final
 
 from sayonce.audio.decode import libsndfile
-from sayonce.audio.part import Part
+from sayonce.audio.decode.container import Container
 from sayonce.errors import BadAudio
 
 NAMES: Final = {2: "MS ADPCM", 0x11: "IMA ADPCM", 0x31: "GSM 6.10"}
@@ -37,7 +37,7 @@ def tag(body: bytes, start: int) -> int:
     return int.from_bytes(body[begin : begin + 2], "little") if begin else 0
 
 
-def walk(body: bytes, start: int) -> Part:
+def walk(body: bytes, start: int) -> Container:
     """Describe one file: each block holds as many samples as the format says; the ``fact`` chunk may say fewer."""
     found = chunks(body, start)
     begin, end = found.get(b"data", (0, 0))
@@ -53,4 +53,4 @@ def walk(body: bytes, start: int) -> Part:
     riff_end = start + 8 + int.from_bytes(body[start + 4 : start + 8], "little")
     file_end = riff_end if end <= riff_end <= len(body) else end
     blocks = partial(libsndfile.blocks, body[start:file_end])
-    return Part(name=name, end=file_end, blocks=blocks, seconds=frames / max(rate, 1))
+    return Container(name=name, end=file_end, blocks=blocks, seconds=frames / max(rate, 1))

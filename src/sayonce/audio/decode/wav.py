@@ -11,9 +11,10 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from sayonce.audio.decode import junk, prose
+from sayonce.audio.decode import tags, text_detection
+from sayonce.audio.decode.container import Container
 from sayonce.audio.decode.g711 import ALAW, MULAW
-from sayonce.audio.part import Block, Part, Samples, to_pcm16
+from sayonce.audio.samples import Block, Samples, to_pcm16
 from sayonce.errors import BadAudio
 
 LONGEST_BYTES: Final = 256_000_000
@@ -154,7 +155,7 @@ class WavReader:
     def _check_tail(self, raw: bytes) -> None:
         """Refuse the text of an error behind samples whose number was not stated: a server broke off, and said so."""
         assert self._format is not None
-        is_text = prose.ends if self._format.encoding == _PCM16 else prose.ends_in_message
+        is_text = text_detection.ends_with_text if self._format.encoding == _PCM16 else text_detection.ends_with_message
         if self._rest is None and is_text(self._tail + raw):
             raise BadAudio("The WAV audio ends with the text of an error")
 
@@ -178,7 +179,7 @@ class WavReader:
 
     def _read_header(self) -> bytes | None:
         """Walk the chunks up to the samples."""
-        start = junk.skip(self._held)
+        start = tags.skip(self._held)
         if start > len(self._held) - _RIFF_BYTES:
             self._check_beginning()
             return None
@@ -244,7 +245,7 @@ class WavReader:
 
     def _read_chunk(self) -> bytes | None:
         """Find what is behind the samples: another file, more samples, a chunk, or nothing that is sound."""
-        del self._held[: junk.skip(self._held)]
+        del self._held[: tags.skip(self._held)]
         if self._held and _may_be_file(self._held):
             self._step = self._read_header
             return b""
@@ -291,9 +292,9 @@ def _followed() -> BadAudio:
     return BadAudio("The WAV audio is followed by what is neither a chunk nor another WAV")
 
 
-def walk(body: bytes, start: int) -> Part:
+def walk(body: bytes, start: int) -> Container:
     """Describe a WAV and those that are joined to it."""
-    return Part(name="WAV", end=len(body), blocks=partial(_blocks, body, start))
+    return Container(name="WAV", end=len(body), blocks=partial(_blocks, body, start))
 
 
 def _blocks(body: bytes, start: int) -> Iterator[Block]:

@@ -10,8 +10,8 @@ from typing import Final
 
 import msgspec
 
-from sayonce.audio.decode import junk, libav
-from sayonce.audio.part import Part
+from sayonce.audio.decode import libav, tags
+from sayonce.audio.decode.container import Container
 from sayonce.errors import BadAudio
 
 _AUDIO: Final = 2
@@ -70,7 +70,7 @@ class _Sums(msgspec.Struct):
     tracks: dict[int, _Track] = {}
 
 
-def walk(body: bytes, start: int) -> Part:
+def walk(body: bytes, start: int) -> Container:
     """Describe one file.
 
     Raises:
@@ -83,7 +83,7 @@ def walk(body: bytes, start: int) -> Part:
     if sums.audio is None or not sums.size:
         raise BadAudio("The WebM file has no audio, or none of it has come")
     blocks = partial(libav.container_blocks, "WebM", "matroska", body[start : sums.end], sums.size)
-    return Part(name="WebM", end=sums.end, blocks=blocks, seconds=_seconds(sums))
+    return Container(name="WebM", end=sums.end, blocks=blocks, seconds=_seconds(sums))
 
 
 def _seconds(sums: _Sums) -> float:
@@ -110,7 +110,7 @@ _LONGEST_GAP_SECONDS: Final = 1.0
 def _elements(body: bytes, position: int, sums: _Sums) -> Iterator[_Element]:
     """Go through a file's elements up to its end, into those that hold others."""
     first, limit = position, len(body)
-    while position < limit and junk.skip(body, position) == position:
+    while position < limit and tags.skip(body, position) == position:
         kind, at = _number(body, position, keep_marker=True)
         if kind == Kind.EBML and position > first:
             break

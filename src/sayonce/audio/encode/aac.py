@@ -7,7 +7,7 @@ from typing import Final
 import numpy as np
 
 from sayonce.audio.encode.base import Encoder
-from sayonce.audio.pcm import Samples
+from sayonce.audio.pcm import Pcm16Samples
 from sayonce.audio.resample import Resampler, nearest_rate
 
 _BITS_A_CHANNEL: Final = 48_000
@@ -29,7 +29,7 @@ class AacEncoder(Encoder):
         self._stream = self._container.add_stream("aac", rate=self._rate_hz, layout=self._layout)
         self._stream.bit_rate = _BITS_A_CHANNEL * channels
 
-    def _write(self, samples: Samples) -> None:
+    def _write(self, samples: Pcm16Samples) -> None:
         if samples.size:
             packed = np.ascontiguousarray(samples).reshape(1, -1)
             frame = self._av.AudioFrame.from_ndarray(packed, format="s16", layout=self._layout)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from abc import ABC, abstractmethod
 
-from sayonce.audio.pcm import Samples, samples_of
+from sayonce.audio.pcm import Pcm16Samples, samples_of
 from sayonce.audio.resample import Resampler
 from sayonce.errors import BadAudio
 
@@ -72,11 +72,11 @@ class Encoder(ABC):
         self._close()
         return self._sink.take(), self._sink.getvalue()
 
-    def _samples(self, pcm: bytes) -> Samples:
+    def _samples(self, pcm: bytes) -> Pcm16Samples:
         return samples_of(pcm, self._resampler.source_channels)
 
     @abstractmethod
-    def _write(self, samples: Samples) -> None:
+    def _write(self, samples: Pcm16Samples) -> None:
         """Encode samples, possibly none, into the sink."""
 
     @abstractmethod

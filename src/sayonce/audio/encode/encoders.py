@@ -9,7 +9,7 @@ from sayonce.audio.encode.base import Encoder
 from sayonce.audio.encode.sndfile import SndfileEncoder
 from sayonce.audio.encode.wav import WavEncoder
 from sayonce.audio.formats import Format
-from sayonce.audio.pcm import Pcm, Samples
+from sayonce.audio.pcm import Pcm, Pcm16Samples
 from sayonce.audio.resample import Resampler
 from sayonce.errors import BadAudio
 
@@ -23,7 +23,7 @@ class PcmEncoder(Encoder):
     def __init__(self, sample_rate_hz: int, channels: int, target_hz: int | None) -> None:
         super().__init__(Resampler(sample_rate_hz, target_hz or sample_rate_hz, channels, mono=True))
 
-    def _write(self, samples: Samples) -> None:
+    def _write(self, samples: Pcm16Samples) -> None:
         self._sink.write(samples.tobytes())
 
     def _close(self) -> None:
@@ -77,6 +77,6 @@ def encode(pcm: Pcm, chosen: Format) -> bytes:
 
 def transcode(body: bytes, chosen: Format) -> bytes:
     """Return an audio file in another format; see ``decode`` and ``open_encoder`` for what it raises."""
-    from sayonce.audio.decode.whole import decode  # noqa: PLC0415 (most encoders decode nothing)
+    from sayonce.audio.decode.whole_file import decode  # noqa: PLC0415 (most encoders decode nothing)
 
     return encode(decode(body), chosen)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sayonce.audio.decode import junk, mpeg
+from sayonce.audio.decode import mpeg, tags
 
 _FLAC_TOTAL: Final = slice(21, 26)
 """The last bytes of STREAMINFO's total, behind the mark and a block's header; four bits before it are another field's."""
@@ -29,7 +29,7 @@ def stated(body: bytes, media_type: str, frames: int) -> bytes:
 
 
 def _flac(body: bytes, frames: int) -> bytes:
-    start = junk.skip(body)
+    start = tags.skip(body)
     total = slice(start + _FLAC_TOTAL.start, start + _FLAC_TOTAL.stop)
     said = int.from_bytes(body[total], "big")
     if said & (1 << 36) - 1 or body[start + 4] & 0x7F:
@@ -39,7 +39,7 @@ def _flac(body: bytes, frames: int) -> bytes:
 
 def _mp3(body: bytes) -> bytes:
     """Put a Xing header before frames of variable rate that have none."""
-    start = junk.skip(body)
+    start = tags.skip(body)
     first = mpeg.frame_at(body, start)
     if first is None or mpeg.is_header(body[start : start + first.size]):
         return body

@@ -12,7 +12,7 @@ import soundfile
 
 from sayonce.audio.decode import mpeg
 from sayonce.audio.encode.base import Encoder
-from sayonce.audio.pcm import Samples
+from sayonce.audio.pcm import Pcm16Samples
 from sayonce.audio.resample import Resampler, nearest_rate
 
 _OPUS_BITS: Final = {8_000: 12_000, 12_000: 16_000, 16_000: 24_000, 24_000: 28_000, 48_000: 32_000}
@@ -97,7 +97,7 @@ class SndfileEncoder(Encoder):
         if self._file.format == "MP3":
             _command(self._file, _UPDATE_HEADER_NOW)
 
-    def _write(self, samples: Samples) -> None:
+    def _write(self, samples: Pcm16Samples) -> None:
         self._file.write(samples.astype(np.float32) / 32768 if self._floating else samples)
         if self._reserves and self._sink.tell():
             self._reserves = False

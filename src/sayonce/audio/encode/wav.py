@@ -6,7 +6,7 @@ import struct
 from typing import Final
 
 from sayonce.audio.encode.base import Encoder
-from sayonce.audio.pcm import Samples
+from sayonce.audio.pcm import Pcm16Samples
 from sayonce.audio.resample import Resampler
 
 _HEADER: Final = struct.Struct("<4sI4s4sIHHIIHH4sI")
@@ -31,7 +31,7 @@ class WavEncoder(Encoder):
         self._shape = (rate_hz, channels)
         self._sink.write(wav_header(*self._shape, None))
 
-    def _write(self, samples: Samples) -> None:
+    def _write(self, samples: Pcm16Samples) -> None:
         self._sink.write(samples.tobytes())
 
     def _close(self) -> None:

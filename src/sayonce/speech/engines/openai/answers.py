@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
-from sayonce.audio.decode import junk, telephony
+from sayonce.audio.decode import tags, telephony
 from sayonce.audio.decode.wav import LONGEST_BYTES, WavReader
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.whole_file import decode
 from sayonce.errors import BadAudio
 from sayonce.speech.engines.base import AudioStart
 from sayonce.speech.engines.openai.content import MOST_HEAD_BYTES, NO_AUDIO, PCM, WAV, tell
@@ -63,7 +63,7 @@ async def audio(
     if answer.media_type == PCM:
         shape = shape_of(answer.name, answer.label, configured_hz, asked=answer.asked)
         items = _samples(answer, shape, on_odd)
-    elif answer.media_type == WAV and telephony.tag(answer.head, junk.skip(answer.head)) not in telephony.NAMES:
+    elif answer.media_type == WAV and telephony.tag(answer.head, tags.skip(answer.head)) not in telephony.NAMES:
         items = _wav(answer, on_odd)
     elif answer.media_type.startswith(_PASSED_ON):
         items = _as_it_came(answer)

@@ -7,8 +7,8 @@ import re
 import zlib
 from typing import Final
 
-from sayonce.audio.decode import frames, junk, mpeg, prose
-from sayonce.audio.decode.kinds import UNKNOWN, media_type_of
+from sayonce.audio.decode import frames, mpeg, tags, text_detection
+from sayonce.audio.decode.media_type import UNKNOWN, media_type_of
 from sayonce.speech.engines.openai.label import Label
 
 PCM: Final = "audio/pcm"
@@ -18,7 +18,7 @@ MOST_HEAD_BYTES: Final = 1 << 20
 """How much may come before it is clear what it is: the pictures in some tags are large."""
 _HEAD_BYTES: Final = 64
 _SAMPLES_BYTES: Final = 262
-"""The mark of a tar archive ends there, and ``prose`` needs nearly as many."""
+"""The mark of a tar archive ends there, and ``text_detection`` needs nearly as many."""
 _MOST_ZEROS: Final = 4096
 _TEXT_BYTES: Final = 32
 _VORBIS: Final = b"\x01vorbis"
@@ -50,12 +50,18 @@ def tell(head: bytes, label: Label, asked: str, *, ended: bool) -> str | None:
 
     Samples have no mark, and can look like the beginning of an MPEG frame: there three frames in a row are the mark.
     """
-    begin = junk.skip(head)
+    begin = tags.skip(head)
     body = head[begin:]
     is_samples = label.is_of_samples(asked)
     if len(body) < (_SAMPLES_BYTES if is_samples else _HEAD_BYTES) and not ended:
         return PCM if is_samples and len(head) >= _MOST_ZEROS and not head.strip(b"\0") else None
-    if _is_text(body) or prose.begins_wide(head) or _NO_AUDIO.match(body) or _PACKED.match(body) or _is_deflated(body):
+    if (
+        _is_text(body)
+        or text_detection.begins_with_wide_text(head)
+        or _NO_AUDIO.match(body)
+        or _PACKED.match(body)
+        or _is_deflated(body)
+    ):
         return NO_AUDIO
     kind = media_type_of(body)
     if kind in ("audio/mpeg", "audio/aac") and is_samples and not head.startswith(b"ID3"):
@@ -69,7 +75,7 @@ def tell(head: bytes, label: Label, asked: str, *, ended: bool) -> str | None:
 
 
 def _samples(body: bytes, label: Label) -> str:
-    return NO_AUDIO if label.is_linear and prose.begins(body) else PCM
+    return NO_AUDIO if label.is_linear and text_detection.begins_with_text(body) else PCM
 
 
 def _is_text(head: bytes) -> bool:

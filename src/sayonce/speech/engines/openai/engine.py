@@ -16,7 +16,7 @@ import msgspec
 
 from sayonce._version import __version__
 from sayonce.audio.decode import mpeg
-from sayonce.audio.decode.kinds import media_type_of
+from sayonce.audio.decode.media_type import media_type_of
 from sayonce.errors import EngineBusy, EngineError
 from sayonce.speech.engines.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
@@ -122,7 +122,7 @@ class OpenAIEngine(Engine):
         if asked == "pcm":
             more = {"sample_rate_hz": self._options.sample_rate_hz or DEFAULT_RATE_HZ}
         elif asked == "mp3":
-            more = {"decoding": mpeg.DECODING}  # what is derived from a take in MP3 is decoded first
+            more = {"decoding": mpeg.DECODER_VERSION}  # what is derived from a take in MP3 is decoded first
         return {
             "kind": self.kind,
             "base_url": self._keyed_as,

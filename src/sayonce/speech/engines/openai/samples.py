@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from sayonce.audio.decode import prose
+from sayonce.audio.decode import text_detection
 from sayonce.audio.decode.g711 import ALAW, MULAW
 from sayonce.errors import BadAudio
 from sayonce.speech.engines.openai.label import Shape
@@ -43,7 +43,7 @@ class SamplesReader:
             BadAudio: the server broke off, and said so in the middle of its samples.
 
         """
-        if (prose.ends if self._table is None else prose.ends_in_message)(self._tail):
+        if (text_detection.ends_with_text if self._table is None else text_detection.ends_with_message)(self._tail):
             raise BadAudio("The samples end with the text of an error")
         if self._order is None:
             self._order = told_order(self._held)

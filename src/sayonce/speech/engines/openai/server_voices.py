@@ -10,7 +10,7 @@ from typing import Any, Final
 import httpx
 import msgspec
 
-from sayonce.audio.decode.kinds import media_type_of
+from sayonce.audio.decode.media_type import media_type_of
 from sayonce.errors import EngineError, EngineTimeout
 from sayonce.speech.engines.openai import refusals
 

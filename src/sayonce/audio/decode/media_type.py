@@ -1,8 +1,10 @@
-"""What an audio file is, told by its first bytes, whatever its name or its sender says."""
+"""The media type of an audio file, told by its first bytes and not by its name or its sender."""
 
 from __future__ import annotations
 
 from typing import Final
+
+from sayonce.audio.decode.tags import ID3V2_HEADER_BYTES, id3v2_bytes
 
 _MAGIC: Final = (
     (0, b"fLaC", "audio/flac"),
@@ -20,7 +22,6 @@ _MAGIC: Final = (
 )
 _EBML: Final = b"\x1a\x45\xdf\xa3"
 _EBML_HEAD_BYTES: Final = 64
-_ID3_HEADER_BYTES: Final = 10
 UNKNOWN: Final = "application/octet-stream"
 
 
@@ -34,7 +35,7 @@ def media_type_of(file: bytes) -> str:
         return found
     head = file.lstrip(b"\0")
     if head.startswith(b"ID3"):
-        return _by_mark(head[_ID3_HEADER_BYTES + _id3_bytes(head) :].lstrip(b"\0")) or "audio/mpeg"
+        return _by_mark(head[ID3V2_HEADER_BYTES + id3v2_bytes(head) :].lstrip(b"\0")) or "audio/mpeg"
     return _by_mark(head) or UNKNOWN
 
 
@@ -47,11 +48,3 @@ def _by_mark(head: bytes) -> str | None:
     if head[:1] == b"\xff" and head[1:2] >= b"\xe0":  # eleven bits of sync, then the layer (ISO 11172-3): AAC says 0
         return "audio/mpeg" if head[1] & 0x06 else "audio/aac"
     return None
-
-
-def _id3_bytes(head: bytes) -> int:
-    """Sizes in ID3v2 have seven bits a byte (id3.org, ID3v2.4.0 structure, section 3.1)."""
-    size = 0
-    for digit in head[6:_ID3_HEADER_BYTES]:
-        size = size << 7 | digit & 0x7F
-    return size

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from sayonce.audio.decode import prose
+from sayonce.audio.decode import text_detection
 from tests.helpers.audio_files import speech
 
 
@@ -27,6 +27,6 @@ def test_no_sound_is_taken_for_text_wherever_it_begins_or_ends(dtype):
         raw = np.clip(np.rint(samples), -32_768, 32_767).astype(dtype).tobytes()
         for start in range(0, len(raw) - 512, 38):
             part = raw[start : start + 512]
-            assert not prose.begins(part), samples
-            assert not prose.begins_wide(part), samples
-            assert not prose.ends(part), samples
+            assert not text_detection.begins_with_text(part), samples
+            assert not text_detection.begins_with_wide_text(part), samples
+            assert not text_detection.ends_with_text(part), samples

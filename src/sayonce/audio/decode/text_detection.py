@@ -6,7 +6,7 @@
   bytes are letters too, are one in 10^13 in the loudest noise.
 - At the end, what begins like JSON, an event, a page or a traceback and goes on as text; and 24 bytes of a script that is
   not Latin: in UTF-8 no sound has them, in another encoding twelve samples in a row would be loud, on one side, and rough.
-- UTF-16 and UTF-32: see ``wide``.
+- UTF-16 and UTF-32: see ``wide_text_detection``.
 - A whole answer of less than 256 bytes is 5 ms, in which nobody says anything: there a word is enough.
 """
 
@@ -19,8 +19,8 @@ from typing import Final
 
 import msgspec
 
-from sayonce.audio.decode import wide
-from sayonce.audio.decode.wide import is_rough
+from sayonce.audio.decode import wide_text_detection
+from sayonce.audio.decode.wide_text_detection import is_rough
 
 TELLING_BYTES: Final = 256
 _TAIL_BYTES: Final = 512
@@ -58,7 +58,7 @@ _HIGH_LETTERS: Final = re.compile(rb"[\xb0-\xff ,.:]{24}")
 """Cyrillic, Greek, Hebrew or Arabic, in an encoding of one byte a letter."""
 
 
-def begins(head: bytes) -> bool:
+def begins_with_text(head: bytes) -> bool:
     """Whether these are the first bytes of a text in an encoding that has ASCII in it, as GBK, Latin-1 and UTF-8 have."""
     head = head[:TELLING_BYTES]
     is_whole = len(head) < TELLING_BYTES
@@ -68,32 +68,32 @@ def begins(head: bytes) -> bool:
     return is_plain or _has_letters(head) or (word is not None and word.search(head) is not None)
 
 
-def begins_wide(head: bytes) -> bool:
+def begins_with_wide_text(head: bytes) -> bool:
     """Whether these are the first bytes of a text in UTF-16 or UTF-32."""
-    return wide.begins(head[:TELLING_BYTES])
+    return wide_text_detection.begins_with_text(head[:TELLING_BYTES])
 
 
-def ends(tail: bytes) -> bool:
+def ends_with_text(tail: bytes) -> bool:
     """Whether these last bytes are the end of a text."""
     tail = tail[-_TAIL_BYTES:]
     text = _without_padding(tail)
     return (
         _is_plain(tail[-TELLING_BYTES:])
         or _ends_in_letters(tail)
-        or ends_in_message(tail)
+        or ends_with_message(tail)
         or _ends_in_utf8(text)
         or _ends_in_east_asian(text)
         or _ends_in_letters_of_a_byte(text)
-        or wide.ends(tail)
+        or wide_text_detection.ends_with_text(tail)
     )
 
 
-def ends_in_message(tail: bytes) -> bool:
+def ends_with_message(tail: bytes) -> bool:
     """Whether these last bytes, of samples in any encoding, end in JSON, an event, a page or a traceback."""
     text = _without_padding(tail)
     return any(_is_message(text[found.start() :]) for found in _MESSAGE.finditer(text)) or any(
         _is_object(each[found.start() :])
-        for each in wide.texts_at_end(tail[-_TAIL_BYTES:])
+        for each in wide_text_detection.texts_at_end(tail[-_TAIL_BYTES:])
         for found in _OBJECT.finditer(each)
     )
 

@@ -36,7 +36,7 @@ _LEAST_JUMP: Final = 8
 """Of either byte from one unit to the next, on average: a tone of full scale and 100 Hz at 24 kHz moves by 3 at most."""
 
 
-def begins(head: bytes) -> bool:
+def begins_with_text(head: bytes) -> bool:
     """Whether these are the first bytes of a text in UTF-16 or UTF-32."""
     for mark, encoding in _BOMS.items():
         if head.startswith(mark):
@@ -44,7 +44,7 @@ def begins(head: bytes) -> bool:
     return any(_is_text(head, encoding, _LEAST_CHARACTERS) for encoding in _ENCODINGS)
 
 
-def ends(tail: bytes) -> bool:
+def ends_with_text(tail: bytes) -> bool:
     """Whether these last bytes are the end of a text in UTF-16 or UTF-32."""
     return any(
         _is_text(each[-_LEAST_AT_END * size :], encoding, _LEAST_AT_END)

@@ -15,11 +15,11 @@ import msgspec
 import pytest
 
 from sayonce import Voice
-from sayonce.audio.decode import apart
-from sayonce.audio.decode._apart import BEGUN, BLOCK, DONE, FRAME, OPENED, SHAPE
+from sayonce.audio.decode import subprocess_decoder
 from sayonce.audio.decode.door import open_sound
-from sayonce.audio.decode.threads import Decoding
-from sayonce.audio.decode.whole import decode
+from sayonce.audio.decode.subprocess_worker import BEGUN, BLOCK, DONE, FRAME, OPENED, SHAPE
+from sayonce.audio.decode.thread_pool import DecoderThreads
+from sayonce.audio.decode.whole_file import decode
 from sayonce.errors import BadAudio, DecodersBusy
 from sayonce.speech.engines import build_engine
 from tests.helpers import hostile_files
@@ -37,8 +37,8 @@ WAV = msgspec.msgpack.encode(("audio/wav", 1, False))
 def test_another_process_gives_the_very_samples_that_this_one_would(name):
     kind = KINDS[name]
     body = made(kind, speech(5, 1.2, kind.rate))
-    here, there = open_sound(body), apart.open_apart(body)
-    assert (here.media_type, here.decoding) == (there.media_type, there.decoding)
+    here, there = open_sound(body), subprocess_decoder.open_in_subprocess(body)
+    assert (here.media_type, here.decoder_version) == (there.media_type, there.decoder_version)
     ours, theirs = list(here.blocks(PLENTY)), list(there.blocks(PLENTY))
     assert [each.sample_rate_hz for each in ours] == [each.sample_rate_hz for each in theirs]
     assert [each.samples.tobytes() for each in ours] == [each.samples.tobytes() for each in theirs]
@@ -56,10 +56,10 @@ def test_what_is_wrong_with_a_file_is_told_as_if_it_were_read_here():
         with pytest.raises(BadAudio) as here:
             list(open_sound(body).blocks(PLENTY))
         with pytest.raises(BadAudio) as there:
-            list(apart.open_apart(body).blocks(PLENTY))
+            list(subprocess_decoder.open_in_subprocess(body).blocks(PLENTY))
         assert there.value.message == here.value.message
     with pytest.raises(BadAudio, match="more than 1,000 samples"):
-        list(apart.open_apart(reference()).blocks(1_000))
+        list(subprocess_decoder.open_in_subprocess(reference()).blocks(1_000))
 
 
 HOSTILE = {
@@ -73,12 +73,14 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE)
 def test_a_file_that_would_crash_or_fill_or_occupy_a_decoder_does_nothing_to_this_process(name, monkeypatch):
-    monkeypatch.setattr(apart, "_SECONDS", 2)
-    monkeypatch.setattr(apart, "_BYTES_PER_SECOND", 2**40)
+    monkeypatch.setattr(subprocess_decoder, "_SECONDS", 2)
+    monkeypatch.setattr(subprocess_decoder, "_BYTES_PER_SECOND", 2**40)
     body = HOSTILE[name]()
     before = resource.getrusage(resource.RUSAGE_SELF)
     with suppress(BadAudio):
-        heard = b"".join(block.samples.tobytes() for block in apart.open_apart(body).blocks(PLENTY))
+        heard = b"".join(
+            block.samples.tobytes() for block in subprocess_decoder.open_in_subprocess(body).blocks(PLENTY)
+        )
         assert heard == hostile_files.SOUND  # FFmpeg did without the rest
     after = resource.getrusage(resource.RUSAGE_SELF)
     assert after.ru_maxrss - before.ru_maxrss < 50_000  # kB
@@ -88,7 +90,7 @@ def test_a_file_that_would_crash_or_fill_or_occupy_a_decoder_does_nothing_to_thi
 
 def decoders():
     """The processes that have a file now."""
-    process = apart._apart._process.pid
+    process = subprocess_decoder._decoder._process.pid
     return Path(f"/proc/{process}/task/{process}/children").read_text().split()
 
 
@@ -105,28 +107,28 @@ def existing(monkeypatch, tmp_path):
 
     def set_seconds(seconds):
         python = tmp_path / "python"
-        code = f"from sayonce.audio.decode import _apart as worker; worker.WAITS_PER_SECOND = {seconds}; worker.main()"
+        code = f"from sayonce.audio.decode import subprocess_worker as worker; worker.WAITS_PER_SECOND = {seconds}; worker.main()"
         python.write_text(f"#!/bin/sh\nexec {sys.executable} -P -c '{code}'\n")
         python.chmod(0o755)
-        monkeypatch.setattr(apart.sys, "executable", str(python))
-        monkeypatch.setattr(apart, "_SECONDS", 1)
-        monkeypatch.setattr(apart, "_BYTES_PER_SECOND", 2**40)
-        apart.close()
+        monkeypatch.setattr(subprocess_decoder.sys, "executable", str(python))
+        monkeypatch.setattr(subprocess_decoder, "_SECONDS", 1)
+        monkeypatch.setattr(subprocess_decoder, "_BYTES_PER_SECOND", 2**40)
+        subprocess_decoder.close()
 
     yield set_seconds
-    apart.close()
+    subprocess_decoder.close()
 
 
 def test_a_decoder_ends_when_its_processor_time_is_over(existing):
     existing(1_000)
     with pytest.raises(BadAudio, match="more than 1 s"):
-        apart.open_apart(hostile_files.busy_flac(400_000))
+        subprocess_decoder.open_in_subprocess(hostile_files.busy_flac(400_000))
     assert_soon_gone()
 
 
 def test_a_decoder_that_does_nothing_ends_too(existing):
     existing(1)
-    sound = apart.open_apart(reference())
+    sound = subprocess_decoder.open_in_subprocess(reference())
     assert_soon_gone()  # nobody has told it yet how many samples are wanted
     with pytest.raises(BadAudio, match="more than 1 s"):
         list(sound.blocks(PLENTY))
@@ -135,28 +137,34 @@ def test_a_decoder_that_does_nothing_ends_too(existing):
 def test_a_decoder_that_says_nothing_is_not_waited_for_for_ever(monkeypatch):
     ours, its = socket.socketpair()
     its.sendall(BEGUN)
-    monkeypatch.setattr(apart._apart, "line", lambda: ours)
-    monkeypatch.setattr(apart, "_SECONDS", 1)
-    monkeypatch.setattr(apart.worker, "WAITS_PER_SECOND", 0)
+    monkeypatch.setattr(subprocess_decoder._decoder, "line", lambda: ours)
+    monkeypatch.setattr(subprocess_decoder, "_SECONDS", 1)
+    monkeypatch.setattr(subprocess_decoder.worker, "WAITS_PER_SECOND", 0)
     with its, pytest.raises(BadAudio, match="more than 1 s"):
-        apart.open_apart(bytes(900_000))  # more than a socket takes
+        subprocess_decoder.open_in_subprocess(bytes(900_000))  # more than a socket takes
 
 
 def test_a_decoder_that_would_take_more_memory_than_it_may_is_refused_it():
     """FFmpeg would make a table of what these four bytes claim before it sees that nothing of it is there."""
     with pytest.raises(BadAudio, match=r"Cannot allocate memory|decoder broke off"):
-        list(apart.open_apart(hostile_files.m4a_of_a_claimed_fragment(8_000_000)).blocks(PLENTY))
+        list(subprocess_decoder.open_in_subprocess(hostile_files.m4a_of_a_claimed_fragment(8_000_000)).blocks(PLENTY))
 
 
 def test_of_a_frame_that_is_longer_than_any_not_a_byte_is_taken(monkeypatch):
     """A decoder that a file has taken over could fill this process with it."""
     ours, its = socket.socketpair()
-    monkeypatch.setattr(apart._apart, "line", lambda: ours)
-    its.sendall(BEGUN + FRAME.pack(OPENED, len(WAV)) + WAV + FRAME.pack(BLOCK, apart._MOST_FRAME_BYTES + 1) + b"beyond")
+    monkeypatch.setattr(subprocess_decoder._decoder, "line", lambda: ours)
+    its.sendall(
+        BEGUN
+        + FRAME.pack(OPENED, len(WAV))
+        + WAV
+        + FRAME.pack(BLOCK, subprocess_decoder._MOST_FRAME_BYTES + 1)
+        + b"beyond"
+    )
     its.shutdown(socket.SHUT_WR)
     with its, ours.dup() as left:
         with pytest.raises(BadAudio, match="decoder broke off"):
-            list(apart.open_apart(b"any").blocks(1_000))
+            list(subprocess_decoder.open_in_subprocess(b"any").blocks(1_000))
         assert left.recv(100) == b"beyond"
 
 
@@ -178,69 +186,69 @@ LIES = {
 def test_what_a_decoder_says_is_not_believed_either(name, monkeypatch):
     """A file may have taken it over."""
     ours, its = socket.socketpair()
-    monkeypatch.setattr(apart._apart, "line", lambda: ours)
+    monkeypatch.setattr(subprocess_decoder._decoder, "line", lambda: ours)
     its.sendall(BEGUN)
     for kind, payload in LIES[name]:
         length, told = (payload, b"") if isinstance(payload, int) else (len(payload), payload)
         its.sendall(FRAME.pack(kind, length) + told)
     its.shutdown(socket.SHUT_WR)
     with its, ours, pytest.raises(BadAudio, match="decoder broke off"):
-        list(apart.open_apart(b"any").blocks(1_000))
+        list(subprocess_decoder.open_in_subprocess(b"any").blocks(1_000))
 
 
 def test_a_process_that_was_killed_is_started_again():
     decode(reference(), apart=True)
-    os.kill(apart._apart._process.pid, signal.SIGKILL)
-    apart._apart._process.wait()
+    os.kill(subprocess_decoder._decoder._process.pid, signal.SIGKILL)
+    subprocess_decoder._decoder._process.wait()
     assert decode(reference(), apart=True) == decode(reference())
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_to_all_processes_lets_a_file_be_decoded(how):
     decode(reference(), apart=True)
-    process = apart._apart._process
+    process = subprocess_decoder._decoder._process
     os.kill(process.pid, how)
     assert decode(reference(), apart=True) == decode(reference())
-    assert apart._apart._process is process
+    assert subprocess_decoder._decoder._process is process
     assert process.poll() is None
 
 
 def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
     (tmp_path / "av.py").write_text("raise RuntimeError")
     monkeypatch.chdir(tmp_path)
-    apart.close()
+    subprocess_decoder.close()
     assert decode(reference(), apart=True) == decode(reference())
-    apart.close()
+    subprocess_decoder.close()
 
 
 def test_a_process_that_cannot_start_is_no_fault_of_the_file(monkeypatch):
-    monkeypatch.setattr(apart.sys, "executable", "/bin/false")
-    apart.close()
+    monkeypatch.setattr(subprocess_decoder.sys, "executable", "/bin/false")
+    subprocess_decoder.close()
     with pytest.raises(DecodersBusy):
-        apart.open_apart(reference())
-    apart.close()
+        subprocess_decoder.open_in_subprocess(reference())
+    subprocess_decoder.close()
 
 
 @pytest.mark.parametrize("size", [100, 1_000_000])
 def test_a_process_that_forks_nothing_is_no_fault_of_the_file(monkeypatch, size):
     decode(reference(), apart=True)
-    process = apart._apart._process
-    monkeypatch.setattr(apart, "_SECONDS", 1)
-    monkeypatch.setattr(apart.worker, "WAITS_PER_SECOND", 0)
+    process = subprocess_decoder._decoder._process
+    monkeypatch.setattr(subprocess_decoder, "_SECONDS", 1)
+    monkeypatch.setattr(subprocess_decoder.worker, "WAITS_PER_SECOND", 0)
     os.kill(process.pid, signal.SIGSTOP)
     try:
         with pytest.raises(DecodersBusy, match="ask again"):
-            apart.open_apart(bytes(size))
+            subprocess_decoder.open_in_subprocess(bytes(size))
     finally:
         os.kill(process.pid, signal.SIGCONT)
     assert decode(reference(), apart=True) == decode(reference())
-    assert apart._apart._process is process
+    assert subprocess_decoder._decoder._process is process
 
 
 def test_a_fork_that_fails_fails_one_file(monkeypatch, tmp_path):
     python = tmp_path / "python"
     python.write_text(f"""#!{sys.executable} -P
-from sayonce.audio.decode import _apart as worker
+from sayonce.audio.decode import subprocess_worker as worker
 fork, tried = worker.os.fork, []
 def fails_once():
     tried.append(1)
@@ -251,14 +259,14 @@ worker.os.fork = fails_once
 worker.main()
 """)
     python.chmod(0o755)
-    monkeypatch.setattr(apart.sys, "executable", str(python))
-    apart.close()
+    monkeypatch.setattr(subprocess_decoder.sys, "executable", str(python))
+    subprocess_decoder.close()
     with pytest.raises(DecodersBusy, match="ask again"):
-        apart.open_apart(reference())
-    process = apart._apart._process
+        subprocess_decoder.open_in_subprocess(reference())
+    process = subprocess_decoder._decoder._process
     assert decode(reference(), apart=True) == decode(reference())
-    assert apart._apart._process is process
-    apart.close()
+    assert subprocess_decoder._decoder._process is process
+    subprocess_decoder.close()
 
 
 def test_closing_ends_what_is_being_decoded():
@@ -267,13 +275,13 @@ def test_closing_ends_what_is_being_decoded():
 
     def hear():
         with suppress(BadAudio):
-            apart.open_apart(hostile_files.busy_flac(400_000))
+            subprocess_decoder.open_in_subprocess(hostile_files.busy_flac(400_000))
         ended.set()
 
     threading.Thread(target=hear).start()
     time.sleep(0.3)
     assert not ended.is_set()
-    apart.close()
+    subprocess_decoder.close()
     assert ended.wait(5)
 
 
@@ -303,7 +311,7 @@ async def test_an_answer_that_crashes_its_decoder_is_a_failure_of_its_server():
 
 
 async def test_one_tenants_references_delay_anothers_by_no_more_than_the_one_that_is_being_decoded():
-    decoding, order = Decoding(threads=1, queue=8), []
+    decoding, order = DecoderThreads(threads=1, queue=8), []
     held = threading.Event()
     first = asyncio.ensure_future(decoding.run("greedy", held.wait, 20))
     await asyncio.sleep(0)
@@ -318,7 +326,7 @@ async def test_one_tenants_references_delay_anothers_by_no_more_than_the_one_tha
 
 
 async def test_one_tenant_takes_half_of_the_places_to_wait_at_most():
-    decoding, held = Decoding(threads=1, queue=4), threading.Event()
+    decoding, held = DecoderThreads(threads=1, queue=4), threading.Event()
     waiting = [asyncio.ensure_future(decoding.run("greedy", held.wait, 20)) for _ in range(3)]
     await asyncio.sleep(0)
     with pytest.raises(DecodersBusy, match="as may wait") as told:

@@ -1,4 +1,4 @@
-"""Threads of their own for what clients send along: reference audio, and other requests of megabytes."""
+"""A thread pool for the megabytes that clients send: reference audio, and other large requests."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _THREADS: Final = max(1, (os.cpu_count() or 1) // 2)
 _QUEUE: Final = 32
 
 
-class Decoding:
-    """Runs what works through a client's megabytes, so that it delays nobody's speech: encoders have other threads.
+class DecoderThreads:
+    """Runs the work on clients' megabytes, so that it delays no speech: encoders have other threads.
 
-    Tenants take turns, and none may have more than half of the places to wait.
+    Tenants take turns, and none may have more than half of the queue.
 
     Args:
         threads: how many run at once.
@@ -37,7 +37,7 @@ class Decoding:
         self._free = threads
         self._queue = queue
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        """Of each tenant who waits; whose turn it is comes first."""
+        """The queue of each tenant; the tenant whose turn is next comes first."""
 
     async def run(self, tenant: str, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a function for a tenant, in its turn.
@@ -99,6 +99,6 @@ class Decoding:
         for turn in [turn for turns in self._waiting.values() for turn in turns]:
             turn.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)
-        apart = sys.modules.get("sayonce.audio.decode.apart")  # it brings NumPy, which nobody may have needed
-        if apart is not None:
-            apart.close()
+        decoder = sys.modules.get("sayonce.audio.decode.subprocess_decoder")
+        if decoder is not None:  # else nothing was decoded, and the import of NumPy is saved
+            decoder.close()

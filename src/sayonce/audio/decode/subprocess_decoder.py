@@ -17,8 +17,8 @@ from typing import Final
 import msgspec
 import numpy as np
 
-from sayonce.audio.decode import _apart as worker
-from sayonce.audio.part import Block
+from sayonce.audio.decode import subprocess_worker as worker
+from sayonce.audio.samples import Block
 from sayonce.errors import BadAudio, DecodersBusy
 
 _SECONDS: Final = 4
@@ -31,14 +31,14 @@ _MOST_FRAME_BYTES: Final = 64_000_000
 _TYPES: Final = {np.dtype(name).char.encode(): np.dtype(name) for name in ("u1", "i2", "i4", "f4", "f8")}
 
 
-class Sound:
+class SubprocessSound:
     """What ``sayonce.audio.decode.door.Sound`` is, read by another process; its blocks can be had once."""
 
     def __init__(self, line: socket.socket, seconds: int) -> None:
         self._line = line
         self._seconds = seconds
         try:
-            self.media_type, self.decoding, self.joined = _opened(self._next(worker.OPENED) or b"")
+            self.media_type, self.decoder_version, self.joined = _opened(self._next(worker.OPENED) or b"")
         except msgspec.MsgspecError:
             raise self._broken() from None
 
@@ -101,7 +101,7 @@ class Sound:
 _opened = msgspec.msgpack.Decoder(tuple[str, int, bool]).decode
 
 
-class _Apart:
+class _DecoderProcess:
     """The process that is forked for each file; it is started when the first one comes."""
 
     def __init__(self) -> None:
@@ -149,12 +149,12 @@ class _Apart:
                 self._control.close()
 
 
-_apart = _Apart()
-close = _apart.close
+_decoder = _DecoderProcess()
+close = _decoder.close
 atexit.register(close)
 
 
-def open_apart(body: bytes) -> Sound:
+def open_in_subprocess(body: bytes) -> SubprocessSound:
     """Do what ``sayonce.audio.decode.door.open_sound`` does, in a process with a bound on its time and its memory.
 
     Raises:
@@ -162,14 +162,14 @@ def open_apart(body: bytes) -> Sound:
         DecodersBusy: no process can be started, which is no fault of the file.
 
     """
-    line, seconds = _apart.line(), _SECONDS + len(body) // _BYTES_PER_SECOND
+    line, seconds = _decoder.line(), _SECONDS + len(body) // _BYTES_PER_SECOND
     line.settimeout(worker.WAITS_PER_SECOND * seconds + _SECONDS)  # longer than the process may exist
     try:
         _wait_for_begin(line)
         with suppress(OSError):  # it has broken off, which is seen when it is read from
             line.sendall(worker.REQUEST.pack(len(body), _MEMORY_BYTES + _COPIES * len(body), seconds))
             line.sendall(body)
-        return Sound(line, seconds)
+        return SubprocessSound(line, seconds)
     except BaseException:
         line.close()
         raise

@@ -27,7 +27,7 @@ from sayonce.audio.decode.door import open_sound
 from sayonce.errors import BadAudio
 
 if TYPE_CHECKING:
-    from sayonce.audio.part import Block
+    from sayonce.audio.samples import Block
 
 BEGUN: Final = b"!"
 FRAME: Final = struct.Struct("!cI")
@@ -51,7 +51,7 @@ def _decode(line: socket.socket) -> None:
         _bound(memory_bytes, seconds)
         try:
             sound = open_sound(given.read(body_bytes))
-            _send(line, OPENED, msgspec.msgpack.encode((sound.media_type, sound.decoding, sound.joined)))
+            _send(line, OPENED, msgspec.msgpack.encode((sound.media_type, sound.decoder_version, sound.joined)))
             (most_samples,) = MOST_SAMPLES.unpack(given.read(MOST_SAMPLES.size))
             for block in sound.blocks(most_samples):
                 _send(line, BLOCK, _packed(block))
