@@ -1,5 +1,4 @@
-"""What an engine computes from a reference, and any other expensive tensor: computed once, exact for ever.
+"""Remembered functions and their values: the library's face, tensors as bytes, and adapters for engines; no speech.
 
-``remember`` makes a function remember its values, ``tensors`` turns values into bytes and back, ``voice`` says which
-references are the same voice, ``library`` is what ``import sayonce`` offers.
+``library`` has the caches that ``import sayonce`` offers, ``remember`` the functions, ``tensors`` the codec of values.
 """

@@ -1,4 +1,4 @@
-"""What the library's arguments may be: a wrong one is refused by the call that has it, and not by one that comes later."""
+"""Checks of the library's arguments: the call that has a wrong one refuses it, and not a later call."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from sayonce.features.arrays import dtype_name
 T = TypeVar("T")
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
-"""What UTF-8 cannot say: as they come from file names and arguments in other encodings."""
+"""Characters that UTF-8 cannot encode: names of files and arguments in other encodings have them."""
 _LONGEST: Final = timedelta(days=1_000_000)
 _SHOWN: Final = 80
 _SECRETS: Final = ("secret", "url")
-"""What may hold a password is not repeated."""
+"""Arguments that may hold a password: no message repeats them."""
 
 
-class _Wanted(NamedTuple):
+class _Rule(NamedTuple):
     words: str
     fits: Callable[[Any], bool]
 
 
-def check(wanted: Mapping[str, _Wanted], /, **given: Any) -> None:
+def check(rules: Mapping[str, _Rule], /, **given: Any) -> None:
     """Check arguments.
 
     Raises:
@@ -34,15 +34,15 @@ def check(wanted: Mapping[str, _Wanted], /, **given: Any) -> None:
 
     """
     for name, value in given.items():
-        if name not in wanted:
-            raise InvalidRequest(f"{name!r} is no argument here; there are: {', '.join(wanted)}", param=name)
-        if not wanted[name].fits(value):
+        if name not in rules:
+            raise InvalidRequest(f"{name!r} is no argument here; there are: {', '.join(rules)}", param=name)
+        if not rules[name].fits(value):
             shown = f"what was given (of type {type(value).__name__})" if name in _SECRETS else repr(value)[:_SHOWN]
-            raise InvalidRequest(f"{name!r} must be {wanted[name].words}, not {shown}", param=name)
+            raise InvalidRequest(f"{name!r} must be {rules[name].words}, not {shown}", param=name)
 
 
 def kept(value: T) -> T | tuple[Any, ...]:
-    """Return what an iterator gives, as that can be read once, and anything else as it is."""
+    """Return a tuple of what an iterator gives, as that can be read once, and anything else as it is."""
     return tuple(value) if isinstance(value, Iterator) else value
 
 
@@ -88,17 +88,17 @@ def _is_type(value: Any) -> bool:
         return False
 
 
-_TEXT: Final = _Wanted("a text", _is_text)
-_FLAG: Final = _Wanted("True or False", _is_flag)
-_BYTES: Final = _Wanted("a number of bytes (int) of at least 0", _is_count)
-_TIME: Final = _Wanted("a timedelta above 0 and up to a million days, such as timedelta(days=7)", _is_time)
-_PARAMETERS: Final = _Wanted("names of parameters, in a tuple such as ('path',)", _are_texts)
-_ANYTHING: Final = _Wanted("anything", lambda _: True)
+_TEXT: Final = _Rule("a text", _is_text)
+_FLAG: Final = _Rule("True or False", _is_flag)
+_BYTES: Final = _Rule("a number of bytes (int) of at least 0", _is_count)
+_TIME: Final = _Rule("a timedelta above 0 and up to a million days, such as timedelta(days=7)", _is_time)
+_PARAMETERS: Final = _Rule("names of parameters, in a tuple such as ('path',)", _are_texts)
+_ANYTHING: Final = _Rule("anything", lambda _: True)
 
 OPENING: Final = {
-    "url": _Wanted("a text such as sqlite:///file.db", lambda value: _is_text(value) and "\0" not in value),
+    "url": _Rule("a text such as sqlite:///file.db", lambda value: _is_text(value) and "\0" not in value),
     "namespace": _TEXT,
-    "secret": _Wanted("bytes or a text that are not empty, or left out", _is_secret),
+    "secret": _Rule("bytes or a text that are not empty, or left out", _is_secret),
     "memory_bytes": _BYTES,
     "ttl": _TIME,
 }
@@ -106,20 +106,18 @@ REMEMBERING: Final = {
     "name": _TEXT,
     "revision": _TEXT,
     "ttl": _TIME,
-    "tags": _Wanted("texts, in a tuple such as ('voice=anna',)", _are_texts),
+    "tags": _Rule("texts, in a tuple such as ('voice=anna',)", _are_texts),
     "content": _PARAMETERS,
     "audio": _PARAMETERS,
     "ignore": _PARAMETERS,
     "batch": _FLAG,
     "returns": _ANYTHING,
-    "spec": _Wanted(
+    "spec": _Rule(
         "of types and shapes, such as {'style': ('float32', (1, 192))}, or left out",
         lambda value: value is None or _is_spec(value),
     ),
     "copy": _FLAG,
     "device": _ANYTHING,
     "expected_bytes": _BYTES,
-    "storage": _Wanted(
-        "'float16', or left out", lambda value: value is None or (_is_text(value) and value == "float16")
-    ),
+    "storage": _Rule("'float16', or left out", lambda value: value is None or (_is_text(value) and value == "float16")),
 }

@@ -1,6 +1,6 @@
-"""What a function computes with besides its arguments: the object, the closure or the partial that it is bound to.
+"""The object, the closure or the partial that a function is bound to, and computes with besides its arguments.
 
-What has an exact identity is part of every call's key. Of anything else, such as a model, one name stands for one.
+A part with an exact identity is in the key of every call. Of anything else, such as a model, one name stands for one.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from sayonce.features.keys import canonical_value
 
 _FUNCTIONS: Final = (FunctionType, MethodType, BuiltinFunctionType, functools.partial, staticmethod)
 _REBOUND_ONLY: Final = frozenset((str, bytes, bool, int, float, type(None)))
-"""Types whose values never change in place: a variable that holds one is read again at each call, at no cost."""
+"""Types of which no value changes in place: a variable that holds one is read again at each call, at no cost."""
 
 
 class Bound:
-    """What one function is bound to; ``function`` None is bound to nothing."""
+    """The parts that one function is bound to; ``function`` None is bound to nothing."""
 
     def __init__(self, function: Callable[..., Any] | None) -> None:
-        self.place = "" if function is None else place_of(function)
+        self.name = "" if function is None else qualified_name(function)
         self._known: list[Any] = []
         """Which function it is: names and code, and the very objects that have no exact identity."""
         self._fixed: dict[str, Any] = {}
@@ -41,7 +41,7 @@ class Bound:
         return all(one is another or (type(one) is type(another) is tuple and one == another) for one, another in pairs)
 
     def document(self) -> dict[str, Any]:
-        """Return what is part of the key; empty for most functions."""
+        """Return the part of the key; empty for most functions."""
         if not self._cells:
             return self._fixed
         return self._fixed | {name: written for name, cell in self._cells.items() if (written := _written(cell))}
@@ -60,21 +60,21 @@ class Bound:
         elif isinstance(function, FunctionType):
             self._collect_closure(function, path, seen)
         elif isinstance(function, type | ModuleType):
-            self._known.append(function if "<locals>" in place_of(function) else (place_of(function),))
+            self._known.append(function if "<locals>" in qualified_name(function) else (qualified_name(function),))
         else:
             self._collect_method(function, path, seen)
 
     def _collect_method(self, function: Any, path: str, seen: list[Any]) -> None:
         """Take a method and its object apart; any other callable is an object with one method."""
         owner = getattr(function, "__self__", None) if isinstance(function, _FUNCTIONS) else function
-        self._known.append((place_of(function),))
+        self._known.append((qualified_name(function),))
         if owner is not None:
             self._add(owner, f"{path}self", seen)
         if isinstance(function, MethodType):
             self._collect(function.__func__, path, seen)
 
     def _collect_closure(self, function: FunctionType, path: str, seen: list[Any]) -> None:
-        self._known.append((place_of(function), code_parts(function.__code__)))
+        self._known.append((qualified_name(function), code_parts(function.__code__)))
         own = _assigned(function.__code__)
         for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
             if name in own:
@@ -83,8 +83,8 @@ class Bound:
             if content_of(cell) is not None and not _written(cell):
                 self._add(cell.cell_contents, path + name, seen)
         if len(seen) > 1:  # of the function itself they are arguments
-            for place, value in (*enumerate(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()):
-                self._add(value, f"{path}default.{place}", seen)
+            for position, value in (*enumerate(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).items()):
+                self._add(value, f"{path}default.{position}", seen)
 
     def _add(self, value: Any, path: str, seen: list[Any]) -> None:
         if isinstance(value, (*_FUNCTIONS, type, ModuleType)):
@@ -102,10 +102,10 @@ class Bound:
             self._fixed[path] = written
 
 
-def place_of(function: Any) -> str:
-    """Return where a function, a class or a callable object is defined."""
+def qualified_name(function: Any) -> str:
+    """Return the module and the qualified name of a function, a class or a callable object."""
     if isinstance(function, functools.partial):
-        return place_of(function.func)
+        return qualified_name(function.func)
     if isinstance(function, ModuleType):
         return function.__name__
     named = function if hasattr(function, "__qualname__") else type(function)
@@ -126,7 +126,7 @@ def _written(cell: CellType) -> list[str]:
 
 
 def _changes_in_place(value: Any) -> bool:
-    """Whether what it holds now says little: many a list is where a function notes something down."""
+    """Whether a value may change in place: many a list is where a function notes something down."""
     record = getattr(type(value), "__dataclass_params__", None)
     return type(value) in (list, dict) or (record is not None and not record.frozen)
 
@@ -136,7 +136,7 @@ def _assigned(code: CodeType) -> set[str]:
 
 
 def code_parts(code: CodeType) -> tuple[Any, ...]:
-    """Return what tells two functions of one name apart: what they do, wherever they stand."""
+    """Return the code of a function without its line numbers, so that two functions of one name can be told apart."""
     constants = tuple(code_parts(each) if inspect.iscode(each) else _constant(each) for each in code.co_consts)
     return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
 

@@ -1,7 +1,7 @@
 """Two ways to lay arrays out in bytes: the safetensors format, and a compact one for a single small array.
 
 safetensors (https://github.com/huggingface/safetensors, *Format*): the length of a JSON header, the header with each
-array's type, shape and place, the arrays. It is read here without a copy, which the library does not offer.
+array's type, shape and offsets, the arrays. It is read here without a copy, which the library does not offer.
 
 compact: the length of a MessagePack header, the header (``Compact``), the array. A speaker embedding of 256 float32
 comes to 0.99 kB in all with its envelope, where safetensors would make it 1.2: a value of Redis of more than 1,020
@@ -41,7 +41,7 @@ def pack(arrays: Mapping[str, Flat], note: str) -> bytes:
     return b"".join((_LENGTH.pack(len(text)), text, *(flat.data for _, flat in ordered)))
 
 
-class _Place(msgspec.Struct):
+class _ArrayHeader(msgspec.Struct):
     dtype: str
     shape: tuple[int, ...]
     data_offsets: tuple[int, int]
@@ -49,7 +49,7 @@ class _Place(msgspec.Struct):
 
 _decode_header = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
 _decode_note = msgspec.json.Decoder(dict[str, str]).decode
-_decode_place = msgspec.json.Decoder(_Place).decode
+_decode_array_header = msgspec.json.Decoder(_ArrayHeader).decode
 
 
 def unpack(body: bytes) -> tuple[dict[str, Flat], str]:
@@ -63,9 +63,9 @@ def unpack(body: bytes) -> tuple[dict[str, Flat], str]:
     start = _LENGTH.size + _LENGTH.unpack_from(body)[0]
     header = _decode_header(view[_LENGTH.size : start])
     note = _decode_note(header.pop(_METADATA))["sayonce"]
-    places = {name: _decode_place(place) for name, place in header.items()}
+    headers = {name: _decode_array_header(raw) for name, raw in header.items()}
     data = view[start:]
-    return {name: Flat(p.dtype, p.shape, data[slice(*p.data_offsets)]) for name, p in places.items()}, note
+    return {name: Flat(h.dtype, h.shape, data[slice(*h.data_offsets)]) for name, h in headers.items()}, note
 
 
 class Compact(msgspec.Struct, array_like=True, frozen=True):
@@ -87,7 +87,7 @@ def pack_one(flat: Flat, kind: str) -> bytes:
     exponents = _code(data[size - 1 :: size]) if flat.dtype in _FLOATS else b""
     squeezed = 0 < len(exponents) < len(data) // size
     header = msgspec.msgpack.encode(Compact(kind, flat.dtype, flat.shape, len(exponents) if squeezed else 0))
-    planes = [exponents, *(data[place::size] for place in range(size - 1))] if squeezed else [data]
+    planes = [exponents, *(data[offset::size] for offset in range(size - 1))] if squeezed else [data]
     return b"".join((bytes((len(header),)), header, *planes))
 
 
@@ -117,7 +117,7 @@ def _restored(data: bytes, header: Compact) -> memoryview:
         raise ValueError("the bytes do not fit the shape")
     whole = bytearray(count * size)
     whole[size - 1 :: size] = zlib.decompressobj(-zlib.MAX_WBITS).decompress(data[:end], count + 1)
-    for place in range(size - 1):
+    for offset in range(size - 1):
         start, end = end, end + count
-        whole[place::size] = data[start:end]
+        whole[offset::size] = data[start:end]
     return memoryview(whole).toreadonly()

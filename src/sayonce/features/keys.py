@@ -98,7 +98,7 @@ class Arguments:
         return bound.arguments
 
     def check(self, document: Mapping[str, Any]) -> Unkeyable:
-        """Return the error that names the argument whose canonical form cannot be digested."""
+        """Return the error that names the argument of which the canonical form cannot be digested."""
         for name, value in document.items():
             try:
                 canonical(value)
@@ -204,7 +204,7 @@ def _path_refused(path: str) -> Unkeyable:
 
 
 def _read(reader: Callable[[Any], list[Any]], value: Any) -> Any:
-    """Write what a parameter that holds a file, several, or none stands for."""
+    """Return the identity of the file, the files or the None that a parameter holds."""
     if value is None:
         return None
     if type(value) in (list, tuple):

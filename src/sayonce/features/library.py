@@ -27,7 +27,22 @@ DEFAULT_URL: Final = "sqlite://"
 MEMORY_BYTES: Final = 256_000_000
 
 
-class Cache(base.Cache):
+class _Travelling:
+    """A cache that is pickled as how it was opened, and copied as itself."""
+
+    @property
+    def origin(self) -> Origin | None:
+        """How it was opened; None where ``open`` and ``open_sync`` did not make it."""
+        raise NotImplementedError
+
+    def __reduce__(self) -> Any:
+        return _arrive, (_known(self.origin),)
+
+    def __deepcopy__(self, _: Any) -> Self:
+        return self
+
+
+class Cache(_Travelling, base.Cache):
     """Remembers values under the digests of their documents, and the values of functions.
 
     Made by ``sayonce.open``; use as an async context manager. Pickled, it becomes the cache that the other process has
@@ -42,7 +57,7 @@ class Cache(base.Cache):
             return self
         loop = asyncio.get_running_loop()
         if loop not in self._of_loops:
-            self._of_loops[loop] = asyncio.ensure_future(_open(_travelling(self.origin)).open())
+            self._of_loops[loop] = asyncio.ensure_future(_open(_known(self.origin)).open())
         return await asyncio.shield(self._of_loops[loop])
 
     @cached_property
@@ -55,12 +70,6 @@ class Cache(base.Cache):
         tags = kept(tags)
         check(REMEMBERING, tags=tags, **({} if ttl is None else {"ttl": ttl}))
         return await super().fetch_carried(key, compute, ttl=ttl, tags=tags)
-
-    def __reduce__(self) -> Any:
-        return _arrive, (_travelling(self.origin),)
-
-    def __deepcopy__(self, _: Any) -> Self:
-        return self
 
     def remember(self, name: str, *, revision: str, **options: Unpack[Options]) -> Remember:
         """Make a function remember its values; it becomes awaitable, and a plain one runs in a thread.
@@ -75,14 +84,11 @@ class Cache(base.Cache):
             InvalidRequest: an option is unknown, or of the wrong type or out of range.
 
         """
-
-        def decorate(function: Callable[..., Any]) -> Remembered[..., Any]:
-            return Remembered(self, make_task(function, name, revision, options))
-
-        return decorate  # type: ignore[return-value] # its overloads say what this keeps of the function's type
+        decorator: Remember = _decorator(Remembered, self, name, revision, options)
+        return decorator
 
 
-class SyncCache(sync.SyncCache[Cache]):
+class SyncCache(_Travelling, sync.SyncCache[Cache]):
     """The same for plain code: every method blocks, and remembered functions stay, or become, plain ones.
 
     Made by ``sayonce.open_sync``; use as a context manager, from any number of threads. Pickled, it becomes the cache
@@ -92,21 +98,21 @@ class SyncCache(sync.SyncCache[Cache]):
     @property
     def origin(self) -> Origin:
         """How it was opened."""
-        return _travelling(self._cache.origin)
-
-    def __reduce__(self) -> Any:
-        return _arrive, (self.origin,)
-
-    def __deepcopy__(self, _: Any) -> Self:
-        return self
+        return _known(self._cache.origin)
 
     def remember(self, name: str, *, revision: str, **options: Unpack[Options]) -> SyncRemember:
         """Make a function remember its values; see ``Cache.remember``."""
+        decorator: SyncRemember = _decorator(SyncRemembered, self, name, revision, options)
+        return decorator
 
-        def decorate(function: Callable[..., Any]) -> SyncRemembered[..., Any]:
-            return SyncRemembered(self, make_task(function, name, revision, options))
 
-        return decorate  # type: ignore[return-value] # its overloads say what this keeps of the function's type
+def _decorator(kind: Callable[..., Any], cache: Cache | SyncCache, name: str, revision: str, options: Options) -> Any:
+    """Return a decorator; the overloads of ``Remember`` say what it keeps of the function's type."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        return kind(cache, make_task(function, name, revision, options))
+
+    return decorate
 
 
 def open_cache(
@@ -120,7 +126,7 @@ def open_cache(
     """Return a cache over a store, opened by ``async with``.
 
     Args:
-        url: ``sqlite://`` (one file at the default place), ``sqlite:///file.db``, ``redis://host:6379``,
+        url: ``sqlite://`` (one file at the default path), ``sqlite:///file.db``, ``redis://host:6379``,
             ``rediss://…``, or ``memory://``.
         namespace: caches of different namespaces share nothing.
         secret: makes keys that cannot be guessed and values that cannot be forged; the same wherever they are shared.
@@ -177,20 +183,20 @@ def _open_sync(origin: Origin) -> SyncCache:
     return SyncCache(partial(_open, origin))
 
 
-def _travelling(origin: Origin | None) -> Origin:
+def _known(origin: Origin | None) -> Origin:
     if origin is None:
         raise TypeError("this cache cannot travel: only one that sayonce.open or sayonce.open_sync made can")
     return origin
 
 
 def for_engine(cache: base.Cache | SyncCache) -> Any:
-    """Return what arrives in another process as a cache for plain code.
+    """Return the cache in a form that arrives in another process as one for plain code.
 
     Raises:
         TypeError: the cache was not made by ``open`` or ``open_sync``.
 
     """
-    return cache if isinstance(cache, SyncCache) else _Blocking(_travelling(getattr(cache, "origin", None)))
+    return cache if isinstance(cache, SyncCache) else _Blocking(_known(getattr(cache, "origin", None)))
 
 
 class _Blocking:

@@ -25,12 +25,13 @@ P = ParamSpec("P")
 Q = ParamSpec("Q")
 S = TypeVar("S")
 T = TypeVar("T")
+C = TypeVar("C", bound=Cache | SyncCache[Any])
 
 DEFAULT_TTL: Final = timedelta(days=7)
 
 
 class Options(TypedDict, total=False):
-    """How a function is remembered, beside its name and revision."""
+    """The options of ``remember``, beside name and revision."""
 
     ttl: timedelta
     """How long values are kept; seven days when left out."""
@@ -71,7 +72,7 @@ def make_task(
     options = {option: kept(value) for option, value in options.items()}  # type: ignore[assignment] # as they were
     check(REMEMBERING, name=name, revision=revision, **options)
     returns = options.get("returns", hints_of(function).get("return"))
-    task = Task(
+    return Task(
         function,
         name,
         revision=revision,
@@ -82,9 +83,8 @@ def make_task(
         tags=options.get("tags", ()),
         batch=options.get("batch", False),
         expected_bytes=options.get("expected_bytes", 0),
+        declared=(name, revision, options),
     )
-    task.declared = name, revision, options
-    return task
 
 
 def _arrive(
@@ -107,10 +107,10 @@ def _claim(cache: Any, task: Task) -> None:
     holder, bound = _claims.setdefault(cache, {}).setdefault(tuple(task.identity), task.bound), task.bound
     if holder.same(bound):
         return
-    which = f"another {holder.place}" if holder.place == bound.place else holder.place
-    why = " (its code, or an object that it is bound to, is another)" if holder.place == bound.place else ""
+    which = f"another {holder.name}" if holder.name == bound.name else holder.name
+    why = " (its code, or an object that it is bound to, is another)" if holder.name == bound.name else ""
     raise Unkeyable(
-        f"{task.name!r} with this revision is what {which} computes{why}; give {bound.place} a name of its own or another "
+        f"{task.name!r} with this revision is what {which} computes{why}; give {bound.name} a name of its own or another "
         "revision, or pass what differs as an argument, or their values are taken for one another's",
         param="name",
     )
@@ -138,18 +138,31 @@ class SyncRemember(Protocol):
     def __call__(self, function: Callable[P, T], /) -> SyncRemembered[P, T]: ...
 
 
-class Remembered(Generic[P, T]):
-    """A function whose values are remembered; awaitable whether the function itself is plain or async."""
+class _Function(Generic[C, P, T]):
+    """A function of which a cache remembers the values: the parts that async and plain ones have in common."""
 
     __wrapped__: Callable[..., Any]
 
-    def __init__(self, cache: Cache, task: Task, bound: tuple[Any, ...] = ()) -> None:
+    def __init__(self, cache: C, task: Task, bound: tuple[Any, ...] = ()) -> None:
         _claim(cache, task)
-        functools.update_wrapper(self, task.function)
+        wrapper: Any = self  # which subclasses make callable
+        functools.update_wrapper(wrapper, task.function)
         self.original_function = task.packed
         self._cache = cache
         self._task = task
         self._bound = bound
+
+    def key(self, *args: P.args, **kwargs: P.kwargs) -> Digest:
+        """Return the digest of a call; reads the files that are declared as content."""
+        return self._task.key(self._cache, self._bound + args, kwargs)
+
+    def __reduce__(self) -> Any:
+        function = named(self._task.function, self.original_function)
+        return _arrive, (type(self), self._cache, function, *self._task.declared, self._bound)
+
+
+class Remembered(_Function[Cache, P, T]):
+    """A function with remembered values; awaitable whether the function itself is plain or async."""
 
     async def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the value, computing it once however many ask.
@@ -179,10 +192,6 @@ class Remembered(Generic[P, T]):
         """Return the values for every item (the first argument), in order; only the missing are computed, one by one."""
         return await released(self._task.many(await self._cache.here(), items, self._bound + args, kwargs))
 
-    def key(self, *args: P.args, **kwargs: P.kwargs) -> Digest:
-        """Return the digest of a call; reads the files that are declared as content."""
-        return self._task.key(self._cache, self._bound + args, kwargs)
-
     async def cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether the value of a call is stored."""
         key = await self._task.find_key(self._cache, self._bound + args, kwargs)
@@ -195,35 +204,15 @@ class Remembered(Generic[P, T]):
             StoreError: the store is away: only this instance obeys until it is back.
 
         """
-        return await (await self._cache.here()).delete(
-            await self._task.find_key(self._cache, self._bound + args, kwargs)
-        )
-
-    def __reduce__(self) -> Any:
-        return _arrive, (
-            type(self),
-            self._cache,
-            named(self._task.function, self.original_function),
-            *self._task.declared,
-            self._bound,
-        )
+        key = await self._task.find_key(self._cache, self._bound + args, kwargs)
+        return await (await self._cache.here()).delete(key)
 
     def __get__(self: Remembered[Concatenate[S, Q], T], instance: S | None, owner: Any = None) -> Remembered[Q, T]:
         return Remembered(self._cache, self._task, () if instance is None else (instance,))
 
 
-class SyncRemembered(Generic[P, T]):
-    """A function whose values are remembered; plain whether the function itself is plain or async."""
-
-    __wrapped__: Callable[..., Any]
-
-    def __init__(self, cache: SyncCache[Any], task: Task, bound: tuple[Any, ...] = ()) -> None:
-        _claim(cache, task)
-        functools.update_wrapper(self, task.function)
-        self.original_function = task.packed
-        self._cache = cache
-        self._task = task
-        self._bound = bound
+class SyncRemembered(_Function[SyncCache[Any], P, T]):
+    """A function with remembered values; plain whether the function itself is plain or async."""
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> T:
         """Return the value, computing it once however many threads ask; see ``Remembered.__call__``."""
@@ -238,10 +227,6 @@ class SyncRemembered(Generic[P, T]):
         """See ``Remembered.batch``."""
         return self._cache.run(lambda cache: self._task.many(cache, items, self._bound + args, kwargs))
 
-    def key(self, *args: P.args, **kwargs: P.kwargs) -> Digest:
-        """See ``Remembered.key``."""
-        return self._task.key(self._cache, self._bound + args, kwargs)
-
     def cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """See ``Remembered.cached``."""
         return self._cache.run(lambda cache: self._on(cache).cached(*args, **kwargs))
@@ -252,15 +237,6 @@ class SyncRemembered(Generic[P, T]):
 
     def _on(self, cache: Cache) -> Remembered[P, T]:
         return Remembered(cache, self._task, self._bound)
-
-    def __reduce__(self) -> Any:
-        return _arrive, (
-            type(self),
-            self._cache,
-            named(self._task.function, self.original_function),
-            *self._task.declared,
-            self._bound,
-        )
 
     def __get__(
         self: SyncRemembered[Concatenate[S, Q], T], instance: S | None, owner: Any = None

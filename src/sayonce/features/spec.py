@@ -1,4 +1,4 @@
-"""What an extractor declares of its arrays: type and shape, checked when they are stored and when they are read."""
+"""Declared types and shapes of arrays, checked when they are stored and when they are read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ that are no arrays may be left out; a list by position."""
 
 
 def mismatch(value: Any, spec: Spec, path: str = "") -> str | None:
-    """Say how a value differs from what was declared, naming the field; None if it does not."""
+    """Return how a value differs from its declaration, naming the field; None if it does not."""
     if isinstance(spec, tuple):
         return _array_mismatch(value, *spec, path=path or "the value")
     if isinstance(spec, Mapping):
@@ -38,8 +38,8 @@ def _fields_mismatch(parts: Mapping[Any, Any], spec: Mapping[Any, Spec], path: s
     arrays = {name for name, part in parts.items() if _is_array(part)}
     if not arrays <= spec.keys() <= parts.keys():
         return f"{path or 'the value'} has {sorted(map(str, parts))}, where {sorted(map(str, spec))} are declared"
-    places = ((f"{path}.{name}" if path else str(name), name) for name in spec)
-    return next((found for place, name in places if (found := mismatch(parts[name], spec[name], place))), None)
+    paths = ((f"{path}.{name}" if path else str(name), name) for name in spec)
+    return next((found for each, name in paths if (found := mismatch(parts[name], spec[name], each))), None)
 
 
 def _array_mismatch(value: Any, dtype: Any, shape: tuple[int | None, ...], *, path: str) -> str | None:

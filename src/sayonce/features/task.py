@@ -1,4 +1,4 @@
-"""What a remembered function computes: its calls' keys, its values as bytes, one call or many; for any cache."""
+"""The work of a remembered function, for any cache: keys of calls, values as bytes, one call or many."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ S = TypeVar("S")
 
 _LOOKUPS_AT_ONCE: Final = 16
 """Fewer than a store has connections, so that none is waited for."""
-_PATIENCE_SECONDS: Final = 0.05
+_ROUND_SECONDS: Final = 0.05
 
 
 class Reading(Policy, frozen=True, kw_only=True):
@@ -63,7 +63,7 @@ class Reading(Policy, frozen=True, kw_only=True):
 
 
 class Task:
-    """What a remembered function computes, how its calls are identified, and how its values are kept."""
+    """A function with the identity of its calls, the codec of its values, and how they are kept."""
 
     def __init__(
         self,
@@ -78,12 +78,13 @@ class Task:
         tags: Iterable[str],
         batch: bool,
         expected_bytes: int,
+        declared: tuple[str, str, Mapping[str, object]],
     ) -> None:
         self.function = function
         self.name = name
         self.identity = ["remember", name, revision]
         self.packed = packed(function)
-        self.declared: tuple[Any, ...] = ()
+        self.declared = declared
         """Name, revision and options, from which it is made again in another process."""
         self.bound = bound
         self.arguments = arguments
@@ -211,7 +212,7 @@ def _without_gradients(
 
 
 class _Together:
-    """Several flights whose values one call of the function makes, in a task of its own: whoever asked may leave."""
+    """Several flights with one call of the function for all, in a task of its own, so that each caller may leave."""
 
     def __init__(
         self,
@@ -242,11 +243,11 @@ class _Together:
     async def _run(self, flights: Mapping[Digest, Flight]) -> None:
         """Wait until each flight asks for its value or finds it stored after all, then make what was asked for.
 
-        Only so long: a flight may wait for another process, whose batch waits for one of ours.
+        Only so long: a flight may wait for another process, and the batch of that process for one of ours.
         """
         undecided = {key: asyncio.create_task(self._decided(key, flight)) for key, flight in flights.items()}
         while undecided:
-            await asyncio.wait(undecided.values(), timeout=_PATIENCE_SECONDS)
+            await asyncio.wait(undecided.values(), timeout=_ROUND_SECONDS)
             decided = [key for key, waiting in undecided.items() if waiting.done()]
             wanted = [key for key in decided if self._asked[key].is_set()]
             undecided = {key: waiting for key, waiting in undecided.items() if key not in decided}

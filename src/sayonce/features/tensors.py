@@ -1,7 +1,7 @@
 """Values to bytes and back: arrays, and dicts, lists, tuples, dataclasses and named tuples of them. Never pickle.
 
-``bytes`` are kept as they are, a single small array compactly, everything else as safetensors, whose metadata say how
-the arrays make up the value. What comes back has the types that went in, bit for bit: numpy arrays (read-only, or
+``bytes`` are kept as they are, a single small array compactly, everything else as safetensors, with metadata that
+say how the arrays make up the value. Values come back with their types, bit for bit: numpy arrays (read-only, or
 copies), torch tensors (the caller's own), ``bytes``, ``str``, ``int``, ``float``, ``bool``, ``None``.
 """
 
@@ -36,7 +36,7 @@ _UNREADABLE: Final = (
 )  # fmt: skip
 
 
-class Where:
+class CurrentDevice:
     """A device that may change: what ``find`` returns when a value is read."""
 
     def __init__(self, find: Callable[[], Any]) -> None:
@@ -50,7 +50,7 @@ class Codec:
         returns: the function's return type; the dataclasses and named tuples in it can be kept.
         spec: declared types and shapes, see ``sayonce.features.spec.Spec``.
         copy: whether numpy arrays come back as the caller's own copies instead of read-only.
-        device: where torch tensors come back; a ``Where`` is asked each time.
+        device: where torch tensors come back; a ``CurrentDevice`` is asked each time.
         storage: ``"float16"`` keeps float32 and float64 in half precision: half the space, and *not exact*.
 
     """
@@ -135,7 +135,7 @@ class Codec:
             wide = to_numpy(flat).astype(DTYPES[restored])
             flat = Flat(restored, flat.shape, wide.tobytes())
         if kind == "torch":
-            return to_torch(flat, self._device.find() if isinstance(self._device, Where) else self._device)
+            return to_torch(flat, self._device.find() if isinstance(self._device, CurrentDevice) else self._device)
         array = to_numpy(flat, copy=self._copy)
         if kind == "numpy":
             return array

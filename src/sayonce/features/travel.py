@@ -1,4 +1,4 @@
-"""How caches and remembered functions travel: by pickle, to another process, where they open a cache of their own.
+"""Pickles of caches and remembered functions, which open a cache of their own in the process that they arrive in.
 
 A secret stays behind: its digest says which one is needed, and the process that it arrives in has to know it.
 """
@@ -70,7 +70,7 @@ note_secret(b"")
 
 
 def note(origin: Origin, cache: Any) -> None:
-    """Let what arrives in this process use this cache."""
+    """Let caches and functions that arrive in this process use this cache."""
     _here[os.getpid(), origin] = cache
 
 

@@ -1,4 +1,6 @@
-"""Real engines, whose encoders run once a voice: ``tts = sayonce.adapters.indextts2.wrap(IndexTTS2(...), cache)``.
+"""Adapters that make real engines run their encoders once a voice, and do not speak themselves.
+
+``tts = sayonce.adapters.indextts2.wrap(IndexTTS2(...), cache)``
 
 Each module has ``wrap(engine, cache)``, which returns the same object: the same class, the same calls. The engine's
 code stays as it is; only attributes of this one instance are set. Features are kept under the decoded samples of the

@@ -1,4 +1,4 @@
-"""What an engine's features depend on besides the reference: its code, the libraries below it, and its weights."""
+"""Digests of an engine's code, of the libraries below it, and of its weights: features depend on them, too."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _LIBRARIES: Final = (
     "kaldi-native-fbank", "librosa", "numpy", "onnxruntime", "onnxruntime-gpu", "openai-whisper", "pyloudnorm",
     "s3tokenizer", "scipy", "soxr", "torch", "torchaudio", "transformers",
 )  # fmt: skip
-"""Distributions whose code runs between a reference and its features, in one engine or another."""
+"""Distributions that run between a reference and its features, in one engine or another."""
 _BLOCK_BYTES: Final = 1 << 22
 
 
 def kind_of(engine: Any) -> list[Any]:
-    """Return which code an engine is, and the versions of the libraries below it."""
+    """Return the digest of an engine's code, and the versions of the libraries below it."""
     libraries = {name: _version(name) for name in _LIBRARIES}
     return [type(engine).__qualname__, code_of(type(engine)), libraries]
 

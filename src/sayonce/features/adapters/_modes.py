@@ -1,4 +1,4 @@
-"""What torch computes with besides the arguments: autocast, which belongs to a thread, and the precision of floats."""
+"""Modes of torch that change its numbers: autocast, which belongs to a thread, and the precision of floats."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _USUAL: Final = {
     "cuda.matmul.allow_fp16_reduced_precision_reduction": "True",
     "cuda.matmul.allow_bf16_reduced_precision_reduction": "True",
 }
-"""What torch begins with. Only what differs is in a key: a process that has not imported torch yet shares the rest."""
+"""Torch's defaults. A key has only what differs: a process that has not imported torch yet shares the rest."""
 _USUAL_BEFORE: Final = {"cuda.matmul.allow_tf32": "False", "cudnn.allow_tf32": "True"}
 """The same before torch 2.9, which has no ``fp32_precision``."""
 
@@ -42,7 +42,7 @@ class Modes(NamedTuple):
         return cls(tuple((device, dtype) for device, dtype in casts if dtype is not None), tuple(_precisions(torch)))
 
     def document(self) -> list[Any]:
-        """Return what is part of a key."""
+        """Return the part of a key."""
         return [[[device, str(dtype)] for device, dtype in self.autocast], [list(each) for each in self.precision]]
 
     @contextmanager

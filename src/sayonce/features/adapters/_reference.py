@@ -17,7 +17,7 @@ Source = str | os.PathLike[str] | bytes
 
 
 class Reference(NamedTuple):
-    """A file, or the bytes of one, and whose voice it held when it was looked at."""
+    """A file, or the bytes of one, and the voice that it held when it was looked at."""
 
     source: Source
     voice: Voice
@@ -47,7 +47,7 @@ class Reference(NamedTuple):
 
     @contextmanager
     def file(self) -> Iterator[str]:
-        """Lend a private copy that holds this very voice, whoever overwrites the reference meanwhile.
+        """Lend a private copy that holds this very voice, also when the reference is overwritten meanwhile.
 
         Raises:
             InvalidRequest: the reference has been overwritten, or cannot be read any more.

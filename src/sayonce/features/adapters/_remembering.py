@@ -40,7 +40,7 @@ _call: Final[ContextVar[_Call]] = ContextVar("call")
 
 
 class _Stated(Bound):
-    """What an engine is bound to: its state at each call, too."""
+    """The parts that an engine is bound to, and its state at each call."""
 
     def document(self) -> dict[str, Any]:
         return super().document() | {"engine": _call.get().engine}
@@ -58,7 +58,7 @@ def remembered(
 ) -> Callable[P, T]:
     """Return a function that blocks until it has its value, computed once however many threads ask.
 
-    What cannot be identified is computed alone, each time: an engine takes more than has an identity.
+    A call without an identity is computed each time, and for its caller alone: an engine takes more than has one.
 
     Args:
         cache: an async one, within its event loop, or a plain one.
@@ -66,23 +66,23 @@ def remembered(
         function: computes; its arguments are the key, with the state.
         name: what is computed; the engine's name when left out.
         revision: stands for the engine where its state does not.
-        bound: a function whose closure or object is part of the key.
+        bound: a function of which the closure or the object is part of the key.
         **options: see ``Options``.
 
     Raises:
         RuntimeError: the cache is async, and this is not its event loop.
 
     """
-    task = make_task(_alone(function), name or state.name, revision, options, _Stated(bound))
+    task = make_task(_in_own_thread(function), name or state.name, revision, options, _Stated(bound))
     if isinstance(cache, SyncCache):
         blocking: SyncRemembered[P, Any] = SyncRemembered(cache, task)
-        return _keyed_or_alone(blocking, function, state)
+        return _keyed_or_in_own_thread(blocking, function, state)
     awaitable: Remembered[P, Any] = Remembered(cache, task)
     recall = _blocking(awaitable, _loop())
-    return _keyed_or_alone(recall, function, state)
+    return _keyed_or_in_own_thread(recall, function, state)
 
 
-def _keyed_or_alone(recall: Callable[P, Any], function: Callable[P, T], state: State) -> Callable[P, Any]:
+def _keyed_or_in_own_thread(recall: Callable[P, Any], function: Callable[P, T], state: State) -> Callable[P, Any]:
     @functools.wraps(recall)
     def call(*args: P.args, **kwargs: P.kwargs) -> Any:
         try:
@@ -104,8 +104,8 @@ def _keyed_or_alone(recall: Callable[P, Any], function: Callable[P, T], state: S
     return call
 
 
-def _alone(function: Callable[P, T]) -> Callable[P, Any]:
-    """Run each computation in a thread of its own: a pool may be full of callers who wait for this very value."""
+def _in_own_thread(function: Callable[P, T]) -> Callable[P, Any]:
+    """Run each computation in a thread of its own: a pool may be full of callers that wait for this very value."""
 
     @functools.wraps(function)
     async def run(*args: P.args, **kwargs: P.kwargs) -> T:
@@ -125,14 +125,15 @@ def _carried(
     function: Callable[..., T], modes: AbstractContextManager[None], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> T:
     with Carried(), modes:
-        return _apart(function, args, kwargs)
+        return _without_traces(function, args, kwargs)
 
 
-def _apart(function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
-    """Engines leave gradients on, and what is kept would hold the whole graph.
+def _without_traces(function: Callable[..., T], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> T:
+    """Run a function without gradients, and put the random numbers back.
 
-    Some encoders draw random numbers that they do not use (w2v-BERT's layer drop). The generator is put back, so that a
-    seed gives the same sound whether the voice was remembered or not.
+    Engines leave gradients on, and a value that is kept would hold the whole graph. Some encoders draw random numbers that
+    they do not use (w2v-BERT's layer drop). The generator is put back, so that a seed gives the same sound whether the
+    voice was remembered or not.
     """
     torch = sys.modules.get("torch")
     if torch is None:

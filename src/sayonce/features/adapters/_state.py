@@ -1,4 +1,4 @@
-"""What an engine is at the moment of a call: its code, weights and settings; looked at cheaply each time."""
+"""The state of an engine at a call, cheaply looked at: its code, weights and settings."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ _SAMPLES: Final = 64
 
 
 class State:
-    """What the features of one engine depend on besides the call's arguments.
+    """The state that the features of one engine depend on, besides the call's arguments.
 
     The digest of the weights costs about a second per gigabyte. It is taken when the engine is wrapped, and again only
-    when the weights have another mark: other tensors, other places in memory, other versions, device or precision.
+    when the weights have another mark: other tensors, other addresses in memory, other versions, device or precision.
 
     Args:
         name: the engine's, for keys and the log.
@@ -71,14 +71,14 @@ class State:
             return self._digests
 
     def tell(self, error: Exception) -> None:
-        """Say once that this engine computes anew what cannot be identified."""
+        """Say once in the log that this engine computes anew where a call has no identity."""
         if not self._told:
             self._told = True
             log.warning("%s: computed each time, and not remembered: %s", self.name, error)
 
 
 def _mark(weights: Mapping[str, Any]) -> list[Any]:
-    """Return what differs as soon as weights have changed, without reading all of them."""
+    """Return a mark that differs as soon as weights have changed, without reading all of them."""
     tensors: list[Any] = []
     mark: list[Any] = []
     for name, part in weights.items():
@@ -115,7 +115,7 @@ def _modules(module: Any) -> Iterator[Any]:
 
 
 def _tensors(part: Any) -> list[Any]:
-    """Return what ``state_dict`` does, in less time where it is a torch module."""
+    """Return the tensors of ``state_dict``, in less time where it is a torch module."""
     if not hasattr(part, "_modules"):
         return list(part.state_dict().values())
     found: list[Any] = []

@@ -13,15 +13,15 @@ from sayonce.features.library import SyncCache, for_engine
 from sayonce.features.travel import named, packed, unpacked
 
 _methods: Final[WeakValueDictionary[int, Any]] = WeakValueDictionary()
-"""What stands in the place of engines' own methods, by its id: not all callables have a hash."""
+"""The callables that replace engines' own methods, by id: not all of them have a hash."""
 _arriving: Final = threading.RLock()
 
 
 def unwrapped(function: Any) -> Any:
-    """Return what an adapter is to put a function of its own in the place of.
+    """Return ``function``; raise if an adapter has already replaced it.
 
     Raises:
-        RuntimeError: it is such a function, and would wait within its computation for the very value.
+        RuntimeError: it has: wrapped twice, it would wait within its computation for the very value.
 
     """
     if _methods.get(id(function)) is function:
@@ -32,8 +32,8 @@ def unwrapped(function: Any) -> Any:
 class Wrapping:
     """One engine, and the call of ``wrap`` that it was wrapped with.
 
-    What is pickled or copied is the engine with its own methods, and this; the cache goes as the place that it was opened
-    at, without its secret. As engines block, an async cache arrives as one for plain code.
+    A pickle or a copy has the engine with its own methods, and this; the cache goes as the way it was opened, without its
+    secret. As engines block, an async cache arrives as one for plain code.
     """
 
     def __init__(self, wrap: Callable[..., Any], engine: Any, cache: Cache | SyncCache, **options: Any) -> None:
@@ -43,11 +43,11 @@ class Wrapping:
         self._options = options
         self._owner: Any = None
         self._own: dict[str, Any] = {}
-        """What the one instance had of its own in the place of a method."""
+        """The attributes of the instance itself under the names of replaced methods."""
         self._arrived = False
 
     def install(self, owner: Any, **methods: Callable[..., Any]) -> None:
-        """Put methods in the place of an object's own."""
+        """Replace methods of one object."""
         self._owner = owner
         self._own = {name: vars(owner)[name] for name in methods if name in vars(owner)}
         for name, method in methods.items():
@@ -74,7 +74,7 @@ class Wrapping:
 
 
 class Method:
-    """A method that remembers, in the place of an engine's own."""
+    """A method that remembers and replaces an engine's own."""
 
     def __init__(self, wrapping: Wrapping, name: str, call: Callable[..., Any] | None = None) -> None:
         self._wrapping = wrapping

@@ -16,7 +16,7 @@ from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
-from sayonce.features.tensors import Where
+from sayonce.features.tensors import CurrentDevice
 
 E = TypeVar("E")
 
@@ -72,13 +72,13 @@ class _Conditioner:
         self._original = unwrapped(model.prepare_conditionals)
         self.signature = inspect.signature(self._original)
         self._state = State("chatterbox", model, lambda: (_weights(model), _settings(model)), revision)
-        conditionals, device = sys.modules[type(model).__module__].Conditionals, Where(lambda: model.device)
+        conditionals, device = sys.modules[type(model).__module__].Conditionals, CurrentDevice(lambda: model.device)
         self._recall = remembered(
             cache, self._state, self._compute, ttl=ttl, ignore=("reference",), returns=conditionals, device=device
         )
 
     def find(self, prompt: Any, arguments: dict[str, Any]) -> Callable[[], None]:
-        """Return what gives the model the conditionals, which are the caller's own; to be called with the lock."""
+        """Return a function that gives the model its conditionals, which are the caller's own; to be called with the lock."""
         settings = {name: arguments[name] for name in self.signature.parameters if name in arguments}
         settings.pop("wav_fpath", None)
         reference = Reference.find(prompt, self._state)

@@ -14,7 +14,7 @@ from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import Look, State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
-from sayonce.features.tensors import Where
+from sayonce.features.tensors import CurrentDevice
 
 E = TypeVar("E")
 
@@ -24,8 +24,8 @@ _ENCODERS: Final = ("_extract_speech_token", "_extract_spk_embedding", "_extract
 def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
     """Make a CosyVoice model, or its frontend, remember what it computes of each prompt.
 
-    Every ``inference_*`` runs the encoders for each segment of the text; now they run once a reference. The reference is a path,
-    identified by its decoded samples, or, in releases before 2026, a tensor of samples. The prompt's transcript and the
+    Every ``inference_*`` runs the encoders for each segment of the text; now they run once a reference. The reference is a
+    path, identified by its decoded samples, or, in releases before 2026, a tensor of samples. The prompt's transcript and the
     text are no part of what is kept.
 
     Args:
@@ -41,7 +41,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     """
     frontend: Any = getattr(engine, "frontend", engine)
     state = State("cosyvoice", frontend, _look(frontend), revision)
-    device, methods = Where(lambda: frontend.device), {}
+    device, methods = CurrentDevice(lambda: frontend.device), {}
     for name in _ENCODERS:
         original, part = unwrapped(getattr(frontend, name)), f"cosyvoice{name}"
         recall = remembered(cache, state, _encoder(original), name=part, ttl=ttl, ignore=("reference",), device=device)
@@ -66,7 +66,7 @@ def _model(frontend: Any, session: str) -> Path | None:
 
 
 def _extractor(extractor: Any) -> list[Any]:
-    """Return what the mel spectrogram is: code of a package beside CosyVoice's, and settings."""
+    """Return the identity of the mel spectrogram: code of a package beside CosyVoice's, and settings."""
     function, settings = (extractor.func, extractor.keywords) if isinstance(extractor, partial) else (extractor, {})
     return [getattr(function, "__qualname__", type(function).__qualname__), code_of(function), settings]
 

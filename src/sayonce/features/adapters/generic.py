@@ -9,7 +9,7 @@ from typing import Any, TypeVar, Unpack, overload
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Function, Wrapping, unwrapped
-from sayonce.features.bound import content_of, place_of
+from sayonce.features.bound import content_of, qualified_name
 from sayonce.features.remember import Options
 
 T = TypeVar("T")
@@ -55,7 +55,7 @@ def wrap(
 
     """
     function = unwrapped(target if method is None else getattr(target, method))
-    state = State(name or place_of(function), None, partial(_networks, target), revision)
+    state = State(name or qualified_name(function), None, partial(_networks, target), revision)
     bound = target if method is None else None
     recall = remembered(cache, state, function, revision=revision, bound=bound, **options)
     given = {"method": method, "revision": revision, "name": name, **options}

@@ -13,7 +13,7 @@ from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
 from sayonce.features.adapters._wrapping import Wrapping, unwrapped
 from sayonce.features.remember import DEFAULT_TTL
-from sayonce.features.tensors import Where
+from sayonce.features.tensors import CurrentDevice
 
 E = TypeVar("E")
 
@@ -40,7 +40,7 @@ def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedel
             return original([files.enter_context(reference.file()) for reference in references], **settings)
 
     state = State("xtts", engine, lambda: (_weights(engine), _settings(engine)), revision)
-    device = Where(lambda: engine.device)
+    device = CurrentDevice(lambda: engine.device)
     recall = remembered(cache, state, encode, ttl=ttl, ignore=("references",), device=device)
 
     def get_conditioning_latents(*args: Any, **kwargs: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where the editions of IndexTTS2 keep what they computed from references."""
+"""The editions of IndexTTS2, which differ in where they keep the features of references."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from sayonce.errors import EngineError
 from sayonce.features.adapters._wrapping import unwrapped
 
 Features = tuple[str, Any]
-"""A voice's id, and what was computed of it."""
+"""A voice's id, and the features that were computed of it."""
 
 
-class Places(Protocol):
-    """One edition's places."""
+class Edition(Protocol):
+    """An engine of one edition, and the attributes in which it keeps features."""
 
     method: str
     """The name of the method that is replaced: every other way to synthesize leads through it."""
@@ -33,10 +33,10 @@ class Places(Protocol):
         """Return a context in which a call finds nothing, and computes what it needs."""
 
 
-class Slots:
-    """One slot each, compared with the path: index-tts, ``indextts2-inference``, ``tts-webui.index-tts``.
+class OnePath:
+    """Keeps the features of one path: index-tts, ``indextts2-inference``, ``tts-webui.index-tts``.
 
-    A slot is filled under a voice's id, and the call is given that id for a path, which is then never opened.
+    The attributes are filled under a voice's id, and the call is given that id for a path, which is then never opened.
     """
 
     _SPEAKER: Final = ("cache_spk_cond", "cache_s2mel_style", "cache_s2mel_prompt", "cache_mel")
@@ -49,7 +49,7 @@ class Slots:
         self.signature = inspect.signature(self.original)
 
     def encode(self, part: str, path: str) -> list[Any]:
-        """Run the engine's own code until it turns to the text, with the other part's slots held as filled."""
+        """Run the engine's own code until it turns to the text, with the other part's attributes held as filled."""
         names = self._SPEAKER if part == "speaker" else self._EMOTION
         self._fill(self._SPEAKER, "cache_spk_audio_prompt", None if part == "speaker" else path)
         self._fill(self._EMOTION, "cache_emo_audio_prompt", path if part == "speaker" else None)
@@ -72,7 +72,7 @@ class Slots:
         self._fill(self._EMOTION, "cache_emo_audio_prompt", None)
 
     def _fill(self, names: tuple[str, ...], label: str, path: str | None) -> None:
-        """Mark slots as filled for a path, or, for None, as empty."""
+        """Mark attributes as filled for a path, or, for None, as empty."""
         for name in (*names, label):
             setattr(self._engine, name, path)
 
@@ -106,14 +106,14 @@ class _TurnedToText(Exception):
 
 
 class _Text:
-    """Stands where the engine keeps its text processing, and ends the run as soon as it is used."""
+    """Replaces the engine's text processing, and ends the run as soon as it is used."""
 
     def __getattr__(self, name: str) -> Any:
         raise _TurnedToText(name)
 
 
-class Tables:
-    """Two tables by path and time of change, and two methods that fill them: ``indextts25-inference``."""
+class PathDictionaries:
+    """Keeps features in two dictionaries by path and time of change, which two methods fill: ``indextts25-inference``."""
 
     _METHODS: Final = {"speaker": "_speaker_conditioning", "emotion": "_emotion_conditioning"}
 
@@ -151,7 +151,7 @@ class Tables:
 
     @contextmanager
     def emptied(self) -> Iterator[None]:
-        """Clear the three tables: they go by path, and what is at a path may be another voice by now."""
+        """Clear the three dictionaries: they go by path, and a path may hold another voice by now."""
         for name in ("_spk_cache", "_emo_cache", "_emovec_cache"):
             getattr(self._engine, name).clear()
         self._voices = None
