@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from sayonce.cache import Cache
 from sayonce.config import Settings, workers_directory
+from sayonce.core.counters import Operation
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.errors import ConfigError, MissingExtra
@@ -56,7 +57,7 @@ class Service:
 
     async def __aenter__(self) -> Self:
         await self.cache.open(checked=True)  # a worker that starts anew must not end the server
-        await self.cache.attempt(self.synthesizer.voices.refresh)
+        await self.cache.attempt(Operation.REFRESH, self.synthesizer.voices.refresh)
         self.synthesizer.load()
         self._sweeper = build_sweeper(self.cache.store, self.settings)
         if self._sweeper is not None:

@@ -12,7 +12,7 @@ import pytest
 
 from sayonce.cache import Flight, Made
 from sayonce.cache.guard import CALLS_AT_ONCE, WRITING_BYTES, Guard
-from sayonce.core.counters import Counter, Counts
+from sayonce.core.counters import Counter, Counts, Operation
 from sayonce.core.outcome import Outcome
 from sayonce.errors import Failure
 from sayonce.testing import FaultyStore
@@ -193,22 +193,24 @@ async def test_writes_that_pile_up_on_a_slow_store_are_bounded_and_counted() -> 
     guard = Guard(store, 60, counts)
     blocked = asyncio.Event()
     size = WRITING_BYTES // 10
-    writes = [asyncio.create_task(guard.done(blocked.wait, size_bytes=size)) for _ in range(15)]
+    writes = [asyncio.create_task(guard.done(Operation.PUT, blocked.wait, size_bytes=size)) for _ in range(15)]
     await asyncio.sleep(0)
     blocked.set()
     assert sorted(await asyncio.gather(*writes)) == [False] * 5 + [True] * 10
     assert counts[Counter.STORE_WRITES_DROPPED, "store"] == 5
-    assert await guard.done(blocked.wait, size_bytes=10 * WRITING_BYTES)  # a single one, however large, has its chance
+    assert await guard.done(
+        Operation.PUT, blocked.wait, size_bytes=10 * WRITING_BYTES
+    )  # a single one, however large, has its chance
 
 
 async def test_nobody_waits_any_longer_once_the_store_is_given_up() -> None:
     store = FaultyStore()
     guard = Guard(store, 0.02, Counts())
-    patient = asyncio.create_task(guard.call(asyncio.Event().wait, patience=1000))
+    patient = asyncio.create_task(guard.call(Operation.GET, asyncio.Event().wait, patience=1000))
     await asyncio.sleep(0)
     store.fault = "hang"
     async with asyncio.timeout(2):
-        assert await guard.call(lambda: store.get(bytes(32))) is None
+        assert await guard.call(Operation.GET, lambda: store.get(bytes(32))) is None
         assert not guard.breaker.open  # one failure is none
         assert await patient is None
     assert guard.breaker.open
@@ -219,7 +221,7 @@ async def test_a_patient_call_is_given_up_with_the_store_though_nobody_else_asks
     store.fault = "hang"
     guard = Guard(store, 0.1, Counts())
     began = time.monotonic()
-    assert await guard.call(asyncio.Event().wait, patience=1000) is None
+    assert await guard.call(Operation.GET, asyncio.Event().wait, patience=1000) is None
     assert time.monotonic() - began < 5 * 0.1 + SLACK_SECONDS
     assert guard.breaker.open
 
@@ -227,7 +229,7 @@ async def test_a_patient_call_is_given_up_with_the_store_though_nobody_else_asks
 async def test_a_patient_call_waits_while_the_store_answers_others() -> None:
     store = FaultyStore()
     guard = Guard(store, 0.02, Counts())
-    assert await guard.call(lambda: asyncio.sleep(0.5, "slow"), patience=1000) == "slow"
+    assert await guard.call(Operation.GET, lambda: asyncio.sleep(0.5, "slow"), patience=1000) == "slow"
     assert store.asked  # beside it, whether it answers at all
     assert not guard.breaker.open
 
@@ -236,7 +238,7 @@ async def test_one_call_that_fails_is_no_outage_where_the_store_answers_the_next
     store = FaultyStore()
     guard = Guard(store, 0.02, Counts())
     for _ in range(4):
-        assert await guard.call(asyncio.Event().wait) is None
+        assert await guard.call(Operation.GET, asyncio.Event().wait) is None
         await asyncio.sleep(0.01)  # the store is asked again beside, and answers
     assert not guard.breaker.open
 
@@ -245,9 +247,9 @@ async def test_waiting_for_a_place_is_not_an_outage() -> None:
     counts = Counts()
     guard = Guard(FaultyStore(), 0.02, counts)
     never = asyncio.Event()
-    patient = [asyncio.create_task(guard.call(never.wait, patience=10)) for _ in range(CALLS_AT_ONCE)]
+    patient = [asyncio.create_task(guard.call(Operation.GET, never.wait, patience=10)) for _ in range(CALLS_AT_ONCE)]
     await asyncio.sleep(0)
-    assert await guard.call(never.wait) is None
+    assert await guard.call(Operation.GET, never.wait) is None
     assert counts[Counter.STORE_ERRORS, "store", Failure.BUSY] == 1
     assert not guard.breaker.open
     never.set()

@@ -25,7 +25,7 @@ from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
 from sayonce.cache.view import TRUST_SECONDS
 from sayonce.core.clock import Clock
-from sayonce.core.counters import Counter, Counts, FlightPart
+from sayonce.core.counters import Counter, Counts, FlightPart, Operation
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.epochs import ALL, Stamp, derived
@@ -513,7 +513,7 @@ class Cache:
         """Remove one entry where it can be removed now; a store that does not answer is left as it is."""
         self.drop(key)
         if self._guard is not None:
-            await self._guard.call(partial(self._guard.store.delete, key))
+            await self._guard.call(Operation.DELETE, partial(self._guard.store.delete, key))
 
     def drop(self, key: bytes) -> bool:
         """Remove one entry from this process's memory, also one that is being made; returns whether it was there."""
@@ -554,12 +554,12 @@ class Cache:
         """Read what other instances have purged, unless it was read a moment ago."""
         await self._invalidation.settle()
 
-    async def attempt(self, operation: Callable[[], Awaitable[T]], *, read_bytes: int = 0) -> T | None:
+    async def attempt(self, operation: Operation, run: Callable[[], Awaitable[T]], *, read_bytes: int = 0) -> T | None:
         """Return what an operation on the store returns, or None if the store fails within the budget.
 
         The budget grows with the bytes that it may read.
         """
-        return await operation() if self._guard is None else await self._guard.call(operation, read_bytes=read_bytes)
+        return await run() if self._guard is None else await self._guard.call(operation, run, read_bytes=read_bytes)
 
     async def clear(self) -> int:
         """Remove every entry, also those being made; returns how many the store held.

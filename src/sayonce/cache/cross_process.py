@@ -23,7 +23,7 @@ from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
 from sayonce.cache.lease import CHUNK, END, FOLLOWERS, HEAD, PATIENCE, VALUE, WELCOMES, Lease
 from sayonce.cache.watch import Watch
-from sayonce.core.counters import Counter, Counts, FlightPart
+from sayonce.core.counters import Counter, Counts, FlightPart, Operation
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.epochs import Stamp
 from sayonce.core.key import Secret
@@ -144,12 +144,12 @@ class SharedFlights:
         """
         if self._guard.unwritable is not None:
             return None
-        return await self._ask(partial(self._leases.acquire, key, owner, leading.LEASE_SECONDS))
+        return await self._ask(Operation.ACQUIRE, partial(self._leases.acquire, key, owner, leading.LEASE_SECONDS))
 
-    async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
+    async def _ask(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None:
         """Ask the store, again where it answers others; None when it is in trouble."""
         for _ in range(_ATTEMPTS):
-            answer = await self._guard.call(operation, patience=PATIENCE)
+            answer = await self._guard.call(operation, run, patience=PATIENCE)
             if answer is not None or self._guard.breaker.open:
                 return answer
         return None
@@ -164,7 +164,7 @@ class SharedFlights:
         return Lease(self._guard, self._leases, self._records, self._watch, seal, key, owner, flight)
 
     async def _release(self, key: bytes, owner: str) -> None:
-        await self._guard.call(partial(self._leases.release, key, owner), patience=PATIENCE)
+        await self._guard.call(Operation.RELEASE, partial(self._leases.release, key, owner), patience=PATIENCE)
 
     def _credit_lead(self, flight: Flight) -> None:
         if flight.outcome is Outcome.JOINED:
@@ -208,7 +208,7 @@ class SharedFlights:
     async def _ask_again(self, ask: Callable[[], Awaitable[None]]) -> None:
         """Put a challenge again and again: it may be lost, or its answer, where the store is busy."""
         while True:
-            await self._guard.done(ask, patience=PATIENCE)
+            await self._guard.done(Operation.PUBLISH, ask, patience=PATIENCE)
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def _relay(self, flight: Flight, seal: FlightSeal, signs: _Signs, question: Question) -> Ending | None:

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Final, TypeVar
 
 from sayonce.core.breaker import Breaker
-from sayonce.core.counters import Counter, Counts
+from sayonce.core.counters import Counter, Counts, Operation
 from sayonce.core.envelope import Refused
 from sayonce.core.tracer import NoTracer, Tracer
 from sayonce.errors import Failure, StoreError
@@ -23,6 +23,8 @@ from sayonce.stores.deadline import Deadlines
 log = logging.getLogger("sayonce.store")
 T = TypeVar("T")
 
+_CALLS: Final = Counter.STORE_CALLS
+"""Looked up once: up to Python 3.11 a member of an enum costs a call, and a hit from a store counts one."""
 CALLS_AT_ONCE: Final = 32
 """More only wait longer; waiting for a place is part of the budget, and no sign of an outage."""
 WRITING_BYTES: Final = 64_000_000
@@ -77,7 +79,8 @@ class Guard:
 
     async def call(
         self,
-        operation: Callable[[], Awaitable[T]],
+        operation: Operation,
+        run: Callable[[], Awaitable[T]],
         *,
         size_bytes: int = 0,
         read_bytes: int = 0,
@@ -97,12 +100,11 @@ class Guard:
             return None
         self._writing_bytes += size_bytes
         began = time.monotonic()
-        name = _name(operation)
-        self._counts[Counter.STORE_CALLS, self._part, name] += 1
+        self._counts[_CALLS, self._part, operation] += 1
         try:
             seconds = self._budget_seconds * patience + (size_bytes + read_bytes) / _BYTES_PER_SECOND
-            with self.tracer.span(self._part, store=self._name, operation=name):
-                result = await self._ask(operation, seconds, self._places, patient=patience > 1 and not size_bytes)
+            with self.tracer.span(self._part, store=self._name, operation=operation):
+                result = await self._ask(run, seconds, self._places, patient=patience > 1 and not size_bytes)
         except Refused as refused:
             self._refused(refused)
             return None
@@ -115,14 +117,19 @@ class Guard:
         return result
 
     async def done(
-        self, operation: Callable[[], Awaitable[object]], *, size_bytes: int = 0, patience: float = 1.0
+        self,
+        operation: Operation,
+        run: Callable[[], Awaitable[object]],
+        *,
+        size_bytes: int = 0,
+        patience: float = 1.0,
     ) -> bool:
         """Run an operation for its effect and return whether the store confirmed it."""
-        return await self.call(partial(_confirmed, operation), size_bytes=size_bytes, patience=patience) is True
+        return await self.call(operation, partial(_confirmed, run), size_bytes=size_bytes, patience=patience) is True
 
     async def _ask(
         self,
-        operation: Callable[[], Awaitable[T]],
+        run: Callable[[], Awaitable[T]],
         seconds: float,
         places: AbstractAsyncContextManager[Any],
         *,
@@ -138,7 +145,7 @@ class Guard:
             with deadline:
                 async with places:
                     waited_seconds = deadline.passed_seconds
-                    result = await operation()
+                    result = await run()
         except (Refused, StoreError):
             raise
         except TimeoutError:
@@ -256,14 +263,6 @@ class Guard:
         await self.store.get(secrets.token_bytes(32))
 
 
-async def _confirmed(operation: Callable[[], Awaitable[object]]) -> bool:
-    await operation()
+async def _confirmed(run: Callable[[], Awaitable[object]]) -> bool:
+    await run()
     return True
-
-
-def _name(operation: Callable[[], Awaitable[Any]]) -> str:
-    """Return the name of the store's method that an operation calls."""
-    inner: Any = operation
-    while isinstance(inner, partial):
-        inner = inner.args[0] if inner.func is _confirmed else inner.func
-    return str(getattr(inner, "__name__", "other")).strip("_")

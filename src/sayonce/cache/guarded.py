@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from sayonce.cache.guard import Guard
-from sayonce.core.counters import Counts
+from sayonce.core.counters import Counts, Operation
 from sayonce.core.envelope import Entry, Pointer
 from sayonce.core.tracer import Tracer
 from sayonce.stores.base import SealedStore, Store
@@ -61,7 +61,9 @@ class GuardedStore:
         """Return the key's entry, if it comes within the budget, which grows with the bytes that are expected."""
         if self._outside is not None:
             return self._outside.get(key, expected_bytes, patience)
-        return self.index.call(partial(self._store.get, key), read_bytes=expected_bytes, patience=patience)
+        return self.index.call(
+            Operation.GET, partial(self._store.get, key), read_bytes=expected_bytes, patience=patience
+        )
 
     async def put(self, entry: Entry, *, patience: float = 1.0) -> bool:
         """Keep an entry and return whether it is kept."""
@@ -69,7 +71,7 @@ class GuardedStore:
         if self._outside is not None and self._outside.bodies.takes(size_bytes):
             return await self._outside.put(entry, patience)
         put = partial(self._store.put, entry)
-        return _noted(self.index, await self.index.call(put, size_bytes=size_bytes, patience=patience))
+        return _noted(self.index, await self.index.call(Operation.PUT, put, size_bytes=size_bytes, patience=patience))
 
 
 class _Outside:
@@ -82,18 +84,21 @@ class _Outside:
         self.guard = Guard(store, bodies.budget_seconds, counts, part=bodies.name, look=bodies.look)
 
     async def get(self, key: bytes, expected_bytes: int, patience: float) -> Entry | None:
-        found = await self._index.call(partial(self._store.find, key), read_bytes=expected_bytes, patience=patience)
+        found = await self._index.call(
+            Operation.FIND, partial(self._store.find, key), read_bytes=expected_bytes, patience=patience
+        )
         if not isinstance(found, Pointer):
             return found
-        return await self.guard.call(partial(self._store.fetch, found), read_bytes=found.body_bytes)
+        return await self.guard.call(Operation.FETCH, partial(self._store.fetch, found), read_bytes=found.body_bytes)
 
     async def put(self, entry: Entry, patience: float) -> bool:
         place = partial(self._store.place, entry)
-        placed = await self.guard.call(place, size_bytes=len(entry.body), patience=patience)
+        placed = await self.guard.call(Operation.PLACE, place, size_bytes=len(entry.body), patience=patience)
         if placed is None:
             return _noted(self.guard, None)
         self.guard.wrote(kept=True)
-        return _noted(self._index, await self._index.call(partial(self._store.write, entry, placed), patience=patience))
+        write = partial(self._store.write, entry, placed)
+        return _noted(self._index, await self._index.call(Operation.WRITE, write, patience=patience))
 
 
 def _noted(guard: Guard, kept: bool | None) -> bool:

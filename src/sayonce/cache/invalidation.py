@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from sayonce.cache.beside import Beside, Unwritten
 from sayonce.cache.view import TRUST_SECONDS, View
 from sayonce.core.clock import Clock
-from sayonce.core.counters import Counter, Counts
+from sayonce.core.counters import Counter, Counts, Operation
 from sayonce.core.envelope import Refused
 from sayonce.core.epochs import ALL, Epochs, Stamp, key_in, key_tag
 from sayonce.core.outcome import Refusal
@@ -165,7 +165,7 @@ class Invalidation:
 
     async def _learn_stored(self, guard: Guard) -> bool:
         """Learn from the store's table, do what it asks for, and write what it lacks; False when that failed."""
-        table = await guard.call(partial(self._store.registry, TABLE))
+        table = await guard.call(Operation.REGISTRY, partial(self._store.registry, TABLE))
         if table is None:
             return False
         if table != self._table:
@@ -174,7 +174,7 @@ class Invalidation:
         await self._empty_memories()
         for tag in list(self._owed):
             self._owed.discard(tag)  # before it is done: what rises meanwhile is owed again
-            if not await guard.done(self._watched[tag]):
+            if not await guard.done(Operation.REFRESH, self._watched[tag]):
                 self._owed.add(tag)
         if self._unwritten or self._lost:
             await self._write_unwritten(guard)
@@ -321,7 +321,7 @@ class Invalidation:
         removed = 0
         for key in keys:
             self._unwritten.keys.add(key)
-            there = await self._ask(partial(self._store.delete, key))
+            there = await self._ask(Operation.DELETE, partial(self._store.delete, key))
             if there is not None:
                 self._unwritten.keys.discard(key)
                 removed += there
@@ -331,7 +331,7 @@ class Invalidation:
         obeyed = await self._purge((MEMORIES, key_tag(keys[0])), wait=wait)
         if wait and obeyed is Obeyed.EVERYWHERE and self._guard is not None:
             for key in keys:  # again: another instance may have written it before it knew
-                await self._guard.call(partial(self._store.delete, key))
+                await self._guard.call(Operation.DELETE, partial(self._store.delete, key))
         return removed, obeyed if not self._unwritten.keys else Obeyed.HERE
 
     async def _spread(self, *, wait: bool) -> Obeyed:
@@ -342,7 +342,7 @@ class Invalidation:
         told = self._leave_beside()
         written, tags = True, set(self._unwritten.epochs)
         for tag, epoch in list(self._unwritten.epochs.items()):
-            if await self._ask(partial(self._write, tag, epoch)) is None:
+            if await self._ask(Operation.WRITE, partial(self._write, tag, epoch)) is None:
                 written = False
                 break
             self._unwritten.epochs.pop(tag, None)
@@ -366,8 +366,8 @@ class Invalidation:
         lacking = {tag: epoch for tag, epoch in self._epochs.known.items() if tag in tags - there.keys()}
         return self.view.covers(since) and not lacking.keys() - self._needless(lacking)
 
-    async def _ask(self, operation: Callable[[], Awaitable[T]]) -> T | None:
-        return await operation() if self._guard is None else await self._guard.call(operation, patience=_PATIENCE)
+    async def _ask(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None:
+        return await run() if self._guard is None else await self._guard.call(operation, run, patience=_PATIENCE)
 
     async def _write(self, tag: str, epoch: int) -> int:
         """Put a record of a purge into the table, above the one that is there; compare and set, as others purge too."""
@@ -397,15 +397,15 @@ class Invalidation:
     async def _write_unwritten(self, guard: Guard) -> None:
         """Tell the store what it could not be told, or has lost."""
         for tag, epoch in list(self._unwritten.epochs.items()):
-            if await guard.call(partial(self._write, tag, epoch)) is None:
+            if await guard.call(Operation.WRITE, partial(self._write, tag, epoch)) is None:
                 return
             self._unwritten.epochs.pop(tag, None)
         for tag, epoch in list(self._lost.items()):
-            if await guard.call(partial(self._restore, tag, epoch)) is None:
+            if await guard.call(Operation.RESTORE, partial(self._restore, tag, epoch)) is None:
                 return
             self._lost.pop(tag, None)
         for key in list(self._unwritten.keys):
-            if await guard.call(partial(self._store.delete, key)) is None:
+            if await guard.call(Operation.DELETE, partial(self._store.delete, key)) is None:
                 return
             self._unwritten.keys.discard(key)
         self._leave_beside()
@@ -420,7 +420,8 @@ class Invalidation:
                 field: self._table[field] for field, (tag, _) in self._stored.items() if tag in needless
             }
         for field in list(self._superseded)[:_DROPPED_AT_ONCE]:
-            if await guard.call(partial(self._store.swap, TABLE, field, self._superseded[field], None)) is None:
+            drop = partial(self._store.swap, TABLE, field, self._superseded[field], None)
+            if await guard.call(Operation.SWAP, drop) is None:
                 return
             del self._superseded[field]
 

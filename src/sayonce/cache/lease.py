@@ -14,6 +14,7 @@ import msgspec
 from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
 from sayonce.cache.watch import Watch
+from sayonce.core.counters import Operation
 from sayonce.core.envelope import Refused
 from sayonce.core.relay import CHALLENGE_RECORD_BYTES, Ending, FlightSeal, Head
 from sayonce.stores.leases import Leases
@@ -92,7 +93,9 @@ class Lease:
         self._starting.cancel()
         if self._publishing is not None:
             await self._end_publishing(self._publishing)
-        await self._guard.call(partial(self._leases.release, self._key, self._owner), patience=PATIENCE)
+        await self._guard.call(
+            Operation.RELEASE, partial(self._leases.release, self._key, self._owner), patience=PATIENCE
+        )
 
     async def _end_publishing(self, publishing: asyncio.Task[bool]) -> None:
         entry = self._flight.entry
@@ -113,7 +116,7 @@ class Lease:
         while True:
             await asyncio.sleep(LEASE_SECONDS / _RENEWALS)
             renew = partial(self._leases.renew, self._key, self._owner, LEASE_SECONDS)
-            await self._guard.call(renew, patience=PATIENCE)
+            await self._guard.call(Operation.RENEW, renew, patience=PATIENCE)
 
     async def _attend(self) -> None:
         """Welcome followers, and give them signs of life."""
@@ -144,7 +147,7 @@ class Lease:
             return
         answers = [self._seal.seal(WELCOMES, 0, each) for each in new]
         publish = partial(self._records.publish, self._key, self._owner, WELCOMES, answers)
-        if await self._guard.done(publish, patience=PATIENCE):  # else they ask again
+        if await self._guard.done(Operation.PUBLISH, publish, patience=PATIENCE):  # else they ask again
             self._told_at = time.monotonic()
             self._welcomed.update(new)
             self._followed.set()
@@ -183,7 +186,9 @@ class Lease:
             self._place += len(records)
             publish = partial(self._records.publish, self._key, self._owner, COMPUTATION, records)
             self._whole = False  # until the store confirms it, which it does not where this is cancelled
-            self._whole = await self._guard.done(publish, size_bytes=sum(map(len, records)), patience=PATIENCE)
+            self._whole = await self._guard.done(
+                Operation.PUBLISH, publish, size_bytes=sum(map(len, records)), patience=PATIENCE
+            )
             return self._whole
 
 

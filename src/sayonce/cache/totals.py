@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from sayonce.cache.guard import Guard
-from sayonce.core.counters import Counts
+from sayonce.core.counters import Counts, Operation
 
 
 class Totals:
@@ -21,5 +21,5 @@ class Totals:
         counted = self._counts.by_name()
         changes = ((name, value - self._flushed.get(name, 0)) for name, value in counted.items())
         deltas = {name: change for name, change in changes if change}
-        if deltas and await self._guard.done(partial(self._guard.store.count, deltas)):
+        if deltas and await self._guard.done(Operation.COUNT, partial(self._guard.store.count, deltas)):
             self._flushed = counted

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
+from sayonce.core.counters import Operation
 from sayonce.stores.records import Question, Records, Sighting
 
 _LOOK_SECONDS: Final = 0.01
@@ -19,7 +20,7 @@ T = TypeVar("T")
 class Ask(Protocol):
     """Asks the store; None when it is in trouble."""
 
-    async def __call__(self, operation: Callable[[], Awaitable[T]]) -> T | None: ...
+    async def __call__(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None: ...
 
 
 class Watch:
@@ -49,7 +50,7 @@ class Watch:
         pause_seconds = 0.0
         while self._waiting:
             questions = list(self._waiting)
-            sightings = await self._ask(partial(self._records.read, questions))
+            sightings = await self._ask(Operation.READ, partial(self._records.read, questions))
             told = self._tell(questions, sightings or [None] * len(questions))
             pause_seconds = 0.0 if told else min(pause_seconds + _LOOK_SECONDS, _LATEST_LOOK_SECONDS)
             await asyncio.sleep(max(pause_seconds, _LOOK_SECONDS))

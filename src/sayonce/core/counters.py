@@ -51,6 +51,35 @@ class Counter(StrEnum):
         return self.value.format(**dict(zip(self.labels, labels, strict=True)))
 
 
+class Operation(StrEnum):
+    """What the store, or the bodies outside it, is asked for; the values are labels of a metric."""
+
+    GET = "get"
+    PUT = "put"
+    DELETE = "delete"
+    FIND = "find"  # an entry, or the pointer to its body
+    FETCH = "fetch"  # a body outside
+    PLACE = "place"  # the same, written
+    WRITE = "write"  # a pointer, or the record of a purge
+    RESTORE = "restore"  # the record of a purge that the store has lost
+    COUNT = "count"
+    STATS = "stats"
+
+    REGISTRY = "registry"  # all records of a table
+    READ = "read"  # one record of a table, or those of computations
+    SWAP = "swap"
+    REFRESH = "refresh"  # what another instance has changed is read anew
+    FETCH_REFERENCE = "stored_clip"  # the audio of an uploaded voice
+
+    ACQUIRE = "acquire"
+    RENEW = "renew"
+    RELEASE = "release"
+    PUBLISH = "publish"
+
+    RESUME_LEDGER = "go_on_with"
+    WRITE_LEDGER = "done"
+
+
 class FlightPart(StrEnum):
     """The part that this process takes in a computation."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sayonce.cache import Cache
 from sayonce.cache.health import STATES, StoreHealth
-from sayonce.core.counters import CopyOutcome, Counter
+from sayonce.core.counters import CopyOutcome, Counter, Operation
 from sayonce.core.outcome import Refusal
 from sayonce.errors import Failure
 from sayonce.observe.metrics import Samples, add
@@ -81,7 +81,7 @@ async def of_store(cache: Cache) -> Samples:
     """Return what the store behind a cache holds; nothing while it does not answer."""
     samples: Samples = {}
     if cache.store is not None:
-        figures = await cache.attempt(cache.store.stats)
+        figures = await cache.attempt(Operation.STATS, cache.store.stats)
         if figures is not None:
             _add_tier(samples, cache.store, figures)
     return samples

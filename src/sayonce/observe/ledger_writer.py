@@ -11,6 +11,7 @@ from functools import partial
 from typing import Final
 
 from sayonce.cache import Cache
+from sayonce.core.counters import Operation
 from sayonce.errors import StoreError
 from sayonce.observe.ledger import Ledger
 
@@ -24,7 +25,7 @@ _LEASE: Final = b"ledger".ljust(32, b"\0")
 _LEASE_SECONDS: Final = 10.0
 """Longer than reading and writing the part may take."""
 
-Operation = Callable[[], Awaitable[None]]
+Write = Callable[[], Awaitable[None]]
 
 
 async def write_once(cache: Cache, ledger: Ledger) -> None:
@@ -37,12 +38,12 @@ async def write_once(cache: Cache, ledger: Ledger) -> None:
         return
     leases, holder = store.leases, None
     if leases is not None:
-        holder = await cache.attempt(partial(leases.acquire, _LEASE, owner, _LEASE_SECONDS))
+        holder = await cache.attempt(Operation.ACQUIRE, partial(leases.acquire, _LEASE, owner, _LEASE_SECONDS))
     if holder == owner:
-        await cache.attempt(partial(ledger.go_on_with, store, _SHARED_PART))
+        await cache.attempt(Operation.RESUME_LEDGER, partial(ledger.go_on_with, store, _SHARED_PART))
     await LedgerWriter(cache, lambda: ledger).stop()
     if leases is not None and holder == owner:
-        await cache.attempt(partial(leases.release, _LEASE, owner))
+        await cache.attempt(Operation.RELEASE, partial(leases.release, _LEASE, owner))
 
 
 class LedgerWriter:
@@ -68,23 +69,23 @@ class LedgerWriter:
             await asyncio.sleep(_EVERY_SECONDS)
             await self._write(self._within_budget)
 
-    async def _write(self, do: Callable[[Operation], Awaitable[bool]]) -> None:
+    async def _write(self, do: Callable[[Write], Awaitable[bool]]) -> None:
         if self._cache.store is not None:
             await self._ledger_of().write(self._cache.store, do)
 
-    async def _within_budget(self, operation: Operation) -> bool:
+    async def _within_budget(self, write: Write) -> bool:
         async def done() -> bool:
-            await operation()
+            await write()
             return True
 
-        return bool(await self._cache.attempt(done))
+        return bool(await self._cache.attempt(Operation.WRITE_LEDGER, done))
 
-    async def _at_last(self, operation: Operation) -> bool:
-        if await self._within_budget(operation):
+    async def _at_last(self, write: Write) -> bool:
+        if await self._within_budget(write):
             return True
         with suppress(StoreError, TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
-                await operation()
+                await write()
                 return True
         log.warning("the last figures of the ledger were not written: the store does not answer")
         return False

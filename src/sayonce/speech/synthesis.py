@@ -19,7 +19,7 @@ from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.audio.encode.encoders import Encoders, transcode
 from sayonce.audio.formats import FORMATS, RENDERINGS, Format
 from sayonce.cache import Answer, Cache, Flight, Keep, Made, Removed
-from sayonce.core.counters import Counter
+from sayonce.core.counters import Counter, Operation
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
@@ -123,7 +123,7 @@ class Synthesizer:
     async def learn_voices(self) -> None:
         """Take over the names of uploaded voices as the store has them, where an engine speaks in such voices."""
         if self.catalogue.clones:
-            await self.cache.attempt(self.voices.refresh)
+            await self.cache.attempt(Operation.REFRESH, self.voices.refresh)
             await self.cache.settle_view()  # last, as it is good for half a second only
 
     def plan(self, request: SpeechRequest, tenant: str = "") -> Plan:

@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
+
+from sayonce.core.counters import Operation
 
 if TYPE_CHECKING:
     from sayonce.cache import Cache
@@ -100,7 +103,7 @@ class VoiceCopies:
             await self._refresh()
             return True
 
-        return bool(await self.cache.attempt(refresh))
+        return bool(await self.cache.attempt(Operation.REFRESH, refresh))
 
     async def find(self, address: CopyAddress) -> Found | None:
         """Return what is known of a copy; None where the store did not answer."""
@@ -110,14 +113,15 @@ class VoiceCopies:
             sealed = await self._store.registered(_TABLE, field)
             return Found(sealed, None if sealed is None else self._opened(field, sealed))
 
-        return await self.cache.attempt(read)
+        return await self.cache.attempt(Operation.READ, read)
 
     async def all(self) -> dict[CopyAddress, Found] | None:
         """Return what is known of each copy; None where the store did not answer.
 
         A record under another secret cannot be read, and still tells that there is a copy.
         """
-        table = await self.cache.attempt(lambda: self._store.registry(_TABLE), read_bytes=_TABLE_BYTES)
+        registry = partial(self._store.registry, _TABLE)
+        table = await self.cache.attempt(Operation.REGISTRY, registry, read_bytes=_TABLE_BYTES)
         if table is None:
             return None
         addresses = ((self._names.whose(field), field, sealed) for field, sealed in table.items())
@@ -143,7 +147,7 @@ class VoiceCopies:
     async def _swap(self, address: CopyAddress, old: bytes | None, record: CopyRecord | None) -> bool:
         field = self._names.field(*address)
         new = None if record is None else self._names.sealed(_TABLE, field, msgspec.msgpack.encode(record))
-        return bool(await self.cache.attempt(lambda: self._store.swap(_TABLE, field, old, new)))
+        return bool(await self.cache.attempt(Operation.SWAP, partial(self._store.swap, _TABLE, field, old, new)))
 
     def _opened(self, field: str, sealed: bytes) -> CopyRecord | None:
         content = self._names.open(_TABLE, field, sealed)

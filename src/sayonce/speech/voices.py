@@ -21,6 +21,7 @@ import msgspec
 
 from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.cache import Cache, Obeyed
+from sayonce.core.counters import Operation
 from sayonce.core.eviction import LRU
 from sayonce.errors import InvalidRequest, NotFound, TooLarge, VoicesUnavailable, quoted
 from sayonce.speech.engines.base import Reference
@@ -193,7 +194,8 @@ class VoiceBook:
         address = self.names.field(tenant, reference.address)
         audio = self._audio.get(address.encode())
         if audio is None:
-            found = await self._cache.attempt(partial(self._stored, address), read_bytes=MAX_REFERENCE_BYTES)
+            fetch = partial(self._stored, address)
+            found = await self._cache.attempt(Operation.FETCH_REFERENCE, fetch, read_bytes=MAX_REFERENCE_BYTES)
             if found is None:
                 raise VoicesUnavailable(
                     "the store does not answer, and it has the reference audio of this voice; ask again"

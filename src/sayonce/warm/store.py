@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from sayonce.core.counters import Operation
 from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
@@ -85,4 +86,5 @@ class StoreTarget:
         store = self._cache.store
         if store is None:
             return []
-        return [row for row, key in self._made if await self._cache.attempt(partial(store.get, key)) is None]
+        attempt = self._cache.attempt
+        return [row for row, key in self._made if await attempt(Operation.GET, partial(store.get, key)) is None]
