@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -59,6 +60,16 @@ def load(server: Server, connections: int, seconds: float, body_file: Path) -> F
     return figures | {"cpu_us": 1e6 * (server.cpu_seconds() - before) / figures["requests"]}
 
 
+def hit(server: Server) -> dict[str, str]:
+    """Return the headers of a hit from Redis: on a busy machine the clip may still be on its way there."""
+    for _ in range(50):
+        headers = ask(server.port, FIELDS)[1]
+        if "detail=redis" in headers["cache-status"]:
+            return headers
+        time.sleep(0.1)
+    raise SystemExit(f"this should have been a hit from Redis: {headers}")
+
+
 def bare_get(port: int, name: str, tasks: int, seconds: float) -> Figures:
     command = [sys.executable, HERE / "bare_get.py", str(port), name, str(tasks), str(seconds)]
     return _figures(command, SERVER_CORE)
@@ -92,9 +103,7 @@ def main() -> None:
     ):
         Path(body.name).write_text(json.dumps(FIELDS))
         clip = max((ask(server.port, FIELDS)[0] for server in (memory_server, redis_server) for _ in range(2)), key=len)
-        headers = ask(redis_server.port, FIELDS)[1]
-        if "detail=redis" not in headers["cache-status"]:
-            raise SystemExit(f"this should have been a hit from Redis: {headers}")
+        headers = hit(redis_server)
         stored = name_of(derivative(bytes.fromhex(headers["x-sayonce-key"]), FORMATS["mp3"]))
         with bench_server("bare.py", str(len(clip)), core=SERVER_CORE) as bare_server:
             sides = {
