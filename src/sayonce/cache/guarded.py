@@ -92,12 +92,12 @@ class _Outside:
         return await self.guard.call(Operation.FETCH, partial(self._store.fetch, found), read_bytes=found.body_bytes)
 
     async def put(self, entry: Entry, patience: float) -> bool:
-        place = partial(self._store.place, entry)
-        placed = await self.guard.call(Operation.PLACE, place, size_bytes=len(entry.body), patience=patience)
-        if placed is None:
+        put_body = partial(self._store.put_body, entry)
+        address = await self.guard.call(Operation.PLACE, put_body, size_bytes=len(entry.body), patience=patience)
+        if address is None:
             return _noted(self.guard, None)
         self.guard.wrote(kept=True)
-        write = partial(self._store.write, entry, placed)
+        write = partial(self._store.write, entry, address)
         return _noted(self._index, await self._index.call(Operation.WRITE, write, patience=patience))
 
 

@@ -11,7 +11,7 @@
     8+H+B   12     nonce
     20+H+B  16     tag: AES-256-GCM over the nonce, with everything before the nonce as associated data
 
-A pointer has version 2 and, instead of the body, a place of 36 bytes between the length and the header: it says where
+A pointer has version 2 and, instead of the body, an address of 36 bytes between the length and the header: it says where
 the body lies, and its digest, so that the seal holds a body outside as well as one inside.
 
 The GCM key is BLAKE2b-256 of the entry's 32-byte key digest, under the secret's seal key, so a value opens only under
@@ -40,8 +40,8 @@ OUTSIDE: Final = 2
 _PREFIX: Final = struct.Struct(">3sBI")
 _NONCE_BYTES: Final = 12
 _SEAL_BYTES: Final = _NONCE_BYTES + 16
-PLACE_BYTES: Final = 36
-HEAD_BYTES: Final = _PREFIX.size + PLACE_BYTES
+ADDRESS_BYTES: Final = 36
+HEAD_BYTES: Final = _PREFIX.size + ADDRESS_BYTES
 """How much of the beginning of an envelope tells whether it is a pointer, and to what."""
 _CIPHERS: Final = 1024
 """Ciphers kept at hand."""
@@ -95,10 +95,10 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pointer(msgspec.Struct, frozen=True):
-    """A value whose body lies outside: all that is known of it, and the place of its body."""
+    """A value whose body lies outside: all that is known of it, and the address of its body."""
 
     key: bytes
-    place: bytes
+    address: bytes
     header: Header
 
     @property
@@ -120,8 +120,8 @@ class Sealer:
         # What is read again and again has its cipher at hand: to make one takes as long as to use it on a kilobyte.
         self._cipher = lru_cache(_CIPHERS)(partial(_cipher, secret.seal_key))
 
-    def seal(self, entry: Entry, *, place: bytes = b"", nonce: bytes | None = None) -> bytes:
-        """Return the envelope of an entry, or a pointer if its body is at a ``place``.
+    def seal(self, entry: Entry, *, address: bytes = b"", nonce: bytes | None = None) -> bytes:
+        """Return the envelope of an entry, or a pointer if its body is at an ``address``.
 
         ``nonce`` is for golden vectors only.
         """
@@ -137,8 +137,8 @@ class Sealer:
             )
         )
         nonce = nonce or os.urandom(_NONCE_BYTES)
-        parts = (place, header) if place else (header, entry.body)
-        sealed = b"".join((_PREFIX.pack(MAGIC, OUTSIDE if place else VERSION, len(header)), *parts))
+        parts = (address, header) if address else (header, entry.body)
+        sealed = b"".join((_PREFIX.pack(MAGIC, OUTSIDE if address else VERSION, len(header)), *parts))
         return b"".join((sealed, nonce, self._cipher(entry.key).encrypt(nonce, b"", sealed)))
 
     def open(self, key: bytes, sealed: Sealed) -> Entry:
@@ -186,16 +186,16 @@ _decode_header = msgspec.msgpack.Decoder(Header).decode
 
 
 def _unpacked(key: bytes, view: memoryview, header_bytes: int, *, outside: bool) -> Entry | Pointer:
-    place_bytes = PLACE_BYTES if outside else 0
-    header_end = place_bytes + header_bytes
+    address_bytes = ADDRESS_BYTES if outside else 0
+    header_end = address_bytes + header_bytes
     try:
-        header = _decode_header(view[place_bytes:header_end])
+        header = _decode_header(view[address_bytes:header_end])
     except msgspec.MsgspecError:
         raise Refused(Refusal.HEADER) from None
     body = bytes(view[header_end:])
     if len(body) != (0 if outside else header.body_bytes):
         raise Refused(Refusal.HEADER)
-    return Pointer(key, bytes(view[:place_bytes]), header) if outside else _entry(key, header, body)
+    return Pointer(key, bytes(view[:address_bytes]), header) if outside else _entry(key, header, body)
 
 
 def _entry(key: bytes, header: Header, body: bytes) -> Entry:
@@ -211,7 +211,7 @@ def _entry(key: bytes, header: Header, body: bytes) -> Entry:
     )
 
 
-def place_in(head: bytes) -> bytes | None:
-    """Return the place that a pointer's first ``HEAD_BYTES`` bytes name, unverified; None of anything else."""
+def address_in(head: bytes) -> bytes | None:
+    """Return the address that a pointer's first ``HEAD_BYTES`` bytes name, unverified; None of anything else."""
     is_pointer = len(head) >= HEAD_BYTES and _PREFIX.unpack_from(head)[:2] == (MAGIC, OUTSIDE)
     return head[_PREFIX.size : HEAD_BYTES] if is_pointer else None

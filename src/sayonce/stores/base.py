@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 import msgspec
 
 from sayonce.core.clock import Clock
-from sayonce.core.envelope import HEAD_BYTES, Entry, Pointer, Refused, Sealed, Sealer, place_in
+from sayonce.core.envelope import HEAD_BYTES, Entry, Pointer, Refused, Sealed, Sealer, address_in
 from sayonce.core.outcome import Refusal
 from sayonce.errors import StoreError
 from sayonce.stores.leases import Leases
@@ -143,7 +143,7 @@ class SealedStore(Store):
     """A store of bytes: seals entries into envelopes and opens them; a backend supplies ``_read`` and ``_write``.
 
     With ``bodies``, large bodies lie outside, and the store is the index of them. ``get`` is then ``find`` and
-    ``fetch``, and ``put`` is ``place`` and ``write``: whoever has a budget for each calls them one by one.
+    ``fetch``, and ``put`` is ``put_body`` and ``write``: a caller with a budget for each calls them one by one.
     """
 
     bodies: BlobStore | None = None
@@ -157,7 +157,7 @@ class SealedStore(Store):
         return await self.fetch(found) if isinstance(found, Pointer) else found
 
     async def put(self, entry: Entry) -> bool:
-        return entry.expires > self._clock() and await self.write(entry, await self.place(entry))
+        return entry.expires > self._clock() and await self.write(entry, await self.put_body(entry))
 
     def find(self, key: bytes) -> Coroutine[Any, Any, Entry | Pointer | None]:
         """Return the entry, or the pointer to its body."""
@@ -177,27 +177,27 @@ class SealedStore(Store):
         if self.bodies is None:
             raise Refused(Refusal.UNREACHABLE)
         try:
-            return pointer.entry(await self.bodies.get(pointer.place, pointer.body_bytes))
+            return pointer.entry(await self.bodies.get(pointer.address, pointer.body_bytes))
         except Refused:
             with suppress(StoreError):  # a pointer that stays is refused again
                 await self.delete(pointer.key)
             raise
 
-    async def place(self, entry: Entry) -> bytes:
-        """Keep a large body outside and return its place; empty when it belongs into the envelope."""
+    async def put_body(self, entry: Entry) -> bytes:
+        """Keep a large body outside and return its address; empty when the envelope holds the body."""
         outside = self.bodies is not None and self.bodies.takes(len(entry.body))
         return await self.bodies.put(entry.body) if self.bodies and outside else b""
 
-    async def write(self, entry: Entry, place: bytes) -> bool:
-        """Keep an entry whose body is at ``place``: always the body first, so that a pointer never leads nowhere."""
+    async def write(self, entry: Entry, address: bytes) -> bool:
+        """Keep an entry whose body is at ``address``: always the body first, so that a pointer never leads nowhere."""
         ttl_seconds = entry.expires - self._clock()
-        return ttl_seconds > 0 and await self._write(entry, self._sealer.seal(entry, place=place), ttl_seconds)
+        return ttl_seconds > 0 and await self._write(entry, self._sealer.seal(entry, address=address), ttl_seconds)
 
     async def addresses(self) -> AsyncIterator[bytes]:
         """Yield the address of every body that an entry points to; one that is written meanwhile may be missing."""
         async for heads in self._heads(HEAD_BYTES):
             for head in heads:
-                address = place_in(head)
+                address = address_in(head)
                 if address is not None:
                     yield address
 

@@ -16,7 +16,7 @@ import pytest
 
 from sayonce.cache import Cache
 from sayonce.config import Settings, load_settings
-from sayonce.core.envelope import Entry, Pointer, Refused, Sealer, place_in
+from sayonce.core.envelope import Entry, Pointer, Refused, Sealer, address_in
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.errors import ConfigError, Failure, StoreError
@@ -118,15 +118,15 @@ async def test_pointers_are_those_of_the_golden_vectors(vector: dict[str, Any], 
     """A change would make every stored pointer a miss."""
     secret, fields = Secret(vector["secret"].encode()), vector["entry"]
     bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=secret, clock=lambda: fields["created"])
-    place = await bodies.put(bytes.fromhex(fields.pop("body")))
-    assert (place.hex(), name_of(place)) == (vector["place"], vector["body_name"])
+    address = await bodies.put(bytes.fromhex(fields.pop("body")))
+    assert (address.hex(), name_of(address)) == (vector["address"], vector["body_name"])
     entry = Entry(**fields | {"key": bytes.fromhex(fields["key"]), "body": bytes(vector["body_bytes"]), "tags": ()})
-    sealed = Sealer(secret).seal(entry, place=place, nonce=bytes.fromhex(vector["nonce"]))
+    sealed = Sealer(secret).seal(entry, address=address, nonce=bytes.fromhex(vector["nonce"]))
     assert sealed.hex() == vector["envelope"]
     found = Sealer(secret).unseal(entry.key, sealed)
     assert isinstance(found, Pointer)
-    assert (found.place, found.body_bytes, found.entry(entry.body)) == (place, vector["body_bytes"], entry)
-    assert place_in(sealed) == place
+    assert (found.address, found.body_bytes, found.entry(entry.body)) == (address, vector["body_bytes"], entry)
+    assert address_in(sealed) == address
 
 
 # -- a body that is not what it was ------------------------------------------------------------------------------------
@@ -195,11 +195,11 @@ async def test_a_pointer_that_leads_to_another_body_is_refused(
 ) -> None:
     one, other = (make_entry(number, body=os.urandom(2000)) for number in (1, 2))
     assert store.bodies is not None
-    places = [await store.bodies.put(entry.body) for entry in (one, other)]
-    sealed = sealer.seal(one, place=places[0])
+    addresses = [await store.bodies.put(entry.body) for entry in (one, other)]
+    sealed = sealer.seal(one, address=addresses[0])
     assert sealer.unseal(one.key, sealed).expires == one.expires
     with pytest.raises(Refused, match="seal"):
-        sealer.unseal(one.key, sealed.replace(places[0], places[1]))
+        sealer.unseal(one.key, sealed.replace(addresses[0], addresses[1]))
     with pytest.raises(Refused, match="seal"):
         sealer.unseal(other.key, sealed)
 
@@ -241,7 +241,7 @@ async def test_a_pointer_that_cannot_be_written_leaves_a_body_that_nothing_point
     store: SQLiteStore, make_entry: MakeEntry, tmp_path: Path
 ) -> None:
     entry = make_entry(1, body=LARGE)
-    await store.place(entry)  # and then the process is killed
+    await store.put_body(entry)  # and then the process is killed
     assert await store.get(entry.key) is None
     assert len(files(tmp_path)) == 1
 

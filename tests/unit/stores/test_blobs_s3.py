@@ -69,11 +69,11 @@ async def hits(cache: Cache, number: int, body: bytes) -> bool:
     return not computed
 
 
-async def placed(cache: Cache, number: int) -> str:
+async def address_of(cache: Cache, number: int) -> str:
     """Return the path in the bucket of a key's body."""
     assert isinstance(cache.store, SealedStore)
     pointer = await cache.store.find(cache.key(number))
-    return f"some/prefix/{name_of(pointer.place)}"  # type: ignore[union-attr]
+    return f"some/prefix/{name_of(pointer.address)}"  # type: ignore[union-attr]
 
 
 async def test_a_large_body_lies_in_the_bucket_and_a_small_one_in_the_index(
@@ -81,7 +81,7 @@ async def test_a_large_body_lies_in_the_bucket_and_a_small_one_in_the_index(
 ) -> None:
     assert [await hits(cache, 1, LARGE), await hits(cache, 2, SMALL)] == [False, False]
     assert [await hits(cache, 1, LARGE), await hits(cache, 2, SMALL)] == [True, True]
-    assert bucket.read(await placed(cache, 1)) == LARGE
+    assert bucket.read(await address_of(cache, 1)) == LARGE
     with valkey.client() as client:
         assert client.strlen(f"sayonce:2:{{{cache.key(1).hex()}}}") < 400
 
@@ -89,7 +89,7 @@ async def test_a_large_body_lies_in_the_bucket_and_a_small_one_in_the_index(
 @pytest.mark.parametrize("trouble", ["deleted", "truncated", "flipped", "swapped"])
 async def test_a_body_that_was_meddled_with_is_a_miss_that_heals(cache: Cache, bucket: Bucket, trouble: str) -> None:
     await hits(cache, 1, LARGE)
-    path = await placed(cache, 1)
+    path = await address_of(cache, 1)
     if trouble == "deleted":
         bucket.delete(path)
     else:
@@ -234,14 +234,14 @@ async def test_wrong_credentials_are_told_with_what_to_do_and_without_them(
 
 async def test_who_may_only_read_still_reads(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket, writer, reader = guarded
-    place = await bodies_as(bucket, monkeypatch, writer).put(LARGE)
+    address = await bodies_as(bucket, monkeypatch, writer).put(LARGE)
     reading = bodies_as(bucket, monkeypatch, reader)
     with pytest.raises(StoreError, match="AccessDenied") as failed:
         await reading.put(b"new")
     assert failed.value.failure is Failure.FULL
-    assert await reading.get(place, len(LARGE)) == LARGE
+    assert await reading.get(address, len(LARGE)) == LARGE
     with pytest.raises(Refused, match="body altered"):  # and it cannot be removed
-        await reading.get(place, len(LARGE) - 1)
+        await reading.get(address, len(LARGE) - 1)
 
 
 async def test_a_lost_body_is_told_from_one_that_never_was_by_nothing_but_its_pointer(bucket: Bucket) -> None:
