@@ -19,7 +19,7 @@ from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.fields import read_parameters
 from sayonce.speech.speaker import read_speaker
 from sayonce.speech.strings import read_string
-from sayonce.text.marks import MOST_IN_A_ROW, too_many_marks
+from sayonce.text.combining_marks import MOST_IN_A_ROW, too_many_marks
 from sayonce.text.reading import Reading
 from sayonce.text.signs import is_punctuation
 

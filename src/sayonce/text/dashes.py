@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sayonce.text.tables import CURRENCIES
+from sayonce.text.sign_words import CURRENCIES
 
 MINUS: Final = "\N{MINUS SIGN}"
 NUMBER: Final = r"(?<!\d)(?<!\d[.,\u00a0\u202f])\d+(?:[.,\u00a0\u202f]\d+)*"

@@ -31,7 +31,7 @@ def write_digits(text: str) -> str:
 
 def _undressed(match: re.Match[str]) -> str:
     run = match[0]
-    return apart(match, unicodedata.normalize("NFKC", run) if len(run) > 1 else digits(run) or run)
+    return spaced(match, unicodedata.normalize("NFKC", run) if len(run) > 1 else digits(run) or run)
 
 
 def digits(numeral: str) -> str | None:
@@ -46,7 +46,7 @@ def fraction_of(numeral: str) -> Fraction | None:
     return Fraction(value).limit_denominator(_LARGEST_DENOMINATOR) if value >= 0 else None
 
 
-def apart(match: re.Match[str], number: str) -> str:
+def spaced(match: re.Match[str], number: str) -> str:
     """Return a number with a space where it would run into a letter or digit beside it."""
     text, start, end = match.string, match.start(), match.end()
     before = " " if text[max(0, start - 1) : start].isalnum() else ""

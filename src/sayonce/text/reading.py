@@ -8,11 +8,12 @@ from typing import Final
 
 import msgspec
 
-from sayonce.text.figures import write_figures, write_groups
-from sayonce.text.marks import leave_out_accents
+from sayonce.text.combining_marks import leave_out_accents
+from sayonce.text.english_numbers import write_figures, write_groups
 from sayonce.text.numerals import write_digits
 from sayonce.text.ornaments import leave_out_markers, leave_out_ornaments, leave_out_unseen, told
-from sayonce.text.signs import Unspeakable, spell, unknown
+from sayonce.text.signs import unknown
+from sayonce.text.spelling import Unspeakable, spell
 
 _TOLD: Final = 16
 _CHINESE: Final = "〇零一二三四五六七八九"

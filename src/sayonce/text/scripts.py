@@ -6,7 +6,7 @@ import unicodedata
 from functools import lru_cache
 from typing import Final
 
-from sayonce.text.marks import is_mark
+from sayonce.text.combining_marks import is_mark
 
 EVERYWHERE: Final = frozenset(
     (

@@ -23,8 +23,9 @@ from sayonce.speech.engines.espeak.hanzi import _dictionary
 from sayonce.speech.engines.hibari import _phonemes
 from sayonce.speech.request import parse_request
 from sayonce.speech.synthesis import Synthesizer
-from sayonce.text import dashes, signs, tables
+from sayonce.text import dashes, sign_words, signs
 from sayonce.text.reading import read
+from sayonce.text.spelling import Unspeakable
 from tests.helpers.engine_speech import pcm
 from tests.helpers.serving import serving, speak
 
@@ -712,7 +713,7 @@ def test_what_is_read_is_read_the_same_again(text):
     try:
         once = read(unicodedata.normalize("NFC", text).strip(), "en").text
         assert read(once, "en").text == once
-    except signs.Unspeakable:
+    except Unspeakable:
         pass
 
 
@@ -740,12 +741,12 @@ async def test_a_sign_is_heard_as_its_words_to_the_last_sample():
 
 def test_other_words_have_another_version():
     """Whoever changes words or rules raises ``VERSION``, as the same text is another sound then, and writes down both."""
-    known = [*tables.WORDS, *tables.MEASURES, *tables.CURRENCIES, "−", "‑", "½", "²", "^", "*", "~"]
+    known = [*sign_words.WORDS, *sign_words.MEASURES, *sign_words.CURRENCIES, "−", "‑", "½", "²", "^", "*", "~"]
     texts = [carrier.replace("{}", sign) for sign in known for carrier in CARRIERS["en"]]
     texts += [sign for pairs in AS_WORDS.values() for sign, _ in pairs]
-    said = [read(text, language).text for language in tables.LANGUAGES for text in texts]
+    said = [read(text, language).text for language in sign_words.LANGUAGES for text in texts]
     said += [spoken(numeral, HIBARI) for numeral, _ in NUMBERS]
-    assert (tables.VERSION, blake2b("\n".join(said).encode(), digest_size=8).hexdigest()) == (8, "a3c7cc199a1b0126")
+    assert (sign_words.VERSION, blake2b("\n".join(said).encode(), digest_size=8).hexdigest()) == (8, "a3c7cc199a1b0126")
 
 
 async def test_ornaments_are_told_in_a_header_that_is_the_same_on_hit_and_miss():

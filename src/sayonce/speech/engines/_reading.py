@@ -9,7 +9,8 @@ from typing import Final
 from sayonce.errors import InvalidRequest
 from sayonce.text.reading import Reading, read
 from sayonce.text.scripts import scripts_of
-from sayonce.text.signs import Unspeakable, count_signs
+from sayonce.text.signs import count_signs
+from sayonce.text.spelling import Unspeakable
 
 _MOST_SIGNS: Final = 1024
 """A text of 4,096 characters is read on the event loop, in less than 20 ms."""

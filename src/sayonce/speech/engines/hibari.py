@@ -20,7 +20,7 @@ from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.engines.parameters import Parameter
 from sayonce.text.latin import plain_letters
 from sayonce.text.reading import Reading
-from sayonce.text.tables import VERSION
+from sayonce.text.sign_words import VERSION
 
 if TYPE_CHECKING:
     from hibari import Hibari

@@ -32,8 +32,8 @@ from sayonce.speech.engines.espeak.voices import EspeakVoices
 from sayonce.speech.engines.parameters import Parameter
 from sayonce.text.reading import Reading
 from sayonce.text.scripts import scripts_of
+from sayonce.text.sign_words import LANGUAGES, VERSION
 from sayonce.text.signs import signs_of
-from sayonce.text.tables import LANGUAGES, VERSION
 
 _WORDS_PER_MINUTE: Final = 175
 _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")

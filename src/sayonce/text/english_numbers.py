@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from sayonce.text.tables import CURRENCIES, SCALES
+from sayonce.text.sign_words import CURRENCIES, SCALES
 
 _MOST_DIGITS: Final = 36
 """Decillions: the package has no word for more."""
