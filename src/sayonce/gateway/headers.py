@@ -11,7 +11,7 @@ from sayonce.gateway.http import Headers, lines_of
 from sayonce.speech.synthesis import Plan
 
 
-class Known:
+class KnownPlan:
     """The plan of a request, and the header of the stored clip that answered it last."""
 
     __slots__ = ("_lines", "_of", "plan")

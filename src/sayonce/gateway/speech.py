@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -15,12 +14,12 @@ from sayonce.cache import Answer, Cache
 from sayonce.core.counters import Counter
 from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
 from sayonce.core.outcome import Outcome
-from sayonce.errors import EngineTimeout, NotFound, SayonceError, VoicesUnavailable
+from sayonce.errors import EngineTimeout, SayonceError
 from sayonce.gateway import sse
 from sayonce.gateway.access import Access
 from sayonce.gateway.around import AROUND, completed, headers_around
 from sayonce.gateway.connection import AT_ONCE, HELD, Held
-from sayonce.gateway.headers import Known, headers_now
+from sayonce.gateway.headers import KnownPlan, headers_now
 from sayonce.gateway.http import (
     Disconnected,
     Headers,
@@ -36,6 +35,7 @@ from sayonce.gateway.http import (
     while_connected,
 )
 from sayonce.gateway.paths import DEPLOYMENT
+from sayonce.gateway.plans import Plans
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.speech.request import parse_json
@@ -43,8 +43,6 @@ from sayonce.speech.synthesis import Plan, Synthesizer
 
 _SLICE_BYTES: Final = 65_536
 """What a stream sends at once, well within a millisecond."""
-_REMEMBERED_PLANS: Final = 4096
-_REMEMBERED_BODY_BYTES: Final = 2048
 
 _UNBUFFERED: Final = (b"x-accel-buffering", b"no")
 """Has nginx pass a stream on as it comes."""
@@ -72,7 +70,7 @@ class SpeechEndpoint:
         self._max_body_bytes = max_body_bytes
         self._timeout_seconds = request_timeout_seconds
         self._trace = trace
-        self._known: dict[tuple[str, int, bytes], Known] = {}
+        self._plans = Plans(synthesizer)
         self._turn = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -88,15 +86,15 @@ class SpeechEndpoint:
                 body = msgspec.json.encode(parse_json(body) | {"model": scope[DEPLOYMENT]})
             if not self._cache.view.fresh:
                 await self._cache.settle_view()
-            known = await self._recall(body, caller.tenant)
+            known = await self._plans.of(body, caller.tenant)
             plan = known.plan
             entry = self._synthesizer.peek(plan) if policy is DEFAULT else None
             if entry is not None:
                 answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
             else:
                 if plan.request.names_unknown_voice:
-                    plan = await self._plan_afresh(parse_json(body), caller.tenant)
-                    known = Known(plan)
+                    known = await self._plans.with_newest_voices(body, caller.tenant)
+                    plan = known.plan
                 answer = await self._answer(plan, policy, receive)
             sending = self._send(scope, send, known, answer)
             heard_alone = policy.no_store or (answer.known_entry is None and _is_whole(scope, plan))
@@ -124,36 +122,6 @@ class SpeechEndpoint:
             self._cache.record(Outcome.FAILED)
         self._observer.failed(error, started, plan)
 
-    async def _recall(self, body: bytes, tenant: str) -> Known:
-        """Return the plan of a body; the same bytes from the same tenant are the same plan, until a name changes."""
-        if len(body) > _REMEMBERED_BODY_BYTES:
-            return Known(await self._plan_anew(body, tenant))
-        version = self._synthesizer.voices.version
-        if version < 0:  # a name may stand for something else by the next time that this is so
-            return Known(await self._plan_anew(body, tenant))
-        asked = (tenant, version, body)
-        known = self._known.get(asked)
-        if known is None:
-            known = Known(await self._plan_anew(body, tenant))
-            if len(self._known) >= _REMEMBERED_PLANS:
-                self._known.clear()
-            self._known[asked] = known
-        return known
-
-    async def _plan_anew(self, body: bytes, tenant: str) -> Plan:
-        asked, fields = self._cache.view.now(), parse_json(body)
-        try:
-            return await self._synthesizer.plan_fields(fields, tenant, asked)
-        except (NotFound, VoicesUnavailable) as error:
-            if error.param != "voice" or not self._synthesizer.catalogue.clones:
-                raise
-        return await self._plan_afresh(fields, tenant, asked)
-
-    async def _plan_afresh(self, fields: dict[str, Any], tenant: str, asked: float = math.inf) -> Plan:
-        """Look whether the voice was uploaded at another instance a moment ago, before an engine guesses."""
-        await self._synthesizer.learn_voices()
-        return await self._synthesizer.plan_fields(fields, tenant, asked)
-
     async def _answer(self, plan: Plan, policy: Policy, receive: Receive) -> Answer:
         """Answer from the store, whose budget is its time limit, or while the client waits for the making.
 
@@ -172,7 +140,7 @@ class SpeechEndpoint:
             limit = f"{self._timeout_seconds:g} s, the limit set by server.request_timeout"
             raise EngineTimeout(f"nothing could be heard within {limit}") from None
 
-    async def _send(self, scope: Scope, send: Send, known: Known, answer: Answer) -> float:
+    async def _send(self, scope: Scope, send: Send, known: KnownPlan, answer: Answer) -> float:
         """Send the clip and return when its first bytes were sent, if it streamed."""
         plan, now = known.plan, self._cache.now()
         if plan.request.sse:

@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from sayonce.cache.invalidation import MAX_PURGED_TAGS
-from sayonce.gateway import speech
+from sayonce.gateway import plans
 from sayonce.observe.ledger import MAX_ACCOUNTS
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving
@@ -33,11 +33,11 @@ async def test_series_and_memory_do_not_grow_with_the_names_that_clients_send():
 
 
 async def test_containers_that_clients_name_stay_within_the_bounds_that_are_documented(monkeypatch):
-    monkeypatch.setattr(speech, "_REMEMBERED_PLANS", 100)
+    monkeypatch.setattr(plans, "MAX_PLANS", 100)
     async with serving(Anyone(chunks=1), memory__max_bytes=1_000_000) as client:
         await send_names(client.gateway, range(1500))
         gateway, observer = client.gateway, client.observer
-        assert len(gateway._speech._known) <= 100
+        assert 0 < len(gateway._speech._plans) <= 100
         assert len(gateway._local._known) <= 256
         assert len(observer._recent._clips) <= 1000
         assert len(observer.ledger._part.accounts) <= MAX_ACCOUNTS + 1  # and the one that all others share

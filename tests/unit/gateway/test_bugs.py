@@ -122,14 +122,14 @@ async def test_a_bug_while_speech_is_sent_cuts_it_and_is_logged_once(caplog, log
         assert client.service.cache.counters["failed"] == 3
 
 
-@pytest.mark.parametrize("note", ["answered", "hit"])
-async def test_a_bug_after_speech_was_sent_harms_no_one_and_is_logged_once(note, monkeypatch, caplog, logged):
+@pytest.mark.parametrize("answer", ["computed", "hit"])
+async def test_a_bug_after_speech_was_sent_harms_no_one_and_is_logged_once(answer, monkeypatch, caplog, logged):
     async with serving(StubEngine()) as client:
-        if note == "hit":
+        if answer == "hit":
             await speak(client)
             await client.service.cache.settle()
         listen(caplog)
-        monkeypatch.setattr(client.observer, note, bug)
+        monkeypatch.setattr(client.observer, "answered", bug)
         assert (await speak(client)).status_code == 200
         await until(lambda: client.service.cache.counters["failed"])
         assert logged() == 1
