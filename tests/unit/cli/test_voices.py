@@ -11,7 +11,7 @@ from sayonce.service import build_cache
 from sayonce.speech.voices import VoiceBook
 from tests.helpers.commandline import InProcess
 from tests.helpers.upstream import Upstream
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 
 
 @pytest.fixture
@@ -32,13 +32,13 @@ def quick(tmp_path, monkeypatch, capsys, upstream):
 async def uploaded(directory):
     settings = load_settings(environment={}, overrides={"store.url": f"sqlite:///{directory}/clips.db"})
     async with build_cache(settings) as cache:
-        await VoiceBook(cache).add("", "alice", clip(), "one two")
+        await VoiceBook(cache).add("", "alice", reference(), "one two")
 
 
 def test_say_speaks_in_an_uploaded_voice_and_explain_knows_its_key(quick, upstream):
     said = quick("say", "Hello.", "--voice", "alice", "--json").json
     [heard] = upstream.heard
-    assert base64.b64decode(heard["ref_audio"].partition(",")[2]) == clip()
+    assert base64.b64decode(heard["ref_audio"].partition(",")[2]) == reference()
     assert (heard["ref_text"], "voice" in heard) == ("one two", False)
     request = json.dumps({"model": "far", "input": "Hello.", "voice": "alice"}).encode()
     explained = quick("explain", "-", "--json", stdin=request).json

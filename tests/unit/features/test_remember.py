@@ -19,7 +19,7 @@ from sayonce.features.keys import Arguments
 from sayonce.features.library import Cache
 from sayonce.stores.memory import MemoryStore
 from sayonce.testing import FakeClock, FaultyStore
-from tests.helpers.voice_samples import SAMPLES, clip
+from tests.helpers.voice_samples import SAMPLES, reference
 
 
 @pytest.fixture
@@ -258,19 +258,19 @@ async def test_content_is_the_files_bytes_whatever_its_name(cache, tmp_path):
 async def test_audio_is_the_decoded_samples_whatever_the_container(cache, tmp_path):
     runs = []
 
-    @cache.remember("f", revision="1", audio=("clip",))
-    def embed(clip):
-        runs.append(clip)
+    @cache.remember("f", revision="1", audio=("reference",))
+    def embed(reference):
+        runs.append(reference)
         return np.ones(3, "f4")
 
     wav = tmp_path / "a.wav"
-    wav.write_bytes(clip())
-    for same in (wav, str(wav), clip(), clip(container="FLAC"), sayonce.Voice.from_audio(clip())):
+    wav.write_bytes(reference())
+    for same in (wav, str(wav), reference(), reference(container="FLAC"), sayonce.Voice.from_audio(reference())):
         await embed(same)
     assert len(runs) == 1
-    await embed(clip(-SAMPLES))
+    await embed(reference(-SAMPLES))
     assert len(runs) == 2
-    with pytest.raises(sayonce.Unkeyable, match="argument 'clip': a path, bytes or a Voice"):
+    with pytest.raises(sayonce.Unkeyable, match="argument 'reference': a path, bytes or a Voice"):
         await embed(7)
 
 
@@ -557,9 +557,9 @@ def test_a_remembered_function_still_looks_like_itself(cache):
 
 async def test_audio_and_content_may_be_nothing_or_several_or_file_objects(cache, tmp_path):
     wav, other = tmp_path / "a.wav", tmp_path / "b.wav"
-    wav.write_bytes(clip())
-    other.write_bytes(clip(SAMPLES[::-1]))
-    same = [wav, str(wav), clip(), bytearray(clip()), memoryview(clip()), io.BytesIO(clip())]
+    wav.write_bytes(reference())
+    other.write_bytes(reference(SAMPLES[::-1]))
+    same = [wav, str(wav), reference(), bytearray(reference()), memoryview(reference()), io.BytesIO(reference())]
     for option in ("audio", "content"):
 
         def function(path):
@@ -572,9 +572,9 @@ async def test_audio_and_content_may_be_nothing_or_several_or_file_objects(cache
         with wav.open("rb") as file:
             file.seek(7)
             assert read.key(file) == read.key(wav)
-        opened = io.BytesIO(clip())
+        opened = io.BytesIO(reference())
         opened.seek(9)
-        assert await read(opened) == clip(), "the function reads it from its start"
+        assert await read(opened) == reference(), "the function reads it from its start"
         assert await read.cached(opened)
         with pytest.raises(sayonce.InvalidRequest, match=r"a file opened with 'rb'|opened as text|a Voice is needed"):
             read.key(3)
@@ -589,7 +589,7 @@ async def test_a_text_that_names_a_file_is_not_silently_text(cache, tmp_path, mo
     async def encode(path: str) -> str:
         return path
 
-    file = tmp_path / "clip.wav"
+    file = tmp_path / "voice.wav"
     file.write_bytes(b"sound")
     with pytest.raises(sayonce.Unkeyable, match=r"is a path, and what is in the file may change; .* audio=\('path',\)"):
         await encode(str(file))
@@ -598,5 +598,5 @@ async def test_a_text_that_names_a_file_is_not_silently_text(cache, tmp_path, mo
     assert [await encode(text) for text in texts] == texts
     assert not caplog.records
     for _ in range(2):
-        assert await encode("clip.wav") == "clip.wav"
+        assert await encode("voice.wav") == "voice.wav"
     assert [record.message for record in caplog.records if "is a path" in record.message] == [caplog.messages[0]]
