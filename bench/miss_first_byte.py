@@ -23,7 +23,7 @@ from bench.client import Client
 from bench.common import ADDRESS, bench_server, finish, median, percentile, sayonce, table, verdict
 from sayonce.config import load_settings
 from sayonce.service import build_engines
-from sayonce.speech.engines.base import Engine, Utterance
+from sayonce.speech.engines import Engine, Utterance
 from sayonce.testing import StubEngine
 
 FORMATS = ("pcm", "wav", "mp3")

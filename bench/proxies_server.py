@@ -17,7 +17,7 @@ from sayonce.errors import EngineError
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
 from sayonce.service import Service
-from sayonce.speech.engines.base import AudioStart, Utterance
+from sayonce.speech.engines import AudioStart, Utterance
 from sayonce.testing import StubEngine
 
 PAUSE_SECONDS = 0.15

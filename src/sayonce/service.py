@@ -15,8 +15,7 @@ from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.errors import ConfigError, MissingExtra
 from sayonce.speech.catalogue import Catalogue
-from sayonce.speech.engines import KINDS, build_engine
-from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines import KINDS, Engine, build_engine
 from sayonce.speech.engines.indextts2 import IndexTTS2Engine
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores import open_store

@@ -11,8 +11,7 @@ import msgspec
 
 from sayonce.core.envelope import Entry
 from sayonce.errors import StoreError
-from sayonce.speech.engines.base import AudioStart, Engine, Utterance, Voice
-from sayonce.speech.engines.parameters import Parameter
+from sayonce.speech.engines import AudioStart, Engine, Parameter, Utterance, Voice
 from sayonce.stores.base import StoreStats
 from sayonce.stores.memory import MemoryStore
 

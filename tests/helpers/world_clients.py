@@ -18,8 +18,7 @@ from typing import Any, NamedTuple
 import pytest
 from anyio.from_thread import BlockingPortal
 
-from sayonce.speech.engines import build_engine
-from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines import Engine, build_engine
 from tests.helpers.audio_samples import by_ffmpeg
 from tests.helpers.deployments import free_port
 from tests.helpers.paths import TESTS

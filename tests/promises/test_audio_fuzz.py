@@ -14,7 +14,7 @@ from sayonce.audio.decode.media_type import media_type_of
 from sayonce.audio.decode.whole_file import decode
 from sayonce.audio.pcm import Pcm
 from sayonce.errors import BadAudio, EngineError
-from sayonce.speech.engines.base import AudioStart
+from sayonce.speech.engines import AudioStart
 from sayonce.speech.engines.openai import answers
 from tests.helpers.audio_files import KINDS, decoded_by_others, likeness, made, speech
 

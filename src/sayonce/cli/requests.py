@@ -14,9 +14,9 @@ from sayonce.cli.language import phrase
 from sayonce.cli.options import pairs
 from sayonce.errors import ConfigError, InvalidRequest
 from sayonce.speech.encodings import decode
-from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines import Engine
+from sayonce.speech.engines.fields import TOLERATED
 from sayonce.speech.engines.parameters import read_value
-from sayonce.speech.fields import TOLERATED
 
 STDIN: Final = "-"
 _JSON: Final = "{"

@@ -27,8 +27,8 @@ from sayonce.gateway.http import (
     status_of,
 )
 from sayonce.speech import explain, purging
-from sayonce.speech.bounds import MAX_NAME, check_length
-from sayonce.speech.engines.base import State
+from sayonce.speech.engines import State
+from sayonce.speech.engines.bounds import MAX_NAME, check_length
 from sayonce.speech.explain import Difference
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import parse_json

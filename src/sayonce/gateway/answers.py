@@ -11,7 +11,7 @@ from sayonce.cache import Obeyed
 from sayonce.cache.health import StoreState
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.observe.recent import Clip, Request
-from sayonce.speech.engines.base import State
+from sayonce.speech.engines import State
 from sayonce.speech.explain import Difference
 
 HEX_PATTERN: Final = f"^[0-9a-fA-F]{{{2 * DIGEST_BYTES}}}$"

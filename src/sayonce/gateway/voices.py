@@ -20,9 +20,9 @@ from sayonce.errors import InvalidRequest, UnsupportedMedia
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import headers_of, json_response, parse_wait, query_of, read_body, status_of
-from sayonce.speech.bounds import MAX_TEXT, check_length
-from sayonce.speech.engines.base import Engine
-from sayonce.speech.references import decode_reference
+from sayonce.speech.engines import Engine
+from sayonce.speech.engines.bounds import MAX_TEXT, check_length
+from sayonce.speech.engines.references import decode_reference
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.speech.voice_names import NamedVoice
 from sayonce.speech.voices import MAX_REFERENCE_BYTES

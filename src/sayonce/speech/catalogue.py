@@ -10,7 +10,7 @@ from sayonce.speech.engines.nearest import did_you_mean, nearest
 from sayonce.speech.openai_names import MODELS, meanings
 
 if TYPE_CHECKING:
-    from sayonce.speech.engines.base import Engine
+    from sayonce.speech.engines import Engine
     from sayonce.speech.voice_names import NamedVoice
 
 

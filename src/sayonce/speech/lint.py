@@ -8,9 +8,8 @@ from typing import Any
 import msgspec
 
 from sayonce.audio.formats import format_named
-from sayonce.speech.engines.base import Engine, Reference, Utterance
-from sayonce.speech.engines.parameters import Parameter
-from sayonce.speech.fields import TOLERATED, read_parameters
+from sayonce.speech.engines import Engine, Parameter, Reference, Utterance
+from sayonce.speech.engines.fields import TOLERATED, read_parameters
 from sayonce.speech.request import DEFAULT_FORMAT, SpeechRequest
 from sayonce.speech.synthesis import Synthesizer
 

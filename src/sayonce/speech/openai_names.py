@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from sayonce.speech.engines.base import Engine
+    from sayonce.speech.engines import Engine
 
 MODELS: Final = ("tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 VOICES: Final = (

@@ -12,7 +12,7 @@ from sayonce.audio.encode import lengths
 from sayonce.audio.encode.encoders import encode
 from sayonce.audio.formats import FORMATS
 from sayonce.audio.pcm import Pcm, samples_of
-from sayonce.speech.engines.base import AudioStart
+from sayonce.speech.engines import AudioStart
 
 TakeForm = Literal["flac", "opus", "as-is"]
 TAKE_FORMATS: Final = {"flac": "flac", "opus": "opus", "as-is": "wav"}

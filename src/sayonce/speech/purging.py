@@ -11,7 +11,7 @@ from sayonce.errors import NotFound
 
 if TYPE_CHECKING:
     from sayonce.speech.catalogue import Catalogue
-    from sayonce.speech.engines.base import Engine
+    from sayonce.speech.engines import Engine
     from sayonce.speech.synthesis import Synthesizer
     from sayonce.speech.voice_names import VoiceNames
 

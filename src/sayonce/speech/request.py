@@ -12,11 +12,10 @@ import msgspec
 
 from sayonce.audio.formats import Format, format_named
 from sayonce.errors import InvalidRequest, quoted
-from sayonce.speech.bounds import LARGE, check_number_of_values
 from sayonce.speech.catalogue import Catalogue, Names
-from sayonce.speech.engines.base import Engine, Utterance
-from sayonce.speech.engines.parameters import Parameter
-from sayonce.speech.fields import read_parameters
+from sayonce.speech.engines import Engine, Parameter, Utterance
+from sayonce.speech.engines.bounds import LARGE, check_number_of_values
+from sayonce.speech.engines.fields import read_parameters
 from sayonce.speech.speaker import read_speaker
 from sayonce.speech.strings import read_string
 from sayonce.text.combining_marks import MOST_IN_A_ROW, too_many_marks

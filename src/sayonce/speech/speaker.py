@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from sayonce.errors import InvalidRequest, NotFound, quoted
-from sayonce.speech.bounds import MAX_NAME, MAX_TEXT, check_length
 from sayonce.speech.catalogue import Catalogue, Names
-from sayonce.speech.engines.base import Engine, Reference
-from sayonce.speech.references import decode_reference
+from sayonce.speech.engines import Engine, Reference
+from sayonce.speech.engines.bounds import MAX_NAME, MAX_TEXT, check_length
+from sayonce.speech.engines.references import decode_reference
 from sayonce.speech.strings import json_type, read_string
 
 if TYPE_CHECKING:

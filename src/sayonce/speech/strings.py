@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from sayonce.errors import InvalidRequest
-from sayonce.speech.bounds import MAX_NAME, check_length
+from sayonce.speech.engines.bounds import MAX_NAME, check_length
 
 
 def read_string(fields: Mapping[str, Any], name: str, *, longest: int | None = MAX_NAME) -> str | None:

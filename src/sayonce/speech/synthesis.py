@@ -26,11 +26,11 @@ from sayonce.core.key import Digest
 from sayonce.core.tracer import Tracer
 from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout, NotCached, SayonceError
 from sayonce.speech import identity
-from sayonce.speech.bounds import LARGE, check_shape, is_large
 from sayonce.speech.catalogue import Catalogue
-from sayonce.speech.engines.base import AudioStart, Engine, Utterance
-from sayonce.speech.engines.slots import Slots
-from sayonce.speech.fields import REFERENCE_FIELDS
+from sayonce.speech.engines import AudioStart, Engine, Utterance
+from sayonce.speech.engines.bounds import LARGE, check_shape, is_large
+from sayonce.speech.engines.fields import REFERENCE_FIELDS
+from sayonce.speech.engines.runtime.slots import Slots
 from sayonce.speech.packing import PCM, SILENCE_TTL, TAKE_FORMATS, TakeForm, pack
 from sayonce.speech.request import SpeechRequest, parse_request
 from sayonce.speech.voices import MAX_BYTES, VoiceBook

@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
 
-from sayonce.core.counters import Counter
-from sayonce.core.envelope import Entry, Refused, Sealer
+from sayonce.cache.sealed_table import SealedTable
 from sayonce.core.outcome import Refusal
 from sayonce.errors import NotFound, VoicesUnavailable, quoted
-from sayonce.speech.engines.base import voice_of_reference
+from sayonce.speech.engines.references import voice_of_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 TABLE: Final = "voices"
 MAX_KNOWN: Final = 100_000
 """Names that an instance remembers, removed ones included. Beyond it no name is passed on to an engine."""
-_FOREVER: Final = float(2**62)
 _OPENED_AT_ONCE: Final = 200
 """Fields, which takes some milliseconds of the event loop."""
 
@@ -75,7 +73,7 @@ class VoiceNames:
     def __init__(self, cache: Cache, store: Store) -> None:
         self._cache = cache
         self._store = store
-        self._sealer = Sealer(cache.secret)
+        self.table = SealedTable(cache, TABLE)
         self._records: dict[Known, NamedVoice] = {}
         self._ids: dict[Known, NamedVoice] = {}
         self._looked: dict[str, _Look] = {}
@@ -191,7 +189,7 @@ class VoiceNames:
             if before is not None and before.sealed == sealed:
                 looked[field] = before
                 continue
-            known = self.whose(field)
+            known = self.table.owned(field)
             looked[field] = _Look(sealed, known, None if known is None else self._opened(field, sealed))
             opened += 1
             if opened % _OPENED_AT_ONCE == 0:
@@ -212,18 +210,6 @@ class VoiceNames:
             if had is None or read.number >= had.number:
                 records[known] = read
         self._take_over(records, lost)
-
-    def whose(self, field: str) -> Known | None:
-        """Return the tenant and the name of a field; None for other namespaces and for what is no field of ours."""
-        try:
-            found = msgspec.json.decode(field, type=tuple[str, str, str])
-        except (msgspec.DecodeError, UnicodeEncodeError):
-            found = None
-        if found is None or _field(*found) != field:  # a name has one field: another spelling of it says nothing
-            self._count(Refusal.FOREIGN)
-            return None
-        namespace, tenant, name = found
-        return (tenant, name) if namespace == self._cache.namespace else None
 
     def _take_over(self, records: dict[Known, NamedVoice], lost: set[Known]) -> None:
         changed = not self.read or (records, lost) != (self._records, self._lost)
@@ -252,13 +238,13 @@ class VoiceNames:
             StoreError: it may not be kept.
 
         """
-        known, field = (tenant, voice.name), self.field(tenant, voice.name)
+        known, field = (tenant, voice.name), self.table.field(tenant, voice.name)
         while True:
             there = await self._store.registered(TABLE, field)
             last = None if there is None else self._opened(field, there)
             if last is not None and last.number >= voice.number:
                 voice = msgspec.structs.replace(voice, number=last.number + 1)
-            if await self._store.swap(TABLE, field, there, self.sealed(TABLE, field, msgspec.msgpack.encode(voice))):
+            if await self._store.swap(TABLE, field, there, self.table.seal(field, msgspec.msgpack.encode(voice))):
                 break
         self._take_over({**self._records, known: voice}, self._lost - {known})
         return voice
@@ -272,41 +258,14 @@ class VoiceNames:
         """
         marks = [voice for (owner, _), voice in self._records.items() if owner == tenant and voice.removed]
         for voice in sorted(marks, key=lambda each: each.number, reverse=True)[most:]:
-            await self._store.unregister(TABLE, self.field(tenant, voice.name))
-
-    # -- sealed values ----------------------------------------------------------------------------------------------
-
-    def field(self, tenant: str, name: str) -> str:
-        """Return where a tenant's name, or the id of a reference, stands in a table."""
-        return _field(self._cache.namespace, tenant, name)
-
-    def sealed(self, table: str, field: str, content: bytes) -> bytes:
-        """Return content sealed for one field of one table."""
-        key = self._cache.key([table, field])
-        entry = Entry(key=key, body=content, media_type="", created=self._cache.now(), expires=_FOREVER)
-        return self._sealer.seal(entry)
-
-    def open(self, table: str, field: str, sealed: bytes) -> bytes | None:
-        """Return what was sealed for a field; None, counted, when it was not."""
-        try:
-            return self._sealer.open(self._cache.key([table, field]), sealed).body
-        except Refused as refused:
-            self._count(refused.reason)
-            return None
+            await self._store.unregister(TABLE, self.table.field(tenant, voice.name))
 
     def _opened(self, field: str, sealed: bytes) -> NamedVoice | None:
-        content = self.open(TABLE, field, sealed)
+        content = self.table.open(field, sealed)
         if content is None:
             return None
         try:
             return msgspec.msgpack.decode(content, type=NamedVoice)
         except msgspec.DecodeError:  # sealed by a release that wrote other records
-            self._count(Refusal.HEADER)
+            self.table.count(Refusal.HEADER)
             return None
-
-    def _count(self, reason: Refusal) -> None:
-        self._cache.counts.add(Counter.REFUSED_VALUES, reason)
-
-
-def _field(namespace: str, tenant: str, name: str) -> str:
-    return msgspec.json.encode((namespace, tenant, name)).decode()

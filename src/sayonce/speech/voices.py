@@ -21,11 +21,12 @@ import msgspec
 
 from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.cache import Cache, Obeyed
+from sayonce.cache.sealed_table import SealedTable
 from sayonce.core.counters import Operation
 from sayonce.core.eviction import LRU
 from sayonce.errors import InvalidRequest, NotFound, TooLarge, VoicesUnavailable, quoted
-from sayonce.speech.engines.base import Reference
-from sayonce.speech.voice_copies import VoiceCopies
+from sayonce.speech.engines import Reference
+from sayonce.speech.engines.copies.table import CopyTable
 from sayonce.speech.voice_names import NamedVoice, VoiceNames
 from sayonce.stores.base import Store
 
@@ -66,8 +67,9 @@ class VoiceBook:
         self._decoding = decoding or DecoderThreads()
         self._max_bytes = max_bytes
         self._store: Store = cache.store or cache.memory
+        self._references = SealedTable(cache, _REFERENCES)
         self.names = VoiceNames(cache, self._store)
-        self.copies = VoiceCopies(cache, self._store, self.names, self.refresh)
+        self.copies = CopyTable(cache, self._store, self.names, self.refresh)
         self._audio: LRU[bytes] = LRU(_REFERENCES_IN_MEMORY_BYTES)
         self._refreshing: asyncio.Task[None] | None = None
         cache.watch(_EPOCH, self.refresh)
@@ -133,8 +135,8 @@ class VoiceBook:
             name, heard.id, ref_text, heard.seconds, moment, size_bytes, number, warning=heard.warning, file=file
         )
         self._check_room(tenant, voice)
-        address = self.names.field(tenant, file)
-        await self._store.register(_REFERENCES, address, self.names.sealed(_REFERENCES, address, audio))
+        address = self._references.field(tenant, file)
+        await self._store.register(_REFERENCES, address, self._references.seal(address, audio))
         voice, obeyed = await self._write(tenant, voice, wait=wait)
         if old is not None:
             await self._drop_nameless(tenant, old)
@@ -179,7 +181,7 @@ class VoiceBook:
     async def _drop_nameless(self, tenant: str, voice: NamedVoice) -> None:
         """Remove the reference of a voice unless a name has it."""
         if voice.address not in {each.address for each in self.names.live(tenant).values()}:
-            address = self.names.field(tenant, voice.address)
+            address = self._references.field(tenant, voice.address)
             self._audio.discard(address.encode())
             await self._store.unregister(_REFERENCES, address)
 
@@ -191,7 +193,7 @@ class VoiceBook:
             VoicesUnavailable: the store, which has it, does not answer.
 
         """
-        address = self.names.field(tenant, reference.address)
+        address = self._references.field(tenant, reference.address)
         audio = self._audio.get(address.encode())
         if audio is None:
             fetch = partial(self._stored, address)
@@ -201,7 +203,7 @@ class VoiceBook:
                     "the store does not answer, and it has the reference audio of this voice; ask again"
                 )
             [sealed] = found
-            audio = None if sealed is None else self.names.open(_REFERENCES, address, sealed)
+            audio = None if sealed is None else self._references.open(address, sealed)
             if audio is None:
                 raise NotFound("the reference audio of this voice is lost; upload it again", param="voice")
             self._audio.put(address.encode(), audio, len(audio))

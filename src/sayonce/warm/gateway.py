@@ -16,7 +16,7 @@ import msgspec
 
 from sayonce.errors import BadAudio, EngineBusy, EngineError, InvalidRequest, NotCached
 from sayonce.speech.engines.parameters import read_value
-from sayonce.speech.engines.retry_after import retry_after_seconds
+from sayonce.speech.engines.runtime.retry_after import retry_after_seconds
 from sayonce.warm.rows import Row
 from sayonce.warm.runner import DEFAULT_FORMAT, Make
 

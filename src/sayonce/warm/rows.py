@@ -13,7 +13,7 @@ import msgspec
 
 from sayonce.errors import ConfigError, InvalidRequest
 from sayonce.speech.encodings import decode
-from sayonce.speech.fields import REFERENCE_FIELDS, TOLERATED
+from sayonce.speech.engines.fields import REFERENCE_FIELDS, TOLERATED
 from sayonce.speech.request import parse_json
 
 Kind = Literal["txt", "csv", "jsonl"]

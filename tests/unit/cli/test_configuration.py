@@ -7,9 +7,8 @@ import msgspec
 import pytest
 
 from sayonce.config import Settings, load_settings
-from sayonce.speech.engines import EngineOptions, build_engine
+from sayonce.speech.engines import EngineOptions, Parameter, build_engine
 from sayonce.speech.engines.openai.engine import OpenAIOptions
-from sayonce.speech.engines.parameters import Parameter
 from tests.helpers.paths import ROOT
 
 PAGE = ROOT.joinpath("docs/configuration.md").read_text()

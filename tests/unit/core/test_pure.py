@@ -18,7 +18,7 @@ from sayonce.core.eviction import LRU
 from sayonce.core.key import canonical
 from sayonce.core.outcome import Outcome
 from sayonce.errors import InvalidRequest
-from sayonce.speech.engines.parameters import Parameter
+from sayonce.speech.engines import Parameter
 
 # -- buckets -----------------------------------------------------------------------------------------------------------
 

@@ -6,7 +6,7 @@ import logging
 import pytest
 
 from sayonce.errors import BadAudio, EngineBusy, EngineError, EngineTimeout, InvalidRequest
-from sayonce.speech.engines.balance import Balance
+from sayonce.speech.engines.runtime.balance import Balance
 
 EACH = 4
 

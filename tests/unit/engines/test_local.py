@@ -5,7 +5,7 @@ import threading
 import pytest
 
 from sayonce.errors import EngineError, InvalidRequest
-from sayonce.speech.engines.base import Voice
+from sayonce.speech.engines import Voice
 from sayonce.speech.engines.local import CHUNKS_AHEAD, Abandoned, LocalEngine
 from tests.helpers.engine_speech import hear, pcm, utterance
 
@@ -32,12 +32,12 @@ class Model(LocalEngine):
     def voices(self):
         return (Voice("one"),)
 
-    def _load(self):
+    def load_model(self):
         if self.fails:
             raise self.fails
         self.threads.add(threading.current_thread().name)
 
-    def _speak(self, utterance, emit):
+    def speak(self, utterance, emit):
         self.threads.add(threading.current_thread().name)
         self.begun.append(utterance.text)
         emit(b"first")

@@ -21,7 +21,7 @@ from sayonce.errors import (
     UnsupportedMedia,
 )
 from sayonce.speech.engines import build_engine
-from sayonce.speech.engines.openai import refusals
+from sayonce.speech.engines.runtime.http_errors import translated
 from tests.helpers.engine_speech import hear, pcm, unkeyed, utterance
 from tests.helpers.serving import serving as gateway
 from tests.helpers.serving import speak
@@ -437,14 +437,14 @@ def _every(kind):
 def test_every_error_of_the_http_client_becomes_ours(kind):
     request = httpx.Request("POST", "http://127.0.0.1")
     given = {"request": request, "response": httpx.Response(500)} if kind is httpx.HTTPStatusError else {}
-    with pytest.raises(EngineError, match="far") as failed, refusals.translated("far"):
+    with pytest.raises(EngineError, match="far") as failed, translated("far"):
         raise kind("something", **given)
     assert issubclass(kind, httpx.TimeoutException) == isinstance(failed.value, EngineTimeout)
 
 
 def test_a_connection_that_was_reset_without_a_word_is_told_in_words():
     told = "broke its answer off: the connection was reset"
-    with pytest.raises(EngineError, match=told), refusals.translated("far"):
+    with pytest.raises(EngineError, match=told), translated("far"):
         raise httpx.ReadError("")
 
 

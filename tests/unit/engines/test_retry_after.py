@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayonce.speech.engines.retry_after import retry_after_seconds
+from sayonce.speech.engines.runtime.retry_after import retry_after_seconds
 from sayonce.testing import FakeClock
 
 NOW = FakeClock(1_800_000_000.0)  # Fri, 15 Jan 2027 08:00:00 GMT

@@ -3,7 +3,7 @@ import asyncio
 import pytest
 
 from sayonce.errors import EngineBusy
-from sayonce.speech.engines.slots import Slots
+from sayonce.speech.engines.runtime.slots import Slots
 
 
 async def settle() -> None:

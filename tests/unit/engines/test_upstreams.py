@@ -8,7 +8,8 @@ import pytest
 
 from sayonce.config import load_settings
 from sayonce.errors import ConfigError, EngineBusy, EngineError, EngineTimeout, InvalidRequest
-from sayonce.speech.engines import balance, build_engine
+from sayonce.speech.engines import build_engine
+from sayonce.speech.engines.runtime import balance
 from tests.helpers.engine_speech import pcm
 from tests.helpers.equal_servers import replicas
 from tests.helpers.metering import scrape

@@ -522,7 +522,7 @@ class Stubborn(StubEngine):
         from sayonce.audio.encode.encoders import encode
         from sayonce.audio.formats import FORMATS
         from sayonce.audio.pcm import Pcm
-        from sayonce.speech.engines.base import AudioStart
+        from sayonce.speech.engines import AudioStart
 
         self.calls.append(utterance)
         pcm = b"".join(self.sound(utterance, number) for number in range(4))

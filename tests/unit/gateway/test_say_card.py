@@ -11,8 +11,7 @@ import pytest_asyncio
 
 from sayonce.errors import EngineBusy, EngineError
 from sayonce.gateway.access import new_key
-from sayonce.speech.engines import build_engine
-from sayonce.speech.engines.base import Voice
+from sayonce.speech.engines import Voice, build_engine
 from sayonce.testing import StubEngine
 from tests.helpers.browser import chromium, fits, opened, shows
 from tests.helpers.equal_servers import replicas

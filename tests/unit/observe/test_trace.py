@@ -22,7 +22,7 @@ from sayonce.observe.replay import read_traces
 from sayonce.observe.simulate import footprint, simulate
 from sayonce.observe.trace import HEADER, Recorder, append
 from sayonce.service import Service
-from sayonce.speech.engines.base import AudioStart
+from sayonce.speech.engines import AudioStart
 from sayonce.testing import FakeClock, StubEngine
 from tests.helpers.commandline import CommandLine, InProcess, stop
 from tests.helpers.serving import serving, speak

@@ -18,7 +18,8 @@ import uvloop
 from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.cache.flight import Flight
 from sayonce.errors import DecodersBusy, InvalidRequest
-from sayonce.speech.bounds import (
+from sayonce.speech.engines import KINDS, Parameter
+from sayonce.speech.engines.bounds import (
     MAX_DEPTH,
     MAX_FIELDS,
     MAX_NAME,
@@ -27,8 +28,6 @@ from sayonce.speech.bounds import (
     check_number_of_values,
     is_large,
 )
-from sayonce.speech.engines import KINDS
-from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.request import parse_json
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak

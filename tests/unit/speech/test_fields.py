@@ -7,9 +7,9 @@ import pytest
 
 from sayonce.cache import Cache
 from sayonce.errors import ConfigError, InvalidRequest
-from sayonce.speech.bounds import MAX_TEXT
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import build_engine
+from sayonce.speech.engines.bounds import MAX_TEXT
 from sayonce.speech.lint import lint_engine
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.testing import StubEngine

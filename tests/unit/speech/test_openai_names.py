@@ -6,8 +6,7 @@ import pytest
 from sayonce.errors import ConfigError, NotFound
 from sayonce.gateway.access import new_key
 from sayonce.speech.catalogue import Catalogue
-from sayonce.speech.engines import build_engine
-from sayonce.speech.engines.base import Voice
+from sayonce.speech.engines import Voice, build_engine
 from sayonce.speech.openai_names import MODELS, VOICES, meanings
 from sayonce.speech.request import parse_request
 from sayonce.testing import StubEngine

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from sayonce.audio.decode.media_type import UNKNOWN, media_type_of
 from sayonce.errors import InvalidRequest
-from sayonce.speech.references import decode_reference
+from sayonce.speech.engines.references import decode_reference
 from tests.helpers.metering import program
 from tests.helpers.voice_samples import reference
 

@@ -11,9 +11,10 @@ import soundfile
 
 from sayonce.audio.voice import Voice
 from sayonce.cache import Cache
+from sayonce.cache.sealed_table import SealedTable
 from sayonce.errors import EngineError, NotFound, StoreError
 from sayonce.gateway.access import new_key
-from sayonce.speech.engines.base import Reference
+from sayonce.speech.engines import Reference
 from sayonce.speech.voice_names import NamedVoice
 from sayonce.speech.voices import VoiceBook
 from sayonce.testing import FaultyStore, StubEngine
@@ -211,7 +212,7 @@ async def test_a_swapped_reference_in_the_store_is_never_spoken_with(client):
     for name, seed in (("alice", 1), ("bob", 2)):
         await upload(client, name, reference(seed))
     names = client.service.synthesizer.voices.names
-    addresses = [names.field("", names.record("", name).address) for name in ("alice", "bob")]
+    addresses = [names.table.field("", names.record("", name).address) for name in ("alice", "bob")]
     await store.register("voice clips", addresses[0], await store.registered("voice clips", addresses[1]))
     answer = await speak(client, voice="alice")
     assert (answer.status_code, "upload it again" in answer.text) == (404, True)
@@ -451,8 +452,8 @@ async def test_the_file_that_was_uploaded_last_under_a_name_is_handed_on(client,
 async def test_the_reference_of_a_voice_that_an_earlier_release_kept_is_still_found():
     store = Late()
     book = book_over(store)
-    field = book.names.field("", "id")
-    await store.register("voice clips", field, book.names.sealed("voice clips", field, reference()))
+    field = book.names.table.field("", "id")
+    await store.register("voice clips", field, SealedTable(book._cache, "voice clips").seal(field, reference()))
     await book.names.write("", NamedVoice("alice", "id", "", 1.0, 0.0))
     assert (await book.fetch_audio("", to_fetch(book.names.record("", "alice")))).audio == reference()
     await book.add("", "alice", reference(), "")

@@ -10,7 +10,7 @@ from sayonce.cache import Cache
 from sayonce.cache.stats import summary
 from sayonce.observe.metrics import BUCKET_SECONDS, Samples
 from sayonce.speech.catalogue import Catalogue
-from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines import Engine
 from sayonce.speech.synthesis import Synthesizer
 
 _SAVINGS: Final = {

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines._reading import read_text, unread_script
-from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
+from sayonce.speech.engines.declaration import Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
+from sayonce.speech.engines.options import EngineOptions
 from sayonce.speech.engines.parameters import Parameter
+from sayonce.speech.engines.utterance import Utterance
 from sayonce.text.latin import plain_letters
 from sayonce.text.reading import Reading
 from sayonce.text.sign_words import VERSION
@@ -116,7 +118,7 @@ class HibariEngine(LocalEngine):
         facts = self._registry[name]
         return Voice(name, facts["language"], f"{facts['accent']}, {facts['gender']}")
 
-    def _load(self) -> None:
+    def load_model(self) -> None:
         from hibari import Hibari  # noqa: PLC0415
 
         if not self._files:
@@ -129,7 +131,7 @@ class HibariEngine(LocalEngine):
             )  # loads what it would load lazily, and unguarded, in the middle of speech
             self._models[voice] = model
 
-    def _speak(self, utterance: Utterance, emit: Emit) -> None:
+    def speak(self, utterance: Utterance, emit: Emit) -> None:
         import numpy as np  # noqa: PLC0415
 
         model = self._models[utterance.voice]

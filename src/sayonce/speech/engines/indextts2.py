@@ -16,10 +16,12 @@ from typing import Any, ClassVar, Final, Literal
 
 from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound, quoted
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
-from sayonce.speech.engines.base import EngineOptions, Utterance, Voice
+from sayonce.speech.engines.declaration import Voice
 from sayonce.speech.engines.local import Emit, LocalEngine
+from sayonce.speech.engines.options import EngineOptions
 from sayonce.speech.engines.parameters import Parameter
-from sayonce.speech.references import decode_reference
+from sayonce.speech.engines.references import decode_reference
+from sayonce.speech.engines.utterance import Utterance
 
 Version = Literal["2", "2.5"]
 
@@ -154,7 +156,7 @@ class IndexTTS2Engine(LocalEngine):
         await super().load()
         self._tts = self.adapter(self._tts, self._revision)
 
-    def _load(self) -> None:
+    def load_model(self) -> None:
         try:
             found = import_module(self._module.name)
         except ImportError as error:
@@ -163,7 +165,7 @@ class IndexTTS2Engine(LocalEngine):
             cfg_path=str(self._model_dir / "config.yaml"), model_dir=str(self._model_dir), **self._options.options
         )
 
-    def _speak(self, utterance: Utterance, emit: Emit) -> None:
+    def speak(self, utterance: Utterance, emit: Emit) -> None:
         import numpy as np  # noqa: PLC0415
         import torch  # noqa: PLC0415 (comes with the engine)
 

@@ -11,7 +11,8 @@ from functools import cached_property
 from typing import Final
 
 from sayonce.errors import EngineError, SayonceError
-from sayonce.speech.engines.base import AudioStart, Engine, Utterance
+from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines.utterance import AudioStart, Utterance
 
 CHUNKS_AHEAD: Final = 8
 """How many chunks a model may be ahead of its listener."""
@@ -25,18 +26,19 @@ class Abandoned(Exception):
 
 
 class LocalEngine(Engine):
-    """A model in this process. A subclass blocks in ``_load`` and ``_speak``, which run in threads of its own."""
+    """A model in this process. A subclass blocks in ``load_model`` and ``speak``, which run in threads of its own."""
 
     sample_rate_hz: int
+    """The rate of the PCM that ``speak`` emits."""
 
     async def load(self) -> None:
-        work = asyncio.get_running_loop().run_in_executor(self._threads, self._load)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self.load_model)
         await asyncio.wait([work])
         self._check(work)
 
     async def synthesize(self, utterance: Utterance) -> AsyncGenerator[AudioStart | bytes, None]:
         handover = _Handover()
-        work = asyncio.get_running_loop().run_in_executor(self._threads, self._speak, utterance, handover.put)
+        work = asyncio.get_running_loop().run_in_executor(self._threads, self.speak, utterance, handover.put)
         work.add_done_callback(handover.end)
         try:
             yield AudioStart(self.sample_rate_hz)
@@ -50,13 +52,12 @@ class LocalEngine(Engine):
     async def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    @abstractmethod
-    def _load(self) -> None:
+    def load_model(self) -> None:
         """Load the model, in a thread."""
 
     @abstractmethod
-    def _speak(self, utterance: Utterance, emit: Emit) -> None:
-        """Emit the utterance as PCM16 at ``sample_rate_hz``, mono, in a thread; ``concurrency`` of them at once."""
+    def speak(self, utterance: Utterance, emit: Emit) -> None:
+        """Emit the utterance as PCM16 at ``sample_rate_hz``, mono, in a thread; ``concurrency`` of them run at once."""
 
     @cached_property
     def _threads(self) -> ThreadPoolExecutor:

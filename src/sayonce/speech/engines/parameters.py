@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from sayonce.errors import InvalidRequest
-from sayonce.speech.bounds import MAX_TEXT, check_length
+from sayonce.speech.engines.bounds import MAX_TEXT, check_length
 
 
 class Parameter(msgspec.Struct, frozen=True, kw_only=True):

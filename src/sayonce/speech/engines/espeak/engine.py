@@ -17,7 +17,8 @@ from typing import Any, ClassVar, Final
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines._reading import named, read_text, silent_sign, unread_script
-from sayonce.speech.engines.base import AudioStart, Engine, EngineOptions, Utterance, Voice
+from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines.declaration import Voice
 from sayonce.speech.engines.espeak import worker
 from sayonce.speech.engines.espeak.hanzi import (
     prepare,
@@ -29,7 +30,9 @@ from sayonce.speech.engines.espeak.hanzi import (
 from sayonce.speech.engines.espeak.numbers import unread_digit, write_numbers
 from sayonce.speech.engines.espeak.scripts import scripts_read, voice_for
 from sayonce.speech.engines.espeak.voices import EspeakVoices
+from sayonce.speech.engines.options import EngineOptions
 from sayonce.speech.engines.parameters import Parameter
+from sayonce.speech.engines.utterance import AudioStart, Utterance
 from sayonce.text.reading import Reading
 from sayonce.text.scripts import scripts_of
 from sayonce.text.sign_words import LANGUAGES, VERSION

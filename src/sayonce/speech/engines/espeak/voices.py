@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from sayonce.speech.engines.base import Voice
+from sayonce.speech.engines.declaration import Voice
 
 _USUAL_PRIORITY: Final = 5
 

@@ -8,6 +8,7 @@ import httpx
 
 from sayonce.errors import EngineError
 from sayonce.speech.engines.openai import refusals
+from sayonce.speech.engines.runtime.http_errors import translated
 
 _SECONDS: Final = 5.0
 
@@ -23,7 +24,7 @@ async def examine(name: str, client: httpx.AsyncClient, url: str) -> EngineError
     if error is not None or status != httpx.codes.NOT_FOUND:
         return error
     try:
-        with refusals.translated(name):
+        with translated(name):
             async with client.stream("POST", f"{url}/audio/speech", json={}, timeout=_SECONDS) as response:
                 refused = refusals.refusal(name, response, await refusals.read_error(response.aiter_bytes()))
     except EngineError as failed:
@@ -38,7 +39,7 @@ async def examine(name: str, client: httpx.AsyncClient, url: str) -> EngineError
 
 async def _ask_for_models(name: str, client: httpx.AsyncClient, url: str) -> tuple[int, EngineError | None]:
     try:
-        with refusals.translated(name):
+        with translated(name):
             async with client.stream("GET", f"{url}/models", timeout=_SECONDS) as response:
                 return response.status_code, refusals.unfit(name, response)
     except EngineError as error:

@@ -18,22 +18,26 @@ from sayonce._version import __version__
 from sayonce.audio.decode import mpeg
 from sayonce.audio.decode.media_type import media_type_of
 from sayonce.errors import EngineBusy, EngineError
-from sayonce.speech.engines.balance import Balance, Failures, Upstream
-from sayonce.speech.engines.base import AudioStart, Count, Engine, EngineOptions, Utterance, Voice
-from sayonce.speech.engines.openai import checks, refusals
+from sayonce.speech.engines.base import Engine
+from sayonce.speech.engines.copies.keeper import CopyKeeper
+from sayonce.speech.engines.copies.known import Copy
+from sayonce.speech.engines.copies.names import names_a_copy
+from sayonce.speech.engines.copies.server import ServerVoices
+from sayonce.speech.engines.declaration import Voice
+from sayonce.speech.engines.openai import checks
 from sayonce.speech.engines.openai.address import api_key, base_url, base_urls, is_loopback
 from sayonce.speech.engines.openai.fields import checked_defaults, checked_drop
-from sayonce.speech.engines.openai.kept_voices import KeptVoices
 from sayonce.speech.engines.openai.label import DEFAULT_RATE_HZ
 from sayonce.speech.engines.openai.reader import Reader
-from sayonce.speech.engines.openai.server_voices import ServerVoices
-from sayonce.speech.engines.openai.shelf import Copy
+from sayonce.speech.engines.options import Count, EngineOptions
 from sayonce.speech.engines.parameters import Parameter
-from sayonce.speech.engines.retry_after import retry_after_seconds
-from sayonce.speech.voice_copies import names_a_copy
+from sayonce.speech.engines.runtime.balance import Balance, Failures, Upstream
+from sayonce.speech.engines.runtime.http_errors import translated
+from sayonce.speech.engines.runtime.retry_after import retry_after_seconds
+from sayonce.speech.engines.utterance import AudioStart, Utterance
 
 if TYPE_CHECKING:
-    from sayonce.speech.voice_copies import VoiceCopies
+    from sayonce.speech.engines.copies.table import CopyTable
 
 _CONNECT_SECONDS: Final = 5.0
 _TRIES_BY_NAME: Final = 2
@@ -107,8 +111,8 @@ class OpenAIEngine(Engine):
         self.upstreams = self._balance.upstreams
         self._key = api_key(name, options.api_key_env)
         self._client: httpx.AsyncClient | None = None
-        self._copies: VoiceCopies | None = None
-        self._kept: KeptVoices | None = None
+        self._copies: CopyTable | None = None
+        self._kept: CopyKeeper | None = None
         self._reader = Reader(name, options.response_format, options.sample_rate_hz, self._key)
         self.take_format = None if options.response_format in ("wav", "pcm") else options.response_format
 
@@ -146,7 +150,7 @@ class OpenAIEngine(Engine):
     def resolve_model(self, model: str | None) -> str:
         return model if model in self._options.models else self._options.model
 
-    def attach_copies(self, copies: VoiceCopies) -> None:
+    def attach_copies(self, copies: CopyTable) -> None:
         self._copies = copies
 
     async def load(self) -> None:
@@ -163,7 +167,7 @@ class OpenAIEngine(Engine):
         )
         if self._copies is not None:
             servers = [ServerVoices(self.name, self._client, upstream.url) for upstream in self.upstreams]
-            self._kept = KeptVoices(
+            self._kept = CopyKeeper(
                 self.name, servers, self._copies, time.monotonic, send=self._options.upstream_voices == "auto"
             )
 
@@ -202,7 +206,7 @@ class OpenAIEngine(Engine):
     ) -> AsyncGenerator[AudioStart | bytes, None]:
         """Yield what one server says: asked by the name of the copy that it has of a reference, else with the reference."""
         blamed: Copy | None = None
-        with refusals.translated(self.name):
+        with translated(self.name):
             for _ in range(_TRIES_BY_NAME):
                 copy = await self._copy(upstream, utterance)
                 if copy is None:

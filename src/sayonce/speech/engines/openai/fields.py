@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 from sayonce.errors import ConfigError, InvalidRequest
-from sayonce.speech.bounds import check_shape
+from sayonce.speech.engines.bounds import check_shape
+from sayonce.speech.engines.fields import CLONING_FIELDS, check_undeclared
 from sayonce.speech.engines.parameters import read_value
-from sayonce.speech.fields import CLONING_FIELDS, check_undeclared
 
 if TYPE_CHECKING:
-    from sayonce.speech.engines.base import Engine
+    from sayonce.speech.engines.declaration import Declaration
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 """What can stand in a header's list."""
@@ -20,7 +20,7 @@ _SECRET: Final = re.compile(r"api[_.-]?key|secret|passw(or)?d|authorization|cred
 _ALWAYS_HEARD: Final = "speed"
 
 
-def checked_drop(engine: Engine, names: Collection[str]) -> frozenset[str]:
+def checked_drop(engine: Declaration, names: Collection[str]) -> frozenset[str]:
     """Return the fields to leave out.
 
     Raises:
@@ -39,7 +39,7 @@ def checked_drop(engine: Engine, names: Collection[str]) -> frozenset[str]:
     return frozenset(names)
 
 
-def checked_defaults(engine: Engine, fields: Mapping[str, Any], drop: Collection[str]) -> dict[str, Any]:
+def checked_defaults(engine: Declaration, fields: Mapping[str, Any], drop: Collection[str]) -> dict[str, Any]:
     """Return the fields to add, those that the engine declares in their types.
 
     Raises:
@@ -62,7 +62,7 @@ def checked_defaults(engine: Engine, fields: Mapping[str, Any], drop: Collection
     return checked
 
 
-def _check_name(engine: Engine, name: str, drop: Collection[str]) -> None:
+def _check_name(engine: Declaration, name: str, drop: Collection[str]) -> None:
     where = f"defaults.{name}"
     if name in CLONING_FIELDS or name == engine.also_voice:
         raise _wrong(engine, where, "is a field of the gateway's own; each request gives it, or leaves it out")
@@ -72,5 +72,5 @@ def _check_name(engine: Engine, name: str, drop: Collection[str]) -> None:
         raise _wrong(engine, where, "looks like a secret, and would be part of keys; a server's key is api_key_env")
 
 
-def _wrong(engine: Engine, option: str, what: str) -> ConfigError:
+def _wrong(engine: Declaration, option: str, what: str) -> ConfigError:
     return ConfigError(f"engines.{engine.name}.{option}: {what}")

@@ -9,8 +9,8 @@ from typing import Final
 import httpx
 
 from sayonce.errors import SayonceError
-from sayonce.speech.engines.base import AudioStart
 from sayonce.speech.engines.openai import answers, content, events, refusals
+from sayonce.speech.engines.utterance import AudioStart
 
 log = logging.getLogger("sayonce.speech")
 

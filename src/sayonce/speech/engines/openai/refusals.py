@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import httpx
@@ -23,8 +22,8 @@ from sayonce.errors import (
     TooLarge,
     UnsupportedMedia,
 )
-from sayonce.speech.engines.retry_after import retry_after_seconds
-from sayonce.speech.voice_copies import without_copies
+from sayonce.speech.engines.copies.names import without_copies
+from sayonce.speech.engines.runtime.retry_after import retry_after_seconds
 
 LONGEST_ERROR_BYTES: Final = 65_536
 _LONGEST_MESSAGE: Final = 300
@@ -51,25 +50,6 @@ _ESCAPE: Final = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~])?")
 """Colours and cursor movements of a terminal (ECMA-48 section 5.4)."""
 _RETRY: Final = frozenset(("retry-after", "retry-after-ms"))
 _utf8: Final = codecs.getincrementaldecoder("utf-8")
-
-
-@contextmanager
-def translated(name: str) -> Iterator[None]:
-    """Turn every failure of the HTTP client into ours."""
-    try:
-        yield
-    except httpx.ConnectTimeout:
-        raise EngineTimeout(f"{name!r} cannot be reached: no connection in time") from None
-    except httpx.TimeoutException:
-        raise EngineTimeout(f"{name!r} did not answer in time") from None
-    except (httpx.ConnectError, httpx.ProxyError) as error:
-        raise EngineError(f"{name!r} cannot be reached: {error}") from None
-    except (httpx.ReadError, httpx.RemoteProtocolError) as error:
-        raise BadAudio(f"{name!r} broke its answer off: {str(error) or 'the connection was reset'}") from None
-    except httpx.DecodingError as error:
-        raise EngineError(f"{name!r} answered with an error that cannot be read: {error}") from None
-    except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise EngineError(f"{name!r} cannot be asked: {str(error) or type(error).__name__}") from None
 
 
 async def read_error(chunks: AsyncIterator[bytes], body: bytes = b"") -> bytes:

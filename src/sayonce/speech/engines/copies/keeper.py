@@ -16,12 +16,12 @@ import msgspec
 from sayonce.core.clock import Clock
 from sayonce.core.counters import CopyOutcome, Counter
 from sayonce.errors import EngineError, EngineTimeout
-from sayonce.speech.engines.openai.server_voices import Listed, NothingKept, NotKept, ServerVoices
-from sayonce.speech.engines.openai.shelf import NOTHING_SECONDS, Copy, Shelf
+from sayonce.speech.engines.copies.known import NOTHING_SECONDS, Copy, KnownCopies
+from sayonce.speech.engines.copies.server import Listed, NothingKept, NotKept, ServerVoices
 
 if TYPE_CHECKING:
-    from sayonce.speech.engines.base import Reference
-    from sayonce.speech.voice_copies import CopyAddress, Found, VoiceCopies
+    from sayonce.speech.engines.copies.table import CopyAddress, CopyTable, Found
+    from sayonce.speech.engines.references import Reference
 
 log = logging.getLogger("sayonce.speech")
 
@@ -29,7 +29,7 @@ MOST: Final = 500
 """Copies at one server; vLLM-Omni keeps a thousand voices, of all who send it some."""
 _CLAIM_SECONDS: Final = 40.0
 """After so long without an end, whoever said that it sends a copy has not."""
-_PATIENCE_SECONDS: Final = 5.0
+_COPY_SECONDS: Final = 5.0
 """How long requests wait for a copy."""
 _WAIT_SECONDS: Final = 10.0
 """How long is waited for a copy that another process sends."""
@@ -58,14 +58,14 @@ def _written(found: Found) -> float:
     return 0.0 if found.record is None else found.record.written
 
 
-class KeptVoices:
+class CopyKeeper:
     """The copies at an engine's servers. With ``send`` False none is sent, and those that are there are removed."""
 
     def __init__(
-        self, name: str, servers: Iterable[ServerVoices], copies: VoiceCopies, clock: Clock, *, send: bool
+        self, name: str, servers: Iterable[ServerVoices], copies: CopyTable, clock: Clock, *, send: bool
     ) -> None:
         self._name = name
-        self._shelves = {server.url: Shelf(server, clock) for server in servers}
+        self._known = {server.url: KnownCopies(server, clock) for server in servers}
         self._copies = copies
         self._send = send
         self._clock = clock
@@ -82,16 +82,16 @@ class KeptVoices:
 
         However many wait for a copy, it is sent once. One that takes long goes on, while the reference goes along with requests.
         """
-        shelf, name = self._shelves[url], reference.copy
+        at_server, name = self._known[url], reference.copy
         if name not in self._wanted():
             return None
-        known = shelf.use(name)
-        if known is not None or not shelf.may_try(name):
-            return known
+        copy = at_server.use(name)
+        if copy is not None or not at_server.may_try(name):
+            return copy
         sending = self._sending.get((url, name))
         if sending is None:
-            task = asyncio.create_task(self._obtain(shelf, reference))
-            sending = self._sending[url, name] = _Sending(task, self._clock() + _PATIENCE_SECONDS)
+            task = asyncio.create_task(self._obtain(at_server, reference))
+            sending = self._sending[url, name] = _Sending(task, self._clock() + _COPY_SECONDS)
         await asyncio.wait([sending.task], timeout=max(0.0, sending.waited_for_until - self._clock()))
         return sending.task.result() if sending.task.done() else None
 
@@ -99,7 +99,7 @@ class KeptVoices:
         """Whether a server has a copy, and had it when it began to answer; None where it does not tell."""
         for _ in range(_LOOKS):
             try:
-                return _mark(await self._shelves[url].server.look(), copy.name) == copy.mark
+                return _mark(await self._known[url].server.look(), copy.name) == copy.mark
             except NothingKept:
                 return False
             except EngineTimeout:
@@ -110,71 +110,71 @@ class KeptVoices:
 
     def lost(self, url: str, copy: Copy) -> None:
         """Forget a copy that its server does not have any more."""
-        shelf = self._shelves[url]
-        if shelf.marks.get(copy.name) == copy.mark:
-            shelf.lose(copy.name)
+        known = self._known[url]
+        if known.marks.get(copy.name) == copy.mark:
+            known.lose(copy.name)
             self._count(CopyOutcome.LOST)
 
     def refused(self, url: str, copy: Copy) -> None:
         """Ask no longer by the name of a copy that its server has, and does not speak with."""
-        self._shelves[url].avoid(copy.name, _FAILED_SECONDS)
+        self._known[url].avoid(copy.name, _FAILED_SECONDS)
 
     def _wanted(self) -> frozenset[str]:
         return self._copies.wanted() if self._send else frozenset()
 
     # -- sending ------------------------------------------------------------------------------------------------------
 
-    async def _obtain(self, shelf: Shelf, reference: Reference) -> Copy | None:
+    async def _obtain(self, known: KnownCopies, reference: Reference) -> Copy | None:
         try:
-            return await self._obtained(shelf, reference)
+            return await self._obtained(known, reference)
         except NothingKept:
-            shelf.rest(NOTHING_SECONDS)
+            known.rest(NOTHING_SECONDS)
         except NotKept as error:
-            shelf.avoid(reference.copy, _REFUSED_SECONDS)
-            self._tell(shelf, error)
+            known.avoid(reference.copy, _REFUSED_SECONDS)
+            self._tell(known, error)
         except EngineError as error:
-            shelf.rest(_FAILED_SECONDS if isinstance(error, EngineTimeout) else _UNABLE_SECONDS)
-            self._tell(shelf, error)
+            known.rest(_FAILED_SECONDS if isinstance(error, EngineTimeout) else _UNABLE_SECONDS)
+            self._tell(known, error)
         finally:
-            del self._sending[shelf.server.url, reference.copy]
+            del self._sending[known.server.url, reference.copy]
             if reference.copy not in self._wanted():
                 self._changed.set()  # removed while it was sent
         return None
 
-    def _tell(self, shelf: Shelf, error: EngineError) -> None:
+    def _tell(self, known: KnownCopies, error: EngineError) -> None:
         self._count(CopyOutcome.FAILED)
         log.warning(
-            "engine %s: %s: %s; the reference goes along with requests", self._name, shelf.server.url, error.message
+            "engine %s: %s: %s; the reference goes along with requests", self._name, known.server.url, error.message
         )
 
-    async def _obtained(self, shelf: Shelf, reference: Reference) -> Copy | None:
+    async def _obtained(self, known: KnownCopies, reference: Reference) -> Copy | None:
         """Find the copy that this or another process has sent, or send one, when no other process is about to."""
-        address = (shelf.server.url, reference.copy)
-        await shelf.server.look()  # it may keep nothing
+        address = (known.server.url, reference.copy)
+        await known.server.look()  # it may keep nothing
         for _ in range(round(_WAIT_SECONDS / _POLL_SECONDS)):
             found = await self._copies.find(address)
             if found is None:
                 return None  # what the store does not know of could not be removed later
             record = found.record
             if record is not None and record.mark:
-                if _mark(await shelf.server.look(), reference.copy) == record.mark:
-                    return shelf.know(reference.copy, record.mark)
+                if _mark(await known.server.look(), reference.copy) == record.mark:
+                    return known.know(reference.copy, record.mark)
             elif record is not None and not self._copies.older(record, _CLAIM_SECONDS):
                 await asyncio.sleep(_POLL_SECONDS)
                 continue
             if await self._copies.claim(address, found):
-                return await self._send_copy(shelf, reference, address)
+                return await self._send_copy(known, reference, address)
         return None
 
-    async def _send_copy(self, shelf: Shelf, reference: Reference, address: CopyAddress) -> Copy:
-        server, name = shelf.server, reference.copy
+    async def _send_copy(self, known: KnownCopies, reference: Reference, address: CopyAddress) -> Copy:
+        server, name = known.server, reference.copy
         if name in await server.look():  # whose reference it is, nobody here can tell
             await server.remove(name)
-        await self._make_room(shelf, address)
+        await self._make_room(known, address)
         mark = await self._sent(server, reference)
         await self._copies.note(address, mark)
         self._count(CopyOutcome.SENT)
-        return shelf.know(name, mark)
+        return known.know(name, mark)
 
     async def _sent(self, server: ServerVoices, reference: Reference) -> str:
         assert reference.audio is not None
@@ -184,14 +184,14 @@ class KeptVoices:
             raise EngineError(f"{self._name!r} does not list the voice that it took")
         return listed.mark
 
-    async def _make_room(self, shelf: Shelf, address: CopyAddress) -> None:
+    async def _make_room(self, known: KnownCopies, address: CopyAddress) -> None:
         """Remove what was used longest ago, as far as is known here, where a server has as many copies as it may."""
         kept = await self._copies.all() or {}
         ours = [(name, found) for (url, name), found in kept.items() if url == address[0] and name != address[1]]
         if len(ours) < MOST:
             return
-        order = {name: number for number, name in enumerate(shelf.marks)}
-        await self._remove(shelf, *min(ours, key=lambda each: (order.get(each[0], -1), _written(each[1]))))
+        order = {name: number for number, name in enumerate(known.marks)}
+        await self._remove(known, *min(ours, key=lambda each: (order.get(each[0], -1), _written(each[1]))))
 
     # -- removing -----------------------------------------------------------------------------------------------------
 
@@ -216,29 +216,29 @@ class KeptVoices:
             return True
         if not await self._copies.learn():
             return False
-        return all([await self._removed(self._shelves[url], name, kept[url, name]) for url, name in self._gone(kept)])
+        return all([await self._removed(self._known[url], name, kept[url, name]) for url, name in self._gone(kept)])
 
     def _gone(self, kept: Iterable[CopyAddress]) -> list[CopyAddress]:
         wanted = self._wanted()
         return [
             (url, name)
             for url, name in kept
-            if url in self._shelves and name not in wanted and (url, name) not in self._sending
+            if url in self._known and name not in wanted and (url, name) not in self._sending
         ]
 
-    async def _removed(self, shelf: Shelf, name: str, found: Found) -> bool:
+    async def _removed(self, known: KnownCopies, name: str, found: Found) -> bool:
         try:
-            await self._remove(shelf, name, found)
+            await self._remove(known, name, found)
         except EngineError:
             self._count(CopyOutcome.FAILED)
             return False
         self._count(CopyOutcome.REMOVED)
         return True
 
-    async def _remove(self, shelf: Shelf, name: str, found: Found) -> None:
-        shelf.marks.pop(name, None)
-        await shelf.server.remove(name)
-        await self._copies.strike((shelf.server.url, name), found)
+    async def _remove(self, known: KnownCopies, name: str, found: Found) -> None:
+        known.marks.pop(name, None)
+        await known.server.remove(name)
+        await self._copies.strike((known.server.url, name), found)
 
     def _count(self, outcome: CopyOutcome) -> None:
         self._copies.cache.counts.add(Counter.VOICE_COPIES, self._name, outcome)

@@ -7,43 +7,47 @@ into a table of the store; so whatever becomes of the process that sent it, anot
 
 from __future__ import annotations
 
-import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Protocol
 
 import msgspec
 
+from sayonce.cache.sealed_table import Owned, SealedTable
 from sayonce.core.counters import Operation
+from sayonce.speech.engines.copies.names import copy_name, is_copy_name
 
 if TYPE_CHECKING:
     from sayonce.cache import Cache
-    from sayonce.speech.voice_names import VoiceNames
     from sayonce.stores.base import Store
 
 _TABLE: Final = "voice copies"
 _TABLE_BYTES: Final = 16_000_000
-_PREFIX: Final = "sayonce-"
-_DIGITS: Final = 40
-"""160 bits, in lower case, since servers do not tell it from upper case."""
-_NAME: Final = re.compile(f"{_PREFIX}[0-9a-f]{{{_DIGITS}}}")
-"""Of a copy: whatever else somebody may have written into the table is not removed anywhere."""
-_NAMED: Final = re.compile(_NAME.pattern, re.IGNORECASE)
-_TOLD: Final = re.compile(rf"(,\s*)?['\"]?{_PREFIX}[0-9a-f]+['\"]?", re.IGNORECASE)
-"""In a server's words, which may be cut; the comma before it where it is one of a list."""
 
 CopyAddress = tuple[str, str]
 """The address of a server, and the name of a copy there."""
 
 
-def names_a_copy(text: str) -> bool:
-    """Whether a text from outside names a copy: only Sayonce may ask for one, since it is some tenant's voice."""
-    return _NAMED.search(text) is not None
+class Upload(Protocol):
+    """An uploaded voice: the address of its reference, and the reference's transcript."""
+
+    @property
+    def address(self) -> str: ...
+
+    @property
+    def ref_text(self) -> str: ...
 
 
-def without_copies(text: str) -> str:
-    """Return a server's words without the names of copies, which are of all tenants."""
-    return _TOLD.sub(lambda found: "" if found[1] else "an uploaded voice", text)
+class Uploads(Protocol):
+    """The uploaded voices of all tenants."""
+
+    version: int
+    """Rises when a voice is added, changed or removed."""
+    watchers: list[Callable[[], None]]
+    """Called when ``version`` has risen."""
+
+    def live(self) -> Mapping[Owned, Upload]:
+        """Return the voices that there are, by tenant and name."""
 
 
 class CopyRecord(msgspec.Struct, frozen=True):
@@ -60,13 +64,14 @@ class Found(msgspec.Struct, frozen=True):
     record: CopyRecord | None
 
 
-class VoiceCopies:
+class CopyTable:
     """The table of copies. Every method is within the store's budget, and tells of a store that did not answer."""
 
-    def __init__(self, cache: Cache, store: Store, names: VoiceNames, refresh: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, cache: Cache, store: Store, uploads: Uploads, refresh: Callable[[], Awaitable[None]]) -> None:
         self.cache = cache
         self._store = store
-        self._names = names
+        self._table = SealedTable(cache, _TABLE)
+        self._uploads = uploads
         self._refresh = refresh
         self._wanted: frozenset[str] = frozenset()
         self._called: dict[tuple[str, str, str], str] = {}
@@ -74,23 +79,23 @@ class VoiceCopies:
 
     def name(self, tenant: str, address: str, transcript: str) -> str:
         """Return what a tenant's reference, by what it is kept under, is called at servers."""
-        return _PREFIX + self.cache.key(["voice copy", tenant, address, transcript]).hex()[:_DIGITS]
+        return copy_name(self.cache.key(["voice copy", tenant, address, transcript]))
 
     def wanted(self) -> frozenset[str]:
         """Return what the uploaded voices that there are now are called at servers."""
-        if self._as_of != self._names.version:
-            self._as_of = self._names.version
-            live = {(tenant, voice.address, voice.ref_text) for (tenant, _), voice in self._names.live().items()}
+        if self._as_of != self._uploads.version:
+            self._as_of = self._uploads.version
+            live = {(tenant, voice.address, voice.ref_text) for (tenant, _), voice in self._uploads.live().items()}
             self._called = {each: self._called.get(each) or self.name(*each) for each in live}
             self._wanted = frozenset(self._called.values())
         return self._wanted
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call back when ``wanted`` may have changed."""
-        self._names.watchers.append(changed)
+        self._uploads.watchers.append(changed)
 
     def unwatch(self, changed: Callable[[], None]) -> None:
-        self._names.watchers.remove(changed)
+        self._uploads.watchers.remove(changed)
 
     def older(self, record: CopyRecord, seconds: float) -> bool:
         """Whether a record was written longer ago than that."""
@@ -107,7 +112,7 @@ class VoiceCopies:
 
     async def find(self, address: CopyAddress) -> Found | None:
         """Return what is known of a copy; None where the store did not answer."""
-        field = self._names.field(*address)
+        field = self._table.field(*address)
 
         async def read() -> Found:
             sealed = await self._store.registered(_TABLE, field)
@@ -124,11 +129,11 @@ class VoiceCopies:
         table = await self.cache.attempt(Operation.REGISTRY, registry, read_bytes=_TABLE_BYTES)
         if table is None:
             return None
-        addresses = ((self._names.whose(field), field, sealed) for field, sealed in table.items())
+        addresses = ((self._table.owned(field), field, sealed) for field, sealed in table.items())
         return {
             address: Found(sealed, self._opened(field, sealed))
             for address, field, sealed in addresses
-            if address is not None and _NAME.fullmatch(address[1])
+            if address is not None and is_copy_name(address[1])
         }
 
     async def claim(self, address: CopyAddress, found: Found) -> bool:
@@ -145,12 +150,12 @@ class VoiceCopies:
         await self._swap(address, found.sealed, None)
 
     async def _swap(self, address: CopyAddress, old: bytes | None, record: CopyRecord | None) -> bool:
-        field = self._names.field(*address)
-        new = None if record is None else self._names.sealed(_TABLE, field, msgspec.msgpack.encode(record))
+        field = self._table.field(*address)
+        new = None if record is None else self._table.seal(field, msgspec.msgpack.encode(record))
         return bool(await self.cache.attempt(Operation.SWAP, partial(self._store.swap, _TABLE, field, old, new)))
 
     def _opened(self, field: str, sealed: bytes) -> CopyRecord | None:
-        content = self._names.open(_TABLE, field, sealed)
+        content = self._table.open(field, sealed)
         try:
             return None if content is None else msgspec.msgpack.decode(content, type=CopyRecord)
         except msgspec.DecodeError:

@@ -1,4 +1,4 @@
-"""References that a request carries as text: data URLs and base64, as every client writes them."""
+"""Reference audio, in whose voice an engine is to speak, and how a request carries it as text."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import re
 import string
 from collections.abc import Iterator
 from typing import Final
+
+import msgspec
 
 from sayonce.errors import InvalidRequest
 
@@ -23,6 +25,30 @@ _STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 _ESCAPED: Final = {f"%{ord(each):02X}": each for each in "+/=\r\n "}
 _SLICE: Final = 1 << 20
 """A call that works through megabytes keeps the event loop from running, also from another thread."""
+
+
+class Reference(msgspec.Struct, frozen=True):
+    """The audio that a voice is cloned from: ``id`` is the digest of its samples, ``text`` the words spoken in it.
+
+    ``audio`` is the file's bytes. Until an engine needs them it is None, and ``address`` tells under which name they are kept.
+    ``copy`` is the reference's name at a server that keeps it; empty when the reference came along with the request.
+    """
+
+    id: str
+    text: str = ""
+    audio: bytes | None = None
+    address: str = ""
+    copy: str = ""
+
+    @property
+    def voice(self) -> str:
+        """The voice's name while nobody has named it; clips made from it carry this name as a tag in any case."""
+        return voice_of_reference(self.id)
+
+
+def voice_of_reference(reference_id: str) -> str:
+    """Return the name that a reference's samples give to its voice."""
+    return f"clip:{reference_id[:16]}"
 
 
 def decode_reference(value: str, field: str) -> bytes:

@@ -10,7 +10,8 @@ from starlette.routing import request_response
 from sayonce.core.decision import DEFAULT
 from sayonce.gateway.access import new_key
 from sayonce.speech.engines import build_engine
-from sayonce.speech.engines.openai import kept_voices, server_voices
+from sayonce.speech.engines.copies import keeper
+from sayonce.speech.engines.copies import server as server_api
 from tests.helpers.serving import serving, until
 from tests.helpers.upstream import SAMPLE_RATE_HZ
 from tests.helpers.vllm_omni import Omni, omnis, sound
@@ -300,8 +301,8 @@ async def test_a_server_without_a_list_of_uploads_is_sent_no_voice_to_keep(lists
 
 @pytest.mark.parametrize("hangs", ["lists", "takes"])
 async def test_a_server_that_hangs_over_its_voices_holds_a_request_for_a_bounded_time_once(monkeypatch, hangs):
-    monkeypatch.setattr(server_voices, "_LOOK_SECONDS", 0.2)
-    monkeypatch.setattr(server_voices, "_SEND_SECONDS", 0.2)
+    monkeypatch.setattr(server_api, "_LOOK_SECONDS", 0.2)
+    monkeypatch.setattr(server_api, "_SEND_SECONDS", 0.2)
     async with omnis(1) as [server], serving(far(server)) as client:
         setattr(server, hangs, "hang")
         await upload(client)
@@ -313,7 +314,7 @@ async def test_a_server_that_hangs_over_its_voices_holds_a_request_for_a_bounded
 
 
 async def test_requests_wait_for_a_slow_upload_for_a_bounded_time_and_it_goes_on(monkeypatch):
-    monkeypatch.setattr(kept_voices, "_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(keeper, "_COPY_SECONDS", 0.2)
     async with omnis(1) as [server], serving(far(server)) as client:
         server.gate.clear()
         await upload(client)
@@ -381,7 +382,7 @@ async def test_a_voice_that_is_uploaded_anew_with_another_reference_leaves_no_ol
 
 
 async def test_a_removal_that_fails_is_tried_again_also_by_an_instance_that_starts_later(monkeypatch, tmp_path):
-    monkeypatch.setattr(kept_voices, "_FIRST_PAUSE_SECONDS", 0.01)
+    monkeypatch.setattr(keeper, "_FIRST_PAUSE_SECONDS", 0.01)
     store = f"sqlite:///{tmp_path}/s.db"
     async with omnis(1) as [server]:
         async with serving(far(server), store=store) as client:
@@ -410,7 +411,9 @@ async def test_a_copy_under_an_earlier_secret_is_removed_and_what_is_no_copy_is_
                     await upload(client)
                     await assert_heard(client)
                     names = client.service.synthesizer.voices.names
-                    await client.service.cache.store.register("voice copies", names.field(server.url, "narrator"), b"x")
+                    await client.service.cache.store.register(
+                        "voice copies", names.table.field(server.url, "narrator"), b"x"
+                    )
         assert (list(server.voices), server.removed) == (["narrator"], server.uploads)
 
 
@@ -444,7 +447,7 @@ async def test_a_voice_that_is_removed_while_it_is_sent_does_not_stay():
 
 
 async def test_a_server_has_as_many_copies_as_it_may_and_loses_what_was_used_longest_ago(monkeypatch):
-    monkeypatch.setattr(kept_voices, "MOST", 3)
+    monkeypatch.setattr(keeper, "MOST", 3)
     async with omnis(1) as [server], serving(far(server)) as client:
         references = {f"voice {number}": reference(seed=number) for number in range(5)}
         for name, audio in references.items():

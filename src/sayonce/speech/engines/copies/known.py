@@ -8,7 +8,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from sayonce.core.clock import Clock
-from sayonce.speech.engines.openai.server_voices import ServerVoices
+from sayonce.speech.engines.copies.server import ServerVoices
 
 T = TypeVar("T")
 
@@ -26,7 +26,7 @@ class Copy(msgspec.Struct, frozen=True):
     mark: str
 
 
-class Shelf:
+class KnownCopies:
     """What this process knows of the copies at one server."""
 
     def __init__(self, server: ServerVoices, clock: Clock) -> None:

@@ -12,7 +12,7 @@ import msgspec
 
 from sayonce.audio.decode.media_type import media_type_of
 from sayonce.errors import EngineError, EngineTimeout
-from sayonce.speech.engines.openai import refusals
+from sayonce.speech.engines.runtime.http_errors import translated
 
 _LOOK_SECONDS: Final = 5.0
 _SEND_SECONDS: Final = 20.0
@@ -144,7 +144,7 @@ class ServerVoices:
     async def _asking(self, method: str, path: str, seconds: float, **body: Any) -> AsyncIterator[httpx.Response]:
         url = f"{self.url}/audio/voices{path}"
         try:
-            with refusals.translated(self._name):
+            with translated(self._name):
                 async with asyncio.timeout(seconds), self._client.stream(method, url, **body) as response:
                     yield response
         except TimeoutError:

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sayonce.core.key import canonical
 from sayonce.errors import InvalidRequest, quoted
-from sayonce.speech.bounds import check_passed_on
+from sayonce.speech.engines.bounds import check_passed_on
+from sayonce.speech.engines.copies.names import names_a_copy
 from sayonce.speech.engines.parameters import Parameter
-from sayonce.speech.voice_copies import names_a_copy
 
 if TYPE_CHECKING:
-    from sayonce.speech.engines.base import Engine
+    from sayonce.speech.engines.declaration import Declaration
 
 GATEWAY_FIELDS: Final = frozenset(
     ("model", "input", "voice", "response_format", "sample_rate", "stream", "stream_format")
@@ -27,7 +27,7 @@ TOLERATED: Final = {name: Parameter(name=name, type=str) for name in ("instructi
 _ADDRESS: Final = re.compile(r"\s*(?:https?|ftp|file|s3|gs)://", re.IGNORECASE)
 
 
-def read_parameters(fields: Mapping[str, Any], engine: Engine) -> tuple[dict[str, Any], list[str]]:
+def read_parameters(fields: Mapping[str, Any], engine: Declaration) -> tuple[dict[str, Any], list[str]]:
     """Return every declared parameter, filled in, and what the engine takes undeclared, as it is; then what is left out.
 
     Raises:
