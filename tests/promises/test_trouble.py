@@ -71,11 +71,11 @@ async def test_an_outage_costs_no_more_than_the_bound_and_hits_resume_by_themsel
                 await asyncio.sleep(AFTER_PROBES_SECONDS / 20)
             assert stand.slowest_seconds < BUDGET_SECONDS
             assert stand.cache.store_state == "failing"
-            assert said(caplog, "not asked for now") == 1
+            assert said(caplog, "circuit breaker opened") == 1
         await stand.hits_again()
         await stand.hits_all_again()
         assert stand.cache.store_state == "ok"
-        assert (said(caplog, "not asked for now"), said(caplog, "answers again")) == (1, 1)
+        assert (said(caplog, "circuit breaker opened"), said(caplog, "answers again")) == (1, 1)
 
 
 @pytest.mark.parametrize("fault", REFUSED_WRITES.values(), ids=REFUSED_WRITES.keys())
@@ -206,7 +206,7 @@ async def test_writes_that_pile_up_on_a_slow_store_are_bounded_and_counted() -> 
 async def test_nobody_waits_any_longer_once_the_store_is_given_up() -> None:
     store = FaultyStore()
     guard = Guard(store, 0.02, Counts())
-    patient = asyncio.create_task(guard.call(Operation.GET, asyncio.Event().wait, patience=1000))
+    patient = asyncio.create_task(guard.call(Operation.GET, asyncio.Event().wait, timeout_factor=1000))
     await asyncio.sleep(0)
     store.fault = "hang"
     async with asyncio.timeout(2):
@@ -221,7 +221,7 @@ async def test_a_patient_call_is_given_up_with_the_store_though_nobody_else_asks
     store.fault = "hang"
     guard = Guard(store, 0.1, Counts())
     began = time.monotonic()
-    assert await guard.call(Operation.GET, asyncio.Event().wait, patience=1000) is None
+    assert await guard.call(Operation.GET, asyncio.Event().wait, timeout_factor=1000) is None
     assert time.monotonic() - began < 5 * 0.1 + SLACK_SECONDS
     assert guard.breaker.open
 
@@ -229,7 +229,7 @@ async def test_a_patient_call_is_given_up_with_the_store_though_nobody_else_asks
 async def test_a_patient_call_waits_while_the_store_answers_others() -> None:
     store = FaultyStore()
     guard = Guard(store, 0.02, Counts())
-    assert await guard.call(Operation.GET, lambda: asyncio.sleep(0.5, "slow"), patience=1000) == "slow"
+    assert await guard.call(Operation.GET, lambda: asyncio.sleep(0.5, "slow"), timeout_factor=1000) == "slow"
     assert store.asked  # beside it, whether it answers at all
     assert not guard.breaker.open
 
@@ -247,7 +247,9 @@ async def test_waiting_for_a_place_is_not_an_outage() -> None:
     counts = Counts()
     guard = Guard(FaultyStore(), 0.02, counts)
     never = asyncio.Event()
-    patient = [asyncio.create_task(guard.call(Operation.GET, never.wait, patience=10)) for _ in range(CALLS_AT_ONCE)]
+    patient = [
+        asyncio.create_task(guard.call(Operation.GET, never.wait, timeout_factor=10)) for _ in range(CALLS_AT_ONCE)
+    ]
     await asyncio.sleep(0)
     assert await guard.call(Operation.GET, never.wait) is None
     assert counts[Counter.STORE_ERRORS, "store", Failure.BUSY] == 1

@@ -96,7 +96,7 @@ async def test_while_what_has_the_files_name_is_not_ours_all_is_computed_and_it_
         assert (figures["state"], figures["store"]["entries"]) == ("failing", None)
         assert str(path) in str(figures["trouble"])
         assert await one.cache.purge("voice=bob") is Obeyed.HERE
-        assert told(caplog, "not asked for now") == 2  # once for each
+        assert told(caplog, "circuit breaker opened") == 2  # once for each
         if path.exists():
             remove(path)
         path.parent.mkdir(exist_ok=True)
@@ -237,7 +237,7 @@ async def test_a_disk_that_is_full_at_the_start_keeps_nobody_waiting_and_is_used
             await until(lambda: stand.cache.view.fresh)
             assert await stand.ask_all(KNOWN) == {Outcome.HIT}
         await stand.hits_all_again(NEW)
-    assert (told(caplog, "not asked for now"), told(caplog, "answers again")) == (1, 1)
+    assert (told(caplog, "circuit breaker opened"), told(caplog, "answers again")) == (1, 1)
 
 
 @pytest.mark.parametrize("jump_seconds", [-DAY_SECONDS, DAY_SECONDS])
@@ -300,7 +300,7 @@ def test_two_workers_whose_directory_is_removed_answer_and_say_so_everywhere_unt
         wait_until(lambda: [ask(0) for _ in range(8)] == ["sayonce; hit; detail=sqlite"] * 8)
         code, talk = stop(server)
     assert code == 0
-    assert talk.count("not asked for now") == talk.count("answers again") == 2
+    assert talk.count("circuit breaker opened") == talk.count("answers again") == 2
     assert talk.count("was removed: a new file goes on") == 1
     assert whole(path)
 
@@ -327,5 +327,5 @@ def test_a_worker_that_starts_while_the_directory_is_gone_does_not_end_the_serve
         wait_until(lambda: 'sayonce_store_breaker_open{part="store"} 0.0' in metric())
         code, talk = stop(server)
     assert code == 0
-    assert talk.count("not asked for now") == talk.count("answers again") == 2
+    assert talk.count("circuit breaker opened") == talk.count("answers again") == 2
     assert whole(path)

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, Self, TypeVar
 
 from sayonce.cache.answer import Answer, saved_seconds
+from sayonce.cache.compute_errors import CarriedError, released
 from sayonce.cache.cross_process import Look, SharedFlights
 from sayonce.cache.flight import Compute, Flight, Keep, Made, computed, computing
-from sayonce.cache.guarded import GuardedStore
+from sayonce.cache.guarded_store import GuardedStore
 from sayonce.cache.health import StoreHealth, StoreState
 from sayonce.cache.invalidation import MEMORIES, Invalidation, Obeyed, announce
-from sayonce.cache.raised import Raised, released
 from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
 from sayonce.cache.view import TRUST_SECONDS
@@ -46,7 +46,7 @@ DEFAULT_TTL: Final = timedelta(hours=24)
 DEFAULT_OFFLINE: Final = timedelta(hours=24)
 _JITTER: Final = 0.1
 """Entries live between 0.9 and 1 times their time to live, so that what was warmed together does not expire together."""
-_WRITE_PATIENCE: Final = 20.0
+_WRITE_TIMEOUT_FACTOR: Final = 20.0
 _HOUSEKEEPING_SECONDS: Final = 0.2
 """Often enough that what is known of purges is fresh when a request comes, also on a busy event loop."""
 _FLUSH_SECONDS: Final = 5.0
@@ -183,7 +183,7 @@ class Cache:
         return entry
 
     async def lookup(
-        self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True, patience: float = 1.0
+        self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True, timeout_factor: float = 1.0
     ) -> Answer | None:
         """Return the stored entry from memory or from the store, if the policy lets it answer."""
         asked = self.view.now()
@@ -195,7 +195,7 @@ class Cache:
         if entry is None and ask_store and self._stored is not None and self.view.ever_read:
             tier = self._stored.name
             with self.tracer.span("lookup", key=key.hex()):
-                entry = await self._stored.get(key, policy.expected_bytes, patience=patience)
+                entry = await self._stored.get(key, policy.expected_bytes, timeout_factor=timeout_factor)
             if (
                 entry is not None
                 and self._invalidation.current(entry.tags, key)
@@ -300,7 +300,7 @@ class Cache:
     async def fetch_carried(
         self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
     ) -> Entry:
-        """Do what ``fetch`` does, and raise what ``compute`` raised as ``Raised``."""
+        """Do what ``fetch`` does, and raise what ``compute`` raised as ``CarriedError``."""
         found = key if isinstance(key, Digest) else self.key(key)
         answer = await self.answer(found, partial(computed, self.threads, compute), ttl=ttl, tags=tags)
         entry = await answer.result()
@@ -397,12 +397,12 @@ class Cache:
         await self._keep(flight, entry, Keep.NOWHERE if policy.no_store else made.keep)
 
     async def _found_after_all(
-        self, flight: Flight, key: bytes, policy: Policy, patience: float = 1.0, ending: Ending | None = None
+        self, flight: Flight, key: bytes, policy: Policy, timeout_factor: float = 1.0, ending: Ending | None = None
     ) -> bool:
         """Look again after winning: another flight may have landed between the first look and now."""
         if ending is not None:
-            return await self._found_relayed(flight, key, patience, ending)
-        found = await self.lookup(key, policy, patience=patience)
+            return await self._found_relayed(flight, key, timeout_factor, ending)
+        found = await self.lookup(key, policy, timeout_factor=timeout_factor)
         if found is None:
             return False
         assert found.entry is not None
@@ -411,10 +411,10 @@ class Cache:
         flight.finish(found.entry)
         return True
 
-    async def _found_relayed(self, flight: Flight, key: bytes, patience: float, ending: Ending) -> bool:
+    async def _found_relayed(self, flight: Flight, key: bytes, timeout_factor: float, ending: Ending) -> bool:
         """Finish with the entry that was relayed; one that was purged meanwhile is heard to its end, and not kept."""
         assert self._stored is not None
-        entry = ending.entry or await self._stored.get(key, patience=patience)
+        entry = ending.entry or await self._stored.get(key, timeout_factor=timeout_factor)
         if entry is None or entry.key != key or not ending.fits(entry):
             return False  # what was heard is not what is stored
         if ending.entry is None and not flight.discarded and self._current(flight, entry):
@@ -439,7 +439,7 @@ class Cache:
     async def _write(self, stored: GuardedStore, flight: Flight, entry: Entry) -> bool:
         """Write the entry and return whether it is kept; what was purged meanwhile is removed again."""
         # Few wait for this, and not for long: a burst of writes may take its time before it counts as trouble.
-        kept = await stored.put(entry, patience=_WRITE_PATIENCE)
+        kept = await stored.put(entry, timeout_factor=_WRITE_TIMEOUT_FACTOR)
         if self.view.due:
             await self._invalidation.settle()
         if flight.discarded or not self._current(flight, entry):
@@ -478,7 +478,7 @@ class Cache:
         error = EngineError("the computation was cancelled") if task.cancelled() else task.exception()
         if error is None:
             return
-        if not isinstance(error, SayonceError | Raised) and not logged(error):
+        if not isinstance(error, SayonceError | CarriedError) and not logged(error):
             log.error("a computation failed unexpectedly", exc_info=error)
         if not flight.done:
             flight.fail(error)

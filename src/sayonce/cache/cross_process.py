@@ -21,8 +21,8 @@ import msgspec
 from sayonce.cache import lease as leading
 from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
-from sayonce.cache.lease import CHUNK, END, FOLLOWERS, HEAD, PATIENCE, VALUE, WELCOMES, Lease
-from sayonce.cache.watch import Watch
+from sayonce.cache.lease import CHUNK, END, FOLLOWERS, HEAD, TIMEOUT_FACTOR, VALUE, WELCOMES, Lease
+from sayonce.cache.record_poller import RecordPoller
 from sayonce.core.counters import Counter, Counts, FlightPart, Operation
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.epochs import Stamp
@@ -55,7 +55,7 @@ class Look(Protocol):
     With an ``ending`` only the entry that was relayed counts.
     """
 
-    async def __call__(self, *, patience: float = 1.0, ending: Ending | None = None) -> bool: ...
+    async def __call__(self, *, timeout_factor: float = 1.0, ending: Ending | None = None) -> bool: ...
 
 
 class Doubt(StrEnum):
@@ -103,7 +103,7 @@ class SharedFlights:
         self._counts = counts
         self._secret = secret
         self._current = current
-        self._watch = Watch(self._ask, records)
+        self._poller = RecordPoller(self._ask, records)
         self._told = -_TELL_AGAIN_SECONDS
 
     async def lead_or_follow(self, flight: Flight, key: bytes, look: Look) -> Lease | None:
@@ -132,7 +132,7 @@ class SharedFlights:
                 await self._release(key, holder)
                 continue
             # A body that broke off is not finished by an entry: its listeners would take what they have for the whole.
-            if (ending or not flight.has_begun) and await look(patience=PATIENCE, ending=ending):
+            if (ending or not flight.has_begun) and await look(timeout_factor=TIMEOUT_FACTOR, ending=ending):
                 return None
         self._credit_lead(flight)
         return None
@@ -149,22 +149,24 @@ class SharedFlights:
     async def _ask(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None:
         """Ask the store, again where it answers others; None when it is in trouble."""
         for _ in range(_ATTEMPTS):
-            answer = await self._guard.call(operation, run, patience=PATIENCE)
+            answer = await self._guard.call(operation, run, timeout_factor=TIMEOUT_FACTOR)
             if answer is not None or self._guard.breaker.open:
                 return answer
         return None
 
     async def _lead(self, flight: Flight, key: bytes, owner: str, look: Look) -> Lease | None:
         # The one before may have finished between our look and our lease.
-        if not flight.has_begun and await look(patience=PATIENCE):
+        if not flight.has_begun and await look(timeout_factor=TIMEOUT_FACTOR):
             await self._release(key, owner)
             return None
         self._credit_lead(flight)
         seal = FlightSeal(self._secret, key, owner)
-        return Lease(self._guard, self._leases, self._records, self._watch, seal, key, owner, flight)
+        return Lease(self._guard, self._leases, self._records, self._poller, seal, key, owner, flight)
 
     async def _release(self, key: bytes, owner: str) -> None:
-        await self._guard.call(Operation.RELEASE, partial(self._leases.release, key, owner), patience=PATIENCE)
+        await self._guard.call(
+            Operation.RELEASE, partial(self._leases.release, key, owner), timeout_factor=TIMEOUT_FACTOR
+        )
 
     def _credit_lead(self, flight: Flight) -> None:
         if flight.outcome is Outcome.JOINED:
@@ -192,7 +194,7 @@ class SharedFlights:
         self._counts.add(Counter.FLIGHTS, FlightPart.FOLLOWED)
         flight.credit(Outcome.JOINED, None)
         flight.restart()
-        seal, signs = FlightSeal(self._secret, key, holder), _Signs(self._watch)
+        seal, signs = FlightSeal(self._secret, key, holder), _Signs(self._poller)
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
         ask = partial(self._records.publish, key, holder, FOLLOWERS, [seal.seal(FOLLOWERS, 0, challenge)])
         asking = asyncio.create_task(self._ask_again(ask))
@@ -208,7 +210,7 @@ class SharedFlights:
     async def _ask_again(self, ask: Callable[[], Awaitable[None]]) -> None:
         """Put a challenge again and again: it may be lost, or its answer, where the store is busy."""
         while True:
-            await self._guard.done(Operation.PUBLISH, ask, patience=PATIENCE)
+            await self._guard.done(Operation.PUBLISH, ask, timeout_factor=TIMEOUT_FACTOR)
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
     async def _relay(self, flight: Flight, seal: FlightSeal, signs: _Signs, question: Question) -> Ending | None:
@@ -244,8 +246,8 @@ class SharedFlights:
 class _Signs:
     """What a follower sees of a holder, as long as it gives signs of life."""
 
-    def __init__(self, watch: Watch) -> None:
-        self._watch = watch
+    def __init__(self, poller: RecordPoller) -> None:
+        self._poller = poller
         self.seen()
 
     def seen(self) -> None:
@@ -263,7 +265,7 @@ class _Signs:
         while True:
             try:
                 async with asyncio.timeout(self._until - time.monotonic()):
-                    sighting = await self._watch.look(question)
+                    sighting = await self._poller.look(question)
             except TimeoutError:
                 raise NotBelieved(Doubt.SILENT) from None
             if sighting is None:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sayonce.cache.raised import Carried
+from sayonce.cache.compute_errors import CarryErrors
 from sayonce.cache.threads import Threads, waiting
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Stamp
@@ -273,7 +273,7 @@ def computing(flights: Sequence[Flight]) -> None:
 
 async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
     """Return what a plain or an async function computes, for whoever waits for the whole."""
-    with Carried():
+    with CarryErrors():
         value: Any = await compute() if inspect.iscoroutinefunction(compute) else await threads.compute(compute)
         if inspect.isawaitable(value):
             value = await value

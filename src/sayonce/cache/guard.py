@@ -33,7 +33,7 @@ _BYTES_PER_SECOND: Final = 20_000_000
 """The slowest transfer that a budget allows for, beyond its fixed part."""
 _SILENT_PART: Final = 0.8
 """Of its time: so much of it a call must have waited for the store itself before that tells of the store."""
-_SCOUT_PATIENCE: Final = 2.0
+_SCOUT_TIMEOUT_FACTOR: Final = 2.0
 """Of the budget: a store that twice does not answer within so long does not answer."""
 _CONNECT_SECONDS: Final = 0.5
 """How long a probe may take to reach the store; nobody waits for it."""
@@ -84,11 +84,11 @@ class Guard:
         *,
         size_bytes: int = 0,
         read_bytes: int = 0,
-        patience: float = 1.0,
+        timeout_factor: float = 1.0,
     ) -> T | None:
         """Return the operation's result, or None when the store did not give one within the budget.
 
-        The budget grows with the bytes to write, or to read where their number is known, and by ``patience`` where
+        The budget grows with the bytes to write, or to read where their number is known, and by ``timeout_factor`` where
         waiting for a busy store is worth it; once it is known that the store does not answer, nobody waits any more.
         """
         if self.breaker.open:
@@ -102,9 +102,9 @@ class Guard:
         began = time.monotonic()
         self._counts[_CALLS, self._part, operation] += 1
         try:
-            seconds = self._budget_seconds * patience + (size_bytes + read_bytes) / _BYTES_PER_SECOND
+            seconds = self._budget_seconds * timeout_factor + (size_bytes + read_bytes) / _BYTES_PER_SECOND
             with self.tracer.span(self._part, store=self._name, operation=operation):
-                result = await self._ask(run, seconds, self._places, patient=patience > 1 and not size_bytes)
+                result = await self._ask(run, seconds, self._places, patient=timeout_factor > 1 and not size_bytes)
         except Refused as refused:
             self._refused(refused)
             return None
@@ -122,10 +122,13 @@ class Guard:
         run: Callable[[], Awaitable[object]],
         *,
         size_bytes: int = 0,
-        patience: float = 1.0,
+        timeout_factor: float = 1.0,
     ) -> bool:
         """Run an operation for its effect and return whether the store confirmed it."""
-        return await self.call(operation, partial(_confirmed, run), size_bytes=size_bytes, patience=patience) is True
+        return (
+            await self.call(operation, partial(_confirmed, run), size_bytes=size_bytes, timeout_factor=timeout_factor)
+            is True
+        )
 
     async def _ask(
         self,
@@ -163,7 +166,7 @@ class Guard:
 
     def _answered(self) -> None:
         if self.breaker.succeeded(time.monotonic()):
-            log.warning("%s: answers again", self._name)
+            log.warning("%s: circuit breaker closed, it answers again", self._name)
 
     def _refused(self, refused: Refused) -> None:
         self._answered()
@@ -184,7 +187,7 @@ class Guard:
             self._takes_nothing(error)
         elif self.breaker.failed(time.monotonic(), began):
             self._outage = str(error)
-            log.warning("%s: not asked for now: %s", self._name, error)
+            log.warning("%s: circuit breaker opened, calls are skipped: %s", self._name, error)
             self._deadlines.expire()  # what others still wait for will not come either
         elif not self.breaker.open:
             self._send_scout()
@@ -198,7 +201,7 @@ class Guard:
 
     @property
     def trouble(self) -> str | None:
-        """Why the store is not asked now, or takes no new values; None where all is well."""
+        """Why the circuit breaker is open, or why the store takes no new values; None where all is well."""
         return self._outage if self.breaker.open else self.unwritable
 
     def wrote(self, kept: bool | None) -> None:
@@ -231,7 +234,7 @@ class Guard:
         while doubted_at is not None or (self.breaker.doubtful and not self.breaker.open):
             began = time.monotonic()
             try:
-                await self._ask(self._look, self._budget_seconds * _SCOUT_PATIENCE, nullcontext())
+                await self._ask(self._look, self._budget_seconds * _SCOUT_TIMEOUT_FACTOR, nullcontext())
             except Refused:
                 self._answered()
             except StoreError as error:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
-    from sayonce.cache.guarded import GuardedStore
+    from sayonce.cache.guarded_store import GuardedStore
     from sayonce.cache.view import View
     from sayonce.stores.base import Store
 
@@ -53,7 +53,7 @@ class StoreHealth:
 
     @property
     def failing(self) -> dict[str, bool]:
-        """Whether each part of the store is not asked for now, as it failed."""
+        """Whether the circuit breaker of each part of the store is open."""
         return self._stored.failing()
 
     def _troubles(self) -> Iterator[str | None]:

@@ -17,8 +17,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from sayonce.cache.beside import Beside, Unwritten
 from sayonce.cache.view import TRUST_SECONDS, View
+from sayonce.cache.workers_directory import Unwritten, WorkersDirectory
 from sayonce.core.clock import Clock
 from sayonce.core.counters import Counter, Counts, Operation
 from sayonce.core.envelope import Refused
@@ -43,7 +43,7 @@ MAX_REMOVED_KEYS: Final = 2000
 """Beyond so many, the records of the oldest go; or everything is outdated, where they are not old enough yet."""
 _LATE_SECONDS: Final = 3600.0
 """A write that was sent before a key was removed has arrived by then, or never: TCP gives up in a quarter of an hour."""
-_PATIENCE: Final = 20.0
+_TIMEOUT_FACTOR: Final = 20.0
 """Of the budget: an operator waits longer than a request."""
 _MARGIN_SECONDS: Final = 0.05
 _DROPPED_AT_ONCE: Final = 50
@@ -85,7 +85,7 @@ class Invalidation:
         self.view = View(offline_seconds)
         if guard is None:
             self.view.always()
-        self._beside = Beside(directory) if directory is not None and guard is not None else None
+        self._beside = WorkersDirectory(directory) if directory is not None and guard is not None else None
         self._epochs = Epochs()
         self._clock = clock
         self._unwritten = Unwritten()
@@ -367,7 +367,11 @@ class Invalidation:
         return self.view.covers(since) and not lacking.keys() - self._needless(lacking)
 
     async def _ask(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None:
-        return await run() if self._guard is None else await self._guard.call(operation, run, patience=_PATIENCE)
+        return (
+            await run()
+            if self._guard is None
+            else await self._guard.call(operation, run, timeout_factor=_TIMEOUT_FACTOR)
+        )
 
     async def _write(self, tag: str, epoch: int) -> int:
         """Put a record of a purge into the table, above the one that is there; compare and set, as others purge too."""

@@ -13,7 +13,7 @@ import msgspec
 
 from sayonce.cache.flight import Flight
 from sayonce.cache.guard import Guard
-from sayonce.cache.watch import Watch
+from sayonce.cache.record_poller import RecordPoller
 from sayonce.core.counters import Operation
 from sayonce.core.envelope import Refused
 from sayonce.core.relay import CHALLENGE_RECORD_BYTES, Ending, FlightSeal, Head
@@ -22,7 +22,7 @@ from sayonce.stores.records import COMPUTATION, RECORD_BYTES, Question, Records
 
 LEASE_SECONDS: Final = 5.0
 """How long the death of a leader can go unnoticed."""
-PATIENCE: Final = 20.0
+TIMEOUT_FACTOR: Final = 20.0
 """Of the store's budget: a miss takes long anyway, and computing twice takes longer. So much is only waited while the
 store answers others: one that answers nobody is given up by the guard long before."""
 FOLLOWERS: Final = "followers"
@@ -56,7 +56,7 @@ class Lease:
         guard: Guard,
         leases: Leases,
         records: Records,
-        watch: Watch,
+        poller: RecordPoller,
         seal: FlightSeal,
         key: bytes,
         owner: str,
@@ -65,7 +65,7 @@ class Lease:
         self._guard = guard
         self._leases = leases
         self._records = records
-        self._watch = watch
+        self._poller = poller
         self._seal = seal
         self._key = key
         self._owner = owner
@@ -94,7 +94,7 @@ class Lease:
         if self._publishing is not None:
             await self._end_publishing(self._publishing)
         await self._guard.call(
-            Operation.RELEASE, partial(self._leases.release, self._key, self._owner), patience=PATIENCE
+            Operation.RELEASE, partial(self._leases.release, self._key, self._owner), timeout_factor=TIMEOUT_FACTOR
         )
 
     async def _end_publishing(self, publishing: asyncio.Task[bool]) -> None:
@@ -116,7 +116,7 @@ class Lease:
         while True:
             await asyncio.sleep(LEASE_SECONDS / _RENEWALS)
             renew = partial(self._leases.renew, self._key, self._owner, LEASE_SECONDS)
-            await self._guard.call(Operation.RENEW, renew, patience=PATIENCE)
+            await self._guard.call(Operation.RENEW, renew, timeout_factor=TIMEOUT_FACTOR)
 
     async def _attend(self) -> None:
         """Welcome followers, and give them signs of life."""
@@ -130,7 +130,7 @@ class Lease:
             sighting = None
             with suppress(TimeoutError):
                 async with asyncio.timeout(_SIGN_SECONDS):
-                    sighting = await self._watch.look(followers)
+                    sighting = await self._poller.look(followers)
                     if sighting is None or not sighting.records:  # the store is in trouble, or the lease was lost
                         await asyncio.sleep(_SIGN_SECONDS)
             if sighting is not None:
@@ -147,7 +147,7 @@ class Lease:
             return
         answers = [self._seal.seal(WELCOMES, 0, each) for each in new]
         publish = partial(self._records.publish, self._key, self._owner, WELCOMES, answers)
-        if await self._guard.done(Operation.PUBLISH, publish, patience=PATIENCE):  # else they ask again
+        if await self._guard.done(Operation.PUBLISH, publish, timeout_factor=TIMEOUT_FACTOR):  # else they ask again
             self._told_at = time.monotonic()
             self._welcomed.update(new)
             self._followed.set()
@@ -187,7 +187,7 @@ class Lease:
             publish = partial(self._records.publish, self._key, self._owner, COMPUTATION, records)
             self._whole = False  # until the store confirms it, which it does not where this is cancelled
             self._whole = await self._guard.done(
-                Operation.PUBLISH, publish, size_bytes=sum(map(len, records)), patience=PATIENCE
+                Operation.PUBLISH, publish, size_bytes=sum(map(len, records)), timeout_factor=TIMEOUT_FACTOR
             )
             return self._whole
 

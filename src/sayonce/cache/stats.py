@@ -10,7 +10,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import StoreError
 from sayonce.stores.base import Store
 
-_PATIENCE_SECONDS: Final = 1.0
+_TIMEOUT_SECONDS: Final = 1.0
 _ANSWERS = tuple(outcome.value for outcome in Outcome if outcome is not Outcome.FAILED)
 
 
@@ -24,7 +24,7 @@ async def collect(cache: Cache) -> dict[str, Any]:
     }
     if cache.store is not None:
         try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 figures |= await stored(cache.store)
         except (StoreError, TimeoutError):
             figures["store"] = {"name": cache.store.name, "entries": None, "used_bytes": None, "max_bytes": None}

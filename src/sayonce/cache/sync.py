@@ -1,4 +1,4 @@
-"""The plain face of the cache: blocking calls, from any number of threads, into one event loop in a thread of its own.
+"""The blocking facade of the cache: calls from any number of threads into one event loop in a thread of its own.
 
 Nothing is written twice: every method runs the asynchronous cache's own. A forked child, which has no such thread,
 starts its own with a cache of its own at its first call.
@@ -15,9 +15,9 @@ from datetime import timedelta
 from typing import Any, Final, Generic, Self, TypeVar
 
 from sayonce.cache.cache import Cache
+from sayonce.cache.compute_errors import CarriedError
 from sayonce.cache.flight import Compute
 from sayonce.cache.invalidation import Obeyed
-from sayonce.cache.raised import Raised
 from sayonce.cache.threads import Threads
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
@@ -28,10 +28,10 @@ C = TypeVar("C", bound=Cache)
 _COMPUTATIONS: Final = 512
 """At once: each has a caller whose thread waits for it, so it is the callers who bound them."""
 _left_by_fork: list[Any] = []
-"""Portals of the parent process, kept so that nothing finalizes the sockets and files that they share with it."""
+"""Threads of the parent process, kept so that nothing finalizes the sockets and files that they share with it."""
 
 
-class Portal:
+class LoopThread:
     """An event loop in a daemon thread, so that an interpreter which exits does not wait for it."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Portal:
         self._lock = threading.Lock()
         self._closing = False
         self._started: Future[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = Future()
-        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="sayonce-portal", daemon=True)
+        self._thread = threading.Thread(target=asyncio.run, args=(self._serve(),), name="sayonce-loop", daemon=True)
         self._thread.start()
         self._loop, self._stop = self._started.result()
 
@@ -47,7 +47,7 @@ class Portal:
         """Run a coroutine on the loop, wait for it, and return or raise what it does.
 
         Raises:
-            RuntimeError: the portal is closed, or this is its own thread, which would wait for itself.
+            RuntimeError: the cache is closed, or the caller is this thread itself, which would wait for itself.
 
         """
         own = threading.current_thread() is self._thread
@@ -58,7 +58,7 @@ class Portal:
             running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return running.result()
-        except Raised as raised:
+        except CarriedError as raised:
             error = raised.error
         except BaseException:
             running.cancel()  # an interrupted caller leaves; what it waited for goes on
@@ -114,31 +114,31 @@ class SyncCache(Generic[C]):
     def __init__(self, make: Callable[[], C]) -> None:
         self._make = make
         self._starting = threading.Lock()
-        self._portal, self._cache = self._start()
+        self._thread, self._cache = self._start()
 
-    def _start(self) -> tuple[Portal, C]:
-        portal, cache = Portal(), self._make()
+    def _start(self) -> tuple[LoopThread, C]:
+        thread, cache = LoopThread(), self._make()
         cache.threads = Threads(_COMPUTATIONS)
         try:
-            portal.run(cache.open())
+            thread.run(cache.open())
         except BaseException:
-            portal.close(cache.close)
+            thread.close(cache.close)
             raise
-        return portal, cache
+        return thread, cache
 
     def run(self, operation: Callable[[C], Coroutine[Any, Any, T]]) -> T:
         """Run an operation on the asynchronous cache, on its loop, and wait for it."""
-        portal, cache = self._here()
-        return portal.run(operation(cache))
+        thread, cache = self._here()
+        return thread.run(operation(cache))
 
-    def _here(self) -> tuple[Portal, C]:
-        """Return this process's portal and cache: after a fork the parent's are of no use."""
-        if self._portal.pid != os.getpid():
+    def _here(self) -> tuple[LoopThread, C]:
+        """Return this process's thread and cache: after a fork the parent's are of no use."""
+        if self._thread.pid != os.getpid():
             with self._starting:
-                if self._portal.pid != os.getpid():
-                    _left_by_fork.append((self._portal, self._cache))
-                    self._portal, self._cache = self._start()
-        return self._portal, self._cache
+                if self._thread.pid != os.getpid():
+                    _left_by_fork.append((self._thread, self._cache))
+                    self._thread, self._cache = self._start()
+        return self._thread, self._cache
 
     @property
     def asynchronous(self) -> C:
@@ -177,12 +177,12 @@ class SyncCache(Generic[C]):
     @property
     def closed(self) -> bool:
         """Whether ``close`` was called in this process."""
-        return self._portal.pid == os.getpid() and self._portal.closing
+        return self._thread.pid == os.getpid() and self._thread.closing
 
     def close(self) -> None:
         """Finish what is under way, write the counters and release the store; idempotent."""
-        if self._portal.pid == os.getpid():
-            self._portal.close(self._cache.close)
+        if self._thread.pid == os.getpid():
+            self._thread.close(self._cache.close)
 
     def __enter__(self) -> Self:
         return self

@@ -18,7 +18,7 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import Any, Final, TypeVar, TypeVarTuple
 
-from sayonce.cache.raised import Carried
+from sayonce.cache.compute_errors import CarryErrors
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -89,7 +89,7 @@ class Threads:
 
 
 def _carried(function: Callable[[*Ts], T], *args: *Ts) -> T:
-    with Carried():
+    with CarryErrors():
         return function(*args)
 
 

@@ -9,7 +9,7 @@ from typing import Any, Concatenate, Final, Generic, Literal, ParamSpec, Protoco
 from weakref import WeakKeyDictionary
 
 from sayonce.cache import Cache
-from sayonce.cache.raised import Raised, released
+from sayonce.cache.compute_errors import CarriedError, released
 from sayonce.cache.sync import SyncCache
 from sayonce.core.key import Digest
 from sayonce.errors import Unkeyable
@@ -182,7 +182,7 @@ class Remembered(_Function[Cache, P, T]):
         key = await self._task.find_key(cache, call, kwargs)
         try:
             value: T = await self._task.answer(cache, key, call, kwargs)
-        except Raised as raised:
+        except CarriedError as raised:
             error = raised.error
         else:
             return value

@@ -14,8 +14,8 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from sayonce.cache import Cache, Flight, Keep, Made
+from sayonce.cache.compute_errors import CarryErrors
 from sayonce.cache.flight import computing
-from sayonce.cache.raised import Carried
 from sayonce.cache.sync import SyncCache
 from sayonce.cache.threads import Threads
 from sayonce.core.counters import Counter
@@ -144,7 +144,7 @@ class Task:
         self, threads: Threads, finish: Callable[[Any], S], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> S:
         """Run the function, a plain one in a thread, and return what ``finish`` makes of its value."""
-        with Carried():
+        with CarryErrors():
             if inspect.iscoroutinefunction(self.function):
                 return finish(await self.function(*args, **kwargs))
             value = await threads.compute(_without_gradients, self.function, finish, args, kwargs)

@@ -16,7 +16,7 @@ from typing import Final
 
 import msgspec
 
-from sayonce.cache.beside import hold
+from sayonce.cache.workers_directory import hold
 from sayonce.config import WORKERS_VARIABLE
 from sayonce.observe.metrics import Samples, lasting, total
 from sayonce.observe.recent import Shown, together, without_texts

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from sayonce.cache import Cache, Obeyed
-from sayonce.cache.beside import Beside, Unwritten
 from sayonce.cache.invalidation import MAX_PURGED_TAGS, TABLE
+from sayonce.cache.workers_directory import Unwritten, WorkersDirectory
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
@@ -266,8 +266,8 @@ async def test_more_than_a_thousand_tags_become_a_purge_of_everything_and_the_ta
 def test_what_a_worker_leaves_is_read_though_two_changes_share_a_moment(tmp_path, monkeypatch):
     import os
 
-    one = Beside(tmp_path)
-    other = Beside(tmp_path)
+    one = WorkersDirectory(tmp_path)
+    other = WorkersDirectory(tmp_path)
     other._name += "-other"
     for number in range(3):
         one.leave(Unwritten({"voice=x": number}, set()))

@@ -3,7 +3,7 @@
 import logging
 import shutil
 
-from sayonce.cache.beside import Beside, Unwritten
+from sayonce.cache.workers_directory import Unwritten, WorkersDirectory
 from sayonce.observe.recent import Shown
 from sayonce.observe.workers import Workers
 
@@ -11,7 +11,7 @@ PURGED = Unwritten({"voice=x": 1}, set())
 
 
 def two(directory):
-    one, other = Beside(directory), Beside(directory)
+    one, other = WorkersDirectory(directory), WorkersDirectory(directory)
     other._name += "-other"
     return one, other
 

@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from typing import Any, Final, ParamSpec, TypeVar, Unpack
 
 from sayonce.cache import Cache
-from sayonce.cache.raised import Carried
+from sayonce.cache.compute_errors import CarryErrors
 from sayonce.errors import InvalidRequest, Unkeyable
 from sayonce.features.adapters._modes import Modes
 from sayonce.features.adapters._state import State
@@ -124,7 +124,7 @@ def _in_own_thread(function: Callable[P, T]) -> Callable[P, Any]:
 def _carried(
     function: Callable[..., T], modes: AbstractContextManager[None], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> T:
-    with Carried(), modes:
+    with CarryErrors(), modes:
         return _without_traces(function, args, kwargs)
 
 

@@ -63,7 +63,7 @@ class ClusterServers(LearnedServers):
             if breaker.allows(clock()):
                 self._start(self._try_again(server, breaker))
             failure = Failure.LOST if self._gone else Failure.BUSY
-            raise StoreError(f"{shown_address(server.address)}: not asked for now", failure=failure)
+            raise StoreError(f"{shown_address(server.address)}: its circuit breaker is open", failure=failure)
         times_silent = server.times_silent
         try:
             answer = await super()._run(server, operation)

@@ -28,7 +28,7 @@ class GuardedStore:
             self._outside = _Outside(store, store.bodies, self.index, counts)
 
     def failing(self) -> dict[str, bool]:
-        """Return, for each backend, whether it is not asked for now, as it failed."""
+        """Return, for each backend, whether its circuit breaker is open."""
         return {part: guard.breaker.open for part, guard in self._guards().items()}
 
     def unwritable(self) -> dict[str, str | None]:
@@ -37,7 +37,7 @@ class GuardedStore:
 
     @property
     def trouble(self) -> str | None:
-        """Why a backend is not asked now, or takes no new values; None where all is well."""
+        """Why a backend's circuit breaker is open, or why it takes no new values; None where all is well."""
         return next((guard.trouble for guard in self._guards().values() if guard.trouble is not None), None)
 
     @property
@@ -57,21 +57,25 @@ class GuardedStore:
         if self._outside is not None:
             self._outside.guard.tracer = tracer
 
-    def get(self, key: bytes, expected_bytes: int = 0, *, patience: float = 1.0) -> Coroutine[Any, Any, Entry | None]:
+    def get(
+        self, key: bytes, expected_bytes: int = 0, *, timeout_factor: float = 1.0
+    ) -> Coroutine[Any, Any, Entry | None]:
         """Return the key's entry, if it comes within the budget, which grows with the bytes that are expected."""
         if self._outside is not None:
-            return self._outside.get(key, expected_bytes, patience)
+            return self._outside.get(key, expected_bytes, timeout_factor)
         return self.index.call(
-            Operation.GET, partial(self._store.get, key), read_bytes=expected_bytes, patience=patience
+            Operation.GET, partial(self._store.get, key), read_bytes=expected_bytes, timeout_factor=timeout_factor
         )
 
-    async def put(self, entry: Entry, *, patience: float = 1.0) -> bool:
+    async def put(self, entry: Entry, *, timeout_factor: float = 1.0) -> bool:
         """Keep an entry and return whether it is kept."""
         size_bytes = len(entry.body)
         if self._outside is not None and self._outside.bodies.takes(size_bytes):
-            return await self._outside.put(entry, patience)
+            return await self._outside.put(entry, timeout_factor)
         put = partial(self._store.put, entry)
-        return _noted(self.index, await self.index.call(Operation.PUT, put, size_bytes=size_bytes, patience=patience))
+        return _noted(
+            self.index, await self.index.call(Operation.PUT, put, size_bytes=size_bytes, timeout_factor=timeout_factor)
+        )
 
 
 class _Outside:
@@ -83,22 +87,24 @@ class _Outside:
         self._index = index
         self.guard = Guard(store, bodies.budget_seconds, counts, part=bodies.name, look=bodies.look)
 
-    async def get(self, key: bytes, expected_bytes: int, patience: float) -> Entry | None:
+    async def get(self, key: bytes, expected_bytes: int, timeout_factor: float) -> Entry | None:
         found = await self._index.call(
-            Operation.FIND, partial(self._store.find, key), read_bytes=expected_bytes, patience=patience
+            Operation.FIND, partial(self._store.find, key), read_bytes=expected_bytes, timeout_factor=timeout_factor
         )
         if not isinstance(found, Pointer):
             return found
         return await self.guard.call(Operation.FETCH, partial(self._store.fetch, found), read_bytes=found.body_bytes)
 
-    async def put(self, entry: Entry, patience: float) -> bool:
+    async def put(self, entry: Entry, timeout_factor: float) -> bool:
         put_body = partial(self._store.put_body, entry)
-        address = await self.guard.call(Operation.PLACE, put_body, size_bytes=len(entry.body), patience=patience)
+        address = await self.guard.call(
+            Operation.PLACE, put_body, size_bytes=len(entry.body), timeout_factor=timeout_factor
+        )
         if address is None:
             return _noted(self.guard, None)
         self.guard.wrote(kept=True)
         write = partial(self._store.write, entry, address)
-        return _noted(self._index, await self._index.call(Operation.WRITE, write, patience=patience))
+        return _noted(self._index, await self._index.call(Operation.WRITE, write, timeout_factor=timeout_factor))
 
 
 def _noted(guard: Guard, kept: bool | None) -> bool:

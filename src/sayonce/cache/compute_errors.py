@@ -1,7 +1,7 @@
-"""What a caller's function raises, on its way to the caller.
+"""The errors of a caller's own function, carried to where the caller waits.
 
 Futures, coroutines and event loops take some exceptions for signals of their own: ``StopIteration`` never arrives,
-``SystemExit`` ends the loop. All are carried as one ``Raised`` and released where the caller waits.
+``SystemExit`` ends the loop. All are carried inside a ``CarriedError``, and ``released`` raises them where the caller waits.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
-class Raised(Exception):
-    """Carries what the caller's own function raised; no failure of ours."""
+class CarriedError(Exception):
+    """Carries an error of the caller's own function; no failure of ours."""
 
     def __init__(self, error: BaseException) -> None:
         super().__init__(f"{type(error).__name__}: {error}")
         self.error = error
 
 
-class Carried:
-    """A context that raises whatever its body raises as ``Raised``, but for the end of the task that it runs in."""
+class CarryErrors:
+    """A context that raises every error of its body as a ``CarriedError``, but for the end of the task that it runs in."""
 
     def __enter__(self) -> None:
         return
 
     def __exit__(self, _: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if error is not None and not isinstance(error, Raised) and not _ends_the_task(error):
-            raise Raised(error) from error
+        if error is not None and not isinstance(error, CarriedError) and not _ends_the_task(error):
+            raise CarriedError(error) from error
 
 
 def _ends_the_task(error: BaseException) -> bool:
@@ -41,9 +41,9 @@ def _ends_the_task(error: BaseException) -> bool:
 
 
 async def released(awaitable: Awaitable[T]) -> T:
-    """Return what is awaited, or raise what the caller's function raised, with its own cause and context."""
+    """Return the awaited value, or raise the error of the caller's function, with its own cause and context."""
     try:
         return await awaitable
-    except Raised as raised:
+    except CarriedError as raised:
         error = raised.error
     raise error  # outside of the handler, which would become its context

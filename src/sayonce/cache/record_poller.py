@@ -1,4 +1,4 @@
-"""Looks at a store for everything that the leaders and followers of this process wait for, all at once."""
+"""Polls a store for the records that leaders and followers of this process wait for, all in one call."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Ask(Protocol):
     async def __call__(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None: ...
 
 
-class Watch:
-    """Looks for what all flights of this process wait for at once, and again and again while any waits."""
+class RecordPoller:
+    """Polls for the records of all flights of this process, as long as any of them waits."""
 
     def __init__(self, ask: Ask, records: Records) -> None:
         self._ask = ask

@@ -1,4 +1,4 @@
-"""What the workers of one server tell one another over a directory, where the store cannot tell it for them."""
+"""A directory over which the workers of one server tell one another of purges while the store is away."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import msgspec
 log = logging.getLogger("sayonce.cache")
 
 _PREFIX: Final = ".purges-"
-"""Begins with a dot: those who read figures in the same directory pass over it."""
+"""Begins with a dot: the readers of figures in the same directory pass over it."""
 
 
 class Unwritten(msgspec.Struct):
@@ -45,7 +45,7 @@ def hold(directory: Path) -> Path:
 _decode = msgspec.msgpack.Decoder(Unwritten).decode
 
 
-class Beside:
+class WorkersDirectory:
     """A file for each worker, written whole or not at all, in a directory that only this user can look into."""
 
     def __init__(self, directory: Path) -> None:
