@@ -1,4 +1,4 @@
-"""What can go wrong, by who can act: the caller, the engine's operator, or the store's.
+"""The tree of errors: branches for the caller, for the operator of the engine, and for that of the store.
 
 ::
 
@@ -35,14 +35,14 @@ _LONGEST_QUOTED: Final = 80
 
 
 def quoted(text: str) -> str:
-    """Return a text as a message quotes it: what a caller sent is not sent back by the megabyte."""
+    """Return a text as a message quotes it: shortened, as a caller may have sent a megabyte."""
     return repr(text if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}…")
 
 
 def logged(error: BaseException) -> bool:
     """Return whether an unexpected error was logged before; from now on it was.
 
-    It passes several places that log what nobody foresaw: the flight of a take, of a clip, and each who listens.
+    Several handlers log unforeseen errors and pass them on: the flight of a take, that of a clip, and each listener.
     """
     before = "logged" in error.__dict__
     error.__dict__["logged"] = True
@@ -63,7 +63,7 @@ class SayonceError(Exception):
         self.param = param
 
     def twin(self) -> Self:
-        """Return the same error without its traceback, whose frames hold all that the request brought along."""
+        """Return the same error without its traceback, as the frames of that hold all data of the request."""
         twin = type(self).__new__(type(self), *self.args)
         twin.__dict__.update(self.__dict__)
         return twin
@@ -89,26 +89,36 @@ class Unkeyable(InvalidRequest):
 
 
 class Unauthorized(CallerError):
+    """There is no API key, or none that is known."""
+
     status = 401
     code = "invalid_api_key"
 
 
 class Forbidden(CallerError):
+    """The API key, or the web page that asks, has no right to this."""
+
     status = 403
     code = "forbidden"
 
 
 class NotFound(CallerError):
+    """There is no such path, engine, voice or clip."""
+
     status = 404
     code = "not_found"
 
 
 class TooLarge(CallerError):
+    """The body, or a file in it, is larger than its bound."""
+
     status = 413
     code = "too_large"
 
 
 class UnsupportedMedia(CallerError):
+    """The body is in a form that is not read, such as a compressed one."""
+
     status = 415
     code = "unsupported_media_type"
 
@@ -150,6 +160,8 @@ class BadAudio(EngineError):
 
 
 class EngineTimeout(EngineError):
+    """The engine, or its server, did not answer in time."""
+
     status = 504
     code = "engine_timeout"
 
@@ -192,8 +204,8 @@ class Failure(StrEnum):
     REFUSED = "refused"  # answered with an error: loading, wrong credentials, no rights
     LOST = "lost"  # unreachable, or the connection broke
     LOCKED = "locked"  # readable, and another program holds the lock that writing needs
-    DAMAGED = "damaged"  # a file whose pages are not what was written
-    BEYOND = "beyond"  # a table that is larger than any of ours: others have written into it
+    DAMAGED = "damaged"  # a file that does not have the pages that were written
+    BEYOND = "beyond"  # a table that is larger than any of ours: another program has written into it
     BROKEN = "broken"  # anything else: a protocol error, an error of the disk
 
 

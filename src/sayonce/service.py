@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sayonce.stores.blobs.sweeper import Sweeper
 
 _EMBEDDED: Final = {"hibari": "hibari", "espeak": "espeakng_loader"}
-"""Engines that need no configuration, by the module whose presence makes them available; the first is the default."""
+"""Engines that need no configuration, by the module that makes them available; the first is the default."""
 
 
 class Service:

@@ -32,7 +32,7 @@ class FakeClock:
 
 
 class StubEngine(Engine):
-    """An engine whose noise is a function of the utterance; it counts its calls and can be held or made to fail.
+    """An engine that makes noise of each utterance, always the same; it counts its calls and can be held or made to fail.
 
     ``gate`` is waited for before every chunk but the first: clear it to hold the engine in mid-speech. ``failure`` is
     raised in place of the chunk with the number ``fails_at``.

@@ -1,4 +1,4 @@
-"""The ``sayonce`` command; here every failure becomes one clear line and an exit code."""
+"""The ``sayonce`` command: reads arguments and prints results, and leaves the work to the packages below."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main() -> NoReturn:
 
 
 def _print_anything() -> None:
-    """Have what the terminal's encoding lacks escaped: names of files and texts may have any character."""
+    """Escape the characters that the terminal's encoding lacks: names of files and texts may have any."""
     for stream in (sys.stdout, sys.stderr):
         with suppress(AttributeError):  # None where it is closed, or something else of a test's
             stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
@@ -46,7 +46,7 @@ def _exit(message: str, code: int | str | None) -> NoReturn:
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
-    except OSError:  # whoever read our output has seen enough, or cannot take it; the interpreter must not try again
+    except OSError:  # the reader has closed the pipe, or the disk is full; the interpreter must not try again
         sys.stdout = None
         code = code or FAILED
     if message:

@@ -35,7 +35,7 @@ def begin(
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Leave what is wrong with the store's settings to the commands above, and to ``doctor``, whose findings they are."""
+    """Keep the log quiet about the store's settings, but in long commands: ``doctor`` finds what is wrong with them."""
     if context.invoked_subcommand not in _TELL_OF_STORE:
         context.with_resource(disabled("sayonce.store.settings"))
 

@@ -1,4 +1,4 @@
-"""What ``sayonce doctor`` checks of the body store."""
+"""The checks of ``sayonce doctor`` on the body store."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _LITTLE_ROOM: Final = 0.05
 
 
 def without_bodies(settings: Settings) -> Settings:
-    """Return the settings of the index alone, so that trouble is told of where it is."""
+    """Return the settings without bodies, so that the finding names the part that is in trouble."""
     return msgspec.structs.replace(settings, bodies=BodiesSettings())
 
 
 async def check_bodies(settings: Settings) -> AsyncIterator[Finding]:
-    """Check that bodies can be written, read and removed, and that nobody else is in the way."""
+    """Check that bodies can be written, read and removed, and that no other store is in the way."""
     try:
         bodies = build_blob_store(settings, Secret())
         if bodies is None:
@@ -45,7 +45,7 @@ async def check_bodies(settings: Settings) -> AsyncIterator[Finding]:
         return
     elapsed_seconds = time.perf_counter() - started
     message = phrase(
-        "{place} is written to, read and cleared in {time}", place=bodies.shown, time=seconds(elapsed_seconds)
+        "{address} is written to, read and cleared in {time}", address=bodies.shown, time=seconds(elapsed_seconds)
     )
     yield ok("bodies", message)
     for finding in _neighbours(settings, bodies.shown):

@@ -1,4 +1,4 @@
-"""What ``sayonce doctor`` checks of a Redis."""
+"""The checks of ``sayonce doctor`` on Redis."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _LOCAL: Final = ("localhost", "127.0.0.1", "::1")
 
 
 async def check_redis(where: RedisURL, settings: Settings) -> list[Finding]:
-    """Check what a Redis that answers can get wrong."""
+    """Check the settings, the tables and the clock of a Redis that answers."""
     from sayonce.stores.redis.store import RedisStore
 
     found = list(_exposure(where))
@@ -45,7 +45,7 @@ async def check_redis(where: RedisURL, settings: Settings) -> list[Finding]:
 
 
 async def _table(opened: Store, name: str) -> Mapping[str, bytes]:
-    """Return a table; nothing of one that is beyond its bound, which the store then tells of."""
+    """Return a table, or nothing where it is beyond its bound: the store then has it in ``unread``."""
     try:
         return await opened.registry(name)
     except StoreError as error:
@@ -71,7 +71,7 @@ def _exposure(where: RedisURL) -> Iterator[Finding]:
 
 
 def _lasting(servers: Sequence[Health], settings: Settings, *, uploaded: int) -> Iterator[Finding]:
-    """Find uploaded voices that a restart of the store would lose, where their names would then be passed on."""
+    """Find whether a restart of the store loses uploaded voices, and their names then go on to an engine."""
     passing = [engine.name for engine in build_engines(settings) if engine.passes_unknown_voices]
     if not (uploaded and passing) or all(health.logs_writes for health in servers):
         return

@@ -1,4 +1,4 @@
-"""What ``sayonce doctor`` checks; each check yields findings, and none of them raises for what it is there to find."""
+"""The checks of ``sayonce doctor``; each yields findings, and none raises for the trouble that it looks for."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sayonce._version import __version__
 from sayonce.cli.check_redis import check_redis
 from sayonce.cli.findings import Finding, Grade, fail, ok, warn
 from sayonce.cli.language import phrase
-from sayonce.cli.output import place, seconds, size
+from sayonce.cli.output import address, seconds, size
 from sayonce.config import Settings, misspelt
 from sayonce.core.envelope import Entry
 from sayonce.core.key import DIGEST_BYTES
@@ -43,7 +43,7 @@ def versions() -> Iterator[Finding]:
 
 
 def environment(variables: Mapping[str, str]) -> Iterator[Finding]:
-    """Find variables that look like settings and are none, for want of the second underscore."""
+    """Find variables that look like settings and are none, as they lack the second underscore."""
     for variable, right in misspelt(variables):
         message = phrase("{variable} has no effect", variable=variable)
         yield warn("configuration", message, phrase("call it {name}", name=right))
@@ -95,7 +95,7 @@ def access(settings: Settings) -> Iterator[Finding]:
 
 
 async def store(settings: Settings) -> AsyncIterator[Finding]:
-    """Check that the store opens and answers, then what its own kind can get wrong."""
+    """Check that the store opens and answers, and then by its kind."""
     where = parse_url(settings.store_url)
     try:
         opened = build_cache(settings).store
@@ -108,7 +108,7 @@ async def store(settings: Settings) -> AsyncIterator[Finding]:
         advice = phrase("mend it, or name another in store.url; until then nothing is remembered")
         yield fail("store", f"{error}", advice)
         return
-    yield _prompt(place(where), latency_seconds, settings.store.budget_ms / 1000)
+    yield _prompt(address(where), latency_seconds, settings.store.budget_ms / 1000)
     found = _sqlite(where, settings) if isinstance(where, SQLiteURL) else await check_redis(where, settings)
     for finding in (*found, *await _names(settings)):
         yield finding
@@ -168,7 +168,7 @@ def _sqlite(where: SQLiteURL, settings: Settings) -> list[Finding]:
 
 
 async def _names(settings: Settings) -> list[Finding]:
-    """Find records of uploaded voices that cannot be read: those voices are not spoken in."""
+    """Find records of uploaded voices that cannot be read: no request can use those voices."""
     async with build_cache(settings) as cache:
         assert cache.store is not None
         assert cache.health is not None

@@ -1,4 +1,4 @@
-"""What the command line says, in Chinese, by what it says in English; tests/unit/cli/test_chinese.py finds what is missing."""
+"""Chinese phrases of the command line, by the English ones; tests/unit/cli/test_chinese.py finds missing ones."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ _RESULTS: Final = {
     "the second request": "第二个请求",
     "equal: both are the same sound, and have one key": "相同:两者是同一段音频,键也相同",
     "not heard: {difference}": "听不出来:{difference}",
-    "character {place}: {these} → {those}": "第 {place} 个字符:{these} → {those}",
+    "character {position}: {these} → {those}": "第 {position} 个字符:{these} → {those}",
     "nothing": "无",
     "and {count} places more": "还有 {count} 处",
     "ok: {flip} changes the key": "ok: {flip} 改变键",
@@ -168,7 +168,7 @@ _RESULTS: Final = {
 _SERVE: Final = {
     "sayonce listens on {address}, where you can hear it in a browser, and describes its API in /openapi.json": "sayonce 正在监听 {address} ,用浏览器打开即可试听,接口说明见 /openapi.json",
     "engines: {names}": "引擎:{names}",
-    "large clips: {place}": "大段音频:{place}",
+    "large clips: {address}": "大段音频:{address}",
     "no API keys are configured, so only this machine is served; to serve others, make one with 'sayonce new-key TENANT --file keys.txt', set security.api_keys_file, and listen with --host 0.0.0.0": "没有配置 API 密钥,所以只为本机服务;要为其他机器服务,请用 'sayonce new-key TENANT --file keys.txt' 生成密钥,设置 security.api_keys_file,再用 --host 0.0.0.0 监听",
     "warning: the store does not answer, so nothing is remembered until it does: {error}": "警告:存储没有回答,恢复之前什么也存不下:{error}",
     "warning: large clips are not remembered until this is mended: {error}": "警告:修好之前大段音频存不下:{error}",
@@ -282,7 +282,7 @@ _DOCTOR: Final = {
     "does not load within {seconds:g} s": "{seconds:g} 秒内没有加载完",
     "loads in {time}, voices: {count}": "加载用时 {time},音色 {count} 个",
     "loads in {time}, voices known to its server alone": "加载用时 {time},音色只有它的服务器知道",
-    "{place} is written to, read and cleared in {time}": "写入、读取并清除 {place} 用时 {time}",
+    "{address} is written to, read and cleared in {time}": "写入、读取并清除 {address} 用时 {time}",
     "until this is mended, large clips are not remembered": "修好之前大段音频存不下",
     "the store is this machine's own, and the bodies are within reach of others": "存储是本机的,而大文件别人也能访问",
     "name a prefix that no other store uses: sweeping removes what is not its own": "请用别的存储不用的前缀:清扫会删去不属于自己的",

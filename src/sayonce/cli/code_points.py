@@ -1,4 +1,4 @@
-"""What differs between two texts that look alike: the characters by their code points."""
+"""The difference of two texts that look alike: characters by their code points."""
 
 from __future__ import annotations
 
@@ -22,8 +22,10 @@ def changes(this: str, other: str) -> Iterator[str]:
     end = min(_alike(this[::-1], other[::-1]), len(this) - start, len(other) - start)
     ours, theirs = this[start : len(this) - end], other[start : len(other) - end]
     found = [
-        phrase("character {place}: {these} → {those}", place=start + place + 1, these=_points(a), those=_points(b))
-        for place, a, b in _pieces(ours, theirs)
+        phrase(
+            "character {position}: {these} → {those}", position=start + position + 1, these=_points(a), those=_points(b)
+        )
+        for position, a, b in _pieces(ours, theirs)
         if not (_plain(a) and _plain(b))
     ]
     yield from found[:_SHOWN_CHANGES]

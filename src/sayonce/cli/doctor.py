@@ -1,4 +1,4 @@
-"""``sayonce doctor``."""
+"""``sayonce doctor``: run all checks and print their findings."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sayonce.errors import ConfigError
 
 
 def run(config: str | None, overrides: dict[str, Any], *, as_json: bool) -> None:
-    """Print what was found, and exit with 1 when something is wrong."""
+    """Print the findings, and exit with 1 when something is wrong."""
     findings = asyncio.run(_examine(config, overrides))
     if as_json:
         data_json(findings)

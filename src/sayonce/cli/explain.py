@@ -111,16 +111,16 @@ def _manifest_rows(found: dict[str, Any]) -> Iterator[tuple[str, str]]:
     take, clip = found["stored"]["take"], found["stored"]["clip"]
     rate = found["sample_rate"]
     yield phrase("key"), found["key"]
-    yield phrase("stored"), _place(take)
+    yield phrase("stored"), _stored_in(take)
     if rate:
-        yield phrase("as {format} at {rate} Hz", format=found["format"], rate=rate), _place(clip)
+        yield phrase("as {format} at {rate} Hz", format=found["format"], rate=rate), _stored_in(clip)
     else:
-        yield phrase("as {format}", format=found["format"]), _place(clip)
+        yield phrase("as {format}", format=found["format"]), _stored_in(clip)
     for difference in differences(found["document"], {}):
         yield from _fields(difference.field, difference.this)
 
 
-def _place(tier: str | None) -> str:
+def _stored_in(tier: str | None) -> str:
     if tier == _UNKNOWN:
         return phrase("unknown: the store does not answer")
     return phrase("yes, in {tier}", tier=tier) if tier else phrase("no")

@@ -1,4 +1,4 @@
-"""Writing a clip: the whole file or none of it, and stdout only where somebody wants bytes."""
+"""Write a clip: the whole file or none of it, and to stdout only where that is no terminal."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ STDOUT: Final = "-"
 
 @contextmanager
 def open_output(name: str) -> Iterator[BinaryIO]:
-    """Open where a clip goes before it is made; a file appears under its name when it is whole.
+    """Open the file or stdout for a clip, before it is made; a file appears under its name when it is whole.
 
     Raises:
         ConfigError: the file cannot be written.

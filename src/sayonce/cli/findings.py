@@ -1,4 +1,4 @@
-"""What ``sayonce doctor`` finds."""
+"""The findings of ``sayonce doctor``."""
 
 from __future__ import annotations
 

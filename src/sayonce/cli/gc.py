@@ -1,4 +1,4 @@
-"""``sayonce gc``."""
+"""``sayonce gc``: remove bodies without a pointer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import typer
 
 from sayonce.cli.inspect import lasting
 from sayonce.cli.language import phrase
-from sayonce.cli.output import data, data_json, place, size, talk
+from sayonce.cli.output import address, data, data_json, size, talk
 from sayonce.config import Settings
 from sayonce.errors import ConfigError
 from sayonce.service import build_cache
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def run(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
-    """Remove the bodies that nothing points to, and exit with 1 when that would be all for want of any pointer.
+    """Remove the bodies that nothing points to; exit with 1 where there is no pointer at all, as the store may be wrong.
 
     Raises:
         ConfigError: there is no body store.
@@ -37,7 +37,7 @@ def run(settings: Settings, *, dry_run: bool, yes: bool, as_json: bool) -> None:
     else:
         data(_told(swept))
     if swept.dry and not dry_run and swept.removed:
-        store = place(parse_url(settings.store_url))
+        store = address(parse_url(settings.store_url))
         talk(
             "nothing was removed, as {store} points to no body at all: is it the right store? --yes removes them",
             store=store,

@@ -1,4 +1,4 @@
-"""``sayonce stats`` and ``lint-key``: looking, without changing anything."""
+"""``sayonce stats`` and ``sayonce lint-key``, which change nothing."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def lasting(settings: Settings) -> None:
 
 
 def stats(settings: Settings, *, as_json: bool) -> None:
-    """Print the store's figures, and what of it cannot be read; whether it takes new values is not tried.
+    """Print the store's figures, and the parts that cannot be read; do not try whether it takes new values.
 
     Raises:
         StoreError: it did not answer.
@@ -84,7 +84,7 @@ def _rows(store: dict[str, Any], lifetime: dict[str, Any]) -> Iterator[tuple[str
 
 
 def lint_key(settings: Settings, *, as_json: bool) -> None:
-    """Print what each flip did to the key, and exit with 1 when something that is heard did not change it."""
+    """Print the effect of each flip on the key, and exit with 1 when something that is heard did not change it."""
     synthesizer = Service(settings).synthesizer
     findings = [finding for engine in synthesizer.catalogue.engines for finding in lint_engine(synthesizer, engine)]
     if as_json:

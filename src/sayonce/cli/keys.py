@@ -1,4 +1,4 @@
-"""``sayonce new-key``."""
+"""``sayonce new-key``: make an API key."""
 
 from __future__ import annotations
 

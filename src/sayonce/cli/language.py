@@ -1,4 +1,4 @@
-"""The language of what people read: Chinese where the locale says so, else English.
+"""The language of messages for people: Chinese where the locale says so, else English.
 
 A table of phrases, and no gettext: there is one other language and no plural in it, a ``.mo`` file would need a step of
 the build, and a reviewer sees both languages side by side. JSON, field names and log lines stay English.
@@ -20,7 +20,7 @@ class _Chosen:
 
 
 def choose(environment: Mapping[str, str]) -> None:
-    """Take the language that the locale names."""
+    """Choose the language that the locale names."""
     named = next((environment[name] for name in _VARIABLES if environment.get(name)), "")
     _Chosen.chinese = named.lower().startswith("zh")
 

@@ -1,4 +1,4 @@
-"""``sayonce ledger``: the savings ledger out of the store."""
+"""``sayonce ledger``: print the savings ledger that the store has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What commands print: data on stdout, talk on stderr, figures with units."""
+"""Print to people and programs: data on stdout, talk on stderr, figures with units."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _STEP: Final = 1000
 
 
 def talk(english: str, /, **values: object) -> None:
-    """Tell the user something that is not the command's result, in the user's language."""
+    """Print a message that is not the command's result on stderr, in the user's language."""
     print(phrase(english, **values), file=sys.stderr, flush=True)
 
 
@@ -41,7 +41,7 @@ def shown(value: Any) -> str:
 
 @contextmanager
 def disabled(logger: str) -> Iterator[None]:
-    """Have a logger say nothing for a while."""
+    """Turn a logger off for a while."""
     found = logging.getLogger(logger)
     found.disabled = True
     try:
@@ -75,8 +75,8 @@ def seconds(value: float) -> str:
     return f"{value * _STEP:.0f} ms" if value < 0.1 else f"{value:.2f} s"  # noqa: PLR2004
 
 
-def place(store: SQLiteURL | RedisURL | None) -> str:
-    """Return where a store is, without its password."""
+def address(store: SQLiteURL | RedisURL | None) -> str:
+    """Return the address of a store, without its password."""
     if store is None:
         return phrase("memory, until the process ends")
     path = getattr(store, "path", None)

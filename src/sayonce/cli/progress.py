@@ -1,4 +1,4 @@
-"""How far a long command has come."""
+"""The progress of a long command: a bar on a terminal, else lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LINES: Final = 10
 
 @contextmanager
 def progress(total: int) -> Iterator[Callable[[], None]]:
-    """Yield what is called after each row: it moves a bar on a terminal, and elsewhere tells each tenth in a line."""
+    """Yield a function to call after each row: it moves a bar on a terminal, and elsewhere prints a line at each tenth."""
     if sys.stderr.isatty():
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn

@@ -1,4 +1,4 @@
-"""``sayonce purge``."""
+"""``sayonce purge``: remove clips from the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sayonce.cli.explain import plan_of
 from sayonce.cli.inspect import lasting
 from sayonce.cli.language import phrase
 from sayonce.cli.options import wrong
-from sayonce.cli.output import data, place
+from sayonce.cli.output import address, data
 from sayonce.cli.requests import Said, read_request, utf8
 from sayonce.config import Settings
 from sayonce.core.key import DIGEST_BYTES
@@ -49,7 +49,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 def said_before(
     text: str | None, *, voice: str | None, audio_format: str | None, params: list[str], model: str | None
 ) -> Said | None:
-    """Return the request whose clip is to be removed, or None where no text is given.
+    """Return the request of the clip to remove, or None where no text is given.
 
     Raises:
         BadParameter: an option that goes with the text is given without it.
@@ -63,7 +63,7 @@ def said_before(
 
 
 def run(job: Job, settings_of: Callable[[], Settings]) -> None:
-    """Remove what exactly one of the options names; the settings are asked for once the options are right.
+    """Remove the clips that exactly one option names; the settings are asked for once the options are right.
 
     Raises:
         CallerError: the tag, the key or the request is malformed.
@@ -113,11 +113,11 @@ def _confirm(settings: Settings) -> None:
 
 
 def _store(settings: Settings) -> str:
-    return place(parse_url(settings.store_url))
+    return address(parse_url(settings.store_url))
 
 
 def _catalogue(settings: Settings) -> Catalogue:
-    """Return the engines that are configured, whose aliases a tag may name; none where none is installed."""
+    """Return the configured engines, as a tag may name their aliases; none where none is installed."""
     try:
         return Catalogue(build_engines(settings), openai_names=settings.server.openai_names)
     except MissingExtra:
@@ -151,7 +151,7 @@ async def _purge_request(job: Job, settings: Settings) -> None:
 
 
 def _fields(job: Job, catalogue: Catalogue) -> tuple[str, Callable[[], dict[str, Any]]]:
-    """Return what the request is called, and what reads it."""
+    """Return the name of the request for messages, and a function that reads it."""
     name, said = phrase("the request"), job.said
     if said is not None:
         return name, lambda: said.fields(catalogue.find(said.model))

@@ -32,7 +32,7 @@ _OWN_OPTIONS: Final = {
 
 
 class Said(msgspec.Struct, frozen=True):
-    """What options say of a request."""
+    """A request as options give it."""
 
     text: str
     voice: str | None
@@ -65,7 +65,7 @@ def read_stdin_text() -> str:
 
 
 def utf8(argument: str, name: str) -> str:
-    """Return an argument of the command line, whose bytes that are not UTF-8 come as lone surrogates.
+    """Return an argument of the command line; Python gives bytes that are not UTF-8 as lone surrogates.
 
     Raises:
         InvalidRequest: it has any.
@@ -81,7 +81,7 @@ def utf8(argument: str, name: str) -> str:
 
 
 def read_request(argument: str, name: str) -> tuple[str, bytes]:
-    """Return what a request on the command line is called, and its body; ``name`` is for one that has no file.
+    """Return the name and the body of a request on the command line; ``name`` is for one that has no file.
 
     Raises:
         ConfigError: the file cannot be read.
@@ -90,7 +90,7 @@ def read_request(argument: str, name: str) -> tuple[str, bytes]:
     if argument.lstrip().startswith(_JSON):
         return name, argument.encode(errors="surrogateescape")
     name, content = ("stdin", read_stdin()) if argument == STDIN else (argument, read_bytes(argument))
-    return name, decode(content, name)[0].encode(errors="surrogateescape")  # which a message then calls no UTF-8
+    return name, decode(content, name)[0].encode(errors="surrogateescape")  # so that a message says that it is no UTF-8
 
 
 def read_stdin() -> bytes:

@@ -27,14 +27,14 @@ _TEXTS: Final = ("server.engine", "store.namespace", "bodies.url", "audio.take")
 
 
 class Gateway(msgspec.Struct, frozen=True, kw_only=True):
-    """What a running gateway says of itself."""
+    """The record that a running gateway leaves of itself."""
 
     pid: int
     url: str
     config: str | None
     """Its settings' file."""
     settings: dict[str, str]
-    """Those that other commands need to find its clips, by dotted name; files by their whole path."""
+    """The settings that other commands need to find its clips, by dotted name; files by their whole path."""
     logs_in: bool
     """``store.url`` is without the credentials that it has."""
     secret_in_environment: bool
@@ -106,7 +106,7 @@ def recorded(gateway: Gateway) -> Iterator[None]:
 
 
 def gateways() -> list[Gateway]:
-    """Return the gateways of this user that run, and remove what is left of those that have ended."""
+    """Return the gateways of this user that run, and remove the records of those that have ended."""
     try:
         paths = sorted(_directory().glob("[0-9]*.json"))
     except (OSError, RuntimeError):
@@ -133,7 +133,7 @@ def _read(path: Path) -> list[Gateway]:
 
 
 def _directory() -> Path:
-    """Return where the records are (XDG Base Directory Specification).
+    """Return the directory of the records (XDG Base Directory Specification).
 
     Not in ``XDG_RUNTIME_DIR``, which shells of one user have or have not: under cron, sudo, ssh or in a container.
     """

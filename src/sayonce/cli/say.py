@@ -1,4 +1,4 @@
-"""``sayonce say``: the main job without a server."""
+"""``sayonce say``: speak a text into a file, without a server."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _SUFFIXES: Final = {f".{name}": name for name in FORMATS} | {".ogg": "opus", ".r
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What the command line asked for."""
+    """The text, the options and the file that the command line names."""
 
     text: str
     output: str | None
@@ -48,9 +48,9 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     stored: str | None
     """The store that holds it now."""
     seconds: float
-    """What it took this time."""
+    """The time that the command took."""
     compute_seconds: float
-    """What its synthesis took, whenever that was."""
+    """The time that the synthesis took, now or earlier."""
     duration_seconds: float
     engine: str
     voice: str
@@ -58,7 +58,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     format: str
     bytes: int
     ignored: str = ""
-    """What was left out, as in ``X-Sayonce-Ignored``."""
+    """The fields and characters that were left out, as in ``X-Sayonce-Ignored``."""
     file: str | None = None
     silence: bool = False
     """Whether the text has nothing to speak, so that no engine was asked and no store."""
@@ -144,7 +144,7 @@ def _report(
 
 
 async def _stored_in(service: Service, plan: Plan) -> str | None:
-    """Ask the store itself: that it was told to keep something does not mean that it did."""
+    """Return the name of the store if it has the take: it may not have kept what it was told to."""
     store = service.cache.store
     try:
         return store.name if store is not None and await store.get(plan.take_key) is not None else None

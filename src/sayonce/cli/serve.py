@@ -37,7 +37,7 @@ from sayonce.stores.base import SealedStore, Store
 _FACTORY: Final = "sayonce.cli.serve:worker"
 _BACKLOG: Final = 2048
 _KEEP_ALIVE_SECONDS: Final = 75
-"""Longer than proxies keep idle connections (nginx: 60 s), so that it is never us who close one as it is used again."""
+"""Longer than proxies keep idle connections (nginx: 60 s), so that this side never closes one as it is used again."""
 
 
 def run(config: str | None, overrides: dict[str, Any]) -> None:
@@ -67,7 +67,7 @@ def run(config: str | None, overrides: dict[str, Any]) -> None:
 
 
 async def _check_store(settings: Settings) -> None:
-    """Open the store once, so that a wrong path is told before anything listens; a server that is down is no obstacle."""
+    """Open the store once: a wrong path is an error before anything listens, and a server that is down is a warning."""
     cache = build_cache(settings)
     if cache.store is None:
         return
@@ -131,7 +131,7 @@ def _address(listener: socket.socket) -> str:
 
 @contextmanager
 def _recorded(settings: Settings, config: str | None, address: str) -> Iterator[None]:
-    """Let the other commands of this user find the store; where that cannot be, it is told and is no obstacle."""
+    """Let the other commands of this user find the store; print a warning where that cannot be."""
     file = settings_file(config, os.environ)
     gateway = describe(settings, address, None if file is None else file[0], os.environ)
     with ExitStack() as stack:
@@ -150,9 +150,9 @@ def _announce(service: Service, choice: Choice, address: str) -> None:
     names = ", ".join(engine.name for engine in service.synthesizer.catalogue.engines)
     talk("engines: {names}", names=names)
     talk(str(choice))
-    index = service.cache.store
-    if isinstance(index, SealedStore) and index.bodies is not None:
-        talk("large clips: {place}", place=index.bodies.shown)
+    store = service.cache.store
+    if isinstance(store, SealedStore) and store.bodies is not None:
+        talk("large clips: {address}", address=store.bodies.shown)
     if service.settings.security.api_keys_file is None:
         talk(
             "no API keys are configured, so only this machine is served; to serve others, make one with "
@@ -174,7 +174,7 @@ def _uvicorn(app: Gateway | str, settings: Settings) -> uvicorn.Config:
         access_log=False,
         log_config=logging_config(settings.log.format, settings.log.level),
         server_header=False,
-        proxy_headers=False,  # nothing here asks who or where a proxy's client is
+        proxy_headers=False,  # nothing here asks for the address of a proxy's client
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(server.shutdown_timeout.total_seconds()),
     )
@@ -188,7 +188,7 @@ def worker() -> Gateway:
 
 
 def _keep_all() -> None:
-    """Leave what there is now out of garbage collection: it stays, and looking through it takes 30 ms at a time."""
+    """Leave all present objects out of garbage collection: they stay, and a look through them takes 30 ms."""
     gc.collect()
     gc.freeze()
 

@@ -1,4 +1,4 @@
-"""``sayonce simulate``: what another size, policy or time to live would have saved."""
+"""``sayonce simulate``: the savings of another size, policy or time to live."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _HEAD: Final = ("policy", "ttl", "size", "of all", "hit rate", "saved", "share",
 
 
 class Job(msgspec.Struct, frozen=True):
-    """What the command line asked for."""
+    """The traces and the caches that the command line names."""
 
     traces: list[Path]
     synthetic: int | None
@@ -38,7 +38,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Forecast(msgspec.Struct, frozen=True):
-    """What one cache would have done. ``saved_share`` is of all compute seconds; ``ttl_seconds`` null is for ever."""
+    """The result of one simulated cache. ``saved_share`` is of all compute seconds; ``ttl_seconds`` null is for ever."""
 
     policy: PolicyName
     ttl_seconds: float | None
@@ -50,7 +50,7 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """A trace and what caches would have done with it."""
+    """A trace, and the results of caches with it."""
 
     requests: int
     values: int

@@ -1,4 +1,4 @@
-"""Run the command that was typed; the words that typer adds to help and errors are said in the user's language."""
+"""Run the command that was typed, and translate the words that typer adds to help and errors."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def translate(command: Any) -> None:
 
 
 def in_chinese(text: str) -> str:
-    """Return what typer says in Chinese, as far as its words are known."""
+    """Return a text of typer in Chinese, as far as its words are known."""
     for pattern, chinese_words in _WORDS:
         text = pattern.sub(chinese_words, text)
     return text

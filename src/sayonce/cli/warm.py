@@ -35,7 +35,7 @@ from sayonce.warm.store import StoreTarget
 
 _SHOWN_FAILURES: Final = 20
 _BUDGET_MS: Final = 10_000.0
-"""The store's budget here: nobody waits for an answer, and a look-up that is given up would be a synthesis."""
+"""The store's budget here: no listener waits for an answer, and a look-up that is given up would be a synthesis."""
 _GATEWAY_SECONDS: Final = 600.0
 
 
@@ -63,7 +63,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def since(self) -> float:
-        """When a clip must have been made at the earliest to be left as it is."""
+        """The time since the epoch before which a clip is made anew."""
         if self.older_than is not None:
             try:
                 return time.time() - parse_duration(self.older_than).total_seconds()
@@ -79,7 +79,7 @@ def run(job: Job, settings_of: Callable[[], Settings]) -> None:
     """Make clips or features; the settings are asked for once the options are right.
 
     Raises:
-        ConfigError: a file is wrong, the store would not outlive this, it is not said whose clips they are, or there is
+        ConfigError: a file is wrong, the store would not outlive this, the tenant is not named, or there is
             no gateway where one is named.
         StoreError: the store does not answer.
         MissingExtra: the speaker encoder is not installed.
@@ -175,13 +175,13 @@ async def _features(job: Job, settings: Settings, rows: Sequence[Row]) -> Summar
 
 
 async def _ask_store(cache: Cache) -> None:
-    """Have a store that does not answer fail once, and not once a row."""
+    """Ask the store once, so that one that does not answer fails here and not at each row."""
     if cache.store is not None:
         await cache.store.totals()
 
 
 def _with_large_budget(settings: Settings) -> Settings:
-    """Return the settings for work that nobody waits for, and whose clips this process does not need again."""
+    """Return the settings with a large budget, as no listener waits, and no memory, as no clip is needed again."""
     store = msgspec.structs.replace(settings.store, budget_ms=max(settings.store.budget_ms, _BUDGET_MS))
     memory = msgspec.structs.replace(settings.memory, max_bytes=ByteSize(0))
     return msgspec.structs.replace(settings, store=store, memory=memory)

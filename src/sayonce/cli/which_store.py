@@ -1,4 +1,4 @@
-"""Which store a command uses: the one that is named, else that of the gateway that runs, else the default."""
+"""The choice of a command's store: the one that is named, else that of the running gateway, else the default."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from sayonce.cli.language import phrase
-from sayonce.cli.output import place, talk
+from sayonce.cli.output import address, talk
 from sayonce.cli.running import Gateway, gateways, shareable, value_of
 from sayonce.cli.settings import load, warn_of_misspelt
 from sayonce.config import DEFAULT_FILE, Settings, settings_file, variable_of
@@ -32,7 +32,7 @@ class Choice(msgspec.Struct, frozen=True):
     """The settings' file, and what names it."""
 
     def __str__(self) -> str:
-        return phrase("store: {store} ({why})", store=place(parse_url(self.settings.store_url)), why=self.why)
+        return phrase("store: {store} ({why})", store=address(parse_url(self.settings.store_url)), why=self.why)
 
 
 class UnclearStore(ConfigError):
@@ -72,10 +72,7 @@ def choose(config: str | None, overrides: Mapping[str, Any], *, needed: bool = T
     running = gateways()
     found = _of_file(running, file)
     if own.store.url and not (_names_a_relative_path(own, file, overrides) and _have_it(found, file)):
-        with suppress(ConfigError):  # of a wrong URL, which is told when it is opened
-            store, _ = shareable(own.store_url)
-            for told in {_other_secret(own, gateway) for gateway in running if gateway.store == store} - {None}:
-                talk("warning: {told}", told=told)
+        _warn_of_other_secrets(own, running)
         return Choice(own, _named_by(overrides, file), file)
     open_to_all = _different(gateway for gateway in found if gateway.store != _MEMORY)
     if open_to_all:
@@ -86,13 +83,17 @@ def choose(config: str | None, overrides: Mapping[str, Any], *, needed: bool = T
                 raise
             reason = error.message.partition(":\n")[0]
             return Choice(own, phrase("the default: {reason}", reason=reason), file)
+    return Choice(own, _why_default(found, running, file), file)
+
+
+def _why_default(found: list[Gateway], running: list[Gateway], file: tuple[str, str] | None) -> str:
     if found:
-        why = phrase("the default: the gateway on {url} keeps its clips in its own memory, see there", url=found[0].url)
-    elif running:
-        why = phrase("the default: {file} names none", file=file[0] if file else "")
-    else:
-        why = phrase("the default")
-    return Choice(own, why, file)
+        return phrase(
+            "the default: the gateway on {url} keeps its clips in its own memory, see there", url=found[0].url
+        )
+    if running:
+        return phrase("the default: {file} names none", file=file[0] if file else "")
+    return phrase("the default")
 
 
 def named(settings: Settings, config: str | None, overrides: Mapping[str, Any]) -> Choice:
@@ -135,7 +136,7 @@ def _of_file(running: list[Gateway], file: tuple[str, str] | None) -> list[Gatew
 
 
 def _different(running: Iterable[Gateway]) -> list[Gateway]:
-    """Return one of those that have all in common but process and address."""
+    """Return one gateway of each group that has all in common but process and address."""
     alike = {msgspec.json.encode(msgspec.structs.replace(gateway, pid=0, url="")): gateway for gateway in running}
     return list(alike.values())
 
@@ -143,7 +144,7 @@ def _different(running: Iterable[Gateway]) -> list[Gateway]:
 def _only(running: list[Gateway]) -> Gateway:
     if len(running) == 1:
         return running[0]
-    lines = (f"  {each.url}  {place(parse_url(each.store))}  {each.config or ''}".rstrip() for each in running)
+    lines = (f"  {each.url}  {address(parse_url(each.store))}  {each.config or ''}".rstrip() for each in running)
     several = phrase("several gateways run; say with --store or --config which of their stores is meant:")
     raise UnclearStore("\n".join([several, *lines]))
 
@@ -210,8 +211,16 @@ def _with_login(gateway: Gateway, as_there: Settings) -> str:
     )
 
 
+def _warn_of_other_secrets(settings: Settings, running: list[Gateway]) -> None:
+    """Warn where a gateway that has the same store makes its keys with another secret."""
+    with suppress(ConfigError):  # of a wrong URL, which is told when it is opened
+        store, _ = shareable(settings.store_url)
+        for told in {_other_secret(settings, gateway) for gateway in running if gateway.store == store} - {None}:
+            talk("warning: {told}", told=told)
+
+
 def _other_secret(settings: Settings, gateway: Gateway) -> str | None:
-    """Return what is to be told where the gateway has a secret and this shell has none, or the other way round."""
+    """Return a warning where the gateway has a secret and this shell has none, or the other way round."""
     file = gateway.settings.get("security.key_secret_file")
     theirs = gateway.secret_in_environment or file is not None
     ours = settings.security.key_secret is not None or settings.security.key_secret_file is not None

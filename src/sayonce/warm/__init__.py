@@ -1,1 +1,1 @@
-"""Clips and features that are made ahead from rows of a file: by engines of this process, or through a gateway; no command line."""
+"""Clips and features made ahead from rows of files, by engines of this process or by a gateway; no command line."""

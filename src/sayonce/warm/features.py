@@ -1,4 +1,4 @@
-"""Compute the features of references ahead: each reference once, whatever its files are called."""
+"""Compute the features of references ahead: each reference once, under any number of file names."""
 
 from __future__ import annotations
 

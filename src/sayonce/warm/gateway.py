@@ -1,4 +1,4 @@
-"""Warm a gateway that is running: each request is asked for from its cache first, and made if it is not there."""
+"""Warm a running gateway: ask its cache for each clip first, and have missing ones made."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _NOT_COMPUTED: Final = ("hit", "collapsed")
 class GatewayTarget:
     """Clips made and kept by a gateway; ``client`` has its address and credentials.
 
-    What was made before ``since`` is made anew.
+    A clip made before ``since`` is made anew.
     """
 
     def __init__(self, client: httpx.AsyncClient, *, since: float = 0.0) -> None:
@@ -52,7 +52,7 @@ class GatewayTarget:
         return True
 
     async def _renew(self, request: dict[str, Any]) -> bool:
-        """Have a clip made anew, once for all rows that differ in their format alone."""
+        """Have the gateway make a clip anew, once for all rows that differ in their format alone."""
         said = msgspec.msgpack.encode({**request, "response_format": ""}, order="deterministic")
         async with self._turns.setdefault(said, asyncio.Lock()):
             return not await self._has(request) and await self._make(request, {"cache-control": "no-cache"})
@@ -62,14 +62,14 @@ class GatewayTarget:
         return not any(part.strip() in _NOT_COMPUTED for part in status.split(";"))
 
     async def unkept(self) -> list[Row]:
-        """Return none: whether its store kept a clip is the gateway's own to tell, under ``/v1/cache/stats``."""
+        """Return none: the gateway itself tells what its store kept, under ``/v1/cache/stats``."""
         return []
 
     async def _ask(self, request: dict[str, Any], headers: Mapping[str, str]) -> str:
-        """Have a clip sent to its end, and return its ``Cache-Status``.
+        """Receive a clip to its end, and return its ``Cache-Status``.
 
         Raises:
-            NotCached, EngineBusy, InvalidRequest, EngineError: what the gateway said, or that it could not be heard.
+            NotCached, EngineBusy, InvalidRequest, EngineError: the gateway said so, or did not answer.
 
         """
         try:

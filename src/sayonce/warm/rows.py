@@ -1,4 +1,4 @@
-"""Read what is to be warmed: texts and requests from txt, csv and jsonl files, each named by its file and line."""
+"""Read rows to warm: texts and requests from txt, csv and jsonl files, each with its file and line."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ Kind = Literal["txt", "csv", "jsonl"]
 _STRINGS: Final = frozenset(
     ("model", "input", "voice", "speaker", "response_format", "ref_audio", "ref_text", *TOLERATED)
 )
-"""Fields that are strings whatever the engine; the other cells of a table are read as their parameters declare."""
+"""Fields that are strings for every engine; the other cells of a csv file are read as their parameters declare."""
 _VOICES: Final = REFERENCE_FIELDS | {"voice", "speaker"}
-"""Where a row says itself who speaks."""
+"""Fields that name the voice of a row."""
 _NAMES: Final = {
     "text": "input", "input": "input", "voice": "voice", "model": "model", "speed": "speed", "format": "response_format",
     "文本": "input", "文字": "input", "内容": "input", "台词": "input", "话术": "input", "句子": "input",
@@ -37,9 +37,9 @@ _encode: Final = msgspec.msgpack.Encoder(order="deterministic").encode
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One thing to say: a request's fields, and where they were written.
+    """One text to say: a request's fields, and the file and line that they come from.
 
-    ``cells`` are parameters whose type is not known yet, as text. ``error`` says why the row is none.
+    ``cells`` are parameters of types that are not known yet, as text. ``error`` says why the row is none.
     """
 
     place: str
@@ -56,12 +56,12 @@ KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 def kind_of(name: str) -> Kind | None:
-    """Return what a file's name says that it is."""
+    """Return the kind that a file's name ends in."""
     return next((kind for kind in KINDS if Path(name).suffix.lower() == f".{kind}"), None)
 
 
 def read_rows(content: bytes, name: str, kind: Kind, tell: Callable[[str], None] = lambda _: None) -> Iterator[Row]:
-    """Yield what a file holds; a row that is wrong comes with its error, and the others are read all the same.
+    """Yield the rows of a file; a wrong row comes with its error, and the others are read all the same.
 
     txt has one text a line, and every line that is not empty is one: there are no comments. csv has a header with a
     column ``text``, ``input`` or ``文本``; empty cells are not given. jsonl has one request in OpenAI's form a line.
@@ -81,7 +81,7 @@ def read_rows(content: bytes, name: str, kind: Kind, tell: Callable[[str], None]
 def expand(
     rows: Sequence[Row], voices: Sequence[str], fields: Mapping[str, Any], cells: Mapping[str, str]
 ) -> Iterator[Row]:
-    """Yield every row in each of the voices, and with what it does not say itself; what it says itself stays."""
+    """Yield every row in each of the voices, with the fields that it lacks; its own fields stay."""
     for row in rows:
         own_voice = row.error is not None or not _VOICES.isdisjoint(row.fields)
         others = {name: value for name, value in cells.items() if name not in row.fields}
@@ -91,7 +91,7 @@ def expand(
 
 
 def most_common(rows: Sequence[Row], count: int) -> list[Row]:
-    """Return the rows that come most often, each once, where requests were logged as they came; and those in error."""
+    """Return the rows that come most often in a log of requests, each once, and those in error."""
     first: dict[bytes, Row] = {}
     times: Counter[bytes] = Counter()
     for row in rows:

@@ -1,4 +1,4 @@
-"""Make clips before anybody asks for them: what is stored is skipped, so an interrupted run is just run again."""
+"""Make values ahead, several at once; stored ones are skipped, so an interrupted run is just run again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from sayonce.errors import EngineBusy, SayonceError, StoreError
 from sayonce.warm.rows import Row
 
 DEFAULT_FORMAT: Final = "flac"
-"""Where nothing says a format: lossless, so that the take alone has to be there, and every other is derived from it."""
+"""The format of rows that name none: lossless, so that the take suffices, and every other is derived from it."""
 NOT_KEPT: Final = (
     "made, and the store did not keep it: it is full of what is worth more, or fails; see 'sayonce doctor'"
 )
@@ -31,7 +31,7 @@ class Failure(msgspec.Struct, frozen=True):
 
 
 class Summary(msgspec.Struct):
-    """What a run did with its rows."""
+    """The result of a run."""
 
     rows: int = 0
     computed: int = 0
@@ -48,31 +48,31 @@ class Summary(msgspec.Struct):
 
 
 Make = Callable[[], Awaitable[bool]]
-"""Makes a row's value and returns whether it was computed for it: somebody else may have done so meanwhile."""
+"""Makes a row's value and returns whether it was computed for it: another request may have done so meanwhile."""
 
 
 class Target(Protocol):
-    """Where values are kept, and who makes them."""
+    """The place of values, and the maker of missing ones."""
 
     async def look(self, row: Row) -> Make | None:
-        """Return what makes the row's value, or None when it is there.
+        """Return a function that makes the row's value, or None when it is there.
 
         Raises:
-            SayonceError: the row is wrong, or it cannot be told.
+            SayonceError: the row is wrong, or the store does not answer.
 
         """
         ...
 
     async def unkept(self) -> list[Row]:
-        """Wait until everything is written, and return the rows whose value was made and is not there."""
+        """Wait until everything is written, and return the rows of which the value was made and is not there."""
         ...
 
 
 def check_answering(cache: Cache) -> None:
-    """Check that what was not found is not there, as far as can be told.
+    """Check that the store answers, so that a value that was not found is not there.
 
     Raises:
-        StoreError: the store does not answer, so nobody can tell, and nothing would be kept.
+        StoreError: it does not, and would keep nothing.
 
     """
     if cache.store_state == "failing":
@@ -80,7 +80,7 @@ def check_answering(cache: Cache) -> None:
 
 
 class Pace:
-    """Lets one start in each interval, so that an engine serves others besides."""
+    """Lets one value begin in each interval, so that an engine serves others besides."""
 
     def __init__(self, per_second: float | None, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self._interval_seconds = 1 / per_second if per_second else 0.0
@@ -95,12 +95,12 @@ class Pace:
 
 
 class Warmer:
-    """Has every row looked up, and what is missing made, several at once.
+    """Looks up every row, and has missing values made, several at once.
 
     Args:
         target: where the values are kept.
         concurrency: rows at once.
-        per_second: the most values that are begun in a second; what is there already costs nothing of it.
+        per_second: the most values that are begun in a second; stored ones do not count.
         progress: called after each row.
 
     """
@@ -121,11 +121,11 @@ class Warmer:
         self._stopping = asyncio.Event()
 
     def stop(self) -> None:
-        """Begin nothing more; what is being made is finished."""
+        """Begin nothing more; values under way are finished."""
         self._stopping.set()
 
     async def run(self, rows: Iterable[Row]) -> Summary:
-        """Work through the rows and return what was done."""
+        """Work through the rows and return the summary."""
         started = time.perf_counter()
         waiting = iter(rows)
         async with asyncio.TaskGroup() as group:

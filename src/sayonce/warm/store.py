@@ -1,4 +1,4 @@
-"""Warm a store: this process's engines make what it lacks."""
+"""Warm a store: this process's engines make the clips that it lacks."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from sayonce.warm.runner import DEFAULT_FORMAT, Make, check_answering
 class StoreTarget:
     """Clips made by this process's engines, and kept in the store; ``computed`` is told of each.
 
-    What was made before ``since`` is made anew.
+    A clip made before ``since`` is made anew.
     """
 
     def __init__(
