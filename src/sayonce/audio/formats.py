@@ -1,4 +1,4 @@
-"""The audio formats that a response can have: names, media types, and what is promised of each."""
+"""The audio formats of responses: their names, media types and promises."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Format(msgspec.Struct, frozen=True):
     sample_rate_hz: int | None = None
 
     def holds(self, media_type: str) -> bool:
-        """Whether sound of this media type is in this format as it is."""
+        """Whether sound of this media type needs no conversion to be in this format."""
         return media_type == self.media_type and self.sample_rate_hz is None
 
     @property
@@ -53,7 +53,7 @@ FORMATS: Final[dict[str, Format]] = {
 
 
 SAMPLE_RATES: Final = (8_000, 16_000, 22_050, 24_000, 44_100, 48_000)
-"""What ``sample_rate`` may ask for."""
+"""The values that ``sample_rate`` may have."""
 _RESAMPLED: Final = ("pcm", "wav")
 _AT_RATE: Final = {
     (name, rate): msgspec.structs.replace(FORMATS[name], sample_rate_hz=rate)

@@ -18,7 +18,7 @@ class Pcm(msgspec.Struct, frozen=True):
     channels: int
     frames: int
     joined: bool = False
-    """Whether it was in several files, joined to one."""
+    """Whether it came in several files that were joined."""
 
 
 def samples_of(pcm: bytes, channels: int) -> Pcm16Samples:

@@ -1,4 +1,4 @@
-"""Which references are the same voice: the digest of their decoded samples, whatever file they come in."""
+"""The identity of a voice: the digest of its reference's decoded samples, in any file format."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any, BinaryIO, Final, Self
+from typing import Any, BinaryIO, Final
 
 import msgspec
 import numpy as np
@@ -26,7 +26,7 @@ MAX_SAMPLES: Final = 60_000_000
 _REMEMBERED: Final = 4096
 _SHORT_SECONDS: Final = 1.0
 _SILENT: Final = 0.001
-"""A peak of -60 dB: less is the noise of a microphone that nobody spoke into."""
+"""A peak of -60 dB: less is the noise of a microphone without speech."""
 
 
 Source = str | os.PathLike[str] | bytes | bytearray | memoryview | BinaryIO
@@ -49,65 +49,69 @@ class Voice(msgspec.Struct, frozen=True):
     sample_rate_hz: int
     channels: int
     warning: str = ""
-    """What makes it a poor voice, though it is one: it is silent, or very short."""
+    """The reason why it is a poor voice, though it is one: it is silent, or very short."""
 
-    @classmethod
+    @staticmethod
     def from_audio(
-        cls,
         source: Source,
         *,
         max_seconds: float = MAX_SECONDS,
         max_bytes: int = MAX_BYTES,
         apart: bool = False,
-        whose: str = "",
-    ) -> Self:
+        owner: str = "",
+    ) -> Voice:
         """Return the identity of a reference, given as a path, as the bytes of an audio file, or as a file object.
 
         A file object is read from its start, and left there.
 
         The answer for a file's bytes is remembered, never one for its name or time of change.
-        ``apart`` is for files from strangers: they are decoded in a process with a bound on its time and its memory, as
-        a file of a few bytes may crash a decoder, or fill the memory. What is remembered for ``whose`` is theirs alone:
-        nobody else finds out from the time of an answer that they sent the file.
+
+        Args:
+            source: the reference.
+            max_seconds: the longest reference that is accepted.
+            max_bytes: the largest file that is accepted.
+            apart: for files from strangers: decode in a process with a bound on its time and its memory, as a file of a
+                few bytes may crash a decoder, or fill the memory.
+            owner: the tenant that sent the file. Answers are remembered for each owner alone, so that no other tenant
+                learns from the time of an answer that the file was sent before.
 
         Raises:
             InvalidRequest: it cannot be read or decoded, is empty, too long or too large.
 
         """
         data = _read(source, max_bytes)
-        known = (whose, blake2b(data, digest_size=32).digest())
-        facts = _memory.get(known)
-        if facts is None:
-            facts = _identify(data, max_seconds, open_in_subprocess if apart else open_sound)
-            _memory.put(known, facts)
-        if facts[1] > max_seconds:
+        known = (owner, blake2b(data, digest_size=32).digest())
+        voice = _memory.get(known)
+        if voice is None:
+            voice = _identify(data, max_seconds, open_in_subprocess if apart else open_sound)
+            _memory.put(known, voice)
+        if voice.seconds > max_seconds:
             raise _too_long(max_seconds)
-        return cls(*facts)
+        return voice
 
 
-Facts = tuple[str, float, int, int, str]
 Known = tuple[str, bytes]
-"""Whose file, and its digest."""
+"""The owner of a file, and its digest."""
 
 
 class _Memory:
-    """The least recently asked-for files' facts; safe to use from several threads."""
+    """The voices of the files that were asked for last; safe to use from several threads."""
 
     def __init__(self) -> None:
-        self._facts: OrderedDict[Known, Facts] = OrderedDict()
+        self._voices: OrderedDict[Known, Voice] = OrderedDict()
         self._lock = threading.Lock()
 
-    def get(self, key: Known) -> Facts | None:
+    def get(self, key: Known) -> Voice | None:
         with self._lock:
-            if key in self._facts:
-                self._facts.move_to_end(key)
-            return self._facts.get(key)
+            if key in self._voices:
+                self._voices.move_to_end(key)
+            return self._voices.get(key)
 
-    def put(self, key: Known, facts: Facts) -> None:
+    def put(self, key: Known, voice: Voice) -> None:
         with self._lock:
-            self._facts[key] = facts
-            if len(self._facts) > _REMEMBERED:
-                self._facts.popitem(last=False)
+            self._voices[key] = voice
+            if len(self._voices) > _REMEMBERED:
+                self._voices.popitem(last=False)
 
 
 _memory = _Memory()
@@ -149,7 +153,7 @@ def _read(source: Source, max_bytes: int) -> bytes:
     return data
 
 
-def _identify(data: bytes, max_seconds: float, open_audio: Callable[[bytes], Sound | SubprocessSound]) -> Facts:
+def _identify(data: bytes, max_seconds: float, open_audio: Callable[[bytes], Sound | SubprocessSound]) -> Voice:
     """Digest the samples block by block, since a broken header may claim any number of them.
 
     As float64, which holds the numbers of every sample format exactly; ``+ 0.0`` makes -0.0 the silence that it is.
@@ -160,7 +164,7 @@ def _identify(data: bytes, max_seconds: float, open_audio: Callable[[bytes], Sou
         raise _wrong(f"the reference audio cannot be decoded ({error.message}); {UNDERSTOOD}") from None
 
 
-def _digest(sound: Sound | SubprocessSound, max_seconds: float) -> Facts:
+def _digest(sound: Sound | SubprocessSound, max_seconds: float) -> Voice:
     digest, frames, peak, rate, channels = None, 0, 0.0, 1, 1
     for block in sound.blocks(MAX_SAMPLES):
         rate, channels = block.sample_rate_hz, block.samples.shape[1]
@@ -172,7 +176,7 @@ def _digest(sound: Sound | SubprocessSound, max_seconds: float) -> Facts:
         peak = max(peak, float(np.abs(numbers).max(initial=0)))
         digest.update(numbers.data)
     assert digest is not None
-    return digest.hexdigest(), frames / rate, rate, channels, _warning(frames / rate, peak)
+    return Voice(digest.hexdigest(), frames / rate, rate, channels, _warning(frames / rate, peak))
 
 
 def _begin(sound: Sound | SubprocessSound, rate: int, channels: int) -> blake2b:

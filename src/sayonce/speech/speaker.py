@@ -49,7 +49,7 @@ def read_speaker(
         from sayonce.audio.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
 
         sent = decode_reference(audio, field)
-        reference = Reference(Voice.from_audio(sent, apart=True, whose=tenant).id, text or "", sent)
+        reference = Reference(Voice.from_audio(sent, apart=True, owner=tenant).id, text or "", sent)
         return Speaker(reference.voice, reference)
     asked = engine.default_voice if voice is None else voice
     named = _uploaded(asked, engine, catalogue, names, required=voice is not None)

@@ -239,6 +239,6 @@ def _identified(tenant: str, audio: bytes) -> tuple[Voice, str]:
     from sayonce.audio.voice import Voice  # noqa: PLC0415 (brings codecs that most services do not need)
 
     try:
-        return Voice.from_audio(audio, apart=True, whose=tenant), blake2b(audio, digest_size=32).hexdigest()
+        return Voice.from_audio(audio, apart=True, owner=tenant), blake2b(audio, digest_size=32).hexdigest()
     except InvalidRequest as error:
         raise InvalidRequest(error.message, param="audio_sample") from None

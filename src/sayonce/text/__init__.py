@@ -1,1 +1,1 @@
-"""What a text is to an engine: Markdown read aloud, signs as words, ornaments left out and told, scripts that a voice can read; no engines."""
+"""The text that an engine speaks: Markdown read aloud, signs as words, ornaments left out, scripts; no engines."""

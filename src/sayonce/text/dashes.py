@@ -46,7 +46,7 @@ _TELEPHONE: Final = re.compile(r"(?<!\d)\d{3}\u2012\d{4}(?!\d)")
 
 
 def write_minus(text: str) -> str:
-    """Return a text whose hyphens are minus signs where they are a minus."""
+    """Return a text in which each hyphen that is a minus is a minus sign."""
     return _MINUS.sub(MINUS, _DOUBLE.sub(_two, text))
 
 
@@ -65,6 +65,6 @@ def is_one_of_many(dash: re.Match[str]) -> bool:
     return bool(before or _MANY_AFTER.match(text, end) or _TELEPHONE.match(text, start - 3))
 
 
-def places_of_dashes(text: str) -> set[int]:
-    """Return where the dashes of a text are that mean something, for an engine that may pass over them."""
+def positions_of_dashes(text: str) -> set[int]:
+    """Return the positions of dashes that mean something, for an engine that may pass over them."""
     return {match.start() for pattern in (_MINUS, BETWEEN, _DOUBLE) for match in pattern.finditer(text)}

@@ -65,7 +65,7 @@ _SLASH: Final = re.compile(r"(?<![\w:/])/(?=\d)")
 _AT: Final = re.compile(r"(?<![^\s(])@(?=\d)")
 """A number is read with it, as a word, if at all."""
 _PAUSE: Final = re.compile(r"[,.;:!?…](?=.*\s)|.*\s[-–—]+\s|.*[()—]")
-"""What the package makes a pause of between two numbers; all else it passes over, as if they were one."""
+"""The text between two numbers for which the package pauses; all else it passes over, as if they were one."""
 _MARKERS: Final = re.compile("[_*~]+")
 _OPENS: Final = frozenset(" \n\t(")
 _ENDS_HERE: Final = re.compile(_ENDS)
@@ -97,7 +97,7 @@ def _decimal_comma(match: re.Match[str]) -> str:
 
 
 def write_figures(text: str) -> str:
-    """Return a text whose numbers are read to the last digit, and apart from one another.
+    """Return a text in which numbers are read to the last digit, each by itself.
 
     What the package would leave out is written digit by digit: leading zeros, a decimal's last zeros, what is behind a
     comma. Where nothing would be heard between two numbers, there is a comma and a space.

@@ -1,4 +1,4 @@
-"""Read Markdown as a person would read it aloud: what it shows, in sentences, without its marks."""
+"""Read Markdown as a person would read it aloud: in sentences, without its marks."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ _MOST_CELLS: Final = 4000
 """The parser fills each short row up to as many cells as its table has columns; a table of more, and of more cells than
 the text has characters, is taken for text."""
 _CODE: Final = "code"
-"""What a block of code is told as, where it is left out."""
+"""The name of a block of code in the list of what was left out."""
 _REMEMBERED: Final = 64
 
 _TIMES: Final = re.compile(r"(?<=[\d)])\*(?=[\d(])")
 """A product, which Markdown takes for emphasis: 2*3*4."""
 _POWER: Final = re.compile(r"<sup>\s*([-−]?\d{1,9})\s*</sup>", re.IGNORECASE)
 _EMPHASIS: Final = re.compile(r"(\*{1,3})(?=[^\s*])([^*\n]{1,500})(?<=[^\s*])\1")
-"""What CommonMark takes for no emphasis where a full-width mark is its last character: **注意：**不要."""
+"""Emphasis that CommonMark does not see, as its last character is a full-width mark: **注意：**不要."""
 _NOTE: Final = re.compile(r"\[\^\d{1,3}\]:?")
 _ATTRIBUTE: Final = r"(?:open|[A-Za-z:][\w:.-]{0,60}\s*=\s*(?:\"[^\"]{0,2000}\"|'[^']{0,2000}'|[^\s\"'=<>`]{1,2000}))"
 """With a value, else it is a word of a text: if a<b and c>d."""
@@ -55,13 +55,13 @@ _ADDRESS: Final = re.compile(
     r"(?:https?://|mailto:)[^\s<>\"'()\[\]{}\u3000-\u303f\uff00-\uff0f\uff1a-\uff1f]+", re.IGNORECASE
 )
 _ENDS: Final = ".!?:;,…。！？：；，、．｡"
-"""What a sentence, or a part of one, ends with."""
+"""The characters that end a sentence, or a part of one."""
 _CLOSING: Final = "\"')]}»”’）】》」』"
 _WIDE: Final = ("CJK", "HIRAGANA", "KATAKANA", "FULLWIDTH", "IDEOGRAPHIC")
 
 
 def read_markdown(text: str, longest: int) -> Reading:
-    """Return what a person reads aloud of a text in Markdown, and what nobody says of it.
+    """Return the text that a person reads aloud of Markdown, and what is left out.
 
     Headings, paragraphs, items of lists and rows of tables end as sentences do; a cell is read with the name of its
     column. Of an address, its host is read. Code within a sentence is read as it is; blocks of code are left out, as
@@ -187,7 +187,7 @@ def _without_tag(match: re.Match[str]) -> str:
 
 
 def _host(match: re.Match[str]) -> str:
-    """Return what is read of an address: its host, or whom a letter goes to."""
+    """Return the part of an address that is read: its host, or the address of a mail."""
     address = match[0].rstrip(_ENDS)
     kind, _, rest = address.partition(":")
     if kind.lower() == "mailto":

@@ -22,7 +22,7 @@ _DRESSED: Final = re.compile(
 
 
 def write_digits(text: str) -> str:
-    """Return a text whose digits are those of ASCII, as are keycaps and numbers in circles or in brackets."""
+    """Return a text with ASCII digits for all digits, keycaps and numbers in circles or in brackets."""
     text = _DIGIT.sub(lambda match: str(unicodedata.decimal(match[0])), text)
     text = _SEPARATOR.sub(lambda match: _SEPARATORS[match[0]], text)
     text = _KEYCAP.sub(lambda match: match[1] + (" " if (match[2] or "").isalnum() else ""), text)

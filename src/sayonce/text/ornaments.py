@@ -1,4 +1,4 @@
-"""What a text shows and nobody says: emoji, bullets, rules, arrows; and characters that are not even seen."""
+"""Ornaments, which a text shows and no reader says: emoji, bullets, rules, arrows; and invisible characters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PICTURES: Final = (
     "\U0001f000-\U0001faff\U0001fb00-\U0001fbff"  # tiles, cards, squared letters, flags, emoji, old computers' graphics
 )
 _DRESS: Final = "\ufe0e\ufe0f\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f"
-"""What follows a picture and belongs to it: how it is shown, the tone of skin, a region of a flag."""
+"""Characters that follow a picture and belong to it: how it is shown, the tone of skin, a region of a flag."""
 _PICTURE: Final = rf"[{_PICTURES}][{_DRESS}]*"
 
 _NOTE: Final = r"(?:(?<=[^\W\d_][^\W\d_])(?![²³](?![⁰¹²³⁴-⁹]))|(?<=[.,;:!?…”’»]))[⁰¹²³⁴-⁹]+"
@@ -57,7 +57,7 @@ _JOINERS: Final = "\u200c\u200d"
 _JOINED: Final = re.compile(
     "[\u0600-\u08ff\u0900-\u0dff\u0f00-\u109f\u1780-\u18af\ua840-\ua87f\ufb50-\ufdff\ufe70-\ufefc]"
 )
-"""Scripts whose letters a joiner shapes: Arabic, Syriac, Mongolian and those of India."""
+"""Scripts in which a joiner shapes the letters: Arabic, Syriac, Mongolian and those of India."""
 _UNSPACED: Final = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff]")
 """Scripts in which a zero-width space tells where a word ends: Thai, Lao, Burmese, Khmer."""
 

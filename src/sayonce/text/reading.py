@@ -1,4 +1,4 @@
-"""Read a text for an engine: what is to be spoken, and what was left out."""
+"""Read a text for an engine: return the text to speak, and what was left out."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _ZERO: Final = re.compile(f"(?<=[{_CHINESE}])[○◯]+(?=[{_CHINESE}年月日号
 
 
 class Reading(msgspec.Struct, frozen=True):
-    """What an engine is to speak of a text, and what it has and nobody says: ornaments, blocks of code."""
+    """The text that an engine is to speak, and what was left out of it: ornaments, blocks of code."""
 
     text: str
     ignored: tuple[str, ...] = ()
 
     @property
     def told(self) -> str:
-        """What nobody says, as a header and an error tell it: ornaments by code point."""
+        """What was left out, as a header and an error list it: ornaments by code point."""
         return told(self.ignored, _TOLD)
 
 
 def read(text: str, language: str | None, *, own_money: str = "", figures: bool = False) -> Reading:
-    """Return what is to be spoken of a text in NFC; ``language`` None leaves its signs to the engine.
+    """Return the text to speak for a text in NFC; ``language`` None leaves its signs to the engine.
 
     ``figures`` is for an engine that reads English numbers by their values.
 

@@ -1,4 +1,4 @@
-"""The words of signs in English, Chinese, French, German and Russian: data to be reviewed by people who speak them."""
+"""The words of signs in English, Chinese, French, German and Russian: data, for speakers of these languages to review."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ WORDS: Final[dict[str, Row]] = {
     "⁊": ("and", "和", "et", "und", "и"),
     "¶": ("paragraph", "段", "alinéa", "Absatz", "абзац"),
 }
-"""What a sign is called, wherever it stands."""
+"""The name of a sign, in any position."""
 
 Forms = tuple[str, ...]
 """One form, or by number: one and more in English, one, few and many in Russian. ``{}`` stands for the number."""
@@ -159,7 +159,7 @@ MEASURES: Final[_Measures] = {
         ("кубический сантиметр", "кубических сантиметра", "кубических сантиметров"),
     ),
 }  # fmt: skip
-"""What stands behind a number."""
+"""Units behind a number."""
 
 PRIMES: Final[_Measures] = {
     "feet": (("foot", "feet"), ("英尺",), ("pied", "pieds"), ("Fuß",), ("фут", "фута", "футов")),
@@ -170,7 +170,7 @@ PRIMES: Final[_Measures] = {
         ("секунда", "секунды", "секунд"),
     ),
 }  # fmt: skip
-"""What primes behind a number mean: of a length, and behind degrees of an angle."""
+"""The meanings of primes behind a number: of a length, and, behind degrees, of an angle."""
 
 CURRENCIES: Final[_Measures] = {
     "$": (("dollar", "dollars"), ("美元",), ("dollars",), ("Dollar",), ("доллар", "доллара", "долларов")),
@@ -200,7 +200,7 @@ CURRENCIES: Final[_Measures] = {
     "₲": (("guarani", "guaranis"), ("瓜拉尼",), ("guaranis",), ("Guaraní",), ("гуарани",)),
     "₵": (("cedi", "cedis"), ("塞地",), ("cedis",), ("Cedi",), ("седи",)),
 }
-"""What stands before a number or behind it."""
+"""Signs before a number or behind it."""
 
 SCALES: Final = {
     "en": r"hundred|thousand|million|billion|trillion|[kKmMbB](?![A-Za-z])",
@@ -209,7 +209,7 @@ SCALES: Final = {
     "de": "[Tt]ausend|Millionen|Million|Milliarden|Milliarde|Mio\\.|Mrd\\.",
     "ru": "тысяч[аи]?|миллион(?:а|ов)?|миллиард(?:а|ов)?|тыс\\.|млн|млрд",
 }
-"""What may stand between a number and its currency."""
+"""Words that may stand between a number and its currency."""
 
 _DIGITS: Final = {
     "en": ("one", "two", "three", "four", "five", "six", "seven"),

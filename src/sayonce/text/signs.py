@@ -8,7 +8,7 @@ from functools import lru_cache
 from typing import Final
 
 from sayonce.text.combining_marks import MEANT
-from sayonce.text.dashes import MINUS, places_of_dashes
+from sayonce.text.dashes import MINUS, positions_of_dashes
 
 PLAIN_SIGNS: Final = str.maketrans(
     {
@@ -27,7 +27,7 @@ SIGN: Final = re.compile(
     "[-+=<>~%$^|*\\\\]|[^\\x00-\\x7f\u00c0-\u00d6\u00d8-\u00f6\u00f8-\u024f\u0391-\u03a1\u03a3-\u03f5\u0400-\u0481\u048a-\u052f"
     "\u3041-\u3096\u30a1-\u30fa\u3400-\u4dbf\u4e00-\u9fff\uac00-\ud7a3]"
 )
-"""What may be a sign: all but the letters that are most common."""
+"""Characters that may be signs: all but the most common letters."""
 _FIRST_OTHER: Final = "\u0530"
 _LAST_PLANE_0: Final = "\uffff"
 _FORMS: Final = re.compile("MODIFIER|SUPERSCRIPT|LATIN")
@@ -54,7 +54,7 @@ _PAUSES: Final = frozenset(
 _PUNCTUATION: Final = _DASHES | _PAUSES
 """Reviewed: dashes, separators and other punctuation, heard as a pause, where they are heard."""
 _WORDED: Final = frozenset("#%&*/@\\§¶‰‱؊′″‴⁊")
-"""What Unicode counts as punctuation and is spoken: a hash, per cent, and, at."""
+"""Characters that Unicode counts as punctuation and that are spoken: a hash, per cent, and, at."""
 _BRACKETS: Final = frozenset(("Ps", "Pe", "Pi", "Pf", "Zs", "Zl", "Zp", "Cc", "Nd"))
 _JOINERS: Final = frozenset("\u200b\u200c\u200d")
 _UNKNOWN: Final = frozenset(("Co", "Cn", "Cs"))
@@ -98,11 +98,11 @@ def unknown(text: str) -> str | None:
 
 
 def signs_of(text: str) -> list[int]:
-    """Return where a text has signs that an engine may pass over: those, and hyphens and dashes that are a minus or "to"."""
+    """Return the positions of signs that an engine may pass over, and of hyphens and dashes that are a minus or "to"."""
     found = {match.start() for match in SIGN.finditer(text) if is_sign(match[0])}
     for pattern in (JOINT, BAR, DOT, TIMES, _HASH):
         found.update(match.start() for match in pattern.finditer(text))
-    found.update(places_of_dashes(text))
+    found.update(positions_of_dashes(text))
     return sorted(found.union(_rare_letters(text)))
 
 

@@ -103,7 +103,7 @@ def test_what_is_remembered_of_a_file_is_the_senders_alone(monkeypatch):
     data, opened = reference(SAMPLES[:888]), []
     genuine = module._identify
     monkeypatch.setattr(module, "_identify", lambda *given: opened.append(1) or genuine(*given))
-    voices = [sayonce.Voice.from_audio(data, whose=whose) for whose in ("alice", "alice", "bob", "", "bob")]
+    voices = [sayonce.Voice.from_audio(data, owner=owner) for owner in ("alice", "alice", "bob", "", "bob")]
     assert len(opened) == 3
     assert len(set(voices)) == 1
 

@@ -1,1 +1,1 @@
-"""The one door for sound from outside: each container is walked and decoded whole, or refused; what is encoded is in `encode`."""
+"""The one door for sound from outside: each container is checked and decoded to its end, or refused; no encoders."""

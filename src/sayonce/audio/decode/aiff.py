@@ -1,4 +1,4 @@
-"""AIFF, AU and Wave64, cousins of WAV: the samples that the header says are there."""
+"""AIFF, AU and Wave64, cousins of WAV: as many samples as the header states."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ def walk_au(body: bytes, start: int) -> Container:
 
 
 def _next_au(body: bytes, position: int) -> int:
-    """Return where another header begins in samples whose length was not stated."""
+    """Return where another header begins in samples of an unstated length."""
     following = body.find(_AU_MARK, position)
     return following if following >= 0 else len(body)
 
 
 def walk_w64(body: bytes, start: int) -> Container:
-    """Describe one Wave64 file: chunks as in WAV, whose lengths have 64 bits and count their headers.
+    """Describe one Wave64 file: chunks as in WAV, but a length has 64 bits and counts the header.
 
     Raises:
         BadAudio: it is cut off, or does not say what its samples are.

@@ -1,4 +1,4 @@
-"""Core Audio Format, as Apple's machines record: samples without compression, or packets whose table says how many."""
+"""Core Audio Format, of Apple's recorders: samples without compression, or packets with a table of their number."""
 
 from __future__ import annotations
 

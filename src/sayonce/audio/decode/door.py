@@ -1,4 +1,4 @@
-"""Open sound from outside: tell what it is by its content, check that all of it is there, and decode it in blocks."""
+"""Open sound from outside: recognise it by its content, check that it is whole, and decode it in blocks."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _WALKS: Final[dict[str, Walk]] = {
 
 
 class Sound(msgspec.Struct, frozen=True):
-    """A file, or several of one format that were joined, whose structure is whole."""
+    """An audio file, or several of one format that were joined; their structure was checked and is whole."""
 
     media_type: str
     containers: tuple[Container, ...]
@@ -53,7 +53,7 @@ class Sound(msgspec.Struct, frozen=True):
 
     @property
     def joined(self) -> bool:
-        """Whether these are several files, of which the first one's header says less than there is."""
+        """Whether these are several files: then the header of the first says less than there is."""
         return len(self.containers) > 1
 
     def blocks(self, most_samples: int) -> Iterator[Block]:

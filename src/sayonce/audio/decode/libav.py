@@ -1,6 +1,6 @@
-"""Decode by FFmpeg's libraries (PyAV): MPEG audio, AAC, AMR, and what lies in MP4, WebM and Core Audio files.
+"""Decoding by FFmpeg's libraries (PyAV): MPEG audio, AAC, AMR, and the tracks of MP4, WebM and Core Audio files.
 
-PyAV is imported when the first such file comes: it takes longer than everything else that a cached clip needs.
+PyAV is imported when the first such file comes: its import takes longer than all other work on a cached clip.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from sayonce.errors import BadAudio
 
 
 def packet_blocks(name: str, codec: str, packets: Iterable[bytes]) -> Iterator[Block]:
-    """Decode frames that were cut out of their stream, each of which must give sound.
+    """Decode frames that were cut out of their stream; each must give sound.
 
     Raises:
-        BadAudio: one does not.
+        BadAudio: a frame gives none.
 
     """
     import av  # noqa: PLC0415
@@ -34,10 +34,10 @@ def packet_blocks(name: str, codec: str, packets: Iterable[bytes]) -> Iterator[B
 
 
 def container_blocks(name: str, container: str, body: bytes, size: int = 0) -> Iterator[Block]:
-    """Decode the first audio track of a file whose packets have at least this many bytes.
+    """Decode the first audio track of a file, and check that its packets have at least ``size`` bytes.
 
     Raises:
-        BadAudio: it cannot be decoded, or there are fewer.
+        BadAudio: it cannot be decoded, or there are fewer bytes.
 
     """
     import av  # noqa: PLC0415

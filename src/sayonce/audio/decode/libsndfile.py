@@ -1,4 +1,4 @@
-"""Decode by libsndfile what it decodes exactly: FLAC, Ogg, AIFF, AU, Core Audio without compression, telephony in WAV."""
+"""Decoding by libsndfile, of the formats that it decodes exactly: FLAC, Ogg, AIFF, AU, Core Audio without compression, telephony in WAV."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Forward(soundfile.SoundFile):  # type: ignore[misc] # it has no type info
 
 
 class _File(io.BytesIO):
-    """A broken header may send libsndfile to a place before the start, which is no error of ours."""
+    """A broken header may send libsndfile to an offset before the start: it stays where it is, and reads on."""
 
     def seek(self, offset: int, whence: int = 0) -> int:
         try:

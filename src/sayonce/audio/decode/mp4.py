@@ -1,4 +1,4 @@
-"""MP4, M4A, 3GP and QuickTime (ISO 14496-12): every packet that the tables of the audio track place is in the file."""
+"""MP4, M4A, 3GP and QuickTime (ISO 14496-12): every packet in the tables of the audio track is in the file."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOP_LEVEL: Final = frozenset(
     b"ftyp moov mdat free skip wide uuid moof mfra sidx styp udta meta pnot pdin emsg prft ssix".split()
 )
 QUICKTIME: Final = frozenset((b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"))
-"""What old QuickTime files begin with."""
+"""The boxes that old QuickTime files begin with."""
 
 
 class _Box(msgspec.Struct, frozen=True):
@@ -101,7 +101,7 @@ def _audio_track(moov: bytes, file_bytes: int) -> _Track:
 def _track(moov: bytes, trak: bytes, file_bytes: int) -> _Track:
     tkhd, mdhd, stbl = _find(trak, b"tkhd"), _find(trak, b"mdia", b"mdhd"), _find(trak, b"mdia", b"minf", b"stbl")
     sizes, count = _packet_sizes(stbl)
-    size = _check_places(stbl, sizes, count, file_bytes)
+    size = _check_offsets(stbl, sizes, count, file_bytes)
     stated = _edited_seconds(moov, trak) or _seconds(mdhd)
     # Of a file in fragments the length may not have been known.
     return _Track(_number(tkhd, 12 if tkhd[:1] == b"\0" else 20), size, stated if count else 0)
@@ -118,16 +118,16 @@ def _packet_sizes(stbl: bytes) -> tuple[list[int] | int, int]:
     return [_number(stsz, 12 + 4 * each) for each in range(count)], count
 
 
-def _check_places(stbl: bytes, sizes: list[int] | int, count: int, file_bytes: int) -> int:
+def _check_offsets(stbl: bytes, sizes: list[int] | int, count: int, file_bytes: int) -> int:
     """Return how many bytes the packets have, each chunk of which lies within the file (sections 8.7.4 and 8.7.5)."""
-    places, runs = _chunk_offsets(stbl), _find(stbl, b"stsc")
+    offsets, runs = _chunk_offsets(stbl), _find(stbl, b"stsc")
     per_chunk = {_number(runs, at): _number(runs, at + 4) for at in range(8, len(runs) - 11, 12)}
     first, total, packets = 0, 0, 0
-    for chunk, place in enumerate(places, 1):
+    for chunk, offset in enumerate(offsets, 1):
         packets = per_chunk.get(chunk, packets)
         following = min(first + packets, count)
         size = sizes * (following - first) if isinstance(sizes, int) else sum(sizes[first:following])
-        if place + size > file_bytes:
+        if offset + size > file_bytes:
             raise BadAudio(f"{_CUT}: its packets go on behind the end of the file")
         first, total = following, total + size
     if first < count:

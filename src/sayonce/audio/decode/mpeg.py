@@ -33,7 +33,7 @@ DECODER_VERSION: Final = 2
 
 
 class Frame(msgspec.Struct, frozen=True):
-    """What a frame's header says."""
+    """The facts of a frame's header."""
 
     size: int
     samples: int
@@ -121,7 +121,7 @@ def _part(end: int, packets: list[bytes], first: Frame, info: _Info | None) -> C
 
 
 def _trimmed(packets: list[bytes], skipped: int, frames: int) -> Iterator[Block]:
-    """Decode in fixed point, whose samples are the same on every machine, and leave out what the encoder added."""
+    """Decode in fixed point, for the same samples on every machine, and leave out what the encoder added."""
     rest = frames
     for block in libav.packet_blocks(_NAME, "mp3", packets):
         samples = block.samples[skipped : skipped + rest]

@@ -1,4 +1,4 @@
-"""Open sound from strangers in a process of its own, where a file can do nothing but fail to be read."""
+"""Decoding in a subprocess, for files from strangers: a hostile file can harm that process alone."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _BYTES_PER_SECOND: Final = 1_000_000
 """Of the file: a decoder has a second more of processor time for each million bytes."""
 _MEMORY_BYTES: Final = 256_000_000
 _COPIES: Final = 4
-"""How often a file may be in memory beside that."""
+"""How many copies of a file may be in memory beside that."""
 _MOST_FRAME_BYTES: Final = 64_000_000
 _TYPES: Final = {np.dtype(name).char.encode(): np.dtype(name) for name in ("u1", "i2", "i4", "f4", "f8")}
 
 
 class SubprocessSound:
-    """What ``sayonce.audio.decode.door.Sound`` is, read by another process; its blocks can be had once."""
+    """A ``sayonce.audio.decode.door.Sound`` that another process reads; its blocks can be read once."""
 
     def __init__(self, line: socket.socket, seconds: int) -> None:
         self._line = line
@@ -43,7 +43,7 @@ class SubprocessSound:
             raise self._broken() from None
 
     def blocks(self, most_samples: int) -> Iterator[Block]:
-        """Yield the decoded blocks; whoever has read to the end has every sample of every frame.
+        """Yield the decoded blocks: read to their end, they are every sample of every frame.
 
         Raises:
             BadAudio: as ``sayonce.audio.decode.door.Sound.blocks``, or the decoder crashed or needed too much time or memory.
@@ -69,7 +69,7 @@ class SubprocessSound:
             raise self._broken() from None
 
     def _next(self, wanted: bytes) -> bytes | None:
-        """Return the payload of the next frame, None at the end: a decoder that was taken over may send anything."""
+        """Return the payload of the next frame, None at the end: a hostile file may make its decoder send anything."""
         try:
             kind, length = worker.FRAME.unpack(self._read(worker.FRAME.size))
             payload = self._read(length) if length <= _MOST_FRAME_BYTES else b""
@@ -102,7 +102,7 @@ _opened = msgspec.msgpack.Decoder(tuple[str, int, bool]).decode
 
 
 class _DecoderProcess:
-    """The process that is forked for each file; it is started when the first one comes."""
+    """The process that forks itself for each file; the first file starts it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -137,7 +137,7 @@ class _DecoderProcess:
         return self._control
 
     def close(self) -> None:
-        """End it, and whatever is being decoded."""
+        """End the process, and every decoding that runs."""
         with self._lock:
             process, self._process = self._process, None
             if process is None or self._of != os.getpid():
@@ -155,10 +155,10 @@ atexit.register(close)
 
 
 def open_in_subprocess(body: bytes) -> SubprocessSound:
-    """Do what ``sayonce.audio.decode.door.open_sound`` does, in a process with a bound on its time and its memory.
+    """Open sound as ``sayonce.audio.decode.door.open_sound`` does, in a process with a bound on time and memory.
 
     Raises:
-        BadAudio: it is no audio that is understood, or reading its structure takes too much.
+        BadAudio: it is no audio that is understood, or its structure takes too much time or memory to read.
         DecodersBusy: no process can be started, which is no fault of the file.
 
     """

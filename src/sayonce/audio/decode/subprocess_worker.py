@@ -1,12 +1,12 @@
-"""A process that decodes sound from strangers, forked anew for each file, with a bound on its memory and its time.
+"""The process that decodes files from strangers: forked anew for each file, with a bound on its memory and its time.
 
 Decoders are written in C, and read what a file claims: a few hundred bytes may crash one, fill the memory or keep it
 busy for hours. Here that ends a process which has this one file. A fork of a process in which the libraries are loaded
 costs a few milliseconds.
 
-Standard input is a socket over which each file's own socket is passed; on that one come the lengths and the file, and
-then how many samples are wanted at most; out go a byte once there is such a process, and frames of (kind, length,
-payload).
+Standard input is a socket, over which the parent passes one more socket for each file. On that one the parent sends the
+bounds, the file, and then the most samples that it wants. The fork answers with one byte once it runs, and then with
+frames of (kind, length, payload).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ WAITS_PER_SECOND: Final = 10
 
 
 def _decode(line: socket.socket) -> None:
-    """Decode one file; whoever no longer listens ends this process by SIGPIPE."""
+    """Decode one file; when the reader has closed its socket, SIGPIPE ends this process."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     with line, line.makefile("rb") as given:
         line.sendall(BEGUN)
@@ -89,14 +89,14 @@ def main() -> None:
         importlib.import_module(library)
     gc.freeze()  # what is shared with the forks stays so
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
-    for ending in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal; who asked ends this one
+    for ending in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal; the parent ends this one
         signal.signal(ending, signal.SIG_IGN)
     control = socket.socket(fileno=0)
     while True:
         asked, lines, _, _ = socket.recv_fds(control, 1, 1)
         if not asked:
-            return  # who asked has ended
-        with suppress(OSError):  # no memory or no more processes: whoever has this line sees it end, and may ask again
+            return  # the parent has ended
+        with suppress(OSError):  # no memory or no more processes: the caller sees its socket close, and may ask again
             if not os.fork():
                 try:
                     _decode(socket.socket(fileno=lines[0]))

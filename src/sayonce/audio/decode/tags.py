@@ -7,7 +7,7 @@ from typing import Final
 
 _BLANK: Final = re.compile(rb"[\0\t\n\r ]*")
 _MP4_BOXES: Final = frozenset((b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot"))
-"""What MP4 and QuickTime files begin with, behind four bytes of length that may look blank."""
+"""The names of the boxes at the start of MP4 and QuickTime files, behind four bytes of length that may look blank."""
 _ID3V1_BYTES: Final = 128
 ID3V2_HEADER_BYTES: Final = 10
 _HAS_FOOTER: Final = 0x10

@@ -1,4 +1,4 @@
-"""WAV whose blocks hold compressed samples: the ADPCM and GSM of telephone systems, decoded by libsndfile."""
+"""WAV with blocks of compressed samples: the ADPCM and GSM of telephone systems, decoded by libsndfile."""
 
 from __future__ import annotations
 

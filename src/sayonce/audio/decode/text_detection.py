@@ -2,12 +2,12 @@
 
 - Bytes without a control character: 256 bytes of sound have one in eight, unless it stays louder than an eighth of full
   scale on one side; a quiet sample's high byte is 0 or 255. Samples made of 8 bits repeat a byte to within one, or have zeros.
-- 32 printable ASCII bytes in a row, mostly letters: 16 samples above a quarter of full scale, on one side, whose low
-  bytes are letters too, are one in 10^13 in the loudest noise.
+- 32 printable ASCII bytes in a row, mostly letters: 16 samples above a quarter of full scale, on one side, with
+  letters for low bytes too, are one in 10^13 in the loudest noise.
 - At the end, what begins like JSON, an event, a page or a traceback and goes on as text; and 24 bytes of a script that is
   not Latin: in UTF-8 no sound has them, in another encoding twelve samples in a row would be loud, on one side, and rough.
 - UTF-16 and UTF-32: see ``wide_text_detection``.
-- A whole answer of less than 256 bytes is 5 ms, in which nobody says anything: there a word is enough.
+- A whole answer of less than 256 bytes is 5 ms of sound, too short for speech: there a word is enough.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _TAIL_BYTES: Final = 512
 _LEAST_BYTES: Final = 8
 _LEAST_DIFFERENT: Final = 4
 _MOST_FRAME_BYTES: Final = 16
-"""What stands before a text in a message: its length, its number, the name of its field."""
+"""The bytes before a text in a message: its length, its number, the name of its field."""
 _PLAIN: Final = re.compile(rb"[^\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]*\Z")
 _IN_LETTERS: Final = re.compile(rb"[\t\r\n -~]{32,}")
 _LETTERS: Final = re.compile(rb"[A-Za-z0-9 ]")

@@ -37,7 +37,7 @@ class DecoderThreads:
         self._free = threads
         self._queue = queue
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
-        """The queue of each tenant; the tenant whose turn is next comes first."""
+        """The queue of each tenant; the next tenant in turn comes first."""
 
     async def run(self, tenant: str, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run a function for a tenant, in its turn.
@@ -84,7 +84,7 @@ class DecoderThreads:
             loop.call_soon_threadsafe(self._next)
 
     def _next(self) -> None:
-        """Give a free thread to the tenant who has waited longest for a turn."""
+        """Give a free thread to the tenant that has waited longest for a turn."""
         if not self._waiting:
             self._free += 1
             return

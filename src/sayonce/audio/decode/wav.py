@@ -1,4 +1,4 @@
-"""WAV that arrives in chunks of any size, one file or several of one format joined, as samples."""
+"""WAV that arrives in chunks of any size, as samples: one file, or several of one format that were joined."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sayonce.audio.samples import Block, Samples, to_pcm16
 from sayonce.errors import BadAudio
 
 LONGEST_BYTES: Final = 256_000_000
-"""About 90 minutes at 24 kHz: a length beyond it belongs to no clip, so it stands for one that was not known."""
+"""About 90 minutes at 24 kHz: a greater length stands for one that was not known."""
 _FMT: Final = struct.Struct("<HHIIHH")
 _CHUNK: Final = struct.Struct("<4sI")
 _DS64: Final = struct.Struct("<QQ")
@@ -33,7 +33,7 @@ _FILE: Final = re.compile(rb"(?:RIFF|RF64|BW64)....WAVE", re.DOTALL)
 _FILE_BEGINS: Final = re.compile(
     rb"(?:R(?:I(?:F(?:F.{0,4}|F.{4}(?:W|WA|WAV))?)?|F(?:6(?:4.{0,7})?)?)?|B(?:W(?:6(?:4.{0,7})?)?)?)\Z", re.DOTALL
 )
-"""What may become the first twelve bytes of a file."""
+"""The bytes that may become the first twelve of a file."""
 _NAME: Final = re.compile(rb"[ -~]{4}")
 _METADATA: Final = frozenset((b"LIST", b"id3 ", b"ID3 ", b"bext", b"fact", b"JUNK", b"junk", b"PAD ", b"cue ", b"smpl"))
 """Chunks behind the samples that are often cut, or have a wrong length: nothing of the sound is lost with them."""
@@ -76,7 +76,7 @@ class _Format(msgspec.Struct, frozen=True):
 class WavReader:
     """Reads WAV (also RF64) into samples: PCM of 8 to 32 bits, floating point, A-law and mu-law.
 
-    ``sample_rate_hz`` and ``channels`` are None until the header has come. A length of 0, or one that no clip can have,
+    ``sample_rate_hz`` and ``channels`` are None until the header has come. A length of 0, or beyond ``LONGEST_BYTES``,
     means that the samples go on up to the end or the next file's header.
     """
 
@@ -153,7 +153,7 @@ class WavReader:
         return rest
 
     def _check_tail(self, raw: bytes) -> None:
-        """Refuse the text of an error behind samples whose number was not stated: a server broke off, and said so."""
+        """Refuse samples of unstated number that end with the text of an error: a server broke off, and said so."""
         assert self._format is not None
         is_text = text_detection.ends_with_text if self._format.encoding == _PCM16 else text_detection.ends_with_message
         if self._rest is None and is_text(self._tail + raw):

@@ -58,7 +58,7 @@ class _Track(msgspec.Struct):
 
 
 class _Sums(msgspec.Struct):
-    """What was found on the way."""
+    """The facts found on the way through the elements."""
 
     end: int = 0
     scale: int = 1_000_000
@@ -166,7 +166,7 @@ def _payload_bytes(content: bytes, at: int) -> int:
 
 
 def _number(body: bytes, position: int, *, keep_marker: bool = False) -> tuple[int, int]:
-    """Read a number whose leading zeros say how long it is (RFC 8794 section 4); -1 for the one that means unknown."""
+    """Read a number of a length that its leading zeros say (RFC 8794 section 4); -1 for the number that means unknown."""
     first = body[position] if position < len(body) else 0
     width = 9 - first.bit_length()
     raw = body[position : position + width]

@@ -1,1 +1,1 @@
-"""Encoders that stream, one for each format that clients may ask for; what is decoded is in `decode`."""
+"""Encoders that stream, one for each response format; no decoders."""

@@ -1,4 +1,4 @@
-"""What an encoder is: PCM in, bytes for a listener out at once, and the finished file at the end."""
+"""The base of the encoders: PCM in, bytes for a listener out at once, and the finished file at the end."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ class Encoders:
         self._ahead: dict[tuple[Format, int, int], Encoder] = {}
 
     def take(self, chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
-        """Return an encoder that nobody has used; see ``open_encoder``."""
+        """Return an unused encoder; see ``open_encoder``."""
         ahead = self._ahead.pop((chosen, sample_rate_hz, channels), None)
         return ahead or open_encoder(chosen, sample_rate_hz, channels)
 

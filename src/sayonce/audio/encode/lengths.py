@@ -1,7 +1,7 @@
-"""State the length of a file that was written to a pipe, in the header where its format has a place for that.
+"""State the length of a file that was written to a pipe, in the header, where its format has a field for it.
 
-Players and libraries believe the header: without a length FLAC is none that libsndfile reads at once, and the duration of
-an MP3 of variable rate is a guess from its first frame.
+Players and libraries believe the header: without a length libsndfile does not read FLAC at once, and the duration of an
+MP3 of variable rate is a guess from its first frame.
 """
 
 from __future__ import annotations

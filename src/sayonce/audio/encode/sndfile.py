@@ -77,7 +77,7 @@ class SndfileEncoder(Encoder):
         codec = _CODECS[format_name]
         self._floating = codec.floating
         self._reserves = format_name == "mp3"
-        """Whether the place of the file's header is still to be written."""
+        """Whether the blank frame for the file's header is still to be written."""
         rate_hz = nearest_rate(sample_rate_hz, codec.rates or (sample_rate_hz,))
         super().__init__(Resampler(sample_rate_hz, rate_hz, channels, mono=codec.mono))
         self._file = soundfile.SoundFile(
@@ -108,7 +108,7 @@ class SndfileEncoder(Encoder):
 
 
 def _blank_bytes(written: bytes) -> int:
-    """Return the size of a first frame that is the place of the header: a listener would hear it as silence."""
+    """Return the size of a blank first frame, kept for the header: a listener would hear it as silence."""
     frame = mpeg.frame_at(written, 0)
     if frame is None or written[4 : frame.size].strip(b"\0"):
         return 0
