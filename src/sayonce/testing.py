@@ -123,17 +123,17 @@ class FaultyStore(MemoryStore):
         await self._trouble()
         return await super().stats()
 
-    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def swap_field(self, table: str, field: str, old: bytes | None, new: bytes | None) -> bool:
         await self._trouble()
-        return await super().swap(table, name, old, new)
+        return await super().swap_field(table, field, old, new)
 
-    async def registered(self, table: str, name: str) -> bytes | None:
+    async def read_field(self, table: str, field: str) -> bytes | None:
         await self._trouble()
-        return await super().registered(table, name)
+        return await super().read_field(table, field)
 
-    async def registry(self, table: str) -> dict[str, bytes]:
+    async def read_table(self, table: str) -> dict[str, bytes]:
         await self._trouble()
-        return await super().registry(table)
+        return await super().read_table(table)
 
     async def count(self, deltas: Mapping[str, float]) -> None:
         await self._trouble()

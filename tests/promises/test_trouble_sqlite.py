@@ -299,7 +299,7 @@ async def test_whatever_pages_are_damaged_no_answer_is_wrong_and_no_name_is_anot
         assert stand.cache.store is not None
         await stand.cache.store.totals()
         await stand.cache.store.stats()
-        names = await stand.cache.store.registry("voices")
+        names = await stand.cache.store.read_table("voices")
         for number in range(60):
             assert names.get(f"voice {number}") not in {value(other) for other in range(60) if other != number}
     assert told(caplog, "unexpected failure") == 0
@@ -311,7 +311,7 @@ def value(number: int) -> bytes:
 
 async def register(stand: Stand, number: int) -> None:
     assert stand.cache.store is not None
-    await stand.cache.store.register("voices", f"voice {number}", value(number))
+    await stand.cache.store.write_field("voices", f"voice {number}", value(number))
 
 
 async def test_a_default_place_that_is_removed_while_it_is_used_is_made_again(
@@ -335,7 +335,7 @@ async def test_a_file_that_goes_away_is_noticed_within_a_second_though_nobody_wr
 
 async def purges(stand: Stand) -> dict[str, bytes]:
     assert stand.cache.store is not None
-    return await stand.cache.store.registry("purges")
+    return await stand.cache.store.read_table("purges")
 
 
 def checkpoint(path: Path) -> None:

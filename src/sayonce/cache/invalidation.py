@@ -165,7 +165,7 @@ class Invalidation:
 
     async def _learn_stored(self, guard: Guard) -> bool:
         """Learn from the store's table, do what it asks for, and write what it lacks; False when that failed."""
-        table = await guard.call(Operation.REGISTRY, partial(self._store.registry, TABLE))
+        table = await guard.call(Operation.REGISTRY, partial(self._store.read_table, TABLE))
         if table is None:
             return False
         if table != self._table:
@@ -377,26 +377,26 @@ class Invalidation:
         """Put a record of a purge into the table, above the one that is there; compare and set, as others purge too."""
         field = self._records.field(tag)
         while True:
-            there = await self._store.registered(TABLE, field)
+            there = await self._store.read_field(TABLE, field)
             record = None if there is None else self._opened(field, there)
             if record is not None:
                 # Above what was computed here since the number was chosen: the record's purge may be later than that.
                 epoch = max(epoch, record[1]) + 1
                 self._epochs.learn({tag: epoch})
-            if await self._store.swap(TABLE, field, there, self._records.sealed(tag, epoch, self._clock())):
+            if await self._store.swap_field(TABLE, field, there, self._records.sealed(tag, epoch, self._clock())):
                 return epoch
 
     async def _restore(self, tag: str, epoch: int) -> bool:
         """Put back a record that the table has lost, unless it has a later one."""
         field = self._records.field(tag)
-        there = await self._store.registered(TABLE, field)
+        there = await self._store.read_field(TABLE, field)
         record = None if there is None else self._opened(field, there)
         if record is not None:
             if record[1] >= epoch:
                 return True
             epoch += 1  # somebody purged without knowing ours: what was computed under ours is outdated, too
             self._epochs.learn({tag: epoch})
-        return await self._store.swap(TABLE, field, there, self._records.sealed(tag, epoch, self._clock()))
+        return await self._store.swap_field(TABLE, field, there, self._records.sealed(tag, epoch, self._clock()))
 
     async def _write_unwritten(self, guard: Guard) -> None:
         """Tell the store what it could not be told, or has lost."""
@@ -424,7 +424,7 @@ class Invalidation:
                 field: self._table[field] for field, (tag, _) in self._stored.items() if tag in needless
             }
         for field in list(self._superseded)[:_DROPPED_AT_ONCE]:
-            drop = partial(self._store.swap, TABLE, field, self._superseded[field], None)
+            drop = partial(self._store.swap_field, TABLE, field, self._superseded[field], None)
             if await guard.call(Operation.SWAP, drop) is None:
                 return
             del self._superseded[field]

@@ -47,7 +47,7 @@ async def check_redis(where: RedisURL, settings: Settings) -> list[Finding]:
 async def _table(opened: Store, name: str) -> Mapping[str, bytes]:
     """Return a table, or nothing where it is beyond its bound: the store then has it in ``unread``."""
     try:
-        return await opened.registry(name)
+        return await opened.read_table(name)
     except StoreError as error:
         if error.failure is not Failure.BEYOND:
             raise

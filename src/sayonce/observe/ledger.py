@@ -151,7 +151,7 @@ class Ledger:
         for part in (*self._past, self._part):
             encoded = encode(part.accounts)
             if encoded != part.written:
-                if not await do(partial(store.register, table_of(part.day), part.name, encoded)):
+                if not await do(partial(store.write_field, table_of(part.day), part.name, encoded)):
                     return False
                 part.written = encoded
         self._past = [part for part in self._past if encode(part.accounts) != part.written]
@@ -164,7 +164,7 @@ class Ledger:
             StoreError: the store did not answer; this process keeps the part of its own.
 
         """
-        written = await store.registered(table_of(self._part.day), name)
+        written = await store.read_field(table_of(self._part.day), name)
         self._part.go_on_with(name, {} if written is None else _decode(written))
 
     async def read(self, store: Store | None, day: int) -> list[Accounts]:
@@ -174,7 +174,7 @@ class Ledger:
             StoreError: the store did not answer.
 
         """
-        written = {} if store is None else await store.registry(table_of(day))
+        written = {} if store is None else await store.read_table(table_of(day))
         parts = {name: _decode(part) for name, part in written.items()}
         parts |= {part.name: part.accounts for part in (*self._past, self._part) if part.day == day}
         return list(parts.values())

@@ -176,7 +176,7 @@ class VoiceNames:
         version = -1
         while version != self.version:  # what was read before a change of our own must not undo it
             version = self.version
-            looked = await self._look(await self._store.registry(TABLE))
+            looked = await self._look(await self._store.read_table(TABLE))
         self._looked = looked
         self._merge(looked.values())
 
@@ -240,11 +240,11 @@ class VoiceNames:
         """
         known, field = (tenant, voice.name), self.table.field(tenant, voice.name)
         while True:
-            there = await self._store.registered(TABLE, field)
+            there = await self._store.read_field(TABLE, field)
             last = None if there is None else self._opened(field, there)
             if last is not None and last.number >= voice.number:
                 voice = msgspec.structs.replace(voice, number=last.number + 1)
-            if await self._store.swap(TABLE, field, there, self.table.seal(field, msgspec.msgpack.encode(voice))):
+            if await self._store.swap_field(TABLE, field, there, self.table.seal(field, msgspec.msgpack.encode(voice))):
                 break
         self._take_over({**self._records, known: voice}, self._lost - {known})
         return voice
@@ -258,7 +258,7 @@ class VoiceNames:
         """
         marks = [voice for (owner, _), voice in self._records.items() if owner == tenant and voice.removed]
         for voice in sorted(marks, key=lambda each: each.number, reverse=True)[most:]:
-            await self._store.unregister(TABLE, self.table.field(tenant, voice.name))
+            await self._store.remove_field(TABLE, self.table.field(tenant, voice.name))
 
     def _opened(self, field: str, sealed: bytes) -> NamedVoice | None:
         content = self.table.open(field, sealed)

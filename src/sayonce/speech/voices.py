@@ -136,7 +136,7 @@ class VoiceBook:
         )
         self._check_room(tenant, voice)
         address = self._references.field(tenant, file)
-        await self._store.register(_REFERENCES, address, self._references.seal(address, audio))
+        await self._store.write_field(_REFERENCES, address, self._references.seal(address, audio))
         voice, obeyed = await self._write(tenant, voice, wait=wait)
         if old is not None:
             await self._drop_nameless(tenant, old)
@@ -183,7 +183,7 @@ class VoiceBook:
         if voice.address not in {each.address for each in self.names.live(tenant).values()}:
             address = self._references.field(tenant, voice.address)
             self._audio.discard(address.encode())
-            await self._store.unregister(_REFERENCES, address)
+            await self._store.remove_field(_REFERENCES, address)
 
     async def fetch_audio(self, tenant: str, reference: Reference) -> Reference:
         """Return a reference with its audio, for an engine to hear.
@@ -212,7 +212,7 @@ class VoiceBook:
         )
 
     async def _stored(self, address: str) -> list[bytes | None]:
-        return [await self._store.registered(_REFERENCES, address)]
+        return [await self._store.read_field(_REFERENCES, address)]
 
 
 def _looked_at(task: asyncio.Task[None]) -> None:

@@ -110,26 +110,26 @@ class Store(ABC):
         """Return the store's lasting counters."""
 
     @abstractmethod
-    async def register(self, table: str, name: str, value: bytes) -> None:
+    async def write_field(self, table: str, field: str, value: bytes) -> None:
         """Write a value into a table: kept for good, never evicted, and counted in no figure."""
 
     @abstractmethod
-    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def swap_field(self, table: str, field: str, old: bytes | None, new: bytes | None) -> bool:
         """Write a value into a table if the one that is there is ``old``, atomically, and return whether it was.
 
         None as ``old`` means that there is none; as ``new``, that the value is struck out.
         """
 
     @abstractmethod
-    async def registered(self, table: str, name: str) -> bytes | None:
+    async def read_field(self, table: str, field: str) -> bytes | None:
         """Return a value of a table."""
 
     @abstractmethod
-    async def registry(self, table: str) -> dict[str, bytes]:
+    async def read_table(self, table: str) -> dict[str, bytes]:
         """Return a whole table."""
 
     @abstractmethod
-    async def unregister(self, table: str, name: str) -> bool:
+    async def remove_field(self, table: str, field: str) -> bool:
         """Strike a name out of a table and return whether it was there."""
 
     async def open(self) -> None:  # noqa: B027 (not every store has something to open)

@@ -67,23 +67,23 @@ class MemoryStore(Store):
     async def totals(self) -> dict[str, float]:
         return dict(self._totals)
 
-    async def register(self, table: str, name: str, value: bytes) -> None:
-        self._tables[table][name] = value
+    async def write_field(self, table: str, field: str, value: bytes) -> None:
+        self._tables[table][field] = value
 
-    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
-        if self._tables[table].get(name) != old:
+    async def swap_field(self, table: str, field: str, old: bytes | None, new: bytes | None) -> bool:
+        if self._tables[table].get(field) != old:
             return False
         if new is None:
-            self._tables[table].pop(name, None)
+            self._tables[table].pop(field, None)
         else:
-            self._tables[table][name] = new
+            self._tables[table][field] = new
         return True
 
-    async def registered(self, table: str, name: str) -> bytes | None:
-        return self._tables[table].get(name)
+    async def read_field(self, table: str, field: str) -> bytes | None:
+        return self._tables[table].get(field)
 
-    async def registry(self, table: str) -> dict[str, bytes]:
+    async def read_table(self, table: str) -> dict[str, bytes]:
         return dict(self._tables[table])
 
-    async def unregister(self, table: str, name: str) -> bool:
-        return self._tables[table].pop(name, None) is not None
+    async def remove_field(self, table: str, field: str) -> bool:
+        return self._tables[table].pop(field, None) is not None

@@ -250,11 +250,11 @@ async def test_more_than_a_thousand_tags_become_a_purge_of_everything_and_the_ta
         await other._invalidation.read()
         assert await say(other, "a", b"new", "voice=never named") == (b"new", False)
         until = time.monotonic() + 20
-        while len(await one.store.registry(TABLE)) > 60:
-            assert time.monotonic() < until, len(await one.store.registry(TABLE))
+        while len(await one.store.read_table(TABLE)) > 60:
+            assert time.monotonic() < until, len(await one.store.read_table(TABLE))
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.5)
-        assert len(await one.store.registry(TABLE)) <= 60  # and nobody puts them back
+        assert len(await one.store.read_table(TABLE)) <= 60  # and nobody puts them back
         await say(one, "b", b"kept", "voice=another")
         await one.purge("voice=x", wait=False)
         assert await say(one, "b", b"again", "voice=another") == (b"kept", True)  # a tag is only a tag again

@@ -46,7 +46,7 @@ def opened(url, sealer):
 
 async def parts(cache):
     assert cache.store is not None
-    return await cache.store.registry(table_of(number_of(datetime.now(UTC).date())))
+    return await cache.store.read_table(table_of(number_of(datetime.now(UTC).date())))
 
 
 async def requests(cache):

@@ -411,7 +411,7 @@ async def test_a_copy_under_an_earlier_secret_is_removed_and_what_is_no_copy_is_
                     await upload(client)
                     await assert_heard(client)
                     names = client.service.synthesizer.voices.names
-                    await client.service.cache.store.register(
+                    await client.service.cache.store.write_field(
                         "voice copies", names.table.field(server.url, "narrator"), b"x"
                     )
         assert (list(server.voices), server.removed) == (["narrator"], server.uploads)

@@ -274,7 +274,7 @@ async def test_marks_of_removed_names_are_bounded_and_this_instance_still_knows_
     for number in range(5):
         await book.add("", f"voice {number}", reference(number), "")
         await book.remove("", f"voice {number}")
-    assert len(await store.registry(TABLE)) == 2
+    assert len(await store.read_table(TABLE)) == 2
     await book.refresh()
     assert all(book.names.record("", f"voice {number}").removed for number in range(5))
 

@@ -213,7 +213,7 @@ async def test_a_swapped_reference_in_the_store_is_never_spoken_with(client):
         await upload(client, name, reference(seed))
     names = client.service.synthesizer.voices.names
     addresses = [names.table.field("", names.record("", name).address) for name in ("alice", "bob")]
-    await store.register("voice clips", addresses[0], await store.registered("voice clips", addresses[1]))
+    await store.write_field("voice clips", addresses[0], await store.read_field("voice clips", addresses[1]))
     answer = await speak(client, voice="alice")
     assert (answer.status_code, "upload it again" in answer.text) == (404, True)
 
@@ -280,8 +280,8 @@ class Late(FaultyStore):
         self.has_read = asyncio.Event()
         self.may_answer = asyncio.Event()
 
-    async def registry(self, table):
-        names = await super().registry(table)
+    async def read_table(self, table):
+        names = await super().read_table(table)
         self.readings += 1
         if self.held:
             self.held = False
@@ -304,10 +304,10 @@ class Late(FaultyStore):
 
 
 class LateAtUpload(Late):
-    async def swap(self, table, name, old, new):
+    async def swap_field(self, table, name, old, new):
         if table == "voices":
             await self._read_first()
-        swapped = await super().swap(table, name, old, new)
+        swapped = await super().swap_field(table, name, old, new)
         self.may_answer.set()  # the reading ends behind the change that it has not seen
         return swapped
 
@@ -384,7 +384,7 @@ async def test_references_that_no_name_has_any_more_take_no_space():
     await book.remove("", "alice")
     assert (await book.fetch_audio("", to_fetch(book.names.record("", "bob")))).audio == reference(4)
     await book.remove("", "bob")
-    assert await store.registry("voice clips") == {}
+    assert await store.read_table("voice clips") == {}
 
 
 async def test_the_voices_of_all_tenants_together_take_so_much_at_most(tmp_path, tenants):
@@ -453,12 +453,12 @@ async def test_the_reference_of_a_voice_that_an_earlier_release_kept_is_still_fo
     store = Late()
     book = book_over(store)
     field = book.names.table.field("", "id")
-    await store.register("voice clips", field, SealedTable(book._cache, "voice clips").seal(field, reference()))
+    await store.write_field("voice clips", field, SealedTable(book._cache, "voice clips").seal(field, reference()))
     await book.names.write("", NamedVoice("alice", "id", "", 1.0, 0.0))
     assert (await book.fetch_audio("", to_fetch(book.names.record("", "alice")))).audio == reference()
     await book.add("", "alice", reference(), "")
-    assert list(await store.registry("voice clips")) != [field]
-    assert len(await store.registry("voice clips")) == 1
+    assert list(await store.read_table("voice clips")) != [field]
+    assert len(await store.read_table("voice clips")) == 1
 
 
 @pytest.mark.parametrize("fault", ["hang", StoreError("down")])
@@ -480,8 +480,8 @@ async def test_a_lost_reference_that_is_uploaded_again_speaks_at_once(client):
     await upload(client)
     client.service.synthesizer.voices._audio.clear()
     store = client.service.cache.store
-    for field in await store.registry("voice clips"):
-        await store.unregister("voice clips", field)
+    for field in await store.read_table("voice clips"):
+        await store.remove_field("voice clips", field)
     assert (await speak(client, voice="alice")).status_code == 404
     await upload(client)
     assert (await speak(client, voice="alice")).status_code == 200

@@ -160,11 +160,11 @@ async def test_clear_removes_every_entry_and_spares_counters_and_tables(store: S
     for entry in entries:
         await store.put(entry)
     await store.count({"hits": 2})
-    await store.register("purges", "voice=alice", b"record")
+    await store.write_field("purges", "voice=alice", b"record")
     assert await store.clear() == 5
     assert [await store.get(entry.key) for entry in entries] == [None] * 5
     assert await store.totals() == {"hits": 2}
-    assert await store.registry("purges") == {"voice=alice": b"record"}
+    assert await store.read_table("purges") == {"voice=alice": b"record"}
     assert await store.clear() == 0
 
 
@@ -192,13 +192,16 @@ async def test_counting_nothing_is_allowed(store: Store) -> None:
 
 async def test_of_many_who_swap_a_value_for_their_own_one_succeeds_at_a_time(store: Store) -> None:
     """Compare and set: what a writer has not seen is never overwritten."""
-    assert not await store.swap("purges", "模型=甲", b"not there", b"new")
-    assert sum(await asyncio.gather(*(store.swap("purges", "模型=甲", None, b"%d" % n) for n in range(20)))) == 1
-    first = await store.registered("purges", "模型=甲")
-    assert not await store.swap("purges", "模型=甲", None, b"new")
-    assert sum(await asyncio.gather(*(store.swap("purges", "模型=甲", first, b"new %d" % n) for n in range(20)))) == 1
-    assert await store.swap("purges", "模型=甲", await store.registered("purges", "模型=甲"), b"\0\xff\n")
-    assert await store.registry("purges") == {"模型=甲": b"\0\xff\n"}
+    assert not await store.swap_field("purges", "模型=甲", b"not there", b"new")
+    assert sum(await asyncio.gather(*(store.swap_field("purges", "模型=甲", None, b"%d" % n) for n in range(20)))) == 1
+    first = await store.read_field("purges", "模型=甲")
+    assert not await store.swap_field("purges", "模型=甲", None, b"new")
+    assert (
+        sum(await asyncio.gather(*(store.swap_field("purges", "模型=甲", first, b"new %d" % n) for n in range(20))))
+        == 1
+    )
+    assert await store.swap_field("purges", "模型=甲", await store.read_field("purges", "模型=甲"), b"\0\xff\n")
+    assert await store.read_table("purges") == {"模型=甲": b"\0\xff\n"}
 
 
 async def test_closing_twice_is_harmless(store: Store) -> None:
@@ -336,12 +339,12 @@ async def test_the_least_recently_used_goes_first_and_reading_is_using(
 
 
 async def test_a_table_keeps_its_values_through_clear(store):
-    await store.register("voices", "alice", b"one")
-    await store.register("voices", "alice", b"two")
-    await store.register("voices", "bob", b"three")
-    await store.register("clips", "alice", b"four")
+    await store.write_field("voices", "alice", b"one")
+    await store.write_field("voices", "alice", b"two")
+    await store.write_field("voices", "bob", b"three")
+    await store.write_field("clips", "alice", b"four")
     await store.clear()
-    assert await store.registry("voices") == {"alice": b"two", "bob": b"three"}
-    assert (await store.registered("clips", "alice"), await store.registered("clips", "bob")) == (b"four", None)
-    assert [await store.unregister("voices", "alice") for _ in range(2)] == [True, False]
-    assert await store.registry("voices") == {"bob": b"three"}
+    assert await store.read_table("voices") == {"alice": b"two", "bob": b"three"}
+    assert (await store.read_field("clips", "alice"), await store.read_field("clips", "bob")) == (b"four", None)
+    assert [await store.remove_field("voices", "alice") for _ in range(2)] == [True, False]
+    assert await store.read_table("voices") == {"bob": b"three"}

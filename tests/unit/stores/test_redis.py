@@ -99,7 +99,7 @@ async def test_clear_leaves_what_is_not_ours(store: RedisStore, redis_server: Se
         client.set("another program's", "value")
         for number in range(2500):
             client.set(name_of(number.to_bytes(32)), b"x")
-        await store.register("purges", "tag", b"record")
+        await store.write_field("purges", "tag", b"record")
         await store.count({"hits": 1})
         assert await store.clear() == 2500
         assert set(client.keys()) == {b"another program's", TOTALS.encode(), table_name("purges").encode()}
@@ -206,7 +206,7 @@ async def test_waiting_for_a_connection_ends_with_the_budget_and_is_not_an_outag
         opened(f"redis://127.0.0.1:{port}", sealer, budget_seconds=0.5, clock=clock) as store,
     ):
         wire.hold()
-        holders = [asyncio.create_task(store.registered("table", "name")) for _ in range(MAX_CONNECTIONS)]
+        holders = [asyncio.create_task(store.read_field("table", "name")) for _ in range(MAX_CONNECTIONS)]
         await asyncio.sleep(0)
         with pytest.raises(StoreError, match="No connection available") as failed:
             await store.totals()
@@ -351,7 +351,7 @@ async def test_after_a_silence_no_idle_connection_is_used_again(
         wire_to(redis_server.port) as wire,
         opened(wire.url, sealer, budget_seconds=0.2, clock=clock) as store,
     ):
-        await asyncio.gather(*(store.registered("table", "name") for _ in range(10)))
+        await asyncio.gather(*(store.read_field("table", "name") for _ in range(10)))
         wire.swallow()  # as a firewall that has forgotten every connection
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.2):

@@ -101,12 +101,12 @@ GARBAGE = {
 }
 READS = [
     lambda store: store.get(bytes(32)),
-    lambda store: store.registry(VOICES),
-    lambda store: store.registered(VOICES, "alice"),
+    lambda store: store.read_table(VOICES),
+    lambda store: store.read_field(VOICES, "alice"),
     lambda store: store.totals(),
     lambda store: store.stats(),
     lambda store: store.health(),
-    lambda store: store.swap(VOICES, "alice", None, b"record"),
+    lambda store: store.swap_field(VOICES, "alice", None, b"record"),
     lambda store: store.count({"hit": 1}),
     lambda store: store.leases.renew(bytes(32), "owner", 1),
 ]

@@ -74,15 +74,15 @@ async def test_what_could_not_be_read_again_is_not_written_and_that_is_told_once
 
 @pytest.mark.parametrize("table", [PURGES, VOICES, "another"])
 async def test_of_a_table_a_long_value_is_read_as_none_of_ours_and_a_long_name_not_at_all(store, valkey, table):
-    await store.register(table, "ours", b"record")
+    await store.write_field(table, "ours", b"record")
     with valkey.client() as client:
         client.hset(table_name(table), "long", bytes(bound_of(table).value_bytes + 1))
         client.hset(table_name(table), "x" * (FIELD_BYTES + 1), "value")
-    assert await store.registry(table) == {"ours": b"record", "long": b""}
-    assert await store.registered(table, "long") == b""
-    assert not await store.swap(table, "long", None, b"new")
-    assert await store.swap(table, "long", b"", b"new")
-    assert await store.registered(table, "long") == b"new"
+    assert await store.read_table(table) == {"ours": b"record", "long": b""}
+    assert await store.read_field(table, "long") == b""
+    assert not await store.swap_field(table, "long", None, b"new")
+    assert await store.swap_field(table, "long", b"", b"new")
+    assert await store.read_field(table, "long") == b"new"
 
 
 @pytest.mark.parametrize("what", ["fields", "bytes"])
@@ -90,16 +90,16 @@ async def test_a_table_beyond_its_bound_is_an_error_that_is_told_once_until_it_i
     store, valkey, caplog, monkeypatch, what
 ):
     monkeypatch.setitem(BOUNDS, PURGES, TableBound(10 if what == "fields" else 1000, 100, 1000))
-    await store.register(PURGES, "ours", b"record")
+    await store.write_field(PURGES, "ours", b"record")
     with valkey.client() as client, caplog.at_level(logging.WARNING, "sayonce.store"):
         client.hset(table_name(PURGES), mapping={f"garbage {number}": bytes(100) for number in range(10)})
         for _ in range(3):
             with pytest.raises(StoreError, match=what) as raised:
-                await store.registry(PURGES)
+                await store.read_table(PURGES)
             assert raised.value.failure is Failure.BEYOND
         assert what in store.unread[PURGES]
         client.hdel(table_name(PURGES), *(f"garbage {number}" for number in range(10)))
-        assert await store.registry(PURGES) == {"ours": b"record"}
+        assert await store.read_table(PURGES) == {"ours": b"record"}
         assert store.unread == {}
     assert [each.levelname for each in caplog.records if each.name == "sayonce.store"] == ["ERROR", "WARNING"]
 

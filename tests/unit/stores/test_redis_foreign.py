@@ -38,9 +38,9 @@ async def test_a_value_in_the_place_of_the_table_of_purges_is_removed_and_told_o
 async def test_a_table_begins_anew_where_something_else_lies_in_its_place(store, valkey, lies):
     for page in (table_name("voices"), TOTALS):
         valkey.client().set(page, "x") if lies == "string" else valkey.client().rpush(page, "x")
-    await store.register("voices", "name", b"record")
+    await store.write_field("voices", "name", b"record")
     await store.count({"hit": 2})
-    assert await store.registry("voices") == {"name": b"record"}
+    assert await store.read_table("voices") == {"name": b"record"}
     assert await store.totals() == {"hit": 2}
 
 
@@ -58,26 +58,26 @@ async def test_a_total_that_is_no_number_costs_itself(store, valkey, planted):
 async def test_a_purge_is_not_called_done_where_the_table_cannot_be_read_in_time(valkey):
     """This instance can write its record, and others could not read it."""
     async with instance(valkey.url) as one:
-        registry = one.store.registry
+        read_table = one.store.read_table
 
         async def slow(table):
-            await registry(table)
+            await read_table(table)
             raise TimeoutError
 
-        one.store.registry = slow
+        one.store.read_table = slow
         assert await one.purge("voice=x") is Obeyed.HERE
-        one.store.registry = registry
+        one.store.read_table = read_table
         assert await one.purge("voice=x") is Obeyed.EVERYWHERE
 
 
 async def test_a_purge_is_not_called_done_where_its_record_was_taken_and_is_not_there(valkey):
     async with instance(valkey.url) as one:
-        swap = one.store.swap
+        swap = one.store.swap_field
 
         async def swallowed(table, name, old, new):
             return table == TABLE
 
-        one.store.swap = swallowed
+        one.store.swap_field = swallowed
         assert await one.purge("voice=x") is Obeyed.HERE
-        one.store.swap = swap
+        one.store.swap_field = swap
         assert await one.purge("voice=x") is Obeyed.EVERYWHERE

@@ -97,7 +97,7 @@ async def test_tls_refuses_a_server_that_does_not_prove_who_it_is(
     url = f"rediss://:{QUOTED}@{host}:{tls_server.port}/0" + option.format(certificates)
     async with opened(url, sealer, clock=clock) as store:
         with pytest.raises(StoreError, match="certificate verify failed") as failed:
-            await store.register("purges", "tag", b"record")
+            await store.write_field("purges", "tag", b"record")
     assert failed.value.failure is Failure.LOST
 
 
@@ -107,7 +107,7 @@ async def test_tls_does_not_replace_the_password(
     url = f"rediss://127.0.0.1:{tls_server.port}/0?ssl_ca_certs={certificates}/ca.pem"
     async with opened(url, sealer, clock=clock) as store:
         with pytest.raises(StoreError, match="AuthenticationError"):
-            await store.register("purges", "tag", b"record")
+            await store.write_field("purges", "tag", b"record")
 
 
 async def test_a_client_certificate_is_shown_also_to_the_nodes_of_a_cluster(
@@ -126,7 +126,7 @@ async def test_who_shows_no_certificate_where_one_is_asked_for_is_told(
     url = f"rediss+cluster://127.0.0.1:{strict_server.port}?ssl_ca_certs={certificates}/ca.pem"
     async with opened(url, sealer, clock=clock) as store:
         with pytest.raises(StoreError, match=r"(?i)certificate required|closed|reset"):
-            await store.register("purges", "tag", b"record")
+            await store.write_field("purges", "tag", b"record")
 
 
 async def test_many_connections_share_one_context(
@@ -138,7 +138,7 @@ async def test_many_connections_share_one_context(
     tls_context.cache_clear()
     url = f"rediss://:{QUOTED}@127.0.0.1:{tls_server.port}/0?ssl_ca_certs={certificates}/ca.pem"
     async with opened(url, sealer, clock=clock) as store:
-        await asyncio.gather(*(store.registered("table", "name") for _ in range(20)))
+        await asyncio.gather(*(store.read_field("table", "name") for _ in range(20)))
     assert made == [{"cafile": f"{certificates}/ca.pem"}]
 
 

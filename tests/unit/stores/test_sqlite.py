@@ -113,8 +113,8 @@ for number in range(int(sys.argv[2]), 200, 2):
     assert await store.put(entry(number))
     await store.count({"written": 1})
     while True:
-        last = await store.registered("purges", "tag")
-        if await store.swap("purges", "tag", last, b"%d" % (int(last or 0) + 1)):
+        last = await store.read_field("purges", "tag")
+        if await store.swap_field("purges", "tag", last, b"%d" % (int(last or 0) + 1)):
             break
     assert (await store.get(entry(number).key)).body == entry(number).body
 await store.close()
@@ -132,7 +132,7 @@ async def test_two_processes_write_and_count_into_one_file_and_nothing_is_lost(t
     assert stats.entries == 200
     assert stats.used_bytes == sum_of_sizes(path)
     assert await store.totals() == {"written": 200}
-    assert await store.registered("purges", "tag") == b"200"
+    assert await store.read_field("purges", "tag") == b"200"
     await store.close()
 
 
@@ -176,11 +176,11 @@ async def test_entries_counters_and_books_survive_closing(
         await store.open()
         await store.put(entry)
         await store.count({"hits": 1})
-        await store.register("purges", "tag", b"record")
+        await store.write_field("purges", "tag", b"record")
         await store.close()
     await store.open()
     assert await store.get(entry.key) == entry
-    assert (await store.totals(), await store.registry("purges")) == ({"hits": 2}, {"tag": b"record"})
+    assert (await store.totals(), await store.read_table("purges")) == ({"hits": 2}, {"tag": b"record"})
     await store.close()
 
 
@@ -335,12 +335,12 @@ async def test_where_others_change_the_tables_of_a_file_in_use_a_new_one_goes_on
 ) -> None:
     other = SQLiteStore(sqlite_store.path, sealer=sealer)
     await other.open()
-    await sqlite_store.register("purges", "voice=alice", b"1")
-    await sqlite_store.registry("purges")
+    await sqlite_store.write_field("purges", "voice=alice", b"1")
+    await sqlite_store.read_table("purges")
     with closing(sqlite3.connect(sqlite_store.path)) as db:
         db.executescript(change)
-    await sqlite_store.register("purges", "voice=bob", b"2")
-    assert await other.registry("purges") == {"voice=alice": b"1", "voice=bob": b"2"}
+    await sqlite_store.write_field("purges", "voice=bob", b"2")
+    assert await other.read_table("purges") == {"voice=alice": b"1", "voice=bob": b"2"}
     await other.close()
     assert len(damaged_beside(sqlite_store.path)) == 1
     assert sum("another program has changed" in record.message for record in caplog.records) == 1
@@ -350,11 +350,11 @@ async def test_where_others_change_the_tables_of_a_file_in_use_a_new_one_goes_on
 async def test_that_others_have_changed_the_tables_is_noticed_also_where_nothing_is_written(
     sqlite_store: SQLiteStore, change: str
 ) -> None:
-    await sqlite_store.register("purges", "voice=alice", b"1")
-    await sqlite_store.registry("purges")
+    await sqlite_store.write_field("purges", "voice=alice", b"1")
+    await sqlite_store.read_table("purges")
     with closing(sqlite3.connect(sqlite_store.path)) as db:
         db.executescript(change)
-    assert await sqlite_store.registry("purges") == {"voice=alice": b"1"}
+    assert await sqlite_store.read_table("purges") == {"voice=alice": b"1"}
     assert len(damaged_beside(sqlite_store.path)) == 1
 
 
@@ -469,10 +469,10 @@ async def test_a_running_store_takes_over_what_it_knows_from_a_damaged_file(
 ) -> None:
     for number in range(50):
         await sqlite_store.put(make_entry(number, body=os.urandom(10_000)))
-    await sqlite_store.register("purges", "voice=alice", b"record")
-    await sqlite_store.registry("purges")
-    await sqlite_store.register("voices", "alice", b"a record")
-    await sqlite_store.registry("voices")
+    await sqlite_store.write_field("purges", "voice=alice", b"record")
+    await sqlite_store.read_table("purges")
+    await sqlite_store.write_field("voices", "alice", b"a record")
+    await sqlite_store.read_table("voices")
     await sqlite_store.count({"hit": 3})
     await sqlite_store.totals()
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
@@ -483,8 +483,8 @@ async def test_a_running_store_takes_over_what_it_knows_from_a_damaged_file(
     await sqlite_store._reader.run(lambda db: db.execute("PRAGMA shrink_memory"))
     await sqlite_store._writer.run(lambda db: db.execute("PRAGMA shrink_memory"))
     assert await sqlite_store.put(make_entry(99))
-    assert await sqlite_store.registry("purges") == {"voice=alice": b"record"}
-    assert await sqlite_store.registry("voices") == {"alice": b"a record"}
+    assert await sqlite_store.read_table("purges") == {"voice=alice": b"record"}
+    assert await sqlite_store.read_table("voices") == {"alice": b"a record"}
     assert await sqlite_store.totals() == {"hit": 3}
     assert not sqlite_store.incomplete
     assert len(damaged_beside(sqlite_store.path)) == 1
@@ -498,9 +498,9 @@ async def test_stores_whose_file_is_gone_go_on_in_one_new_file_with_all_that_is_
     stores = [SQLiteStore(path, sealer=sealer) for _ in range(2)]
     for store in stores:
         await store.open()
-    await stores[0].register("purges", "voice=alice", b"record")
-    await asyncio.gather(*(store.registry("purges") for store in stores))
-    await stores[0].register("voice clips", "alice", bytes(1_000_000))
+    await stores[0].write_field("purges", "voice=alice", b"record")
+    await asyncio.gather(*(store.read_table("purges") for store in stores))
+    await stores[0].write_field("voice clips", "alice", bytes(1_000_000))
     await stores[0].count({"hit": 3})
     if how == "replaced":
         replacement = SQLiteStore(other, sealer=sealer)
@@ -514,9 +514,9 @@ async def test_stores_whose_file_is_gone_go_on_in_one_new_file_with_all_that_is_
         path.with_name("clips.db-shm").unlink()
     entry = make_plain_entry(1)
     assert await stores[0].put(entry)
-    assert await stores[1].registry("purges") == {"voice=alice": b"record"}
+    assert await stores[1].read_table("purges") == {"voice=alice": b"record"}
     assert await stores[1].get(entry.key) == entry
-    assert await stores[1].registered("voice clips", "alice") == bytes(1_000_000)
+    assert await stores[1].read_field("voice clips", "alice") == bytes(1_000_000)
     assert await stores[1].totals() == ({} if how == "replaced" else {"hit": 3})
     for store in stores:
         await store.close()
@@ -532,14 +532,14 @@ async def test_an_older_copy_that_is_put_in_the_place_of_the_file_undoes_no_purg
     stores = [SQLiteStore(path, sealer=sealer) for _ in range(2)]
     for store in stores:
         await store.open()
-    await stores[0].register("purges", "alice", b"1")
+    await stores[0].write_field("purges", "alice", b"1")
     with closing(sqlite3.connect(path)) as db:
         db.execute("VACUUM INTO ?", (str(copy),))
-    await stores[0].register("purges", "alice", b"2")
+    await stores[0].write_field("purges", "alice", b"2")
     copy.rename(path)
-    assert await stores[0].registry("purges") == {"alice": b"2"}
-    await stores[0].register("purges", "alice", b"3")
-    assert await stores[1].registry("purges") == {"alice": b"3"}
+    assert await stores[0].read_table("purges") == {"alice": b"2"}
+    await stores[0].write_field("purges", "alice", b"3")
+    assert await stores[1].read_table("purges") == {"alice": b"3"}
     assert await stores[1]._writer.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
     for store in stores:
         await store.close()
@@ -554,7 +554,7 @@ async def test_a_file_of_an_older_layout_is_set_aside_and_left_alone(
     db.execute("PRAGMA user_version = 1")
     db.close()
     await sqlite_store.open()
-    assert await sqlite_store.registry("purges") == {}
+    assert await sqlite_store.read_table("purges") == {}
     [old] = sqlite_store.path.parent.glob("clips.db.layout-1-*")
     assert version(old) == 1
     assert f"has the layout of another release: it is kept as {old.name}" in caplog.text

@@ -139,20 +139,20 @@ class RedisStore(SealedStore):
         stored = await self._whole(TOTALS, _TOTALS_BOUND)
         return {name: float(total) for name, total in stored.items() if _NUMBER.fullmatch(total)}
 
-    async def register(self, table: str, name: str, value: bytes) -> None:
+    async def write_field(self, table: str, field: str, value: bytes) -> None:
         hash_name = table_name(table)
-        await self._in(hash_name, lambda redis: redis.hset(hash_name, name, value))
+        await self._in(hash_name, lambda redis: redis.hset(hash_name, field, value))
 
-    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def swap_field(self, table: str, field: str, old: bytes | None, new: bytes | None) -> bool:
         hash_name, most = table_name(table), bound_of(table).value_bytes
-        arguments = (name, new or b"", most) if old is None else (name, new or b"", most, old)
+        arguments = (field, new or b"", most) if old is None else (field, new or b"", most, old)
         return bool(await self._in(hash_name, lambda redis: _SWAP(redis, [hash_name], *arguments)))
 
-    async def registered(self, table: str, name: str) -> bytes | None:
+    async def read_field(self, table: str, field: str) -> bytes | None:
         hash_name, most = table_name(table), bound_of(table).value_bytes
-        return await self._in(hash_name, lambda redis: _FIELD(redis, [hash_name], name, most))
+        return await self._in(hash_name, lambda redis: _FIELD(redis, [hash_name], field, most))
 
-    async def registry(self, table: str) -> dict[str, bytes]:
+    async def read_table(self, table: str) -> dict[str, bytes]:
         try:
             found = await self._whole(table_name(table), bound_of(table))
         except StoreError as error:
@@ -185,9 +185,9 @@ class RedisStore(SealedStore):
             )
         return found
 
-    async def unregister(self, table: str, name: str) -> bool:
+    async def remove_field(self, table: str, field: str) -> bool:
         hash_name = table_name(table)
-        return bool(await self._in(hash_name, lambda redis: redis.hdel(hash_name, name)))
+        return bool(await self._in(hash_name, lambda redis: redis.hdel(hash_name, field)))
 
     def _read(self, key: bytes, read: Read[T]) -> Coroutine[Any, Any, T | None]:
         name = name_of(key)

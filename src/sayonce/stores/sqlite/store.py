@@ -138,47 +138,47 @@ class SQLiteStore(SealedStore):
         self._known.totals = {name: value for name, value in rows if isinstance(value, int | float)}
         return dict(self._known.totals)
 
-    async def register(self, table: str, name: str, value: bytes) -> None:
+    async def write_field(self, table: str, field: str, value: bytes) -> None:
         sql = "INSERT OR REPLACE INTO books VALUES (?, ?, ?)"
-        await self._change(lambda db: db.execute(sql, (table, name, value)), must=True)
+        await self._change(lambda db: db.execute(sql, (table, field, value)), must=True)
         if table in self._known.tables:
-            self._known.tables[table][name] = value
+            self._known.tables[table][field] = value
 
-    async def swap(self, table: str, name: str, old: bytes | None, new: bytes | None) -> bool:
+    async def swap_field(self, table: str, field: str, old: bytes | None, new: bytes | None) -> bool:
         def work(db: sqlite3.Connection) -> bool:
-            row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (table, name)).fetchone()
+            row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (table, field)).fetchone()
             if (None if row is None else blob(row[0])) != old:
                 return False
             if new is None:
-                db.execute("DELETE FROM books WHERE book = ? AND name = ?", (table, name))
+                db.execute("DELETE FROM books WHERE book = ? AND name = ?", (table, field))
             else:
-                db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (table, name, new))
+                db.execute("INSERT OR REPLACE INTO books VALUES (?, ?, ?)", (table, field, new))
             return True
 
         swapped = await self._change(work, must=True)
         if swapped and table in self._known.tables:
             if new is None:
-                self._known.tables[table].pop(name, None)
+                self._known.tables[table].pop(field, None)
             else:
-                self._known.tables[table][name] = new
+                self._known.tables[table][field] = new
         return swapped
 
-    async def registered(self, table: str, name: str) -> bytes | None:
+    async def read_field(self, table: str, field: str) -> bytes | None:
         sql = "SELECT value FROM books WHERE book = ? AND name = ?"
-        row = await self._look(lambda db: db.execute(sql, (table, name)).fetchone())
+        row = await self._look(lambda db: db.execute(sql, (table, field)).fetchone())
         return None if row is None else blob(row[0])
 
-    async def registry(self, table: str) -> dict[str, bytes]:
+    async def read_table(self, table: str) -> dict[str, bytes]:
         sql = "SELECT name, value FROM books WHERE book = ?"
         found = await self._look(lambda db: db.execute(sql, (table,)).fetchall(), check_place=True)
         rows = {name: blob(value) for name, value in found}
         self._known.tables[table] = {name: value for name, value in rows.items() if len(value) <= _KNOWN_BYTES}
         return rows
 
-    async def unregister(self, table: str, name: str) -> bool:
+    async def remove_field(self, table: str, field: str) -> bool:
         sql = "DELETE FROM books WHERE book = ? AND name = ?"
-        there = await self._change(lambda db: db.execute(sql, (table, name)).rowcount > 0, must=True)
-        self._known.tables.get(table, {}).pop(name, None)
+        there = await self._change(lambda db: db.execute(sql, (table, field)).rowcount > 0, must=True)
+        self._known.tables.get(table, {}).pop(field, None)
         return there
 
     def _open_prepared(self) -> tuple[Connection, Connection]:

@@ -115,7 +115,7 @@ class CopyTable:
         field = self._table.field(*address)
 
         async def read() -> Found:
-            sealed = await self._store.registered(_TABLE, field)
+            sealed = await self._store.read_field(_TABLE, field)
             return Found(sealed, None if sealed is None else self._opened(field, sealed))
 
         return await self.cache.attempt(Operation.READ, read)
@@ -125,8 +125,8 @@ class CopyTable:
 
         A record under another secret cannot be read, and still tells that there is a copy.
         """
-        registry = partial(self._store.registry, _TABLE)
-        table = await self.cache.attempt(Operation.REGISTRY, registry, read_bytes=_TABLE_BYTES)
+        read_table = partial(self._store.read_table, _TABLE)
+        table = await self.cache.attempt(Operation.REGISTRY, read_table, read_bytes=_TABLE_BYTES)
         if table is None:
             return None
         addresses = ((self._table.owned(field), field, sealed) for field, sealed in table.items())
@@ -152,7 +152,7 @@ class CopyTable:
     async def _swap(self, address: CopyAddress, old: bytes | None, record: CopyRecord | None) -> bool:
         field = self._table.field(*address)
         new = None if record is None else self._table.seal(field, msgspec.msgpack.encode(record))
-        return bool(await self.cache.attempt(Operation.SWAP, partial(self._store.swap, _TABLE, field, old, new)))
+        return bool(await self.cache.attempt(Operation.SWAP, partial(self._store.swap_field, _TABLE, field, old, new)))
 
     def _opened(self, field: str, sealed: bytes) -> CopyRecord | None:
         content = self._table.open(field, sealed)
