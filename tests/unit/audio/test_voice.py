@@ -118,8 +118,8 @@ def test_a_seen_reference_is_still_held_to_the_limit():
 def test_what_is_remembered_of_files_is_bounded():
     memory = module._Memory()
     for number in range(module._REMEMBERED + 10):
-        memory.put(("", number.to_bytes(8)), ("id", 1.0, 1, 1))
-    assert len(memory._facts) == module._REMEMBERED
+        memory.put(("", number.to_bytes(8)), sayonce.Voice("id", 1.0, 1, 1))
+    assert len(memory._voices) == module._REMEMBERED
     assert memory.get(("", (0).to_bytes(8))) is None
 
 
