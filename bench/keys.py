@@ -17,8 +17,9 @@ import msgspec
 from bench.common import finish, median, table
 from sayonce.config import load_settings
 from sayonce.service import Service
+from sayonce.speech.plan import Plan
 from sayonce.speech.request import parse_json
-from sayonce.speech.synthesis import Plan, Synthesizer
+from sayonce.speech.synthesis import Synthesizer
 
 CALLS = 3000
 SHORT = "Hello, how are you today?"

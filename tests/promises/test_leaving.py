@@ -58,7 +58,7 @@ async def client(engine):
 
 
 def slots(client, name="stub"):
-    return client.service.synthesizer.slots[name]
+    return client.service.synthesizer.takes.slots[name]
 
 
 @asynccontextmanager

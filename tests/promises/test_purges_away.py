@@ -10,7 +10,7 @@ from contextlib import contextmanager
 import httpx
 import pytest
 
-from sayonce.speech import synthesis
+from sayonce.speech import derive
 from sayonce.speech.engines import build_engine
 from tests.helpers.read_your_writes import Teller, configured, serving, told
 from tests.helpers.serving import serving as serving_here
@@ -216,7 +216,7 @@ async def test_a_request_after_a_purge_does_not_join_a_format_that_was_being_mad
 ):
     key = (await say(here, "")).headers["x-sayonce-key"]
     begun, go_on, made = threading.Event(), threading.Event(), []
-    transcode = synthesis.transcode
+    transcode = derive.transcode
 
     def held(take, audio_format):
         begun.set()
@@ -224,10 +224,10 @@ async def test_a_request_after_a_purge_does_not_join_a_format_that_was_being_mad
         made.append("held")
         return transcode(take, audio_format)
 
-    monkeypatch.setattr(synthesis, "transcode", held)
+    monkeypatch.setattr(derive, "transcode", held)
     before = asyncio.create_task(say(here, "", response_format="mp3"))
     assert await asyncio.to_thread(begun.wait, 30)
-    monkeypatch.setattr(synthesis, "transcode", transcode)
+    monkeypatch.setattr(derive, "transcode", transcode)
     teller.generation = 1
     what = {"key": key, "tags": ["voice=anna"], "all": True}[way]
     assert (await purge(here, "", **{way: what})).status_code == 200

@@ -231,7 +231,7 @@ async def test_a_client_that_leaves_while_its_file_is_made_for_it_alone_frees_th
     leaving = asyncio.create_task(speak(client, stream=False, headers={"cache-control": "no-store"}))
     await until(lambda: engine.calls)
     leaving.cancel()
-    await until(lambda: client.service.synthesizer.slots["stub"].taken == 0)
+    await until(lambda: client.service.synthesizer.takes.slots["stub"].taken == 0)
     assert (engine.finished, client.service.cache.counters["left"]) == (0, 1)
 
 

@@ -16,8 +16,8 @@ from sayonce.core.counters import Counter
 from sayonce.errors import ConfigError, InvalidRequest, NotFound
 from sayonce.service import Service
 from sayonce.speech.explain import Difference, differences, manifest
+from sayonce.speech.plan import Plan
 from sayonce.speech.request import parse_json
-from sayonce.speech.synthesis import Plan
 
 _UNKNOWN: Final = "unknown"
 

@@ -23,7 +23,7 @@ from sayonce.errors import StoreError
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import write_once
 from sayonce.service import Service
-from sayonce.speech.synthesis import Plan
+from sayonce.speech.plan import Plan
 
 _DEFAULT_FORMAT: Final = "wav"
 _SUFFIXES: Final = {f".{name}": name for name in FORMATS} | {".ogg": "opus", ".raw": "pcm", ".ulaw": "mulaw"}

@@ -119,7 +119,7 @@ class Admin:
         )
 
     def _nearest(self, key: bytes, document: dict[str, Any]) -> list[Difference] | None:
-        recent = self._synthesizer.recent
+        recent = self._synthesizer.takes.recent
         others = [each for other, each in recent if other != key and each["tenant"] == document["tenant"]]
         return explain.nearest(document, others)
 

@@ -8,7 +8,7 @@ from sayonce.cache import Answer, saved_seconds
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.gateway.http import Headers, lines_of
-from sayonce.speech.synthesis import Plan
+from sayonce.speech.plan import Plan
 
 
 class KnownPlan:

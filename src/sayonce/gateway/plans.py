@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from sayonce.errors import NotFound, VoicesUnavailable
 from sayonce.gateway.headers import KnownPlan
+from sayonce.speech.plan import Plan
 from sayonce.speech.request import parse_json
-from sayonce.speech.synthesis import Plan, Synthesizer
+from sayonce.speech.synthesis import Synthesizer
 
 MAX_PLANS: Final = 4096
 _MAX_BODY_BYTES: Final = 2048

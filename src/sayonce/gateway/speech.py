@@ -38,8 +38,9 @@ from sayonce.gateway.paths import DEPLOYMENT
 from sayonce.gateway.plans import Plans
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
+from sayonce.speech.plan import Plan
 from sayonce.speech.request import parse_json
-from sayonce.speech.synthesis import Plan, Synthesizer
+from sayonce.speech.synthesis import Synthesizer
 
 _SLICE_BYTES: Final = 65_536
 """What a stream sends at once, well within a millisecond."""

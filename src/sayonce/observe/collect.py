@@ -91,7 +91,7 @@ def of_engines(synthesizer: Synthesizer) -> Samples:
     """Return what the engines are doing now."""
     samples: Samples = {}
     for engine in synthesizer.catalogue.engines:
-        slots = synthesizer.slots[engine.name]
+        slots = synthesizer.takes.slots[engine.name]
         label = (engine.name,)
         for counter in ("sayonce_engine_calls", "sayonce_engine_failures", "sayonce_engine_seconds"):
             add(samples, counter, label, 0)

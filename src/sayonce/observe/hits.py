@@ -14,7 +14,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.observe.ledger import Worth
 from sayonce.observe.metrics import BUCKET_SECONDS, Histogram
 from sayonce.observe.recent import Clip, Noted
-from sayonce.speech.synthesis import Plan
+from sayonce.speech.plan import Plan
 
 _MAX_LOTS: Final = 1000
 """Clips that are counted apart until they are charged."""

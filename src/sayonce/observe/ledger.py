@@ -20,7 +20,7 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.observe.metrics import Samples, add
-from sayonce.speech.synthesis import Plan
+from sayonce.speech.plan import Plan
 from sayonce.stores.base import Store
 
 MAX_ACCOUNTS: Final = 1000

@@ -21,7 +21,8 @@ from sayonce.observe.ledger_writer import LedgerWriter
 from sayonce.observe.metrics import Histogram, Samples, add, total
 from sayonce.observe.recent import UNKNOWN, Recent, Shown, named
 from sayonce.observe.workers import WRITE_SECONDS, Workers
-from sayonce.speech.synthesis import Plan, Synthesizer
+from sayonce.speech.plan import Plan
+from sayonce.speech.synthesis import Synthesizer
 
 log = logging.getLogger("sayonce.request")
 _own_log = logging.getLogger("sayonce.observe")

@@ -13,7 +13,7 @@ import msgspec
 from sayonce.cache import saved_seconds
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
-from sayonce.speech.synthesis import Plan
+from sayonce.speech.plan import Plan
 
 _REQUESTS: Final = 50
 _CLIPS: Final = 1000

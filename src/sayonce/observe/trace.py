@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sayonce.core.clock import Clock
-    from sayonce.speech.synthesis import Plan
+    from sayonce.speech.plan import Plan
 
 log = logging.getLogger("sayonce.observe")
 

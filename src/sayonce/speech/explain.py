@@ -7,7 +7,8 @@ from typing import Any
 
 import msgspec
 
-from sayonce.speech.synthesis import Plan, Synthesizer
+from sayonce.speech.plan import Plan
+from sayonce.speech.synthesis import Synthesizer
 
 _ABSENT = "(absent)"
 

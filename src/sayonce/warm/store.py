@@ -11,7 +11,8 @@ from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
 from sayonce.speech.engines.parameters import read_value
-from sayonce.speech.synthesis import Plan, Synthesizer
+from sayonce.speech.plan import Plan
+from sayonce.speech.synthesis import Synthesizer
 from sayonce.warm.rows import Row
 from sayonce.warm.runner import DEFAULT_FORMAT, Make, check_answering
 

@@ -19,7 +19,7 @@ from sayonce.audio.encode.encoders import Encoders, encode, open_encoder, transc
 from sayonce.audio.formats import FORMATS
 from sayonce.audio.pcm import Pcm
 from sayonce.errors import BadAudio
-from sayonce.speech import identity, synthesis
+from sayonce.speech import derive, identity
 from tests.helpers.audio_samples import by_ffmpeg, murmur, pieces, stream
 from tests.helpers.paths import TESTS
 
@@ -241,7 +241,7 @@ def test_an_mp3_encoder_that_is_opened_ahead_has_its_codec_set_up_ahead_too(monk
 def test_the_first_part_of_a_sentence_is_long_enough_for_bytes_of_mp3(rate_hz):
     """Also where it begins in silence, for which the codec has few bits to give."""
     encoder = open_encoder(FORMATS["mp3"], rate_hz, 1)
-    assert encoder.feed(bytes(2 * max(rate_hz // synthesis._FIRST_PART, synthesis._FIRST_SAMPLES)))
+    assert encoder.feed(bytes(2 * max(rate_hz // derive._FIRST_PART, derive._FIRST_SAMPLES)))
 
 
 def test_only_some_kinds_of_encoders_are_kept_ahead():

@@ -423,7 +423,7 @@ async def test_no_mp3_is_made_of_forged_sound_though_the_honest_take_is_restored
         await leader.service.cache.settle()
         with valkey.client() as client:
             attacker = RedisAttacker(client)
-            [(key, _)] = leader.service.synthesizer.recent
+            [(key, _)] = leader.service.synthesizer.takes.recent
             sealed = attacker.entry(key)
             assert sealed is not None
             await leader.service.synthesizer.forget(key)

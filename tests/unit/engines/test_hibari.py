@@ -12,7 +12,7 @@ import pytest
 from hibari import Hibari, write_wav
 
 from sayonce.errors import EngineError, InvalidRequest, NotFound
-from sayonce.speech.engines import _fingerprint, build_engine
+from sayonce.speech.engines import build_engine, fingerprint
 from tests.helpers.engine_speech import digests_in_another_process, hear, pcm, unkeyed, utterance
 
 TEXT = "Welcome back. It is 7:30, and Mr. Quokkazzle has 3 new messages, hasn't he?"
@@ -160,7 +160,7 @@ def test_identity_is_known_without_loading_and_names_the_weights(loaded):
 @pytest.mark.parametrize("package", ["hibari-tts", "numpy", "onnxruntime", "scipy"])
 def test_another_version_of_a_library_that_makes_the_sound_is_another_identity(loaded, monkeypatch, package):
     today = loaded.identity()
-    monkeypatch.setattr(_fingerprint, "version", lambda name: "0.0.1" if name == package else version(name))
+    monkeypatch.setattr(fingerprint, "version", lambda name: "0.0.1" if name == package else version(name))
     assert build_engine("hibari", {}).identity() != today
 
 

@@ -375,7 +375,7 @@ async def test_what_nobody_can_hear_is_heard_kept_for_a_moment_and_counted(upstr
             assert (await speak(client, response_format="pcm")).content == samples
         cache = client.service.cache
         assert cache.counters["silent takes: stub"] == len(upstream.heard) == 1
-        take = cache.peek(client.service.synthesizer.recent[0][0])
+        take = cache.peek(client.service.synthesizer.takes.recent[0][0])
         assert 0 < take.expires - take.created <= 60
 
 

@@ -86,7 +86,7 @@ async def test_one_that_is_killed_under_load_fails_nobody_and_overloads_nobody()
             await servers[0].kill()
             for number, task in enumerate(asked):
                 assert_whole(await task, f"Text {number}.")
-            assert client.service.synthesizer.slots["far"].taken == 0
+            assert client.service.synthesizer.takes.slots["far"].taken == 0
         assert [server.most for server in servers[1:]] == [4, 4]
         assert len(servers[0].said) < 20
 
@@ -264,7 +264,7 @@ async def test_who_waits_moves_up_when_a_server_comes_back(quick):
         await speak(client, "Before.")
         held.gate.clear()
         asked = [asyncio.create_task(speak(client, f"Text {number}.")) for number in range(2)]
-        slots = client.service.synthesizer.slots["far"]
+        slots = client.service.synthesizer.takes.slots["far"]
         await until(lambda: (slots.speaking, slots.waiting) == (1, 1))
         await gone.start()
         done, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)

@@ -424,7 +424,7 @@ async def test_a_request_that_runs_while_its_voice_is_removed_is_heard_right_and
         await assert_heard(client)
         synthesizer = client.service.synthesizer
         plan = synthesizer.plan(synthesizer.parse({**FORMAT, "input": "Late.", "voice": "alice"}))
-        speech = await synthesizer._utterance(plan, DEFAULT)
+        speech = await synthesizer.takes._utterance(plan, DEFAULT)
         await client.delete("/v1/audio/voices/alice")
         await until(lambda: not server.voices)
         engine = synthesizer.catalogue.engines[0]

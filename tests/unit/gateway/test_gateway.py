@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from sayonce.errors import EngineError, InvalidRequest
-from sayonce.speech import synthesis
+from sayonce.speech import refusals, takes
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak, until
 
@@ -139,11 +139,11 @@ async def test_followers_hear_the_first_byte_before_the_synthesis_has_ended(clie
 
 async def test_the_first_bytes_are_sent_before_the_take_is_packed(client, monkeypatch):
     """Packing holds the interpreter for milliseconds, also where the engine gives the whole take at once."""
-    monkeypatch.setattr(synthesis, "_LISTENERS_FIRST_SECONDS", 200 * synthesis._LISTENERS_FIRST_SECONDS)
+    monkeypatch.setattr(takes, "_LISTENERS_FIRST_SECONDS", 200 * takes._LISTENERS_FIRST_SECONDS)
     to_thread, told = asyncio.to_thread, []
 
     async def noting(function, *given):
-        told.extend(["packed"] * (function is synthesis.pack))
+        told.extend(["packed"] * (function is takes.pack))
         return await to_thread(function, *given)
 
     async def send(message):
@@ -238,7 +238,7 @@ async def test_what_a_miss_streams_is_what_a_hit_plays(client):
 
 
 async def test_an_engine_that_never_ends_is_stopped_and_nothing_is_kept(client, engine, monkeypatch):
-    monkeypatch.setattr(synthesis, "_MAX_TAKE_BYTES", 100_000)
+    monkeypatch.setattr(takes, "_MAX_BYTES", 100_000)
     engine.chunks = 100
     with pytest.raises(httpx.RemoteProtocolError):
         await speak(client, response_format="pcm")
@@ -550,7 +550,7 @@ async def test_a_clip_is_in_the_format_asked_for_whatever_the_engine_gives(tmp_p
 async def test_a_client_that_leaves_the_queue_frees_its_place(engine):
     engine.concurrency, engine.queue = 1, 1
     async with serving(engine) as client:
-        slots = client.service.synthesizer.slots["stub"]
+        slots = client.service.synthesizer.takes.slots["stub"]
         engine.gate.clear()
         speaking = asyncio.create_task(speak(client, "one"))
         await until(lambda: slots.taken == 1)
@@ -569,7 +569,7 @@ async def test_a_client_that_leaves_the_queue_frees_its_place(engine):
 async def test_a_place_in_the_queue_stays_while_anybody_waits_for_it(engine):
     engine.concurrency, engine.queue = 1, 1
     async with serving(engine) as client:
-        slots = client.service.synthesizer.slots["stub"]
+        slots = client.service.synthesizer.takes.slots["stub"]
         engine.gate.clear()
         speaking = asyncio.create_task(speak(client, "one"))
         await until(lambda: slots.taken == 1)
@@ -588,7 +588,7 @@ async def test_who_waits_too_long_in_the_queue_is_told_to_come_back(engine):
     async with serving(engine) as client:
         engine.gate.clear()
         speaking = asyncio.create_task(speak(client, "one"))
-        await until(lambda: client.service.synthesizer.slots["stub"].taken == 1)
+        await until(lambda: client.service.synthesizer.takes.slots["stub"].taken == 1)
         late = await speak(client, "two")
         assert (late.status_code, int(late.headers["retry-after"]) >= 1) == (503, True)
         engine.gate.set()
@@ -604,7 +604,7 @@ async def test_an_engines_refusal_is_remembered_for_a_moment(client, engine):
 
 
 async def test_an_engines_refusal_is_forgotten_after_seconds(client, engine, monkeypatch):
-    monkeypatch.setattr(synthesis, "_REFUSED_SECONDS", 0.05)
+    monkeypatch.setattr(refusals, "_REMEMBERED_SECONDS", 0.05)
     engine.failure = InvalidRequest("'input' has nothing to speak", param="input")
     assert (await speak(client)).status_code == 400
     engine.failure = None

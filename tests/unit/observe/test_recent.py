@@ -73,7 +73,7 @@ async def test_a_purge_forgets_the_texts_at_every_instance_and_a_request_brings_
         what = {"key": key, "tag": "voice=anna", "all": True}[purged]
         assert (await here.post("/v1/cache/purge", json={purged: what})).status_code == 200
         assert await texts(here) == [None]
-        assert not here.service.synthesizer.recent  # what explain compares with
+        assert not here.service.synthesizer.takes.recent  # what explain compares with
         async with asyncio.timeout(5):
             while await texts(there) != [None]:
                 await asyncio.sleep(0.01)  # the other instance looks twice a second

@@ -118,7 +118,7 @@ async def test_megabytes_that_are_refused_or_passed_on_are_not_remembered(client
         answer = await speak(client, f"Text {number}", sound="data:audio/wav;base64," + LARGE[number:])
         assert answer.status_code == 200
     await speak(client)
-    remembered = [document for _, document in client.service.synthesizer.recent]
+    remembered = [document for _, document in client.service.synthesizer.takes.recent]
     assert len(remembered) == 1
     assert len(msgspec.json.encode(remembered)) < 10_000
 

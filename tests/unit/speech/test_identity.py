@@ -16,7 +16,7 @@ from sayonce.errors import InvalidRequest
 from sayonce.features.remember import make_task
 from sayonce.speech import identity
 from sayonce.speech.catalogue import Catalogue
-from sayonce.speech.engines import KINDS, _fingerprint, build_engine
+from sayonce.speech.engines import KINDS, build_engine, fingerprint
 from sayonce.speech.explain import differences
 from sayonce.speech.lint import lint_engine
 from sayonce.speech.request import parse_json, parse_request
@@ -73,7 +73,7 @@ def test_other_weights_code_libraries_or_options_of_indextts2_are_another_engine
     found += [identity(), identity(revision="1")]
     weights.write_bytes(b"two")
     found.append(identity())
-    monkeypatch.setattr(_fingerprint, "version", lambda _: "0.0.1")
+    monkeypatch.setattr(fingerprint, "version", lambda _: "0.0.1")
     found.append(identity())
     (tmp_path / "indextts" / "infer_v2.py").write_text("def infer_generator(): ...")
     assert json.loads(identity())["stream"] is True  # whose end has a silence more than the file's

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
-from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines._reading import read_text, unread_script
 from sayonce.speech.engines.declaration import Voice
+from sayonce.speech.engines.fingerprint import below, digest_of, versions
 from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.engines.options import EngineOptions
 from sayonce.speech.engines.parameters import Parameter

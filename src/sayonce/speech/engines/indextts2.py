@@ -15,8 +15,8 @@ from types import MappingProxyType
 from typing import Any, ClassVar, Final, Literal
 
 from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound, quoted
-from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines.declaration import Voice
+from sayonce.speech.engines.fingerprint import below, digest_of, versions
 from sayonce.speech.engines.local import Emit, LocalEngine
 from sayonce.speech.engines.options import EngineOptions
 from sayonce.speech.engines.parameters import Parameter

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
-from sayonce.speech.engines._fingerprint import below, digest_of, versions
 from sayonce.speech.engines._reading import named, read_text, silent_sign, unread_script
 from sayonce.speech.engines.base import Engine
 from sayonce.speech.engines.declaration import Voice
@@ -30,6 +29,7 @@ from sayonce.speech.engines.espeak.hanzi import (
 from sayonce.speech.engines.espeak.numbers import unread_digit, write_numbers
 from sayonce.speech.engines.espeak.scripts import scripts_read, voice_for
 from sayonce.speech.engines.espeak.voices import EspeakVoices
+from sayonce.speech.engines.fingerprint import below, digest_of, versions
 from sayonce.speech.engines.options import EngineOptions
 from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.engines.utterance import AudioStart, Utterance

@@ -1,0 +1,120 @@
+"""Clips: a take in the format that was asked for, encoded while the engine still speaks where that is so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import closing
+from functools import partial
+from typing import Final
+
+from sayonce.audio.encode.encoders import Encoders, transcode
+from sayonce.cache import Cache, Flight, Keep, Made
+from sayonce.core.decision import Policy
+from sayonce.core.envelope import Entry
+from sayonce.speech.engines import AudioStart
+from sayonce.speech.packing import PCM
+from sayonce.speech.plan import Plan
+from sayonce.speech.takes import Takes
+
+_FIRST_PART: Final = 16
+_FIRST_SAMPLES: Final = 1500
+"""What is encoded first, when a sentence comes at once: a part of a second, or so many samples; LAME gives nothing for
+fewer than 1,400."""
+_LONG_BYTES: Final = 96_000
+"""So much of a take is resampled in a millisecond, within the event loop: a thread would cost as much for less."""
+
+
+class Clips:
+    """Derives clips from takes, which are looked up, listened to or made."""
+
+    def __init__(self, cache: Cache, takes: Takes) -> None:
+        self._cache = cache
+        self._takes = takes
+        self._encoders = Encoders()
+
+    async def make(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
+        """Derive the format asked for from the take; listeners of the flight hear it as it is encoded.
+
+        Raises:
+            EngineError, CallerError: there is no take.
+
+        """
+        with flight.queued():
+            # Nearly always there is no take either, and its flight looks anyway.
+            take = await self._cache.answer(
+                plan.take_key,
+                partial(self._takes.make, plan, policy),
+                tags=plan.tags,
+                policy=policy,
+                looked=not policy.only_if_cached,
+            )
+        with closing(take):
+            flight.credit(take.outcome, take.tier)
+            flight.source = take.flight.landing if take.flight is not None else None
+            if take.known_entry is None and take.flight is not None:
+                media_type = take.flight.head["media_type"]
+                if media_type == PCM:
+                    return await self._encode_live(plan, take.flight, flight)
+                if plan.request.format.holds(media_type):
+                    return await _pass_on(plan, take.flight, flight)
+            return await _derive(plan, await take.result())
+
+    async def _encode_live(self, plan: Plan, take: Flight, flight: Flight) -> Made:
+        head = AudioStart(**take.head)
+        audio_format = plan.request.format
+        kind = audio_format, head.sample_rate_hz, head.channels
+        encoder = self._encoders.take(*kind)
+        flight.created, flight.keepable = take.created, head.proves_end
+        flight.begin(audio_format.content_type)
+        first_bytes = max(head.sample_rate_hz // _FIRST_PART, _FIRST_SAMPLES) * head.channels * 2
+        resamples = audio_format.sample_rate_hz not in (None, head.sample_rate_hz)
+        async for pcm in take.chunks():
+            at_once = audio_format.lossless and not (resamples and len(pcm) > _LONG_BYTES)
+            for part in (pcm,) if at_once else _parts(pcm, first_bytes):
+                encoded = encoder.feed(part) if at_once else await asyncio.to_thread(encoder.feed, part)
+                if encoded:
+                    flight.send(encoded)
+        entry = await take.result()
+        last, body = await asyncio.to_thread(encoder.finish)
+        if last:
+            flight.send(last)
+        if not audio_format.lossless:
+            asyncio.get_running_loop().run_in_executor(None, self._encoders.prepare, *kind)
+        return _made(plan, entry, body)
+
+
+def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
+    """Cut audio into parts that grow, so that the first is soon encoded and the whole takes few steps."""
+    start, size = 0, first_bytes
+    while start < len(pcm):
+        yield pcm[start : start + size]
+        start, size = start + size, 2 * size
+
+
+async def _pass_on(plan: Plan, take: Flight, flight: Flight) -> Made:
+    """Send audio that the engine gives in the very format asked for as it comes."""
+    flight.created, flight.keepable = take.created, AudioStart(**take.head).proves_end
+    flight.begin(take.head["media_type"])
+    async for chunk in take.chunks():
+        flight.send(chunk)
+    entry = await take.result()
+    return _made(plan, entry, entry.body)
+
+
+async def _derive(plan: Plan, take: Entry) -> Made:
+    if plan.request.format.holds(take.media_type):
+        return _made(plan, take, take.body)
+    return _made(plan, take, await asyncio.to_thread(transcode, take.body, plan.request.format))
+
+
+def _made(plan: Plan, take: Entry, body: bytes) -> Made:
+    """Return a clip of the take; uncompressed forms are made again in a millisecond, so they do not fill a shared store."""
+    if take.about.get("transient") or (plan.clip_key is plan.take_key and plan.fits(take)):
+        keep = Keep.NOWHERE
+    elif plan.request.is_silence or plan.request.format.lossless or take.media_type == plan.request.format.media_type:
+        keep = Keep.MEMORY
+    else:
+        keep = Keep.EVERYWHERE
+    about = {**take.about, "take_seconds": take.compute_seconds, "take_bytes": len(take.body)}
+    return Made(body=body, media_type=plan.request.format.content_type, about=about, parent=take, keep=keep)

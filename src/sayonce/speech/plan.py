@@ -1,0 +1,40 @@
+"""A request with its keys: what is looked up for it, and what may be kept of it where."""
+
+from __future__ import annotations
+
+import msgspec
+
+from sayonce.core.envelope import Entry
+from sayonce.core.key import Digest
+from sayonce.speech import identity
+from sayonce.speech.request import SpeechRequest
+
+
+class Plan(msgspec.Struct, frozen=True):
+    """A request with its identity: the key of its take, and of the clip in the format asked for."""
+
+    request: SpeechRequest
+    tenant: str
+    take_key: Digest
+    clip_key: Digest
+
+    @property
+    def flight_key(self) -> Digest:
+        """The key of the computation that derives the clip from its take, also where the take is the clip."""
+        if self.clip_key is not self.take_key:
+            return self.clip_key
+        return identity.derivative(self.take_key, self.request.format)
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """The names under which the take and its clips can be purged."""
+        return identity.tags(self.request, self.tenant)
+
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether a store may have the clip itself: silence, and what is lossless and not the take, is kept in memory alone."""
+        return not self.request.is_silence and (self.clip_key is self.take_key or not self.request.format.lossless)
+
+    def fits(self, entry: Entry) -> bool:
+        """Whether an entry under the clip's key is in the format asked for: a server may have given another."""
+        return self.clip_key is not self.take_key or entry.media_type == self.request.format.media_type
