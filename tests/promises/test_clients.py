@@ -139,7 +139,7 @@ async def _chunks(reader):
 
 
 @pytest.mark.parametrize("program", PROGRAMS.values(), ids=PROGRAMS)
-async def test_a_program_hears_its_text_and_hears_it_again_from_the_cache(gateway, program):
+async def test_a_client_program_hears_its_text_and_hears_it_again_from_the_cache(gateway, program):
     body = json.dumps(program.fields, separators=program.separators).encode()
     for kept in (False, True):
         status, headers, clip = await ask(gateway.port, program.target, program.headers, body)

@@ -224,7 +224,7 @@ async def ready(client):
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.__name__)
-async def test_no_place_says_that_all_is_well_where_a_part_fails(scene, request, sayonce):
+async def test_health_stats_overview_metrics_and_doctor_all_tell_of_a_part_that_fails(scene, request, sayonce):
     async with in_trouble(scene, request) as trouble:
         client = trouble.client
         said = await ready(client)

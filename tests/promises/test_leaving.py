@@ -85,7 +85,7 @@ async def test_a_client_that_leaves_a_no_store_stream_frees_the_engines_slot(cli
     await assert_abandoned(client, engine)
 
 
-async def test_so_does_one_that_leaves_after_the_first_bytes_and_the_next_is_spoken(client, engine):
+async def test_a_no_store_client_that_leaves_after_the_first_bytes_frees_the_slot_for_the_next(client, engine):
     async with streaming(client, NO_STORE) as answer:
         assert await anext(answer.aiter_raw())
     await assert_abandoned(client, engine)
@@ -93,7 +93,7 @@ async def test_so_does_one_that_leaves_after_the_first_bytes_and_the_next_is_spo
     assert (await speak(client, headers=NO_STORE)).status_code == 200
 
 
-async def test_so_does_one_that_leaves_before_anything_was_heard(client, engine):
+async def test_a_no_store_client_that_leaves_before_the_first_sound_frees_the_engines_slot(client, engine):
     engine.silent = True
     leaving = asyncio.create_task(speak(client, headers=NO_STORE))
     await until(lambda: engine.calls)
@@ -101,7 +101,7 @@ async def test_so_does_one_that_leaves_before_anything_was_heard(client, engine)
     await assert_abandoned(client, engine)
 
 
-async def test_so_does_one_whose_format_is_made_of_the_whole(client, engine):
+async def test_a_no_store_client_that_leaves_frees_the_slot_also_when_the_format_needs_the_whole_take(client, engine):
     engine.media_type = "audio/mpeg"
     leaving = asyncio.create_task(speak(client, headers=NO_STORE, response_format="flac"))
     await until(lambda: engine.calls)
@@ -109,7 +109,7 @@ async def test_so_does_one_whose_format_is_made_of_the_whole(client, engine):
     await assert_abandoned(client, engine)
 
 
-async def test_so_does_a_client_of_http_1_0(client, engine):
+async def test_an_http_1_0_client_that_leaves_a_no_store_request_frees_the_engines_slot(client, engine):
     _, writer = await asyncio.open_connection("127.0.0.1", client.port)
     body = json.dumps({"model": "stub", "input": "Hi", "voice": "anna", "response_format": "wav"}).encode()
     request = "POST /v1/audio/speech HTTP/1.0\r\nContent-Type: application/json\r\nCache-Control: no-store\r\nContent-Length: {}\r\n\r\n"
@@ -119,7 +119,7 @@ async def test_so_does_a_client_of_http_1_0(client, engine):
     await assert_abandoned(client, engine)
 
 
-async def test_the_connection_to_a_server_that_speaks_for_it_is_closed():
+async def test_a_client_that_leaves_a_no_store_stream_closes_the_connection_to_the_upstream_server():
     closed = asyncio.Event()
 
     async def serve(reader, writer):
@@ -141,7 +141,7 @@ async def test_the_connection_to_a_server_that_speaks_for_it_is_closed():
 
 
 @pytest.mark.parametrize("control", ["no-cache", "max-age=60"])
-async def test_what_is_kept_is_spoken_to_its_end_though_nobody_listens(client, engine, control):
+async def test_a_clip_that_will_be_stored_is_spoken_to_its_end_though_nobody_listens(client, engine, control):
     async with streaming(client, {"cache-control": control}) as answer:
         await anext(answer.aiter_raw())
     await client.get("/health/live")  # by then the server knows that the other connection has ended
@@ -180,7 +180,7 @@ async def cache():
         await cache.settle(0)
 
 
-async def test_an_answer_that_nobody_reads_yet_is_not_abandoned(cache):
+async def test_a_no_store_answer_that_nobody_reads_yet_is_not_abandoned(cache):
     work = Work()
     answer = await cache.answer(cache.key("hello"), work, policy=PRIVATE)
     await asyncio.sleep(0)
@@ -190,14 +190,14 @@ async def test_an_answer_that_nobody_reads_yet_is_not_abandoned(cache):
     assert not work.abandoned.is_set()
 
 
-async def test_an_answer_that_is_closed_before_it_was_read_is_abandoned(cache):
+async def test_a_no_store_answer_that_is_closed_before_it_was_read_is_abandoned(cache):
     work = Work()
     answer = await cache.answer(cache.key("hello"), work, policy=PRIVATE)
     answer.close()
     await work.abandoned.wait()
 
 
-async def test_who_leaves_at_the_moment_of_the_first_chunk_leaves_nothing_behind(cache):
+async def test_a_listener_that_leaves_at_the_moment_of_the_first_chunk_leaves_nothing_behind(cache):
     work = Work()
 
     async def begin_as_the_caller_leaves(flight):
@@ -209,7 +209,7 @@ async def test_who_leaves_at_the_moment_of_the_first_chunk_leaves_nothing_behind
     await work.abandoned.wait()
 
 
-async def test_others_who_want_it_kept_are_not_met_by_it(cache):
+async def test_a_no_store_client_that_leaves_does_not_disturb_the_flight_that_others_joined(cache):
     kept, private, key = Work(), Work(), cache.key("hello")
     leader = await cache.answer(key, kept)
     alone = await cache.answer(key, private, policy=PRIVATE)

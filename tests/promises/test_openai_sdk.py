@@ -22,13 +22,13 @@ async def sdk():
         yield sdk
 
 
-async def test_create_returns_a_clip(sdk):
+async def test_openais_sdk_creates_a_clip(sdk):
     for _ in range(2):
         clip = await sdk.audio.speech.create(**ASKED)
         assert soundfile.info(io.BytesIO(clip.content)).format == "MP3"
 
 
-async def test_streaming_writes_a_file(sdk, tmp_path):
+async def test_openais_sdk_streams_a_clip_into_a_file(sdk, tmp_path):
     for _ in range(2):
         async with sdk.audio.speech.with_streaming_response.create(**ASKED, response_format="wav") as answer:
             await answer.stream_to_file(tmp_path / "clip.wav")
@@ -36,7 +36,7 @@ async def test_streaming_writes_a_file(sdk, tmp_path):
         assert len(samples) / rate == 0.4
 
 
-async def test_server_sent_events_carry_the_clip(sdk):
+async def test_openais_sdk_gets_the_clip_by_server_sent_events(sdk):
     import base64
     import json
 
@@ -51,20 +51,20 @@ async def test_server_sent_events_carry_the_clip(sdk):
     assert events[-1]["type"] == "speech.audio.done"
 
 
-async def test_extra_body_reaches_the_engine(sdk):
+async def test_extra_body_of_openais_sdk_reaches_the_engine(sdk):
     calm = (await sdk.audio.speech.create(**ASKED, response_format="pcm")).content
     happy = await sdk.audio.speech.create(**ASKED, response_format="pcm", extra_body={"emotion": "happy"})
     assert happy.content != calm
 
 
-async def test_mistakes_arrive_as_the_sdks_own_errors(sdk):
+async def test_a_clients_mistakes_arrive_as_errors_of_openais_sdk(sdk):
     with pytest.raises(openai.NotFoundError, match="there is no model"):
         await sdk.audio.speech.create(**{**ASKED, "model": "gpt-9"})
     with pytest.raises(openai.BadRequestError, match="between"):
         await sdk.audio.speech.create(**ASKED, speed=9)
 
 
-async def test_models_are_listed(sdk):
+async def test_openais_sdk_lists_models(sdk):
     assert [model.id async for model in await sdk.models.list()] == [
         "stub", "tts-1", "tts-1-hd", "gpt-4o-mini-tts",
     ]  # fmt: skip

@@ -204,7 +204,7 @@ async def until_stopped(proxy, engine):
 
 
 @pytest.mark.parametrize("silent", [False, True], ids=["within the sound", "before the first sound"])
-async def test_a_client_that_leaves_is_heard_of(through, engine, silent):
+async def test_behind_every_proxy_a_client_that_leaves_frees_its_engine(through, engine, silent):
     engine.silent, engine.chunks = silent, 100
 
     async def listen():
@@ -231,7 +231,7 @@ async def test_connections_to_the_gateway_are_used_again(through, gateway, monke
     assert len(admitted) < 10  # some are HAProxy's looks at /health/ready
 
 
-async def test_a_request_is_never_sent_twice(proxy, tmp_path):
+async def test_a_proxy_never_sends_a_request_twice(proxy, tmp_path):
     """The upstream answers what is not speech, and closes the connection on each speech request without a word."""
     spoken = []
 

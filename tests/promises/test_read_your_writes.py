@@ -14,7 +14,7 @@ from tests.helpers.tcp_proxy import far_wire_to
     [(800, 24, 1), pytest.param(10_000, 200, 4, marks=pytest.mark.slow)],
     ids=["short", "full"],
 )
-async def test_after_a_200_nobody_says_the_old_though_one_was_stopped_and_one_cut_off(
+async def test_after_a_confirmed_purge_no_process_plays_the_old_clip_though_one_was_stopped_and_one_cut_off(
     tmp_path, valkey, requests, changes, rounds
 ):
     """Four workers behind a connection that is cut for a while, and one process that is stopped for a while.

@@ -79,7 +79,7 @@ def test_a_tone_keeps_its_pitch_and_its_length_at_every_rate_and_has_no_clicks(f
     size=st.integers(1, 9_000),
     form=st.sampled_from(("pcm", "wav")),
 )
-def test_what_is_resampled_in_chunks_is_what_is_resampled_at_once(source, rate, channels, size, form):
+def test_resampling_in_chunks_gives_what_resampling_at_once_gives(source, rate, channels, size, form):
     take, chosen = murmur(0.3, source, channels), format_named(form, rate)
     heard, file = stream(open_encoder(chosen, source, channels), take, size)
     assert file == encode(take, chosen)
@@ -246,7 +246,7 @@ async def test_every_way_in_which_takes_are_kept_gives_the_rate_that_is_asked_fo
         ({"sample_rate": 8_000, "response_format": "mulaw"}, "pcm and wav"),
     ],
 )
-async def test_another_rate_or_a_rate_for_another_format_is_refused_by_name(fields, right):
+async def test_an_unknown_sample_rate_or_one_for_a_format_without_choice_is_refused_by_name(fields, right):
     engine = StubEngine()
     async with serving(engine) as client:
         answer = await speak(client, **fields)
@@ -255,7 +255,7 @@ async def test_another_rate_or_a_rate_for_another_format_is_refused_by_name(fiel
     assert not engine.calls
 
 
-async def test_a_rate_of_null_is_none_and_one_with_a_point_is_the_same():
+async def test_a_sample_rate_of_null_is_none_and_one_with_a_decimal_point_is_the_same_rate():
     async with serving(StubEngine()) as client:
         plain = await speak(client, response_format="pcm")
         for rate in (None, 24_000, 24_000.0):
@@ -263,7 +263,7 @@ async def test_a_rate_of_null_is_none_and_one_with_a_point_is_the_same():
             assert again.headers["etag"] == plain.headers["etag"]
 
 
-async def test_no_cache_and_a_purge_by_key_reach_every_rate():
+async def test_no_cache_and_a_purge_by_key_reach_the_clip_at_every_sample_rate():
     engine = StubEngine()
     async with serving(engine) as client:
         ways = [{"response_format": form, "sample_rate": rate} for form in ("pcm", "wav") for rate in (8_000, 48_000)]

@@ -61,7 +61,7 @@ async def test_every_route_is_public_the_operators_or_a_tenants_own(client, keys
 
 
 @pytest.mark.parametrize(("method", "path"), sorted(OPERATOR))
-async def test_what_is_the_operators_is_refused_to_every_tenant(client, keys, method, path):
+async def test_a_route_of_the_operators_is_refused_to_every_tenant(client, keys, method, path):
     made = await speak(client, headers=keys["school"])
     path = path.format(key=made.headers["x-sayonce-key"])
     body = {"key": made.headers["x-sayonce-key"]} if method == "POST" else None

@@ -203,7 +203,7 @@ async def test_writes_that_pile_up_on_a_slow_store_are_bounded_and_counted() -> 
     )  # a single one, however large, has its chance
 
 
-async def test_nobody_waits_any_longer_once_the_store_is_given_up() -> None:
+async def test_no_call_waits_once_the_circuit_breaker_of_the_store_has_opened() -> None:
     store = FaultyStore()
     guard = Guard(store, 0.02, Counts())
     patient = asyncio.create_task(guard.call(Operation.GET, asyncio.Event().wait, timeout_factor=1000))
@@ -216,7 +216,7 @@ async def test_nobody_waits_any_longer_once_the_store_is_given_up() -> None:
     assert guard.breaker.open
 
 
-async def test_a_patient_call_is_given_up_with_the_store_though_nobody_else_asks() -> None:
+async def test_a_call_with_a_long_timeout_is_given_up_with_the_store_though_nobody_else_asks() -> None:
     store = FaultyStore()
     store.fault = "hang"
     guard = Guard(store, 0.1, Counts())
@@ -226,7 +226,7 @@ async def test_a_patient_call_is_given_up_with_the_store_though_nobody_else_asks
     assert guard.breaker.open
 
 
-async def test_a_patient_call_waits_while_the_store_answers_others() -> None:
+async def test_a_call_with_a_long_timeout_waits_while_the_store_answers_others() -> None:
     store = FaultyStore()
     guard = Guard(store, 0.02, Counts())
     assert await guard.call(Operation.GET, lambda: asyncio.sleep(0.5, "slow"), timeout_factor=1000) == "slow"
@@ -243,7 +243,7 @@ async def test_one_call_that_fails_is_no_outage_where_the_store_answers_the_next
     assert not guard.breaker.open
 
 
-async def test_waiting_for_a_place_is_not_an_outage() -> None:
+async def test_waiting_for_one_of_the_stores_slots_is_not_an_outage() -> None:
     counts = Counts()
     guard = Guard(FaultyStore(), 0.02, counts)
     never = asyncio.Event()

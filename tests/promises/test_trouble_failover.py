@@ -109,7 +109,7 @@ async def test_while_one_primary_is_gone_the_keys_of_the_others_are_hits(in_clus
         assert stand.slowest_seconds < BOUND_SECONDS + SLACK_SECONDS
 
 
-async def test_what_waits_for_a_primary_that_is_given_up_ends_with_it(in_cluster: Cluster) -> None:
+async def test_calls_that_wait_for_a_primary_end_when_it_is_given_up(in_cluster: Cluster) -> None:
     async with standing(in_cluster.url) as stand:
         await filled(stand)
         servers = stand.cache.store._servers  # type: ignore[union-attr]
@@ -126,7 +126,7 @@ async def test_what_waits_for_a_primary_that_is_given_up_ends_with_it(in_cluster
                 await patient
 
 
-async def test_calls_that_nobody_waits_for_any_more_tell_nothing_of_a_primary(in_cluster: Cluster) -> None:
+async def test_cancelled_calls_do_not_count_as_failures_of_a_primary(in_cluster: Cluster) -> None:
     async with standing(in_cluster.url) as stand:
         await filled(stand)
         for _ in range(10):
@@ -152,7 +152,7 @@ async def test_a_cluster_that_is_gone_as_a_whole_is_found_again(in_cluster: Clus
         await has_all_again(stand, await soon(in_cluster.served))
 
 
-async def test_a_slot_that_moves_keeps_its_hits_before_while_and_after(in_cluster: Cluster) -> None:
+async def test_a_hash_slot_that_moves_keeps_its_hits_before_during_and_after_the_move(in_cluster: Cluster) -> None:
     async with standing(in_cluster.url) as stand:
         await filled(stand)
         name = stand.name(0)
@@ -169,13 +169,13 @@ async def test_a_slot_that_moves_keeps_its_hits_before_while_and_after(in_cluste
         assert await stand.ask_all(MANY) == {Outcome.HIT}
 
 
-async def test_a_node_that_only_knows_the_way_is_enough_to_find_the_others(in_cluster: Cluster) -> None:
+async def test_the_address_of_one_replica_is_enough_to_find_the_cluster(in_cluster: Cluster) -> None:
     replica = next(node for node in in_cluster.nodes if node not in in_cluster.primaries())
     async with standing(f"redis+cluster://127.0.0.1:1,{replica.address}") as stand:
         await filled(stand)
 
 
-async def test_calls_before_anything_is_learned_are_answered_as_well(in_cluster: Cluster) -> None:
+async def test_calls_before_the_clusters_topology_is_known_are_answered_too(in_cluster: Cluster) -> None:
     async with standing(in_cluster.url, budget_seconds=1) as stand:
         assert isinstance(stand.cache.store, RedisStore)
         found = await asyncio.gather(*(stand.cache.store.get(number.to_bytes(32)) for number in range(300)))
@@ -209,7 +209,7 @@ async def test_a_sentinel_that_hangs_keeps_nobody_from_the_primary(sentinels: Se
         sentinels.sentinels[0].cont()
 
 
-async def test_a_service_that_no_sentinel_knows_is_said(
+async def test_a_service_name_that_no_sentinel_knows_is_named_in_the_error(
     sentinels: SentinelSet, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with standing(sentinels.url.replace("mymaster", "another")) as stand:

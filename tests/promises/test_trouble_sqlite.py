@@ -213,7 +213,7 @@ async def test_a_purge_is_obeyed_though_another_program_holds_the_write_lock(pat
         await stand.hits_all_again()
 
 
-async def test_beside_a_reader_that_stays_a_hundred_megabytes_pass_and_the_files_stay_bounded(
+async def test_while_a_reader_stays_a_hundred_megabytes_pass_and_the_files_stay_bounded(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with standing(url(path), max_bytes=MAX_BYTES) as stand:
@@ -280,7 +280,7 @@ async def test_a_file_that_goes_away_under_load_is_made_anew_and_told_once(
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_whatever_pages_are_damaged_no_answer_is_wrong_and_no_name_is_another(
+async def test_damaged_pages_never_give_a_wrong_answer_or_another_name(
     path: Path, seed: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     chance = random.Random(seed)
@@ -314,7 +314,7 @@ async def register(stand: Stand, number: int) -> None:
     await stand.cache.store.write_field("voices", f"voice {number}", value(number))
 
 
-async def test_a_default_place_that_is_removed_while_it_is_used_is_made_again(
+async def test_the_default_directory_of_the_file_is_made_again_when_it_is_removed_while_in_use(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))

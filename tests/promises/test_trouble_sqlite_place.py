@@ -76,7 +76,7 @@ def remove_the_directory(path: Path) -> None:
 
 
 @pytest.mark.parametrize("spoil", [put_a_text, put_a_directory, put_another_programs_file, remove_the_directory])
-async def test_while_what_has_the_files_name_is_not_ours_all_is_computed_and_it_is_told_once(
+async def test_while_something_foreign_has_the_files_name_requests_are_computed_and_one_warning_is_logged(
     tmp_path: Path, spoil: Callable[[Path], None], caplog: pytest.LogCaptureFixture
 ) -> None:
     path = tmp_path / "data" / "clips.db"
@@ -110,7 +110,7 @@ async def test_while_what_has_the_files_name_is_not_ours_all_is_computed_and_it_
     assert told(caplog, "unexpected failure") == 0
 
 
-async def test_an_empty_file_that_takes_the_place_is_filled_and_told_once(
+async def test_an_empty_file_that_replaces_the_stores_file_is_filled_and_told_once(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with two(path) as (one, other):
@@ -130,7 +130,7 @@ async def test_an_empty_file_that_takes_the_place_is_filled_and_told_once(
 
 
 @pytest.mark.parametrize("gone", [("-wal",), ("-shm",), ("-wal", "-shm")])
-async def test_a_log_that_is_removed_alone_makes_a_new_file_before_two_sides_write_into_one(
+async def test_a_removed_write_ahead_log_makes_a_new_file_before_two_processes_write_into_one(
     path: Path, gone: tuple[str, ...], caplog: pytest.LogCaptureFixture
 ) -> None:
     async with two(path) as (one, other):
@@ -152,7 +152,7 @@ async def test_a_log_that_is_removed_alone_makes_a_new_file_before_two_sides_wri
     assert entries >= len(KNOWN)  # also what only the log had
 
 
-async def test_a_log_that_is_cut_while_it_is_used_makes_a_new_file(
+async def test_a_write_ahead_log_that_is_cut_while_in_use_makes_a_new_file(
     path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with two(path) as (one, other):

@@ -310,7 +310,7 @@ PIPED = {"mp3": ("audio/mpeg", "-c:a", "libmp3lame", "-q:a", "4"), "flac": ("aud
 
 
 @pytest.mark.parametrize("form", PIPED)
-async def test_what_a_server_wrote_to_a_pipe_is_sent_as_a_file_that_says_its_length(form):
+async def test_a_file_that_an_upstream_server_wrote_to_a_pipe_is_sent_with_its_length(form):
     media_type, *options = PIPED[form]
     file = piped(form, *options)
     with Upstream() as upstream:

@@ -25,7 +25,7 @@ FILES = {f"{name} of ours": body for name, body in OURS.items()} | {f"{n} of oth
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_what_we_and_others_encode_is_decoded_whole(name):
+def test_files_that_we_and_other_programs_encode_are_decoded_whole(name):
     pcm = decode(FILES[name])
     # MP3 without its header, and AAC, keep the padding of the codec: the delay and at most one frame more.
     assert -0.001 <= pcm.frames / pcm.sample_rate_hz - 1.2 <= 0.15
@@ -123,7 +123,7 @@ def test_aac_that_changes_its_channels_on_the_way_is_refused():
         encode(TAKE, FORMATS["mp3"])[:192],
     ],
 )
-def test_what_is_no_sound_is_refused(body):
+def test_a_file_that_is_no_audio_is_refused(body):
     with pytest.raises(BadAudio):
         decode(body)
 

@@ -126,7 +126,7 @@ def test_sound_reaches_a_listener_soon(name, bound_seconds):
 
 
 @pytest.mark.parametrize(("name", "bound_seconds"), [("aac", 0.16), ("flac", 0.2), ("opus", 0.26)])
-def test_sound_reaches_a_listener_after_the_blocks_of_its_codec(name, bound_seconds):
+def test_sound_reaches_a_listener_after_as_many_blocks_as_its_codec_needs(name, bound_seconds):
     assert first_sound_after(name) <= bound_seconds
 
 
@@ -207,7 +207,7 @@ def test_without_the_private_names_of_soundfile_opus_still_encodes(monkeypatch):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_an_encoder_that_is_given_up_ends_in_silence(monkeypatch, name):
+def test_an_encoder_that_is_given_up_ends_without_an_error_or_a_log_line(monkeypatch, name):
     complaints = []
     monkeypatch.setattr(sys, "unraisablehook", complaints.append)
     encoder = open_encoder(FORMATS[name], 24_000, 1)
@@ -244,7 +244,7 @@ def test_the_first_part_of_a_sentence_is_long_enough_for_bytes_of_mp3(rate_hz):
     assert encoder.feed(bytes(2 * max(rate_hz // derive._FIRST_PART, derive._FIRST_SAMPLES)))
 
 
-def test_only_some_kinds_of_encoders_are_kept_ahead():
+def test_a_bounded_number_of_kinds_of_encoders_is_kept_ahead():
     encoders = Encoders()
     for rate in range(8_000, 9_000):
         encoders.prepare(FORMATS["mulaw"], rate, 1)

@@ -34,7 +34,7 @@ def test_raw_pcm_tells_its_rate_and_channels_and_the_rest_carry_their_own():
     assert FORMATS["wav"].content_type == format_named("wav", 8_000).content_type == "audio/wav"
 
 
-def test_every_public_name_is_there_and_the_list_is_sorted():
+def test_every_public_name_of_the_formats_is_there_and_the_list_is_sorted():
     names = sayonce.audio.__all__
     assert all(hasattr(sayonce.audio, name) for name in names)
     assert names == sorted(names, key=lambda name: (not name.isupper(), name[0].islower(), name))

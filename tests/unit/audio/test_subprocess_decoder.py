@@ -34,7 +34,7 @@ WAV = msgspec.msgpack.encode(("audio/wav", 1, False))
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_another_process_gives_the_very_samples_that_this_one_would(name):
+def test_a_decoders_process_gives_the_very_samples_that_decoding_in_this_process_gives(name):
     kind = KINDS[name]
     body = made(kind, speech(5, 1.2, kind.rate))
     here, there = open_sound(body), subprocess_decoder.open_in_subprocess(body)
@@ -51,7 +51,7 @@ def test_a_reference_is_the_same_voice_wherever_it_is_decoded():
     assert decode(body, apart=True) == decode(body)
 
 
-def test_what_is_wrong_with_a_file_is_told_as_if_it_were_read_here():
+def test_a_decoders_process_tells_what_is_wrong_with_a_file_as_decoding_in_this_process_does():
     for body in (b"no audio at all", b"", made(KINDS["wav"], speech(1, 1, 24_000))[:9_000]):
         with pytest.raises(BadAudio) as here:
             list(open_sound(body).blocks(PLENTY))
@@ -126,7 +126,7 @@ def test_a_decoder_ends_when_its_processor_time_is_over(existing):
     assert_soon_gone()
 
 
-def test_a_decoder_that_does_nothing_ends_too(existing):
+def test_a_decoder_that_uses_no_processor_time_ends_too(existing):
     existing(1)
     sound = subprocess_decoder.open_in_subprocess(reference())
     assert_soon_gone()  # nobody has told it yet how many samples are wanted
@@ -150,7 +150,7 @@ def test_a_decoder_that_would_take_more_memory_than_it_may_is_refused_it():
         list(subprocess_decoder.open_in_subprocess(hostile_files.m4a_of_a_claimed_fragment(8_000_000)).blocks(PLENTY))
 
 
-def test_of_a_frame_that_is_longer_than_any_not_a_byte_is_taken(monkeypatch):
+def test_no_byte_of_a_frame_beyond_the_bound_is_taken(monkeypatch):
     """A decoder that a file has taken over could fill this process with it."""
     ours, its = socket.socketpair()
     monkeypatch.setattr(subprocess_decoder._decoder, "line", lambda: ours)
@@ -183,7 +183,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("name", LIES)
-def test_what_a_decoder_says_is_not_believed_either(name, monkeypatch):
+def test_an_answer_of_a_decoders_process_is_checked_and_not_believed(name, monkeypatch):
     """A file may have taken it over."""
     ours, its = socket.socketpair()
     monkeypatch.setattr(subprocess_decoder._decoder, "line", lambda: ours)
@@ -196,7 +196,7 @@ def test_what_a_decoder_says_is_not_believed_either(name, monkeypatch):
         list(subprocess_decoder.open_in_subprocess(b"any").blocks(1_000))
 
 
-def test_a_process_that_was_killed_is_started_again():
+def test_a_decoders_process_that_was_killed_is_started_again():
     decode(reference(), apart=True)
     os.kill(subprocess_decoder._decoder._process.pid, signal.SIGKILL)
     subprocess_decoder._decoder._process.wait()
@@ -204,7 +204,7 @@ def test_a_process_that_was_killed_is_started_again():
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_to_all_processes_lets_a_file_be_decoded(how):
+def test_a_signal_to_all_processes_lets_a_decoder_finish_its_file(how):
     decode(reference(), apart=True)
     process = subprocess_decoder._decoder._process
     os.kill(process.pid, how)
@@ -213,7 +213,7 @@ def test_a_signal_to_all_processes_lets_a_file_be_decoded(how):
     assert process.poll() is None
 
 
-def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatch):
+def test_a_decoders_process_imports_nothing_from_the_working_directory(tmp_path, monkeypatch):
     (tmp_path / "av.py").write_text("raise RuntimeError")
     monkeypatch.chdir(tmp_path)
     subprocess_decoder.close()
@@ -221,7 +221,7 @@ def test_what_lies_in_the_working_directory_is_not_imported(tmp_path, monkeypatc
     subprocess_decoder.close()
 
 
-def test_a_process_that_cannot_start_is_no_fault_of_the_file(monkeypatch):
+def test_a_decoders_process_that_cannot_start_is_no_fault_of_the_file(monkeypatch):
     monkeypatch.setattr(subprocess_decoder.sys, "executable", "/bin/false")
     subprocess_decoder.close()
     with pytest.raises(DecodersBusy):
@@ -230,7 +230,7 @@ def test_a_process_that_cannot_start_is_no_fault_of_the_file(monkeypatch):
 
 
 @pytest.mark.parametrize("size", [100, 1_000_000])
-def test_a_process_that_forks_nothing_is_no_fault_of_the_file(monkeypatch, size):
+def test_a_decoders_process_that_cannot_fork_is_no_fault_of_the_file(monkeypatch, size):
     decode(reference(), apart=True)
     process = subprocess_decoder._decoder._process
     monkeypatch.setattr(subprocess_decoder, "_SECONDS", 1)
@@ -269,7 +269,7 @@ worker.main()
     subprocess_decoder.close()
 
 
-def test_closing_ends_what_is_being_decoded():
+def test_closing_the_decoder_ends_the_decoding_under_way():
     decode(reference(), apart=True)  # so that the process which forks is there
     ended = threading.Event()
 
@@ -325,7 +325,7 @@ async def test_one_tenants_references_delay_anothers_by_no_more_than_the_one_tha
     decoding.close()
 
 
-async def test_one_tenant_takes_half_of_the_places_to_wait_at_most():
+async def test_one_tenant_takes_at_most_half_of_the_decoders_queue():
     decoding, held = DecoderThreads(threads=1, queue=4), threading.Event()
     waiting = [asyncio.ensure_future(decoding.run("greedy", held.wait, 20)) for _ in range(3)]
     await asyncio.sleep(0)

@@ -19,12 +19,12 @@ def identity(*args, **kwargs):
     return sayonce.Voice.from_audio(reference(*args, **kwargs)).id
 
 
-def test_a_voice_tells_what_it_is():
+def test_a_voice_tells_its_digest_rate_channels_and_length():
     found = sayonce.Voice.from_audio(reference())
     assert (found.seconds, found.sample_rate_hz, found.channels, len(found.id)) == (0.5, 24_000, 1, 64)
 
 
-def test_the_identity_is_what_earlier_releases_gave():
+def test_the_identity_of_a_voice_is_the_one_that_earlier_releases_gave():
     """A golden value: should it change, every stored feature of every voice is computed anew."""
     assert identity() == GOLDEN
 
@@ -77,7 +77,7 @@ def test_rate_channels_and_length_are_part_of_a_voice():
     assert len(set(variants)) == len(variants)
 
 
-def test_samples_finer_than_sixteen_bits_count():
+def test_samples_finer_than_sixteen_bits_make_another_voice():
     sink = io.BytesIO()
     fine = SAMPLES / 32_768
     fine[5] += 2**-40
@@ -85,21 +85,21 @@ def test_samples_finer_than_sixteen_bits_count():
     assert sayonce.Voice.from_audio(sink.getvalue()).id != identity()
 
 
-def test_silence_is_silence_whatever_its_sign():
+def test_negative_zeros_are_the_same_silence_as_zeros():
     sinks = [io.BytesIO(), io.BytesIO()]
     for sink, zero in zip(sinks, (0.0, -0.0), strict=True):
         soundfile.write(sink, np.full(100, zero), 24_000, "FLOAT", format="WAV")
     assert len({sayonce.Voice.from_audio(sink.getvalue()).id for sink in sinks}) == 1
 
 
-def test_a_file_that_was_seen_is_not_decoded_again(monkeypatch):
+def test_a_reference_file_that_was_seen_is_not_decoded_again(monkeypatch):
     data = reference(SAMPLES[:777])
     first = sayonce.Voice.from_audio(data)
     monkeypatch.setattr(module, "_identify", None)
     assert sayonce.Voice.from_audio(data) == first
 
 
-def test_what_is_remembered_of_a_file_is_the_senders_alone(monkeypatch):
+def test_what_is_remembered_of_a_reference_file_is_its_senders_alone(monkeypatch):
     data, opened = reference(SAMPLES[:888]), []
     genuine = module._identify
     monkeypatch.setattr(module, "_identify", lambda *given: opened.append(1) or genuine(*given))
@@ -115,7 +115,7 @@ def test_a_seen_reference_is_still_held_to_the_limit():
         sayonce.Voice.from_audio(data, max_seconds=0.1)
 
 
-def test_what_is_remembered_of_files_is_bounded():
+def test_what_is_remembered_of_reference_files_is_bounded():
     memory = module._Memory()
     for number in range(module._REMEMBERED + 10):
         memory.put(("", number.to_bytes(8)), sayonce.Voice("id", 1.0, 1, 1))
@@ -146,7 +146,7 @@ NOT_FINITE[3] = np.nan
         (lambda path: path, "Is a directory"),
     ],
 )
-def test_what_is_no_reference_is_refused_with_what_is_right(tmp_path, make, what):
+def test_a_file_that_is_no_reference_is_refused_with_what_would_be_right(tmp_path, make, what):
     with pytest.raises(InvalidRequest, match=what) as refused:
         sayonce.Voice.from_audio(make(tmp_path))
     assert "BytesIO" not in str(refused.value)

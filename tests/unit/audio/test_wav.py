@@ -32,7 +32,7 @@ def test_wav_in_chunks_of_any_size_gives_the_very_samples(size, container, list_
 
 @pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_24", "PCM_32", "FLOAT", "DOUBLE"])
 @pytest.mark.parametrize("container", ["WAV", "WAVEX"])
-def test_other_encodings_become_16_bit(container, subtype):
+def test_wav_in_other_encodings_becomes_16_bit(container, subtype):
     samples, rate, channels = read(made_by_sndfile(TAKE, container, subtype))
     off = np.abs(np.frombuffer(samples, "<i2").astype(int) - np.frombuffer(TAKE.samples, "<i2"))
     assert off.max() <= (256 if subtype == "PCM_U8" else 0)
@@ -45,26 +45,26 @@ def test_float_samples_beyond_full_scale_are_clipped():
     assert read(bytes(body))[0][-4:] == struct.pack("<hh", 32767, -32768)
 
 
-def test_samples_that_are_not_numbers_are_refused():
+def test_wav_with_samples_that_are_not_numbers_is_refused():
     body = made_by_sndfile(TAKE, "WAV", "FLOAT")[:-4] + struct.pack("<f", float("nan"))
     with pytest.raises(BadAudio, match="finite"):
         read(body)
 
 
 @pytest.mark.parametrize("promised", [0, 0xFFFF_FFFF, 0x7FFF_FFFF, 0x7FFF_F000])
-def test_a_length_that_means_unknown_takes_all_that_comes(promised):
+def test_wav_whose_length_means_unknown_takes_all_that_comes(promised):
     assert read(PLAIN[:40] + struct.pack("<I", promised) + PLAIN[44:])[0] == TAKE.samples
 
 
-def test_what_ffmpeg_writes_into_a_pipe_is_read():
+def test_wav_that_ffmpeg_writes_into_a_pipe_is_read():
     assert read(made_by_ffmpeg(TAKE, "wav", "pcm_s16le"))[0] == TAKE.samples
 
 
-def test_chunks_behind_the_samples_are_not_heard():
+def test_chunks_of_wav_behind_the_samples_are_not_heard():
     assert read(PLAIN + b"LIST\4\0\0\0noise")[0] == TAKE.samples
 
 
-def test_samples_come_out_as_soon_as_they_came_in():
+def test_samples_of_wav_come_out_as_soon_as_they_came_in():
     reader = WavReader()
     assert reader.feed(PLAIN[:43]) == b""
     assert reader.sample_rate_hz == 22_050
@@ -73,7 +73,7 @@ def test_samples_come_out_as_soon_as_they_came_in():
 
 
 @pytest.mark.parametrize("size", [0, 3, 11, 30, 43, 44, 45, 1_000, len(PLAIN) - 1])
-def test_fewer_bytes_than_promised_are_noticed_at_the_end(size):
+def test_wav_with_fewer_bytes_than_its_header_promises_is_noticed_at_the_end(size):
     with pytest.raises(BadAudio):
         read(PLAIN[:size])
 
@@ -102,7 +102,7 @@ def test_a_stream_of_unknown_length_that_ends_inside_a_sample_gives_the_whole_on
         PLAIN[:12] + (b"LIST\0\0\1\0" + b"\0" * 65_536) * 17 + PLAIN[12:],
     ],
 )
-def test_what_cannot_be_read_is_refused_at_once(body):
+def test_wav_that_cannot_be_read_is_refused_at_once(body):
     reader = WavReader()
     with pytest.raises(BadAudio):
         list(map(reader.feed, pieces(body, 60_000)))

@@ -65,7 +65,7 @@ async def test_a_repeat_is_a_hit_and_computes_nothing(cache):
     assert work.runs == 1
 
 
-async def test_three_hundred_at_once_compute_once(cache):
+async def test_three_hundred_equal_lookups_at_once_compute_once(cache):
     work, key = Work(), cache.key("hello")
     answers = await asyncio.gather(*(cache.answer(key, work) for _ in range(300)))
     assert {await listen(answer) for answer in answers} == {b"onetwothree"}
@@ -106,7 +106,7 @@ async def test_a_slow_listener_delays_nobody(cache):
     assert [chunk async for chunk in slow] == [b"two", b"three"]
 
 
-async def test_the_leader_may_leave_and_the_others_hear_all(cache):
+async def test_the_listener_that_began_a_flight_may_leave_and_the_others_hear_all(cache):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
 
@@ -124,7 +124,7 @@ async def test_the_leader_may_leave_and_the_others_hear_all(cache):
     assert cache.peek(key).body == b"onetwothree"
 
 
-async def test_what_was_computed_for_somebody_who_left_is_kept(cache):
+async def test_a_value_whose_only_listener_left_is_still_stored(cache):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
     asker = asyncio.create_task(cache.answer(key, work))
@@ -157,7 +157,7 @@ async def test_a_failure_before_the_first_chunk_is_raised_to_everyone_who_asked(
     assert [type(result) for result in results] == [EngineError] * 3
 
 
-async def test_a_second_attempt_does_not_append_to_the_first_ones_body(cache):
+async def test_a_second_attempt_does_not_append_to_the_body_of_the_first(cache):
     work, key = Work(), cache.key("hello")
     work.failure = EngineError("broken off")
     with pytest.raises(EngineError):
@@ -210,7 +210,7 @@ class LateStore(FaultyStore):
 
 
 @pytest.mark.parametrize("shared", [False, True], ids=["alone", "among others"])
-async def test_the_winner_looks_again_before_it_computes(shared):
+async def test_a_lookup_that_wins_a_flight_looks_in_the_store_again_before_it_computes(shared):
     store = LateStore()
     if shared:
         share(store, time.monotonic)
@@ -261,7 +261,7 @@ async def test_another_instance_learns_of_a_purge_when_it_opens(store):
 
 
 @pytest.mark.parametrize("remove", ["delete", "clear"])
-async def test_removing_during_a_flight_keeps_its_result_out(cache, remove):
+async def test_removing_a_key_during_its_flight_keeps_the_result_out_of_the_store(cache, remove):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
     flight = await cache.answer(key, work)
@@ -297,7 +297,7 @@ async def test_no_store_neither_reads_nor_keeps(cache):
     assert work.runs == 3
 
 
-async def test_no_cache_computes_anew_and_keeps(cache):
+async def test_no_cache_computes_anew_and_stores_the_result(cache):
     key = cache.key("hello")
     await listen(await cache.answer(key, Work([b"old", b""])))
     await cache.settle()
@@ -398,7 +398,7 @@ async def test_a_busy_event_loop_is_not_a_slow_store():
         assert "store errors: timeout" not in cache.counters
 
 
-async def test_a_call_that_waited_for_a_place_on_a_busy_event_loop_tells_nothing_of_the_store():
+async def test_a_call_that_waited_for_a_slot_on_a_busy_event_loop_is_no_failure_of_the_store():
     class Slow(FaultyStore):
         gets = 0
 
@@ -441,7 +441,7 @@ async def test_a_document_without_exact_identity_is_refused(cache):
         await cache.fetch({"speed": float("nan")}, lambda: b"x")
 
 
-async def test_what_has_no_exact_identity_is_named_by_the_documents_own_place(cache):
+async def test_a_value_without_exact_identity_is_named_by_its_path_in_the_document(cache):
     with pytest.raises(Unkeyable) as refused:
         cache.key({"parameters": {"seed": 2**64}})
     assert refused.value.param == "parameters.seed"
@@ -479,7 +479,7 @@ async def test_lasting_counters_are_the_sum_of_every_life(store):
     assert (totals["led"], totals["hit"]) == (1, 3)
 
 
-async def test_closing_finishes_the_flights(store):
+async def test_closing_the_cache_finishes_its_flights(store):
     work = Work()
     work.gate.clear()
     cache = await Cache(store).open()
@@ -491,7 +491,7 @@ async def test_closing_finishes_the_flights(store):
 
 
 @pytest.mark.parametrize("remove", ["delete", "clear"])
-async def test_what_is_removed_at_one_instance_leaves_the_memory_of_the_others(store, remove):
+async def test_a_key_removed_at_one_instance_leaves_the_memory_of_the_others(store, remove):
     async with Cache(store) as one, Cache(store) as other:
         key = one.key("hello")
         await one.fetch(key, lambda: b"x")
@@ -502,7 +502,7 @@ async def test_what_is_removed_at_one_instance_leaves_the_memory_of_the_others(s
         assert await other.lookup(key) is None
 
 
-async def test_closing_waits_no_longer_than_it_was_told(store):
+async def test_settling_waits_for_flights_no_longer_than_it_was_told(store):
     work = Work()
     work.gate.clear()
     cache = await Cache(store).open()

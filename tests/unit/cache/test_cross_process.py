@@ -151,7 +151,7 @@ async def test_a_successor_that_speaks_otherwise_is_never_spliced_onto_what_was_
     assert await listen(again) == b"ONETWOTHREEFOUR"
 
 
-async def test_a_leaders_failure_is_not_the_followers(instances):
+async def test_a_leaders_failure_is_not_passed_on_to_followers_in_other_processes(instances):
     one, other = await instances(), await instances()
     failing, sound = Work(), Work()
     failing.gate.clear()
@@ -165,7 +165,7 @@ async def test_a_leaders_failure_is_not_the_followers(instances):
     assert await listen(follower) == b"onetwothreefour"
 
 
-async def test_a_lease_is_released_when_the_work_is_done(instances, monkeypatch):
+async def test_a_lease_is_released_when_the_computation_is_done(instances, monkeypatch):
     monkeypatch.setattr(lease, "LEASE_SECONDS", 60)
     one, other = await instances(), await instances()
     key = one.key("hello")
@@ -233,7 +233,7 @@ async def test_chunks_that_come_together_are_published_together(instances):
     assert len(published) < 10
 
 
-async def test_the_winner_of_a_lease_waits_until_it_has_looked():
+async def test_the_winner_of_a_lease_looks_in_the_store_before_it_computes():
     class Slow(FaultyStore):
         async def get(self, wanted):
             await asyncio.sleep(0.1 if wanted == key else 0)
@@ -249,7 +249,7 @@ async def test_the_winner_of_a_lease_waits_until_it_has_looked():
         assert other.counters["store errors: timeout"] == 1  # the first look
 
 
-async def test_who_waits_for_others_work_keeps_no_place_at_the_store(instances, monkeypatch):
+async def test_following_another_process_takes_none_of_the_stores_slots(instances, monkeypatch):
     monkeypatch.setattr(lease, "LEASE_SECONDS", 5.0)  # so many are renewed late on a busy machine
     one, other = await instances(), await instances()
     known = one.key("known")
@@ -283,7 +283,7 @@ async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
         assert b"one" + b"".join([chunk async for chunk in heard]) == b"onetwothreefour"
 
 
-async def test_no_cache_is_computed_for_the_one_who_asked(instances):
+async def test_a_no_cache_request_gets_its_own_computation_at_another_instance(instances):
     from sayonce.core.decision import Policy
 
     one, other = await instances(), await instances()

@@ -140,7 +140,7 @@ async def test_something_else_in_the_place_of_records_is_removed(valkey: Any) ->
     await store.close()
 
 
-async def test_what_is_read_at_once_is_bounded_in_number_and_bytes(place: Place) -> None:
+async def test_records_of_a_flight_that_are_read_at_once_are_bounded_in_number_and_bytes(place: Place) -> None:
     records = (await place.instance()).store.records
     question = Question(KEY, "owner", COMPUTATION)
     place.attacker.plant_records(
@@ -170,7 +170,9 @@ async def test_a_lease_that_never_ends_blocks_nobody_beyond_its_own_time(place: 
 
 
 @pytest.mark.parametrize("seconds", [None, 10**9])
-async def test_the_store_bounds_a_lease_by_its_own_time_when_it_is_met(valkey: Any, seconds: int | None) -> None:
+async def test_a_lease_that_lasts_too_long_is_bounded_by_the_stores_time_when_it_is_met(
+    valkey: Any, seconds: int | None
+) -> None:
     store = open_store(valkey.url, sealer=Sealer(SECRET))
     assert store is not None
     with valkey.client() as client:
@@ -252,7 +254,7 @@ async def led(place: Place, *tags: str) -> tuple[Cache, Work, str]:
 
 
 @pytest.mark.parametrize("tampering", TAMPERINGS)
-async def test_what_is_written_into_a_flight_under_way_is_not_heard(
+async def test_forged_records_in_a_flight_under_way_are_not_heard(
     place: Place, tampering: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     leader, work, owner = await led(place)
@@ -271,9 +273,7 @@ async def test_what_is_written_into_a_flight_under_way_is_not_heard(
 
 
 @pytest.mark.parametrize("tampering", BEFORE)
-async def test_what_is_altered_in_a_flight_before_a_follower_reads_it_is_not_heard(
-    place: Place, tampering: str
-) -> None:
+async def test_records_altered_before_a_follower_reads_them_are_not_heard(place: Place, tampering: str) -> None:
     leader, work, owner = await led(place)
     first = await (await place.instance()).answer(KEY, Work())
     assert await anext(first.flight.chunks()) == b"one"
@@ -347,7 +347,7 @@ async def test_a_flight_that_began_before_a_purge_is_not_followed_after_it(place
 
 
 @pytest.mark.parametrize("purge", ["tag", "key", "all"])
-async def test_who_follows_another_instance_hears_the_whole_though_it_is_purged_meanwhile(
+async def test_a_follower_of_another_instance_hears_the_whole_body_though_it_is_purged_meanwhile(
     place: Place, purge: str
 ) -> None:
     """What streams ends as it began; nothing of it is kept, and it is not computed twice."""
@@ -537,20 +537,22 @@ async def relayed(records: list[bytes]) -> tuple[bytes, Ending | None]:
 
 
 @given(st.integers(0, len(GENUINE)), steps)
-def test_whatever_records_come_only_the_genuine_ones_in_their_order_are_heard(begun: int, records: list[bytes]) -> None:
+def test_of_any_records_of_a_flight_only_genuine_ones_in_their_order_are_heard(
+    begun: int, records: list[bytes]
+) -> None:
     heard, ending = asyncio.run(relayed(GENUINE[:begun] + records))
     assert SOUND.startswith(heard)
     assert ending is None or heard == SOUND
 
 
-def test_the_genuine_records_are_heard_to_their_end() -> None:
+def test_the_genuine_records_of_a_flight_are_heard_to_their_end() -> None:
     heard, ending = asyncio.run(relayed(GENUINE))
     assert heard == SOUND
     assert ending is not None
 
 
 @given(st.text(max_size=70) | st.builds(lambda at: OWNER[:at] + "0" + OWNER[at + 1 :], st.integers(0, 63)))
-def test_no_other_name_of_a_holder_is_genuine(owner: str) -> None:
+def test_no_name_of_a_leases_holder_but_its_own_is_genuine(owner: str) -> None:
     assert is_genuine(SECRET, KEY, owner) == (owner == OWNER)
     assert not is_genuine(OTHER, KEY, owner)
 
@@ -566,7 +568,7 @@ def test_leases_and_records_are_laid_out_as_documented() -> None:
     assert record.hex() in example
 
 
-def test_a_head_or_an_end_that_is_sealed_and_not_readable_is_no_head_and_no_end() -> None:
+def test_a_record_that_is_sealed_and_not_readable_is_neither_head_nor_end_of_a_flight() -> None:
     """As without a secret, where everybody can seal."""
     seal = FlightSeal(SECRET, KEY, OWNER)
     for content in (HEAD + b"\xc1", HEAD, END + b"\x01", END):

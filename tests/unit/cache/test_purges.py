@@ -128,7 +128,7 @@ async def test_of_keys_that_are_removed_at_the_same_moment_each_leaves_every_mem
         assert (await say(one, f"b{number}", b"new"))[0] == b"new"
 
 
-async def test_what_is_watched_is_read_again_when_an_own_number_covers_anothers(two):
+async def test_a_watched_table_is_read_again_though_this_instance_wrote_the_higher_number(two):
     """Two uploads at once: each instance reads the names anew, although it wrote the higher number itself."""
     one, other = two
     read = {one: 0, other: 0}
@@ -191,7 +191,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("bad", BAD)
-async def test_a_bad_record_costs_itself_and_is_counted_and_told_once(two, valkey, caplog, bad):
+async def test_a_bad_record_of_a_purge_costs_itself_and_is_counted_and_told_once(two, valkey, caplog, bad):
     one, other = two
     records = PurgeRecords(Sealer(SECRET), "", one.key)
     field, value = BAD[bad](records, one)
@@ -232,7 +232,7 @@ async def test_an_older_genuine_record_that_is_put_back_changes_nothing(two, val
         assert (await say(fresh, "a", b"newest", "voice=x"))[0] != b"old"
 
 
-async def test_tags_are_bounded_and_the_error_names_the_field(two):
+async def test_tags_of_a_purge_are_bounded_and_the_error_names_the_field(two):
     one, _ = two
     for tags in (["voice=" + "x" * 1200], [""], ["voice=x"] * 65):
         with pytest.raises(InvalidRequest) as refused:
@@ -263,7 +263,7 @@ async def test_more_than_a_thousand_tags_become_a_purge_of_everything_and_the_ta
         assert (await say(one, "b", b"again", "voice=another"))[0] == b"again"
 
 
-def test_what_a_worker_leaves_is_read_though_two_changes_share_a_moment(tmp_path, monkeypatch):
+def test_a_workers_file_of_purges_is_read_though_two_changes_share_a_time_stamp(tmp_path, monkeypatch):
     import os
 
     one = WorkersDirectory(tmp_path)

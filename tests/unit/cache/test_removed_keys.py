@@ -13,7 +13,7 @@ from tests.unit.cache.test_purges import instance, say
 KEYS = [bytes([number]) * 32 for number in range(8)]
 
 
-async def test_a_write_that_is_late_is_not_played_after_the_removal_was_confirmed(valkey):
+async def test_a_late_write_is_not_played_after_the_removal_of_its_key_was_confirmed(valkey):
     """Its instance was told of nothing yet when a third one asked, and the connection to the store was slow."""
     async with instance(valkey.url) as one, instance(valkey.url) as slow, instance(valkey.url) as third:
         sent, arrives, write = asyncio.Event(), asyncio.Event(), slow.store._write
@@ -36,7 +36,7 @@ async def test_a_write_that_is_late_is_not_played_after_the_removal_was_confirme
         assert await say(third, "a", b"newer") == (b"new", True)
 
 
-async def test_bytes_that_are_put_back_after_the_removal_are_played_nowhere(valkey):
+async def test_bytes_that_are_put_back_after_the_removal_of_their_key_are_played_nowhere(valkey):
     async with instance(valkey.url) as one, instance(valkey.url) as other:
         await say(one, "a", b"old")
         await one.settle()
@@ -52,7 +52,7 @@ async def test_bytes_that_are_put_back_after_the_removal_are_played_nowhere(valk
         assert await say(one, "a", b"newer") == (b"new", True)
 
 
-async def test_what_is_derived_from_a_removed_entry_goes_with_it_also_where_it_is_put_back(valkey):
+async def test_a_clip_derived_from_a_removed_take_goes_with_it_also_where_the_take_is_put_back(valkey):
     async with instance(valkey.url) as one, instance(valkey.url) as other:
         source, form = one.key("take"), one.key("form")
         parent = await one.fetch(source, lambda: b"take")
@@ -122,7 +122,7 @@ async def test_the_record_of_a_key_removed_long_ago_makes_room(valkey, few):
             assert key_tag(KEYS[-1]) in cache._invalidation._epochs.known
 
 
-async def test_a_record_that_the_table_loses_again_at_once_is_put_back_again(valkey):
+async def test_the_record_of_a_removed_key_that_the_table_loses_is_put_back(valkey):
     """An instance that starts then would otherwise play what was purged."""
     async with instance(valkey.url) as one:
         await say(one, "a", b"old", "voice=x")

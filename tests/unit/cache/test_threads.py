@@ -50,7 +50,7 @@ def test_more_callers_than_threads_whose_values_need_others_all_have_theirs(plai
     assert every(20, outer, range(20)) == [(x + 1) * 10 for x in range(20)]
 
 
-def test_a_value_may_need_others_to_any_depth(plain):
+def test_a_remembered_value_may_need_other_remembered_values_to_any_depth(plain):
     @plain.remember("sum", revision="1")
     def total(x: int) -> int:
         return x + total(x - 1) if x else 0
@@ -58,7 +58,7 @@ def test_a_value_may_need_others_to_any_depth(plain):
     assert total(100) == 5050
 
 
-def test_a_value_that_others_asked_for_first_is_computed_for_those_that_need_it(plain):
+def test_a_queued_value_is_computed_for_the_running_computations_that_need_it(plain):
     gate = threading.Event()
 
     @plain.remember("inner", revision="1")
@@ -117,7 +117,7 @@ async def test_callers_who_take_every_thread_of_the_event_loop_have_their_values
     assert cache.counters["led"] == MANY
 
 
-async def test_long_computations_do_not_delay_what_is_stored(cache):
+async def test_long_computations_do_not_delay_stored_values(cache):
     gate = threading.Event()
 
     @cache.remember("slow", revision="1")
@@ -139,7 +139,7 @@ async def test_long_computations_do_not_delay_what_is_stored(cache):
     assert await asyncio.gather(*held) == list(range(MANY))
 
 
-async def test_so_many_computations_run_at_once_and_no_more(cache):
+async def test_no_more_computations_run_at_once_than_there_are_threads(cache):
     gate, running = threading.Event(), []
 
     @cache.remember("f", revision="1")
@@ -158,7 +158,7 @@ async def test_so_many_computations_run_at_once_and_no_more(cache):
     assert await asyncio.gather(*asked) == list(range(MANY))
 
 
-async def test_a_computation_that_is_given_up_before_its_turn_hands_it_on():
+async def test_a_computation_that_is_given_up_before_its_turn_hands_the_turn_on():
     threads, gate = Threads(1), threading.Event()
     first = asyncio.create_task(threads.compute(gate.wait, 10))
     given_up, last = (asyncio.create_task(threads.compute(int)) for _ in range(2))
@@ -171,7 +171,7 @@ async def test_a_computation_that_is_given_up_before_its_turn_hands_it_on():
     threads.close()
 
 
-async def test_a_turn_that_comes_as_it_is_given_up_is_handed_on():
+async def test_a_turn_that_comes_as_its_computation_is_given_up_is_handed_on():
     threads = Threads(1)
     given_up = asyncio.create_task(threads.compute(int))
     await asyncio.sleep(0)  # it has its turn, and does not know yet

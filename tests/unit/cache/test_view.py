@@ -15,7 +15,7 @@ def view(clock):
     return view
 
 
-def test_what_was_read_is_fresh_and_trusted_for_half_a_second_and_no_longer(view, clock):
+def test_tables_that_were_read_are_fresh_and_trusted_for_half_a_second_and_no_longer(view, clock):
     view = view(offline_seconds=24 * 3600)
     clock.move(TRUST_SECONDS - 0.01)
     assert (view.trusted, view.fresh, view.due) == (True, True, False)
@@ -23,12 +23,12 @@ def test_what_was_read_is_fresh_and_trusted_for_half_a_second_and_no_longer(view
     assert (view.trusted, view.fresh, view.due) == (False, False, True)
 
 
-def test_nothing_is_trusted_or_fresh_before_the_first_reading(clock):
+def test_no_table_is_trusted_or_fresh_before_it_is_first_read(clock):
     view = View(24 * 3600, clock)
     assert (view.trusted, view.fresh, view.ever_read) == (False, False, False)
 
 
-def test_a_reading_counts_from_when_it_began_however_long_it_took(view, clock):
+def test_the_age_of_a_table_counts_from_the_moment_when_reading_it_began(view, clock):
     view = view(offline_seconds=0)
     began = view.now()
     clock.move(2 * TRUST_SECONDS)
@@ -49,13 +49,13 @@ def fails_for(view, clock, seconds):
 
 
 @pytest.mark.parametrize("offline_seconds", [0, 2, 60])
-def test_while_the_store_is_away_hits_end_after_offline_and_what_is_known_is_never_fresh(view, clock, offline_seconds):
+def test_while_the_store_is_away_hits_end_after_store_offline_and_tables_are_never_fresh(view, clock, offline_seconds):
     view = view(offline_seconds)
     assert fails_for(view, clock, offline_seconds + 10) == pytest.approx(TRUST_SECONDS + offline_seconds, abs=0.125)
     assert (view.trusted, view.fresh, view.offline_seconds_left) == (False, False, 0)
 
 
-def test_a_store_that_is_back_is_trusted_at_once_and_offline_begins_anew(view, clock):
+def test_a_store_that_is_back_is_trusted_at_once_and_the_time_of_store_offline_begins_anew(view, clock):
     view = view(offline_seconds=2)
     fails_for(view, clock, 10)
     view.read(view.now())

@@ -29,7 +29,7 @@ def test_purges_reach_the_other_workers_though_the_directory_was_removed(tmp_pat
     assert directory.stat().st_mode & 0o777 == 0o700
 
 
-def test_what_no_worker_has_left_in_the_directory_is_ignored_and_told_once(tmp_path, caplog):
+def test_files_in_the_workers_directory_that_no_worker_wrote_are_ignored_and_told_once(tmp_path, caplog):
     one, other = two(tmp_path)
     (tmp_path / ".purges-1").write_bytes(b"\xff\x00garbage")
     (tmp_path / ".purges-2").write_bytes(b"\x81\xa6epochs\xa1x")
@@ -41,7 +41,7 @@ def test_what_no_worker_has_left_in_the_directory_is_ignored_and_told_once(tmp_p
     assert len(caplog.records) == 1
 
 
-def test_figures_go_on_where_the_directory_was_removed_or_holds_junk(tmp_path, caplog):
+def test_metrics_go_on_where_the_workers_directory_was_removed_or_holds_junk(tmp_path, caplog):
     directory = tmp_path / "shared"
     one, other = Workers(directory), Workers(directory)
     other._name += "-other"
@@ -57,7 +57,7 @@ def test_figures_go_on_where_the_directory_was_removed_or_holds_junk(tmp_path, c
     assert len(caplog.records) == 1
 
 
-def test_figures_that_cannot_be_left_fail_no_request(tmp_path, caplog):
+def test_metrics_that_cannot_be_written_for_other_workers_fail_no_request(tmp_path, caplog):
     workers = Workers(tmp_path / "gone" / "shared")
     with caplog.at_level(logging.WARNING):
         workers.leave({}, Shown())

@@ -127,7 +127,7 @@ def test_serve_starts_without_its_bucket_and_says_so(tmp_path, bucket):
     )
 
 
-def test_what_needs_the_extra_for_bodies_names_it(tmp_path, bodies):
+def test_commands_that_need_the_extra_for_bodies_name_it(tmp_path, bodies):
     sayonce = CommandLine(tmp_path)
     hide(sayonce, "obstore")
     url = ("--bodies", f"file://{bodies}")

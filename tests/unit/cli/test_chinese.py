@@ -76,7 +76,7 @@ def test_every_line_of_help_has_its_chinese_one():
     assert helps(typer.main.get_command(app)) - PHRASES.keys() - {"Show this message and exit."} == set()
 
 
-def test_what_is_told_is_no_text_put_together_past_the_table():
+def test_no_message_is_put_together_without_the_table_of_translations():
     for name, call in calls():
         if isinstance(call.args[0], ast.JoinedStr):
             fixed = "".join(part.value for part in call.args[0].values if isinstance(part, ast.Constant))
@@ -84,13 +84,13 @@ def test_what_is_told_is_no_text_put_together_past_the_table():
 
 
 @pytest.mark.parametrize("english", PHRASES)
-def test_both_languages_have_the_same_values(english):
+def test_chinese_phrases_have_the_same_placeholders_as_english_ones(english):
     chinese = PHRASES[english]
     assert names(english) == names(chinese)
     assert CHINESE.search(chinese) or chinese.startswith("--"), chinese
 
 
-def test_nothing_is_translated_that_is_not_said():
+def test_every_translated_phrase_is_one_that_the_command_line_says():
     said = "".join(path.read_text() for path in SOURCES.glob("*.py") if path.name != "chinese.py")
     said += (SOURCES.parent / "stores/redis/health.py").read_text()
     constants = {
@@ -113,7 +113,7 @@ def test_nothing_is_translated_that_is_not_said():
         ({}, False),
     ],
 )
-def test_the_locale_names_the_language(variables, chinese):
+def test_the_locale_chooses_the_language_of_the_command_line(variables, chinese):
     choose(variables)
     assert phrase("interrupted") == ("已中断" if chinese else "interrupted")
 
@@ -159,7 +159,7 @@ def test_json_is_the_same_in_both_languages(sayonce):
     assert not CHINESE.search(found.out)
 
 
-def test_a_terminal_without_the_characters_gets_them_escaped(sayonce):
+def test_a_terminal_that_cannot_show_chinese_gets_it_escaped(sayonce):
     for encoding in ("ascii", "gbk"):
         result = sayonce("stats", **LOCALE, PYTHONIOENCODING=encoding)
         assert result.code == 0

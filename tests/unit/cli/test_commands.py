@@ -43,7 +43,7 @@ def test_output_that_is_no_terminal_has_no_colour_and_no_boxes(quick):
     assert "\x1b" not in shown
 
 
-def test_version(quick):
+def test_both_spellings_of_version_print_the_version_number(quick):
     assert re.fullmatch(r"\d+\.\d+\.\d+\S*\n", quick("version").out)
     assert quick("--version").out == quick("version").out
 
@@ -145,7 +145,7 @@ def test_doctor_warns_of_a_secret_that_others_may_read(quick):
         assert ("chmod 600 secret" in result.out) == (grade == "warn")
 
 
-def test_what_does_not_suit_a_cache_is_told_by_who_stays_and_by_doctor_once(sayonce, valkey):
+def test_a_redis_without_a_memory_bound_is_told_once_by_serve_warm_and_doctor_and_by_no_short_command(sayonce, valkey):
     (sayonce.directory / "a.txt").write_text("Good bye.")
     store = ("--store", valkey.url)
     for arguments in (("say", "Hello.", "-o", "a.wav", "--engine", "espeak"), ("stats",), ("ledger",)):
@@ -170,7 +170,7 @@ def test_doctor_finds_a_store_that_cannot_be_written(quick):
     )
 
 
-def test_doctor_fails_for_what_does_not_work(quick):
+def test_doctor_fails_where_something_does_not_work(quick):
     result = quick("doctor", "--store", "redis://127.0.0.1:1", "--engine", "zap", SAYONCE_SERVER__HOST="0.0.0.0")
     assert result.code == 1
     failed = set(re.findall(r"^fail +(.+?):", result.out, re.MULTILINE))

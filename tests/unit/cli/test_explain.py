@@ -21,7 +21,7 @@ def request(text=TEXT, **fields):
     return json.dumps({"input": text, "response_format": "wav", **fields}, ensure_ascii=False)
 
 
-def test_a_request_may_be_typed_come_from_a_file_or_from_stdin(quick):
+def test_explain_takes_a_request_from_options_a_file_or_stdin(quick):
     (quick.directory / "a.json").write_text(request())
     (quick.directory / "notepad.json").write_bytes(b"\xef\xbb\xbf" + request().encode())
     typed = quick("explain", request(), *ESPEAK, "--json").json
@@ -33,12 +33,12 @@ def test_a_request_may_be_typed_come_from_a_file_or_from_stdin(quick):
     assert "have one key" in shown
 
 
-def test_characters_that_look_alike_are_told_by_their_code_points(quick):
+def test_explain_tells_characters_that_look_alike_by_their_code_points(quick):
     shown = quick("explain", request("Hello, you."), request("Hello\uff0c you."), *ESPEAK).out
     assert "character 6: , U+002C → \uff0c U+FF0C" in " ".join(shown.split())
 
 
-def test_differences_that_are_not_heard_are_told_as_such(quick):
+def test_explain_tells_that_differences_are_not_heard(quick):
     shown = quick("explain", request("Hello."), request("Hello.\u200b "), *ESPEAK).out
     assert "have one key" in shown
     assert "not heard: character 7: nothing → U+200B ZERO WIDTH SPACE, U+0020 SPACE" in shown
@@ -59,11 +59,11 @@ def test_differences_that_are_not_heard_are_told_as_such(quick):
         ("same", "same", []),
     ],
 )  # fmt: skip
-def test_each_place_is_told(this, other, told):
+def test_explain_tells_each_place_where_two_texts_differ(this, other, told):
     assert list(changes(this, other)) == told
 
 
-def test_long_texts_are_compared_in_time_and_told_in_few_lines():
+def test_explain_compares_long_texts_in_time_and_tells_them_in_few_lines():
     told = list(changes("é" * 100_000, "è" * 100_000))
     assert len(told) == 1
     assert told[0].endswith("…")
@@ -88,7 +88,7 @@ def test_a_clip_is_purged_by_its_request_or_its_key(quick):
     assert quick("purge", key).out == "nothing was stored under this key\n"
 
 
-def test_with_api_keys_it_has_to_be_said_whose_clip_it_is(quick):
+def test_with_api_keys_explain_and_purge_must_be_told_whose_clip_it_is(quick):
     quick("new-key", "acme", "--file", "keys.txt")
     keys = {"SAYONCE_SECURITY__API_KEYS_FILE": "keys.txt"}
     quick("warm", "-", *ESPEAK, "--tenant", "acme", stdin=TEXT.encode(), **keys)
@@ -100,6 +100,6 @@ def test_with_api_keys_it_has_to_be_said_whose_clip_it_is(quick):
     assert purged.out == f"removed {explained['key']}\n"
 
 
-def test_a_store_that_does_not_answer_is_told_from_one_that_has_nothing(quick):
+def test_explain_tells_a_store_that_does_not_answer_from_one_without_the_clip(quick):
     explained = quick("explain", request(), *ESPEAK, "--store", "redis://127.0.0.1:1", "--json").json
     assert explained["stored"] == {"take": "unknown", "clip": "unknown"}

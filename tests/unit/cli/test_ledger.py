@@ -90,7 +90,7 @@ def sayonce_begins(sayonce, *arguments):
     )
 
 
-def test_what_was_warmed_costs_and_answers_nobody(quick):
+def test_the_ledger_counts_warmed_clips_as_computed_and_as_no_requests(quick):
     (quick.directory / "sayonce.toml").write_text('[engines.espeak]\nkind = "espeak"\ncost_per_1k_chars = 100\n')
     (quick.directory / "a.txt").write_text("Hello.\nHello.\n")
     quick("warm", "a.txt")
@@ -107,7 +107,7 @@ def test_what_was_warmed_costs_and_answers_nobody(quick):
 # -- one part for all who end at once -----------------------------------------------------------------------------------
 
 
-async def test_those_who_end_at_once_share_a_part(url, sealer, plan, make_entry):
+async def test_commands_that_end_at_once_share_one_part_of_the_ledger(url, sealer, plan, make_entry):
     for number in range(1, 6):
         async with opened(url, sealer) as cache:
             ledger = Ledger(cache.now)
@@ -116,7 +116,7 @@ async def test_those_who_end_at_once_share_a_part(url, sealer, plan, make_entry)
             assert (len(await parts(cache)), await requests(cache)) == (1, number)
 
 
-async def test_at_the_same_moment_each_is_counted_once(url, sealer, plan, make_entry):
+async def test_commands_that_end_at_the_same_moment_are_each_counted_once_in_the_ledger(url, sealer, plan, make_entry):
     async def one():
         async with opened(url, sealer) as cache:
             ledger = Ledger(cache.now)
@@ -128,7 +128,7 @@ async def test_at_the_same_moment_each_is_counted_once(url, sealer, plan, make_e
         assert await requests(cache) == 12
 
 
-async def test_whoever_holds_the_part_and_dies_keeps_nobody_from_writing(url, sealer, plan, make_entry):
+async def test_a_dead_holder_of_the_ledgers_lease_keeps_no_command_from_writing(url, sealer, plan, make_entry):
     async with opened(url, sealer) as cache:
         assert cache.store is not None
         assert cache.store.leases is not None
@@ -140,7 +140,7 @@ async def test_whoever_holds_the_part_and_dies_keeps_nobody_from_writing(url, se
             assert (len(await parts(cache)), await requests(cache)) == (number + 1, number + 1)
 
 
-async def test_a_store_that_does_not_answer_costs_who_ends_no_error(plan, make_entry, sealer):
+async def test_a_command_that_ends_while_the_store_does_not_answer_raises_no_error(plan, make_entry, sealer):
     async with Cache(open_store("redis://127.0.0.1:1", sealer=sealer)) as cache:
         ledger = Ledger(cache.now)
         ledger.charge(plan, Outcome.HIT, make_entry())

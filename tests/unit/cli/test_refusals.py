@@ -87,7 +87,7 @@ def test_bad_input_of_say_is_named_and_nothing_is_written(tmp_path, refused, arg
         (["new-key", "acme", "--file", "file/keys.txt"], "cannot write file/keys.txt"),
     ],
 )
-def test_bad_usage_is_named(refused, arguments, named):
+def test_wrong_usage_of_a_command_is_named(refused, arguments, named):
     assert named in refused(*arguments)
 
 
@@ -108,13 +108,13 @@ def test_bad_usage_is_named(refused, arguments, named):
         ("[engines.hibari.tolerance]\npitch = 1\n", "engines.hibari.tolerance.pitch is not a number"),
     ],
 )
-def test_a_wrong_setting_names_the_place_and_what_would_be_right(tmp_path, refused, toml, named):
+def test_a_wrong_setting_is_named_with_its_file_and_what_would_be_right(tmp_path, refused, toml, named):
     (tmp_path / "sayonce.toml").write_text(toml)
     message = refused("say", TEXT)
     assert named in message
     assert "s3cret" not in message
 
 
-def test_the_file_may_be_named_by_the_environment(refused, monkeypatch):
+def test_the_environment_may_name_the_configuration_file(refused, monkeypatch):
     monkeypatch.setenv("SAYONCE_CONFIG", "elsewhere.toml")
     assert "SAYONCE_CONFIG: cannot read elsewhere.toml" in refused("stats")

@@ -25,7 +25,7 @@ def quick(tmp_path, monkeypatch, capsys):
     return InProcess(tmp_path, monkeypatch, capsys)
 
 
-def test_the_second_time_is_a_hit_with_the_same_bytes(sayonce):
+def test_say_answers_the_second_time_from_the_store_with_the_same_bytes(sayonce):
     first = sayonce("say", TEXT, "-o", "a.wav")
     second = sayonce("say", TEXT, "-o", "b.wav")
     assert (first.code, first.out, second.code, second.out) == (0, "", 0, "")
@@ -48,7 +48,7 @@ def test_a_hit_does_not_load_the_engine_and_another_format_is_one(sayonce):
     assert "sayonce.service" in hit.err  # so the imports were indeed told
 
 
-def test_json_tells_the_figures_and_the_file(quick):
+def test_say_with_json_tells_the_figures_and_the_file(quick):
     report = quick("say", TEXT, "--json", "--param", "speed=1.25", "--param", "seed=7").json
     assert report["outcome"] == "led"
     assert report["stored"] == "sqlite"
@@ -80,7 +80,7 @@ def test_a_name_of_openais_is_said_as_what_it_means_and_what_is_left_out_is_told
     assert "did you mean 'heart'?" in quick.fails(2, "say", TEXT, "--voice", "Heart")
 
 
-def test_memory_store_says_that_nothing_is_kept(quick):
+def test_say_with_a_store_in_memory_tells_that_nothing_is_kept(quick):
     assert "not stored" in quick("say", TEXT, "--store", "memory://").err
 
 
@@ -93,14 +93,14 @@ def test_punctuation_alone_is_a_silence_that_needs_no_store(quick):
     assert not quick("say", TEXT, "--json").json["silence"]
 
 
-def test_a_store_that_is_down_costs_nothing_but_the_storing(quick):
+def test_say_speaks_while_the_store_is_down_and_stores_nothing(quick):
     result = quick("say", TEXT, "--store", "redis://127.0.0.1:1")
     assert result.code == 0
     assert "synthesized in" in result.err
     assert "not stored" in result.err
 
 
-def test_text_from_stdin_and_sound_to_stdout(sayonce):
+def test_say_reads_a_text_from_stdin_and_writes_sound_to_stdout(sayonce):
     result = sayonce("say", "-", "-o", "-", "--format", "flac", stdin=b"  Hello there.\n")
     assert result.code == 0
     assert "synthesized" in result.err
@@ -120,7 +120,7 @@ def test_sound_is_not_written_to_a_terminal(sayonce):
     assert b"terminal" in done.stderr
 
 
-def test_a_reader_that_leaves_gets_no_traceback(sayonce):
+def test_say_shows_no_traceback_when_the_reader_of_its_output_leaves(sayonce):
     reading, writing = os.pipe()
     os.close(reading)
     command = [*COMMAND, "say", TEXT, "-o", "-"]
@@ -140,14 +140,14 @@ def test_a_broken_configuration_is_one_line_that_names_the_place(sayonce):
     assert error.count("\n") == 1
 
 
-def test_a_missing_voice_says_what_to_install(sayonce):
+def test_say_without_an_engine_says_what_to_install(sayonce):
     hide(sayonce, "hibari", "espeakng_loader")
     assert "pip install 'sayonce[voice]'" in sayonce.fails(2, "say", TEXT)
     assert "pip install 'sayonce[voice]'" in sayonce.fails(2, "say", TEXT, "--engine", "hibari")
 
 
 @pytest.mark.parametrize("arguments", [["version"], ["stats"], ["say", TEXT, "-o", "-"]])
-def test_a_full_disk_behind_stdout_is_one_line(sayonce, arguments):
+def test_a_full_disk_behind_stdout_is_an_error_of_one_line(sayonce, arguments):
     with Path("/dev/full").open("wb") as full:
         done = subprocess.run(
             [*COMMAND, *arguments],
@@ -163,13 +163,13 @@ def test_a_full_disk_behind_stdout_is_one_line(sayonce, arguments):
     assert [line.partition(" ")[0] for line in store] == ["store:"][: "version" not in arguments]
 
 
-def test_a_full_disk_fails_the_work_and_leaves_nothing(sayonce):
+def test_a_full_disk_fails_say_and_leaves_no_file(sayonce):
     assert "cannot write /dev/full: No space left" in sayonce.fails(
         1, "say", TEXT, "-o", "/dev/full", "--format", "wav"
     )
 
 
-def test_an_interrupt_is_one_line(sayonce):
+def test_an_interrupt_of_say_is_one_line(sayonce):
     with subprocess.Popen(
         [*COMMAND, "say", "-", "-o", "-"],
         stdin=subprocess.PIPE,
@@ -187,7 +187,7 @@ def test_an_interrupt_is_one_line(sayonce):
     assert b"Traceback" not in said
 
 
-def test_a_link_is_followed(sayonce):
+def test_say_follows_a_link_to_the_output_file(sayonce):
     (sayonce.directory / "real.wav").write_bytes(b"old")
     (sayonce.directory / "link.wav").symlink_to("real.wav")
     assert sayonce("say", TEXT, "-o", "link.wav").code == 0
@@ -195,7 +195,7 @@ def test_a_link_is_followed(sayonce):
     assert soundfile.info(sayonce.directory / "real.wav").duration > 1
 
 
-def test_a_pipe_is_written_to_and_not_replaced(sayonce):
+def test_say_writes_to_a_named_pipe_and_does_not_replace_it(sayonce):
     pipe = sayonce.directory / "pipe"
     os.mkfifo(pipe)
     with subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE) as reader:

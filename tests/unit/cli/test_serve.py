@@ -22,7 +22,7 @@ def sayonce(tmp_path):
     return CommandLine(tmp_path)
 
 
-def test_a_signal_lets_a_flight_finish_and_the_exit_is_good(sayonce):
+def test_a_signal_lets_serve_finish_its_flights_and_exit_with_0(sayonce):
     with sayonce.serving() as server:
         speech = {"input": TEXT, "response_format": "pcm"}
         with httpx.stream("POST", f"{server.url}/v1/audio/speech", json=speech, timeout=30) as response:
@@ -39,7 +39,7 @@ def test_a_signal_lets_a_flight_finish_and_the_exit_is_good(sayonce):
     assert (sayonce.directory / "again.pcm").read_bytes() == body + b"".join(rest)
 
 
-def test_it_says_where_and_with_what_and_for_whom(sayonce):
+def test_serve_says_its_address_its_engines_and_its_clients(sayonce):
     with sayonce.serving("--engine", "hibari") as server:
         answer = httpx.post(f"{server.url}/v1/audio/speech", json=SHORT, timeout=60)
         assert answer.headers["content-type"] == "audio/wav"
@@ -88,14 +88,14 @@ def test_workers_take_over_the_command_line(sayonce):
     assert not (sayonce.directory / "cache").exists()
 
 
-def test_a_port_in_use_is_named(sayonce):
+def test_serve_names_a_port_that_is_in_use(sayonce):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         error = sayonce.fails(1, "serve", "--port", port)
     assert error == f"sayonce: port {port} on 127.0.0.1 is in use: choose another with --port\n"
 
 
-def test_strangers_are_not_served_without_keys_and_are_with_them(sayonce):
+def test_serve_listens_for_other_machines_only_with_api_keys(sayonce):
     assert "sayonce new-key TENANT" in sayonce.fails(2, "serve", "--host", "0.0.0.0", "--port", "0")
     key = sayonce("new-key", "acme", "--file", "keys.txt").out.strip()
     with sayonce.serving("--host", "0.0.0.0", SAYONCE_SECURITY__API_KEYS_FILE="keys.txt") as server:
@@ -107,7 +107,7 @@ def test_strangers_are_not_served_without_keys_and_are_with_them(sayonce):
     assert "only this machine" not in talk
 
 
-def test_a_store_that_is_down_is_told_and_no_obstacle(sayonce):
+def test_serve_starts_while_the_store_is_down_and_says_so(sayonce):
     with sayonce.serving("--store", "redis://127.0.0.1:1") as server:
         assert "warning: the store does not answer" in server.talk
         deadline = time.monotonic() + 30
@@ -136,7 +136,7 @@ def test_sighup_has_the_keys_read_again_and_a_broken_file_changes_nothing(sayonc
     assert "line 1: byte 1 is not UTF-8" in talk
 
 
-def test_sighup_without_keys_is_no_end(sayonce):
+def test_sighup_does_not_end_a_server_without_keys(sayonce):
     with sayonce.serving() as server:
         until_status(server, "any", 200)
         server.send_signal(signal.SIGHUP)
@@ -161,7 +161,7 @@ def until_status(server, key, wanted):
         time.sleep(0.05)
 
 
-def test_what_a_server_is_made_of_is_out_of_garbage_collection(monkeypatch):
+def test_objects_of_a_started_server_are_out_of_garbage_collection(monkeypatch):
     """Otherwise a body of 15,000 empty lists has the collector look through all of it: 30 ms of everybody's time."""
     monkeypatch.setenv("SAYONCE_STORE__URL", "memory://")
     try:

@@ -86,7 +86,7 @@ def await_entries(process, sayonce, count):
 
 
 @pytest.mark.parametrize("phrases", [prompts, own_phrases])
-def test_interrupted_again_and_again_each_phrase_is_synthesized_exactly_once(sayonce, phrases):
+def test_warm_synthesizes_each_phrase_exactly_once_though_interrupted_again_and_again(sayonce, phrases):
     texts = phrases()
     distinct = len(set(texts))
     (sayonce.directory / "phrases.txt").write_text("\n".join(texts))
@@ -153,7 +153,7 @@ def test_phrases_are_synthesized_once_each_though_the_run_is_interrupted_and_kil
     assert engine_calls(sayonce) == calls <= distinct + CONCURRENCY
 
 
-def test_the_summary_names_what_failed_and_the_exit_code_tells_it(quick):
+def test_warm_names_what_failed_in_its_summary_and_in_its_exit_code(quick):
     (quick.directory / "a.csv").write_text("text,voice,speed\nHi.,heart,1.2\nHo.,heart,fast\n,heart,\n")
     done = quick("warm", "a.csv")
     assert done.code == 1
@@ -175,14 +175,14 @@ def test_punctuation_alone_is_never_missing_in_a_store(quick):
     assert [failure["place"] for failure in report["failures"]] == ["a.csv:4"]
 
 
-def test_many_failures_are_told_in_few_lines(quick):
+def test_warm_tells_many_failures_in_few_lines(quick):
     (quick.directory / "a.txt").write_text("Hello.\n" * 50)
     done = quick("warm", "a.txt", "--voice", "nobody")
     assert done.err.count("a.txt:") == 20
     assert "and 30 more" in done.err
 
 
-def test_options_say_what_rows_do_not(quick):
+def test_options_of_warm_fill_what_rows_leave_out(quick):
     (quick.directory / "a.txt").write_text("Hello.\n")
     voices = ("--voice", "en-us", "--voice", "en-gb")
     assert quick("warm", "a.txt", *ESPEAK, *voices, "--param", "pitch=60", "--json").json["computed"] == 2
@@ -193,7 +193,7 @@ def test_options_say_what_rows_do_not(quick):
     assert (answer["computed"], answer["already_there"]) == (0, 1)
 
 
-def test_of_a_log_of_requests_the_top_ones_are_made(quick):
+def test_warm_makes_the_most_frequent_requests_of_a_log(quick):
     asked = [{"input": text} for text in ("Rare.", "Common.", "Common.", "Frequent.", "Common.", "Frequent.")]
     (quick.directory / "log.jsonl").write_text("\n".join(map(json.dumps, asked)))
     report = quick("warm", "log.jsonl", *ESPEAK, "--top", "2", "--json").json
@@ -202,7 +202,7 @@ def test_of_a_log_of_requests_the_top_ones_are_made(quick):
     assert quick("say", "Rare.", *ESPEAK, "--json").json["outcome"] == "led"
 
 
-def test_stdin_is_read_as_texts(quick):
+def test_warm_reads_texts_from_stdin(quick):
     assert quick("warm", "-", *ESPEAK, "--json", stdin="Grüß Gott.\n你好\n".encode()).json["computed"] == 2
 
 
@@ -229,19 +229,19 @@ def test_stdin_is_read_as_texts(quick):
         (("--voices", "."), "has no audio file"),
     ],
 )
-def test_wrong_usage_says_what_would_be_right(quick, arguments, message):
+def test_wrong_usage_of_warm_says_what_would_be_right(quick, arguments, message):
     (quick.directory / "a.txt").write_text("Hello.\n")
     said = " ".join(quick.fails(2, "warm", *arguments).replace("│", " ").split())
     assert message in said
 
 
-def test_a_store_that_is_down_is_told_once_and_nothing_is_paid_for(quick):
+def test_warm_tells_once_that_the_store_is_down_and_computes_nothing(quick):
     (quick.directory / "a.txt").write_text("Hello.\n" * 5)
     said = quick.fails(1, "warm", "a.txt", "--store", "redis://127.0.0.1:1")
     assert said.count("the store did not do it") == 1
 
 
-def test_with_api_keys_it_has_to_be_said_whose_clips_they_are(quick):
+def test_with_api_keys_warm_must_be_told_whose_clips_to_make(quick):
     quick("new-key", "acme", "--file", "keys.txt")
     (quick.directory / "a.txt").write_text("Hello.\n")
     keys = {"SAYONCE_SECURITY__API_KEYS_FILE": "keys.txt"}
@@ -265,7 +265,7 @@ def test_a_running_gateway_is_warmed_for_the_tenant_of_the_key(sayonce):
     assert alone.json["already_there"] == 2
 
 
-def test_on_a_terminal_there_is_a_bar(sayonce):
+def test_warm_shows_a_progress_bar_on_a_terminal(sayonce):
     (sayonce.directory / "a.txt").write_text("Hello.\nGood bye.\n")
     ours, theirs = pty.openpty()
     command = [*COMMAND, "warm", "a.txt", *ESPEAK]

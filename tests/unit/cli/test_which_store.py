@@ -84,7 +84,7 @@ def test_commands_in_another_shell_use_the_store_of_the_gateway_and_say_so(sayon
     assert store_line(other("stats")).endswith("clips.db (the default)")
 
 
-def test_what_names_a_store_here_counts_and_is_said(sayonce, other, records):
+def test_a_store_named_by_option_environment_or_file_counts_before_the_gateways_and_is_told(sayonce, other, records):
     with running(store__url="sqlite:////elsewhere/a.db"):
         (other.directory / "named.toml").write_text('[store]\nurl = "sqlite:///c.db"\n')
         assert store_line(other("stats", "--store", "sqlite:///b.db")) == f"store: {other.directory}/b.db (--store)"
@@ -117,7 +117,7 @@ def test_doctor_tells_of_the_store_of_the_gateway(sayonce, other, records):
     assert f"configuration: store: {sayonce.directory}/a.db (of the gateway on {URL})" in told
 
 
-def test_a_record_is_the_users_alone_and_holds_no_secret(sayonce, records):
+def test_only_its_user_can_read_a_gateways_record_and_it_holds_no_secret(sayonce, records):
     secrets = {"SAYONCE_SECURITY__KEY_SECRET": "hunter2", "SAYONCE_ENGINES__FAR__API_KEY": "hunter2"}
     url = "redis+sentinel://u:hunter2@127.0.0.1:1/s?sentinel_password=hunter2"
     with running(store__url=url, environment=secrets | {"SAYONCE_ENGINES__FAR__KIND": "espeak"}):
@@ -135,7 +135,7 @@ def test_refreshing_beside_a_gateway_tells_that_its_memory_is_another_matter(say
         assert "memory" not in other("warm", "-", "--engine", "espeak", stdin=b"Hello.").err
 
 
-def test_a_settings_file_of_the_gateway_that_is_gone_is_told_as_its_own(sayonce, other, records):
+def test_a_missing_settings_file_of_the_gateway_is_told_as_the_gateways(sayonce, other, records):
     file = sayonce.directory / "sayonce.toml"
     file.write_text('[store]\nurl = "sqlite:///a.db"\n')
     with running(config=str(file)):
@@ -207,7 +207,7 @@ def test_a_gateway_whose_clips_are_in_its_memory_is_told_of(sayonce, other, reco
     assert told.endswith(f"(the default: the gateway on {URL} keeps its clips in its own memory, see there)")
 
 
-def test_what_is_no_record_is_passed_over(sayonce, other, records):
+def test_files_that_are_no_record_of_a_gateway_are_passed_over(sayonce, other, records):
     records.mkdir(parents=True)
     (records / "1-1.json").mkdir()
     (records / "2-2.json").symlink_to("/etc/passwd")

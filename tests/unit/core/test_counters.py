@@ -37,7 +37,7 @@ def test_a_metric_has_the_labels_of_the_counter_that_it_shows(counter):
     assert metric.labels == counter.labels
 
 
-def test_a_label_too_many_or_too_few_is_an_error():
+def test_a_counter_with_a_label_too_many_or_too_few_is_an_error():
     for labels in ((), ("store", "get", "again")):
         counts = Counts()
         counts.add(Counter.STORE_CALLS, *labels)
@@ -45,5 +45,5 @@ def test_a_label_too_many_or_too_few_is_an_error():
             counts.by_name()
 
 
-def test_what_has_not_happened_is_counted_as_nothing():
+def test_a_counter_of_something_that_has_not_happened_is_zero():
     assert Counts().by_name()["left"] == 0

@@ -53,12 +53,12 @@ def refusal(sealed: bytes, key: bytes = ENTRY.key, sealer: Sealer = SEALER) -> R
 
 
 @given(entries)
-def test_what_is_sealed_opens_equal(entry: Entry) -> None:
+def test_a_sealed_entry_opens_equal(entry: Entry) -> None:
     assert SEALER.open(entry.key, SEALER.seal(entry)) == entry
 
 
 @given(st.integers(0, len(SEALED) * 8 - 1))
-def test_no_flipped_bit_goes_unnoticed(bit: int) -> None:
+def test_no_flipped_bit_of_an_envelope_goes_unnoticed(bit: int) -> None:
     changed = bytearray(SEALED)
     changed[bit // 8] ^= 1 << bit % 8
     place = bit // 8
@@ -66,13 +66,13 @@ def test_no_flipped_bit_goes_unnoticed(bit: int) -> None:
     assert refusal(bytes(changed)) is expected
 
 
-def test_no_truncation_goes_unnoticed() -> None:
+def test_no_truncation_of_an_envelope_goes_unnoticed() -> None:
     reasons = [refusal(SEALED[:length]) for length in range(len(SEALED))]
     assert reasons == [Refusal.TRUNCATED] * 36 + [Refusal.SEAL] * (len(SEALED) - 36)
 
 
 @given(st.binary(min_size=1, max_size=40))
-def test_nothing_can_be_appended_or_put_before(more: bytes) -> None:
+def test_no_byte_can_be_put_before_or_behind_an_envelope(more: bytes) -> None:
     assert refusal(SEALED + more) is Refusal.SEAL
     with pytest.raises(Refused):
         SEALER.open(ENTRY.key, more + SEALED)
@@ -96,7 +96,7 @@ def test_two_envelopes_of_one_entry_differ_and_both_open() -> None:
 @pytest.mark.parametrize(
     "foreign", [b"fLaC" + bytes(100), b"RIFF" + bytes(100), pickle.dumps(list(range(100))), b"{}" * 40, bytes(100)]
 )
-def test_what_is_no_envelope_is_refused(foreign: bytes) -> None:
+def test_bytes_that_are_no_envelope_are_refused(foreign: bytes) -> None:
     assert refusal(foreign) is Refusal.FOREIGN
 
 
@@ -113,20 +113,20 @@ def test_an_envelope_of_another_version_is_refused_though_its_seal_is_good() -> 
 
 
 @pytest.mark.parametrize("header", [[], {}, None, ["a/b", "x", 2.0, 0.0, 1], ["a/b", 1.0, 2.0, 0.0, 2]])
-def test_a_header_that_does_not_fit_is_refused_though_its_seal_is_good(header: Any) -> None:
+def test_an_envelope_whose_header_does_not_fit_is_refused_though_its_seal_is_good(header: Any) -> None:
     assert refusal(sealed_header(header, b"x")) is Refusal.HEADER
 
 
-def test_fields_that_a_later_release_adds_to_the_header_are_passed_over() -> None:
+def test_fields_that_a_later_release_adds_to_an_envelopes_header_are_passed_over() -> None:
     opened = SEALER.open(ENTRY.key, sealed_header(["a/b", 1.0, 2.0, 0.5, 1, [], {}, "new", 7], b"x"))
     assert opened == Entry(key=ENTRY.key, body=b"x", media_type="a/b", created=1.0, expires=2.0, compute_seconds=0.5)
 
 
-def test_fields_that_an_earlier_release_did_not_write_have_their_defaults() -> None:
+def test_fields_of_an_envelope_that_an_earlier_release_did_not_write_have_their_defaults() -> None:
     assert SEALER.open(ENTRY.key, sealed_header(["a/b", 1.0, 2.0, 0.5, 1], b"x")).tags == ()
 
 
-def test_the_body_is_a_copy_that_does_not_keep_the_envelope_alive() -> None:
+def test_the_body_of_an_opened_entry_is_a_copy_that_does_not_keep_the_envelope_alive() -> None:
     assert type(SEALER.open(ENTRY.key, SEALED).body) is bytes
 
 

@@ -61,7 +61,7 @@ def test_documents_have_equal_digests_exactly_when_they_are_equal_with_their_typ
 
 
 @given(scalars, scalars)
-def test_so_have_single_values(one: Any, other: Any) -> None:
+def test_single_values_have_equal_encodings_exactly_when_they_are_equal_with_their_types(one: Any, other: Any) -> None:
     assert (canonical(one) == canonical(other)) == (typed(one) == typed(other))
 
 
@@ -96,7 +96,9 @@ def twins(draw: st.DrawFn) -> tuple[Any, Any]:
 
 @settings(max_examples=600)
 @given(twins())
-def test_so_have_documents_that_differ_in_little(pair: tuple[Any, Any]) -> None:
+def test_nearly_equal_documents_have_equal_digests_exactly_when_they_are_equal_with_their_types(
+    pair: tuple[Any, Any],
+) -> None:
     one, other = pair
     assert (digest(one, SECRET) == digest(other, SECRET)) == (typed(one) == typed(other))
 
@@ -113,13 +115,13 @@ def everywhere(pair: tuple[Any, Any]) -> list[tuple[Any, Any]]:
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=repr)
-def test_what_is_easily_taken_for_the_same_is_told_apart_wherever_it_stands(pair: tuple[Any, Any]) -> None:
+def test_lookalike_values_are_told_apart_wherever_they_stand_in_a_document(pair: tuple[Any, Any]) -> None:
     for one, other in everywhere(pair):
         assert (canonical(one) == canonical(other)) == (typed(one) == typed(other))
 
 
 @given(documents)
-def test_the_order_of_fields_and_the_kind_of_sequence_do_not_matter(document: Any) -> None:
+def test_the_order_of_fields_and_the_kind_of_sequence_do_not_change_a_digest(document: Any) -> None:
     assert digest(shuffled(document), SECRET) == digest(document, SECRET)
 
 
@@ -140,7 +142,7 @@ def test_the_order_of_fields_and_the_kind_of_sequence_do_not_matter(document: An
         [2**53, 2**53 + 1, float(2**53)],
     ],
 )
-def test_what_is_easily_confused_is_told_apart(different: list[Any]) -> None:
+def test_lookalike_documents_have_different_digests(different: list[Any]) -> None:
     assert len({digest(document, SECRET) for document in different}) == len(different)
 
 
@@ -148,7 +150,7 @@ def test_a_digest_has_256_bits() -> None:
     assert len(digest({}, SECRET)) == DIGEST_BYTES == 32
 
 
-def test_digests_differ_by_secret_and_are_the_same_for_the_same() -> None:
+def test_digests_differ_by_secret_and_are_the_same_for_the_same_secret() -> None:
     secrets = [Secret(), Secret(b"a"), Secret(b"b"), Secret(b"a" * 1000)]
     assert len({digest("text", secret) for secret in secrets}) == 4
     assert digest("text", Secret(b"a")) == digest("text", Secret(b"a"))
@@ -193,7 +195,7 @@ def test_a_derived_identity_differs_by_parent_and_by_variant_and_from_every_dige
         ({"\udfff": "x"}, "a mapping with a field name that is no string"),
     ],
 )
-def test_what_has_no_exact_identity_is_refused_where_it_stands(value: Any, what: str) -> None:
+def test_a_value_without_exact_identity_is_refused_by_its_place_in_the_document(value: Any, what: str) -> None:
     with pytest.raises(Unkeyable, match=what) as refused:
         digest({"fine": 1.5, "parameters": {"text": ["é", value]}}, SECRET)
     assert refused.value.param == "parameters.text[1]"

@@ -243,7 +243,7 @@ def test_a_max_age_that_is_no_number_of_seconds_is_refused(argument: str) -> Non
 
 
 @given(st.text())
-def test_any_header_is_read_or_refused(header: str) -> None:
+def test_any_cache_control_header_is_read_or_refused(header: str) -> None:
     try:
         parse_cache_control(header)
     except InvalidRequest:

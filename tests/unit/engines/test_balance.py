@@ -94,7 +94,7 @@ async def test_equal_servers_take_turns(three):
     assert "".join([await three.ask() for _ in range(9)]) == "abcabcabc"
 
 
-async def test_the_one_with_the_fewest_requests_under_way_is_asked(three):
+async def test_the_server_with_the_fewest_requests_under_way_is_asked(three):
     first, second, third = [await three.choose() for _ in range(3)]
     assert first is second is third  # nothing is under way before somebody asks
     with three.balance.asking(first), three.balance.asking(first), three.balance.asking(three.servers[2]):
@@ -178,7 +178,7 @@ async def test_a_server_that_passes_its_checks_and_fails_its_requests_is_tried_e
     assert bench.pauses.seconds[-1] <= 1.25
 
 
-async def test_what_began_before_a_failure_or_before_the_return_changes_nothing(bench):
+async def test_requests_that_began_before_a_server_failed_or_returned_change_nothing(bench):
     early = [bench.balance.asking(bench.servers[0]) for _ in range(2)]
     for each in early:
         each.__enter__()
@@ -191,7 +191,7 @@ async def test_what_began_before_a_failure_or_before_the_return_changes_nothing(
     assert bench.servers[0].up
 
 
-async def test_when_all_have_failed_they_are_asked_all_the_same_and_a_whole_answer_brings_one_back(bench):
+async def test_when_all_servers_have_failed_they_are_asked_all_the_same_and_a_whole_answer_brings_one_back(bench):
     await bench.fail("a")
     await bench.fail("b")
     assert bench.balance.capacity(EACH) == 2 * EACH
@@ -214,7 +214,7 @@ async def test_a_server_that_hangs_is_nobodys_second_choice(bench):
     assert (await bench.choose(refused)).url == "b"
 
 
-async def test_when_all_hang_one_is_asked(three):
+async def test_when_all_servers_hang_one_is_asked(three):
     for url in "abc":
         await three.fail(url, EngineTimeout("'far' did not answer in time"))
     chosen = await three.choose()
@@ -223,7 +223,7 @@ async def test_when_all_hang_one_is_asked(three):
         await three.choose({chosen: timeout})
 
 
-async def test_when_none_is_left_the_latest_failure_is_told(bench):
+async def test_when_no_server_is_left_the_latest_failure_is_told(bench):
     failures = {server: EngineError(server.url) for server in bench.servers}
     with pytest.raises(EngineError, match=r"^b$"):
         await bench.choose(failures)
@@ -245,13 +245,13 @@ async def test_a_server_that_asks_for_a_pause_gets_it(bench, clock):
     assert await bench.ask() == "a"
 
 
-async def test_a_pause_that_is_asked_for_is_bounded(bench, clock):
+async def test_a_pause_that_a_server_asks_for_is_bounded(bench, clock):
     bench.balance.rest(bench.servers[0], 86_400)
     clock.move(60)
     assert {await bench.ask() for _ in range(2)} == {"a", "b"}
 
 
-async def test_the_capacity_is_that_of_the_servers_that_are_good(three):
+async def test_the_capacity_of_an_engine_is_that_of_its_good_servers(three):
     assert three.balance.capacity(EACH) == 3 * EACH
     await three.fail("a")
     assert three.balance.capacity(EACH) == three.capacities[-1] == 2 * EACH
@@ -261,7 +261,7 @@ async def test_the_capacity_is_that_of_the_servers_that_are_good(three):
     assert three.balance.capacity(EACH) == three.capacities[-1] == EACH + 1
 
 
-async def test_one_line_for_each_change_and_none_holds_a_text(bench, caplog):
+async def test_each_change_of_a_servers_state_is_one_log_line_that_holds_no_text(bench, caplog):
     caplog.set_level(logging.INFO)
     for _ in range(3):
         await bench.fail("a", EngineError("'far' answered 500: cannot say 'The secret text.'"))
@@ -274,7 +274,7 @@ async def test_one_line_for_each_change_and_none_holds_a_text(bench, caplog):
     ]
 
 
-async def test_closing_ends_the_checks(bench):
+async def test_closing_an_engine_ends_the_checks_of_its_servers(bench):
     await bench.fail("a")
     await bench.close()
     await bench.pauses.end()

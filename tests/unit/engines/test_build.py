@@ -12,7 +12,7 @@ NEEDED = {"openai": {"base_url": "http://127.0.0.1:9/v1", "model": "tts-1"}}
 
 
 @pytest.mark.parametrize("kind", AT_HAND)
-def test_a_section_sets_what_every_engine_has(kind):
+def test_a_section_sets_the_options_that_every_engine_has(kind):
     section = {
         "concurrency": "3",  # as from the environment
         "queue": 0,
@@ -33,7 +33,7 @@ def test_a_section_sets_what_every_engine_has(kind):
 
 
 @pytest.mark.parametrize("kind", AT_HAND)
-def test_without_options_an_engine_has_its_own(kind):
+def test_an_engine_without_options_has_its_defaults(kind):
     engine = build_engine(kind, NEEDED.get(kind, {}))
     assert engine.kind == kind
     assert engine.concurrency >= 1
@@ -90,7 +90,7 @@ def test_a_tolerance_does_not_widen_a_range():
         ("openai", {}, "engines.openai.base_url is missing; an engine of kind 'openai' needs it"),
     ],
 )
-def test_a_wrong_option_is_named_with_what_would_be_right(name, section, told):
+def test_a_wrong_option_of_an_engine_is_named_with_what_would_be_right(name, section, told):
     with pytest.raises(ConfigError, match=told):
         build_engine(name, section)
 

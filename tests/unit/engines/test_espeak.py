@@ -27,7 +27,7 @@ async def espeak():
     await engine.close()
 
 
-async def test_the_same_request_is_the_same_sound_whatever_was_spoken_before(espeak):
+async def test_espeak_makes_the_same_sound_of_a_request_whatever_was_spoken_before(espeak):
     """A, B, A: the library's own state (phases, gain, flutter) would be heard in the second A."""
     first = await pcm(espeak, TEXT)
     await pcm(espeak, "你好，世界", "cmn", speed=2.0, pitch=90)
@@ -35,20 +35,20 @@ async def test_the_same_request_is_the_same_sound_whatever_was_spoken_before(esp
     assert await pcm(espeak, TEXT) == first
 
 
-async def test_the_same_request_is_the_same_sound_in_every_process(espeak):
+async def test_espeak_makes_the_same_sound_of_a_request_in_every_process(espeak):
     voices = ["en-us", "cmn", "de", "en-us+whisper", "fr-fr+f3", "en-gb+klatt4"]
     here = [hashlib.sha256(await pcm(espeak, TEXT, voice)).hexdigest() for voice in voices]
     assert digests_in_another_process("espeak", TEXT, voices) == here
 
 
-async def test_the_same_request_is_the_same_sound_at_every_time(espeak):
+async def test_espeak_makes_the_same_sound_of_a_request_at_every_time(espeak):
     """The library seeds the noise of breathy voices with the clock's whole seconds, which nobody can fake for it."""
     first = await pcm(espeak, TEXT, "en-us+whisper")
     await asyncio.sleep(1.01 - time.time() % 1)
     assert await pcm(espeak, TEXT, "en-us+whisper") == first
 
 
-async def test_concurrent_requests_do_not_disturb_each_other(espeak):
+async def test_concurrent_requests_to_espeak_do_not_disturb_each_other(espeak):
     texts = [f"This is the number {number}." for number in range(8)]
     alone = [await pcm(espeak, text) for text in texts]
     assert await asyncio.gather(*(pcm(espeak, text) for text in texts)) == alone
@@ -63,11 +63,11 @@ async def test_two_engines_speak_at_once(espeak):
     assert one == two
 
 
-async def test_every_declared_parameter_is_heard(espeak):
+async def test_every_declared_parameter_of_espeak_is_heard(espeak):
     assert await unkeyed(espeak, TEXT) == []
 
 
-async def test_every_voice_that_is_listed_speaks(espeak):
+async def test_every_listed_voice_of_espeak_speaks(espeak):
     for voice in espeak.voices():
         assert len(await pcm(espeak, "abc, 123", voice.id)) > 4000, voice
 
@@ -81,18 +81,18 @@ async def test_chinese_and_english_are_spoken_at_the_stated_rate(espeak):
 @pytest.mark.parametrize(
     ("name", "voice"), [("zh", "cmn"), ("EN_us", "en-us"), ("en", "en-gb"), ("yue", "yue"), ("en-us+f3", "en-us+f3")]
 )
-async def test_names_of_one_voice_are_one_voice(espeak, name, voice):
+async def test_names_of_one_voice_of_espeak_are_one_voice(espeak, name, voice):
     assert espeak.resolve_voice(name) == voice
 
 
 @pytest.mark.parametrize("name", ["alloy", "en-us+nobody", "", "../../etc/passwd", "en-us+../../lang/gmw/de", "fo"])
-async def test_an_unknown_voice_is_refused_naming_some_that_exist(espeak, name):
+async def test_an_unknown_voice_of_espeak_is_refused_naming_some_that_exist(espeak, name):
     with pytest.raises(NotFound, match=r"has no voice .* it has af, .* and \d+ more"):
         espeak.resolve_voice(name)
 
 
 @pytest.mark.parametrize("text", ["...", "(", "\x01"])
-async def test_a_text_with_nothing_to_speak_is_refused(espeak, text):
+async def test_espeak_refuses_a_text_with_nothing_to_speak(espeak, text):
     with pytest.raises(InvalidRequest, match="nothing to speak") as refused:
         await pcm(espeak, text)
     assert refused.value.param == "input"
@@ -108,7 +108,7 @@ async def test_a_text_with_nothing_to_speak_is_refused(espeak, text):
         ("&amp;", "&"),
     ],
 )
-async def test_markup_and_commands_are_spoken_as_text(espeak, text, misread):
+async def test_espeak_speaks_markup_and_commands_as_text(espeak, text, misread):
     assert len(await pcm(espeak, text)) > len(await pcm(espeak, misread))
 
 
@@ -128,7 +128,7 @@ async def test_an_abandoned_utterance_ends_its_process(espeak):
     await _until(lambda: not _children(parent))
 
 
-async def test_a_crash_fails_one_utterance_and_no_other(espeak):
+async def test_a_crash_of_espeak_fails_one_utterance_and_no_other(espeak):
     speech = espeak.synthesize(utterance(espeak, "One more sentence is spoken. " * 140))
     assert [await anext(speech) for _ in range(2)]
     for child in _children(espeak._speaker._process.pid):
@@ -139,7 +139,7 @@ async def test_a_crash_fails_one_utterance_and_no_other(espeak):
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-async def test_a_signal_to_all_processes_lets_a_speech_finish(espeak, how):
+async def test_a_signal_to_all_processes_lets_espeak_finish_its_speech(espeak, how):
     """A terminal sends Ctrl-C to all of a command, and a service manager SIGTERM to all of a service."""
     asked = utterance(espeak, "One more sentence is spoken. " * 140)
     whole, speaker = await pcm(espeak, asked.text), espeak._speaker._process.pid
@@ -182,7 +182,7 @@ async def test_a_killed_speaker_process_is_replaced(espeak):
     assert await pcm(espeak, TEXT) == before
 
 
-async def test_nothing_is_left_when_the_gateway_is_killed():
+async def test_no_speaker_process_is_left_when_the_gateway_is_killed():
     script = (
         "import asyncio, time; from sayonce.speech.engines import build_engine\n"
         "async def main():\n engine = build_engine('espeak', {})\n await engine.load()\n"
@@ -208,12 +208,12 @@ async def test_a_library_that_cannot_be_loaded_is_the_engines_error(tmp_path):
     await engine.close()
 
 
-async def test_closing_twice_is_harmless(espeak):
+async def test_closing_espeak_twice_is_harmless(espeak):
     await espeak.close()
     await espeak.close()
 
 
-def test_identity_and_voices_are_known_without_loading():
+def test_identity_and_voices_of_espeak_are_known_without_loading_it():
     engine = build_engine("espeak", {})
     assert engine.identity()["kind"] == "espeak"
     assert len(engine.voices()) > 100
@@ -237,7 +237,7 @@ async def test_a_dictionary_of_ones_own_is_another_sound_and_another_identity(es
     await other.close()
 
 
-async def test_the_environment_is_not_heard(espeak, monkeypatch, tmp_path):
+async def test_espeak_sounds_the_same_in_every_environment(espeak, monkeypatch, tmp_path):
     """What is not in the key may not be heard: neither another directory of data nor the locale."""
     shutil.copytree(espeak._data, tmp_path / "espeak-ng-data")
     shutil.copyfile(espeak._data / "de_dict", tmp_path / "espeak-ng-data" / "en_dict")

@@ -26,7 +26,7 @@ def loaded():
     asyncio.run(engine.close())
 
 
-async def test_the_samples_are_the_packages_own(loaded):
+async def test_hibari_speaks_the_very_samples_that_its_package_makes(loaded):
     start, audio = await hear(loaded, TEXT, seed=3, speed=1.2)
     assert (start.sample_rate_hz, start.channels, start.media_type) == (24_000, 1, "audio/pcm")
     file = BytesIO()
@@ -35,7 +35,7 @@ async def test_the_samples_are_the_packages_own(loaded):
         assert its.readframes(its.getnframes()) == audio
 
 
-async def test_the_same_request_is_the_same_sound_whatever_is_spoken_before_or_meanwhile(loaded):
+async def test_hibari_makes_the_same_sound_of_a_request_whatever_is_spoken_before_or_meanwhile(loaded):
     first = await pcm(loaded, TEXT)
     texts = [TEXT if number % 2 else f"Something else, number {number}." for number in range(16)]
     spoken = await asyncio.gather(*(pcm(loaded, text) for text in texts))
@@ -43,16 +43,16 @@ async def test_the_same_request_is_the_same_sound_whatever_is_spoken_before_or_m
     assert len(set(spoken[::2])) == 8
 
 
-async def test_the_same_request_is_the_same_sound_in_every_process(loaded):
+async def test_hibari_makes_the_same_sound_of_a_request_in_every_process(loaded):
     here = hashlib.sha256(await pcm(loaded, TEXT)).hexdigest()
     assert digests_in_another_process("hibari", TEXT, ["heart"]) == [here]
 
 
-async def test_every_declared_parameter_is_heard(loaded):
+async def test_every_declared_parameter_of_hibari_is_heard(loaded):
     assert await unkeyed(loaded, TEXT) == []
 
 
-async def test_sentences_are_heard_as_they_are_made(loaded):
+async def test_sentences_of_hibari_are_heard_as_they_are_made(loaded):
     speech = loaded.synthesize(utterance(loaded, "This is a sentence. " * 100))
     chunks = [await anext(speech) for _ in range(3)][1:]
     assert all(len(chunk) < 24_000 * 2 * 3 for chunk in chunks)  # one sentence each, of a hundred
@@ -60,20 +60,20 @@ async def test_sentences_are_heard_as_they_are_made(loaded):
 
 
 @pytest.mark.parametrize("value", [0.49, 2.01, 0.0, -1.0])
-async def test_a_speed_out_of_range_is_refused_naming_the_range(loaded, value):
+async def test_hibari_refuses_a_speed_out_of_range_naming_the_range(loaded, value):
     with pytest.raises(InvalidRequest, match=r"'speed' must be between 0\.5 and 2") as refused:
         utterance(loaded, TEXT, speed=value)
     assert refused.value.param == "speed"
 
 
 @pytest.mark.parametrize("seed", [-1, 0.5, "7"])
-async def test_a_wrong_seed_is_refused(loaded, seed):
+async def test_hibari_refuses_a_wrong_seed(loaded, seed):
     with pytest.raises(InvalidRequest, match="'seed' must be"):
         utterance(loaded, TEXT, seed=seed)
 
 
 @pytest.mark.parametrize("text", ["...", "( )", "!?", "™"])
-async def test_a_text_with_nothing_to_speak_is_refused(loaded, text):
+async def test_hibari_refuses_a_text_with_nothing_to_speak(loaded, text):
     with pytest.raises(InvalidRequest, match="nothing to speak") as refused:
         await pcm(loaded, text)
     assert refused.value.param == "input"
@@ -90,7 +90,9 @@ async def test_a_text_with_nothing_to_speak_is_refused(loaded, text):
         ("the Ð rune", "Ð"),
     ],
 )
-async def test_what_the_model_would_leave_out_is_refused_naming_who_speaks_it(loaded, text, named):
+async def test_hibari_refuses_characters_that_its_model_leaves_out_and_names_a_voice_that_speaks_them(
+    loaded, text, named
+):
     with pytest.raises(InvalidRequest, match=rf"has '{named}', which is not English; .* espeak") as refused:
         await pcm(loaded, text)
     assert refused.value.param == "input"
@@ -99,11 +101,11 @@ async def test_what_the_model_would_leave_out_is_refused_naming_who_speaks_it(lo
 @pytest.mark.parametrize(
     "text", ["naïve café, señor", "“Hi”, she said…", "€5 – or 20 °C?", "5 µm ½ x²", "Łódź", "Hi 😀!", "ﬁne", "Ｈｉ"]
 )
-async def test_what_english_texts_hold_is_spoken(loaded, text):
+async def test_hibari_speaks_every_character_that_english_texts_hold(loaded, text):
     assert len(await pcm(loaded, text)) > 10_000
 
 
-def test_only_voices_whose_weights_are_here_are_offered(tmp_path, monkeypatch):
+def test_hibari_offers_only_voices_with_weights_on_this_machine(tmp_path, monkeypatch):
     """No voice is ever downloaded, and a file that is not the published one is not used."""
     monkeypatch.setenv("HIBARI_HOME", str(tmp_path))
     (tmp_path / "bf_emma.int8.onnx").write_bytes(b"not the weights")
@@ -113,7 +115,7 @@ def test_only_voices_whose_weights_are_here_are_offered(tmp_path, monkeypatch):
         engine.resolve_voice("emma")
 
 
-async def test_a_voice_that_is_in_the_packages_cache_is_offered_and_speaks(tmp_path, monkeypatch):
+async def test_a_voice_in_the_cache_of_hibaris_package_is_offered_and_speaks(tmp_path, monkeypatch):
     """The packaged weights stand in for downloaded ones: same form, and a registry that names their digest."""
     from hibari import voices
 
@@ -129,7 +131,7 @@ async def test_a_voice_that_is_in_the_packages_cache_is_offered_and_speaks(tmp_p
     await engine.close()
 
 
-async def test_a_damaged_package_fails_loading_and_says_so(monkeypatch):
+async def test_a_damaged_package_of_hibari_fails_loading_and_says_so(monkeypatch):
     from hibari import voices
 
     monkeypatch.setitem(voices.VOICES, "heart", voices.VOICES["heart"] | {"sha256": "0" * 64})
@@ -139,7 +141,7 @@ async def test_a_damaged_package_fails_loading_and_says_so(monkeypatch):
     await engine.close()
 
 
-async def test_nothing_goes_out_to_the_network(monkeypatch):
+async def test_hibari_sends_nothing_to_the_network(monkeypatch):
     def refuse(*_: object) -> None:
         raise AssertionError
 
@@ -150,7 +152,7 @@ async def test_nothing_goes_out_to_the_network(monkeypatch):
     await engine.close()
 
 
-def test_identity_is_known_without_loading_and_names_the_weights(loaded):
+def test_the_identity_of_hibari_is_known_without_loading_and_names_the_weights(loaded):
     identity = build_engine("hibari", {}).identity()
     assert identity == loaded.identity()
     assert {"kind", "hibari-tts", "numpy", "onnxruntime", "scipy", "assets", "signs"} == set(identity)
@@ -165,7 +167,7 @@ def test_another_version_of_a_library_that_makes_the_sound_is_another_identity(l
 
 
 @pytest.mark.parametrize("asset", ["voices.json", "lexicon_us_gold.json.gz", "oov.onnx", "vocab.json"])
-def test_another_lexicon_or_network_is_another_identity(loaded, monkeypatch, tmp_path, asset):
+def test_another_lexicon_or_network_of_hibari_is_another_identity(loaded, monkeypatch, tmp_path, asset):
     from hibari import voices
 
     assets = tmp_path / "assets"

@@ -50,7 +50,7 @@ def runs(instance):
     return instance.counts["loads"], instance.counts["encodes"]
 
 
-async def test_a_voice_is_encoded_once_for_all_its_texts_and_after_a_restart_not_at_all(made, tmp_path):
+async def test_indextts2_encodes_a_voice_once_for_all_its_texts_and_not_again_after_a_restart(made, tmp_path):
     instances, options, edition = made
     store = f"sqlite:///{tmp_path}/clips.db"
     async with serving(engine_of(options), store=store) as client:
@@ -64,7 +64,7 @@ async def test_a_voice_is_encoded_once_for_all_its_texts_and_after_a_restart_not
         assert runs(instances[1]) == (0, 0)
 
 
-async def test_the_same_request_is_the_same_sound_and_another_seed_another(made):
+async def test_indextts2_makes_the_same_sound_of_a_request_and_another_of_another_seed(made):
     _, options, _ = made
     async with serving(engine_of(options)) as client:
         await upload(client)
@@ -77,7 +77,7 @@ async def test_the_same_request_is_the_same_sound_and_another_seed_another(made)
         assert other.headers["cache-status"] == "sayonce; fwd=miss; stored"
 
 
-async def test_a_reference_sent_along_is_the_voice_that_was_uploaded(made):
+async def test_a_reference_sent_along_with_a_request_is_the_voice_that_was_uploaded(made):
     instances, options, edition = made
     async with serving(engine_of(options)) as client:
         await upload(client)
@@ -88,7 +88,7 @@ async def test_a_reference_sent_along_is_the_voice_that_was_uploaded(made):
         assert runs(instances[0]) == edition.cold
 
 
-async def test_without_a_reference_it_says_how_to_give_one(made):
+async def test_indextts2_without_a_reference_says_how_to_give_one(made):
     _, options, _ = made
     async with serving(engine_of(options)) as client:
         answer = await speak(client, voice="nobody")
@@ -119,6 +119,6 @@ async def test_an_emotion_that_is_no_reference_is_refused_by_its_field(made, emo
         assert told in answer.json()["error"]["message"]
 
 
-def test_a_folder_without_weights_is_a_clear_error(tmp_path):
+def test_a_folder_without_weights_of_indextts2_is_a_clear_error(tmp_path):
     with pytest.raises(ConfigError, match=r"config\.yaml"):
         build_engine("indextts2", {"model_dir": str(tmp_path)})

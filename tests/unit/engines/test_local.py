@@ -62,7 +62,7 @@ async def model():
     await engine.close()
 
 
-async def test_a_chunk_is_heard_while_the_model_still_works(model):
+async def test_a_chunk_of_a_local_engine_is_heard_while_the_model_still_works(model):
     speech = model.synthesize(utterance(model, "2"))
     assert (await anext(speech)).sample_rate_hz == 8_000
     assert await anext(speech) == b"first"
@@ -117,20 +117,20 @@ async def test_a_models_exception_is_the_engines_error_and_says_what_it_was(mode
         await hear(model, "1")
 
 
-async def test_a_model_that_cannot_be_loaded_is_the_engines_error_too(model):
+async def test_a_model_that_cannot_be_loaded_is_the_engines_error(model):
     model.fails = OSError("no weights")
     with pytest.raises(EngineError, match="'model' failed: OSError: no weights"):
         await model.load()
 
 
-async def test_our_own_errors_stay_what_they_are(model):
+async def test_an_error_of_ours_that_a_model_raises_stays_what_it_is(model):
     model.fails = InvalidRequest("nothing to speak", param="input")
     model.go.set()
     with pytest.raises(InvalidRequest):
         await hear(model, "1")
 
 
-async def test_the_failure_of_an_abandoned_utterance_is_reported_to_nobody(model, caplog):
+async def test_the_failure_of_an_abandoned_utterance_is_not_logged(model, caplog):
     model.fails = RuntimeError("too late")
     speech = model.synthesize(utterance(model, "1"))
     assert [await anext(speech) for _ in range(2)]
@@ -143,6 +143,6 @@ async def test_the_failure_of_an_abandoned_utterance_is_reported_to_nobody(model
     assert not caplog.records
 
 
-async def test_closing_twice_is_harmless(model):
+async def test_closing_a_local_engine_twice_is_harmless(model):
     await model.close()
     await model.close()

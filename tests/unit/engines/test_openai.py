@@ -64,7 +64,7 @@ async def connect():
 # -- asking -------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_request_is_openais_and_leaves_defaults_out(upstream, connect):
+async def test_the_request_to_an_upstream_server_is_openais_and_leaves_defaults_out(upstream, connect):
     engine = await connect(upstream.url + "/")
     await pcm(engine, "Hello.", speed=1.0, instructions="")
     await pcm(engine, "Hello.")
@@ -73,7 +73,7 @@ async def test_the_request_is_openais_and_leaves_defaults_out(upstream, connect)
     assert set(upstream.paths) == {"/v1/audio/speech"}
 
 
-async def test_every_declared_parameter_is_heard(upstream, connect):
+async def test_every_declared_parameter_reaches_the_upstream_server(upstream, connect):
     assert await unkeyed(await connect(upstream.url), "Hello.") == []
 
 
@@ -88,7 +88,7 @@ async def test_unknown_fields_are_handed_on_and_cannot_replace_the_gateways_own(
     assert (upstream.heard[0]["response_format"], upstream.heard[0]["input"]) == ("wav", "Hello.")
 
 
-async def test_how_a_client_is_answered_is_nothing_that_a_server_is_told(upstream, connect):
+async def test_fields_that_say_how_the_client_is_answered_are_not_sent_upstream(upstream, connect):
     speech = utterance(await connect(upstream.url), "Hello.")
     speech.parameters.update({"stream": True, "stream_format": "sse"})
     engine = await connect(upstream.url)
@@ -106,7 +106,7 @@ async def test_how_a_client_is_answered_is_nothing_that_a_server_is_told(upstrea
         ("max-age=0", None),
     ],
 )
-async def test_a_server_that_remembers_too_is_told_to_make_it_anew_where_the_request_said_so(upstream, asked, told):
+async def test_no_cache_of_a_request_is_passed_on_to_an_upstream_server_that_caches_too(upstream, asked, told):
     async with gateway(build_engine("stub", {"kind": "openai", "base_url": upstream.url, "model": "m"})) as client:
         assert (await speak(client, headers={"cache-control": asked})).status_code == 200
         assert (await speak(client, headers={"cache-control": "only-if-cached"}, text="New.")).status_code == 504
@@ -121,7 +121,7 @@ async def test_models_of_the_server_keep_their_names_and_aliases_become_its_firs
     assert set(engine.models) == {"gpt-4o-mini-tts", "tts-1-hd"}
 
 
-async def test_voices_pass_unless_they_are_listed(upstream, connect):
+async def test_voices_are_passed_on_to_an_upstream_server_unless_a_list_is_configured(upstream, connect):
     assert (await connect(upstream.url)).resolve_voice("whoever") == "whoever"
     engine = await connect(upstream.url, voices=["alloy", "nova"], voice_aliases={"heart": "nova"})
     assert engine.resolve_voice("heart") == "nova"
@@ -129,7 +129,7 @@ async def test_voices_pass_unless_they_are_listed(upstream, connect):
         engine.resolve_voice("ash")
 
 
-async def test_identity_tells_servers_revisions_and_formats_apart_and_holds_no_key(connect, monkeypatch):
+async def test_an_openai_engines_identity_differs_by_server_revision_and_format_and_holds_no_key(connect, monkeypatch):
     monkeypatch.setenv("FAR_KEY", KEY)
     url = "http://127.0.0.1:9/v1"
     variants = [
@@ -149,7 +149,7 @@ async def test_identity_tells_servers_revisions_and_formats_apart_and_holds_no_k
 # -- the key ------------------------------------------------------------------------------------------------------------
 
 
-async def test_the_key_goes_to_the_server_and_nowhere_else(upstream, connect, monkeypatch, caplog):
+async def test_the_api_key_goes_to_the_upstream_server_and_nowhere_else(upstream, connect, monkeypatch, caplog):
     monkeypatch.setenv("FAR_KEY", KEY)
     caplog.set_level(logging.DEBUG)
     engine = await connect(upstream.url, api_key_env="FAR_KEY")
@@ -164,7 +164,7 @@ async def test_the_key_goes_to_the_server_and_nowhere_else(upstream, connect, mo
     assert KEY not in "".join(told) + caplog.text
 
 
-async def test_without_a_key_none_is_sent(upstream, connect):
+async def test_no_api_key_is_sent_upstream_where_none_is_configured(upstream, connect):
     await pcm(await connect(upstream.url), "Hello.")
     assert "authorization" not in upstream.headers[0]
 
@@ -172,13 +172,13 @@ async def test_without_a_key_none_is_sent(upstream, connect):
 # -- audio --------------------------------------------------------------------------------------------------------------
 
 
-async def test_wav_becomes_samples_at_the_rate_that_its_header_says(upstream, connect):
+async def test_wav_from_an_upstream_server_becomes_samples_at_the_rate_of_its_header(upstream, connect):
     start, audio = await hear(await connect(upstream.url), "Hello.")
     assert (start.sample_rate_hz, start.channels, start.media_type) == (SAMPLE_RATE_HZ, 1, "audio/pcm")
     assert audio == samples_of(upstream.heard[0])
 
 
-async def test_raw_samples_are_taken_at_the_configured_rate(upstream, connect):
+async def test_raw_samples_from_an_upstream_server_are_taken_at_the_configured_rate(upstream, connect):
     upstream.answer(200, b"\xff\xfb\x01\x00" * 100, "audio/pcm")  # which look like MPEG
     start, audio = await hear(await connect(upstream.url, response_format="pcm", sample_rate_hz=22_050), "Hello.")
     assert (start.sample_rate_hz, start.media_type, len(audio)) == (22_050, "audio/pcm", 400)
@@ -196,7 +196,9 @@ async def test_raw_samples_are_taken_at_the_configured_rate(upstream, connect):
         (wav(b"\x01\x02" * 100), "audio/mpeg", "audio/pcm"),
     ],
 )
-async def test_audio_is_what_it_is_whatever_was_asked_and_stated(upstream, connect, asked, body, stated, media_type):
+async def test_audio_from_an_upstream_server_has_the_format_of_its_content_whatever_was_asked_or_stated(
+    upstream, connect, asked, body, stated, media_type
+):
     upstream.answer(200, [body[:1], body[1:5], body[5:]], stated)
     start, audio = await hear(await connect(upstream.url, response_format=asked), "Hello.")
     assert start.media_type == media_type
@@ -216,7 +218,7 @@ async def test_a_server_that_says_opus_and_means_vorbis_does_not_give_its_client
     assert len(upstream.heard) == 1
 
 
-async def test_audio_is_heard_while_the_server_still_speaks(connect):
+async def test_audio_is_heard_while_the_upstream_server_still_speaks(connect):
     samples = bytes(range(200))
     chunk = wav(samples * 10)[:244]
     async with raw_upstream(head("Transfer-Encoding: chunked") + b"f4\r\n" + chunk + b"\r\n", hang=True) as url:
@@ -294,7 +296,9 @@ def error(message="No.", **more) -> bytes:
         (204, b"", EngineError, "answered 204", None),
     ],
 )
-async def test_failures_are_told_apart_by_who_can_act(upstream, connect, status, body, expected, told, param):
+async def test_failures_of_an_upstream_server_are_told_apart_by_who_can_act(
+    upstream, connect, status, body, expected, told, param
+):
     upstream.answer(status, body)
     with pytest.raises(expected, match=told) as failed:
         await pcm(await connect(upstream.url), "Hello.")
@@ -338,7 +342,7 @@ async def test_a_busy_server_says_when_to_come_back(upstream, connect, status, h
     assert busy.value.retry_after_seconds == seconds
 
 
-async def test_a_redirect_is_not_followed(upstream, connect):
+async def test_a_redirect_of_an_upstream_server_is_not_followed(upstream, connect):
     upstream.answer(307, b"", location=f"{upstream.url}/audio/speech")
     with pytest.raises(EngineError, match="answered 307: its speech API is elsewhere"):
         await pcm(await connect(upstream.url), "Hello.")
@@ -377,7 +381,7 @@ async def test_an_answer_that_breaks_off_is_never_a_whole_utterance(connect, ans
         ("pcm", head("Transfer-Encoding: chunked") + b"1f40\r\n" + bytes(range(200)) * 40 + b"\r\n0\r\n\r\n", True),
     ],
 )
-async def test_what_may_be_half_an_utterance_is_heard_and_not_kept(asked, answer, kept):
+async def test_audio_that_may_be_half_an_utterance_is_heard_and_not_stored(asked, answer, kept):
     """The end of the connection is the end of the body, and would be so too if the server had died."""
     async with raw_upstream(answer) as url:
         section = {"kind": "openai", "base_url": url, "model": "m", "response_format": asked}
@@ -391,20 +395,20 @@ async def test_what_may_be_half_an_utterance_is_heard_and_not_kept(asked, answer
 
 
 @pytest.mark.parametrize("answer", [b"", head(f"Content-Length: {len(AUDIO)}"), head() + AUDIO[:500]])
-async def test_a_server_that_hangs_is_given_up(connect, answer):
+async def test_an_upstream_server_that_hangs_is_given_up(connect, answer):
     async with raw_upstream(answer, hang=True) as url:
         with pytest.raises(EngineTimeout, match="did not answer in time"):
             await pcm(await connect(url, timeout_seconds=0.05), "Hello.")
 
 
-async def test_a_server_that_is_not_there_is_named(connect):
+async def test_an_upstream_server_that_is_not_there_is_named(connect):
     async with raw_upstream(b"") as url:
         pass
     with pytest.raises(EngineError, match="'far' cannot be reached"):
         await pcm(await connect(url), "Hello.")
 
 
-async def test_a_proxy_is_for_servers_elsewhere(upstream, connect, monkeypatch):
+async def test_a_proxy_is_used_only_for_upstream_servers_elsewhere(upstream, connect, monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     async with raw_upstream(head() + AUDIO) as proxy:
@@ -414,7 +418,7 @@ async def test_a_proxy_is_for_servers_elsewhere(upstream, connect, monkeypatch):
         assert await pcm(await connect("http://speech.invalid/v1"), "Hello.") == bytes(1000)
 
 
-async def test_a_listener_who_leaves_ends_the_request(connect):
+async def test_a_listener_that_leaves_ends_the_request_to_the_upstream_server(connect):
     async with raw_upstream(head() + AUDIO[:500], hang=True) as url:
         engine = await connect(url)
         speech = engine.synthesize(utterance(engine, "Hello."))
@@ -423,7 +427,7 @@ async def test_a_listener_who_leaves_ends_the_request(connect):
         assert not engine._client._transport._pool.connections
 
 
-async def test_many_ask_at_once(upstream, connect):
+async def test_many_utterances_at_once_get_each_its_own_answer_from_an_upstream_server(upstream, connect):
     engine = await connect(upstream.url)
     spoken = await asyncio.gather(*(pcm(engine, f"Text {number}.") for number in range(40)))
     assert len(set(spoken)) == 40
@@ -472,7 +476,7 @@ def test_a_connection_that_was_reset_without_a_word_is_told_in_words():
         ({"default_voice": "ash", "voices": ["alloy"]}, "engines.far.default_voice: .* it has alloy"),
     ],
 )
-def test_a_wrong_option_is_named_with_what_would_be_right(options, told):
+def test_a_wrong_option_of_an_openai_engine_is_named_with_what_would_be_right(options, told):
     with pytest.raises(ConfigError, match=told) as refused:
         build_engine("far", {"kind": "openai", "base_url": "http://127.0.0.1/v1", "model": "tts-1", **options})
     assert "word" not in str(refused.value)

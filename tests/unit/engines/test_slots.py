@@ -28,7 +28,7 @@ class Callers:
                 self.speaking -= 1
 
 
-async def test_no_more_speak_at_once_than_there_are_slots():
+async def test_no_more_utterances_are_spoken_at_once_than_there_are_slots():
     callers = Callers(Slots(2, 3))
     tasks = [asyncio.create_task(callers.call()) for _ in range(5)]
     await settle()
@@ -38,7 +38,7 @@ async def test_no_more_speak_at_once_than_there_are_slots():
     assert (callers.slots.waiting, callers.slots.taken) == (0, 0)
 
 
-async def test_beyond_the_queue_a_caller_is_refused_at_once():
+async def test_an_utterance_beyond_the_engines_queue_is_refused_at_once():
     callers = Callers(Slots(1, 1))
     tasks = [asyncio.create_task(callers.call()) for _ in range(2)]
     await settle()
@@ -50,7 +50,7 @@ async def test_beyond_the_queue_a_caller_is_refused_at_once():
     await callers.call()
 
 
-async def test_without_a_queue_a_caller_waits_for_nobody():
+async def test_an_engine_without_a_queue_refuses_an_utterance_when_no_slot_is_free():
     callers = Callers(Slots(1, 0))
     task = asyncio.create_task(callers.call())
     await settle()
@@ -108,7 +108,7 @@ async def test_the_hint_is_bounded_and_time_without_work_does_not_count(clock):
         assert busy.value.retry_after_seconds == min(seconds, 60)
 
 
-async def test_who_waits_moves_up_when_there_are_more_slots():
+async def test_queued_utterances_move_up_when_slots_are_added():
     callers = Callers(Slots(1, 3))
     tasks = [asyncio.create_task(callers.call()) for _ in range(4)]
     await settle()
@@ -120,7 +120,7 @@ async def test_who_waits_moves_up_when_there_are_more_slots():
     assert callers.slots.taken == 0
 
 
-async def test_with_fewer_slots_who_speaks_goes_on_and_nobody_follows_before_there_is_room():
+async def test_with_fewer_slots_utterances_go_on_and_none_begins_before_a_slot_is_free():
     callers = Callers(Slots(3, 2))
     tasks = [asyncio.create_task(callers.call()) for _ in range(4)]
     await settle()

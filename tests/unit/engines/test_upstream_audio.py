@@ -210,7 +210,7 @@ RPC_STATUS = "\b\r\x12\x27模型正在加载，请稍后再试吗".encode()
         b"\r\n" * 500,
     ],
 )
-async def test_what_is_no_sound_is_never_played_as_samples(upstream, connect, label, body):
+async def test_an_answer_that_is_no_audio_is_never_played_as_samples(upstream, connect, label, body):
     upstream.answer(200, [body[:3], body[3:]], label)
     with pytest.raises(EngineError, match=r"instead of audio|with an error"):
         await pcm(await connect(response_format="pcm"), "Hello.")
@@ -367,7 +367,7 @@ async def test_raw_samples_are_heard_before_the_server_has_ended():
 
 
 @pytest.mark.parametrize("samples", [bytes(48_000), b"\1\2"])
-async def test_what_nobody_can_hear_is_heard_kept_for_a_moment_and_counted(upstream, samples):
+async def test_an_inaudible_answer_is_sent_kept_for_a_moment_and_counted(upstream, samples):
     upstream.answer(200, wav(samples, 24_000), "audio/wav")
     section = {"kind": "openai", "base_url": upstream.url, "model": "m"}
     async with gateway(build_engine("stub", section)) as client:
@@ -387,7 +387,7 @@ JOINABLE = {
 
 
 @pytest.mark.parametrize("name", JOINABLE)
-async def test_what_was_joined_is_kept_as_one_file_that_every_player_hears_whole(upstream, name):
+async def test_joined_files_are_kept_as_one_file_that_every_player_plays_whole(upstream, name):
     asked, label = JOINABLE[name]
     upstream.answer(200, 3 * made(KINDS[name], VOICE), label)
     section = {"kind": "openai", "base_url": upstream.url, "model": "m", "response_format": asked}

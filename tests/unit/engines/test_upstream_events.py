@@ -95,7 +95,7 @@ async def test_events_come_in_pieces_of_any_size_and_with_any_end_of_line(size, 
     assert b"".join([audio async for audio in events.audio_of("far", pieces(), Exception)]) == SAMPLES[:300]
 
 
-async def test_what_is_behind_the_last_event_is_not_heard():
+async def test_bytes_behind_the_last_event_are_not_heard():
     async def pieces():
         yield delta(SAMPLES[:64], "pcm") + b"data: [DONE]\n\n" + DONE + delta(b"noise", "pcm")
 
@@ -156,7 +156,7 @@ async def test_events_without_audio_are_an_error_with_the_servers_reason(upstrea
     assert type(raised.value) is expected
 
 
-async def test_an_error_behind_audio_cuts_it(upstream, connect):
+async def test_an_error_event_behind_audio_cuts_the_clip(upstream, connect):
     upstream.answer(200, [delta(PLACEHOLDER), delta(SAMPLES), failed(message="lost", code=500)], EVENTS)
     with pytest.raises(EngineError, match="lost"):
         await heard(await connect(upstream.url))

@@ -68,7 +68,7 @@ async def test_the_load_is_shared_and_no_server_has_more_than_its_concurrency():
         assert min(len(server.said) for server in servers) >= 20
 
 
-async def test_a_slow_server_gets_less():
+async def test_a_slow_server_gets_fewer_requests():
     async with replicas(2) as (slow, fast):
         slow.seconds, fast.seconds = 0.2, 0.01
         async with serving(far(slow.url, fast.url, concurrency=2)) as client:
@@ -76,7 +76,7 @@ async def test_a_slow_server_gets_less():
         assert len(slow.said) < len(fast.said) / 2
 
 
-async def test_one_that_is_killed_under_load_fails_nobody_and_overloads_nobody():
+async def test_a_server_killed_under_load_fails_no_request_and_overloads_no_other_server():
     async with replicas(3) as servers:
         for server in servers:
             server.seconds = 0.03
@@ -91,7 +91,7 @@ async def test_one_that_is_killed_under_load_fails_nobody_and_overloads_nobody()
         assert len(servers[0].said) < 20
 
 
-async def test_one_that_hangs_under_load_delays_only_those_that_it_holds():
+async def test_a_server_that_hangs_under_load_delays_only_the_requests_that_it_holds():
     async with replicas(2) as (hanging, good):
         good.seconds = 0.01
         async with serving(far(hanging.url, good.url, concurrency=4, timeout_seconds=1.0)) as client:
@@ -106,7 +106,7 @@ async def test_one_that_hangs_under_load_delays_only_those_that_it_holds():
 
 
 @pytest.mark.parametrize("does", [401, 403, 500, 502, 503, 504, "cut early"])
-async def test_what_fails_before_it_is_heard_is_spoken_elsewhere(does):
+async def test_an_utterance_that_fails_before_its_first_sound_is_spoken_by_another_server(does):
     async with replicas(2) as (bad, good):
         bad.does = does
         async with serving(far(bad.url, good.url)) as client:
@@ -125,7 +125,7 @@ async def test_a_busy_server_is_passed_over_and_is_no_failed_one():
             assert [upstream.up for upstream in far_of(client).upstreams] == [True, True]
 
 
-async def test_what_breaks_off_in_mid_stream_is_cut_and_neither_spliced_nor_kept():
+async def test_an_utterance_that_breaks_off_in_mid_stream_is_cut_and_neither_spliced_nor_stored():
     async with replicas(2) as (breaking, good):
         breaking.does, breaking.accent, good.accent = "cut late", b"AA" * 5000, b"BB" * 5000
         async with serving(far(breaking.url, good.url)) as client:
@@ -151,7 +151,7 @@ async def test_each_server_is_asked_once_for_a_request_at_most():
         assert [len(server.said) for server in servers] == [1, 1, 1]
 
 
-async def test_a_refusal_is_told_at_once_and_is_no_failure():
+async def test_a_servers_refusal_is_told_at_once_and_is_no_failure_of_the_server():
     async with replicas(2) as servers:
         for server in servers:
             server.does = 400
@@ -201,7 +201,7 @@ async def test_a_pause_that_a_server_asks_for_is_kept_and_told_when_it_is_everyo
 # -- coming back ----------------------------------------------------------------------------------------------------------
 
 
-async def test_one_that_comes_back_is_asked_again_by_itself(quick, caplog):
+async def test_a_server_that_comes_back_is_asked_again_by_itself(quick, caplog):
     caplog.set_level(logging.INFO, "sayonce.speech")
     async with replicas(2) as servers:
         async with serving(far(*(server.url for server in servers))) as client:
@@ -220,7 +220,7 @@ async def test_one_that_comes_back_is_asked_again_by_itself(quick, caplog):
     ]
 
 
-async def test_one_that_fails_its_checks_stays_out(quick):
+async def test_a_server_that_fails_its_checks_stays_out(quick):
     async with replicas(2) as (bad, good), serving(far(bad.url, good.url)) as client:
         bad.does, bad.passes_checks = 500, False
         for number in range(6):
@@ -230,7 +230,7 @@ async def test_one_that_fails_its_checks_stays_out(quick):
         assert (len(bad.said), good.checks) == (1, 0)
 
 
-async def test_when_all_are_down_it_is_said_and_it_ends_by_itself(quick):
+async def test_an_outage_of_all_servers_is_told_and_ends_by_itself(quick):
     async with replicas(2) as servers:
         engine = far(*(server.url for server in servers))
         async with serving(engine) as client:
@@ -258,7 +258,7 @@ async def test_servers_that_are_down_at_the_start_keep_nobody_waiting(quick):
             assert_whole(await speak(client, "Hello."), "Hello.")
 
 
-async def test_who_waits_moves_up_when_a_server_comes_back(quick):
+async def test_queued_utterances_move_up_when_a_server_comes_back(quick):
     async with replicas(2) as (gone, held), serving(far(gone.url, held.url, concurrency=1)) as client:
         await gone.kill()
         await speak(client, "Before.")
@@ -321,7 +321,7 @@ async def test_a_check_tells_what_is_wrong_with_each_server():
         (200, 404, None),
     ],
 )
-async def test_a_check_tells_an_address_where_everything_is_missing(models, speech, told):
+async def test_a_check_names_an_address_where_every_path_is_missing(models, speech, told):
     async with replicas(1) as [server]:
         server.lists_models, server.does, server.message = models, speech, "Not Found"
         engine = far(server.url)
@@ -337,12 +337,12 @@ A, B = "http://a.example/v1", "http://b.example:8000/v1"
 
 
 @pytest.mark.parametrize("given", [[A, B], [f" {A}/ ", "HTTP://B.example:8000/v1"], f"{A},{B}", f" {A} , {B} "])
-def test_addresses_are_a_list_or_have_commas_between_them(given):
+def test_addresses_of_servers_are_a_list_or_have_commas_between_them(given):
     engine = build_engine("far", {"kind": "openai", "model": "m", "base_url": given})
     assert [upstream.url for upstream in engine.upstreams] == [A, B]
 
 
-def test_the_environment_can_name_several():
+def test_the_environment_can_name_several_servers():
     variables = {
         "SAYONCE_ENGINES__FAR__KIND": "openai",
         "SAYONCE_ENGINES__FAR__MODEL": "m",
@@ -370,7 +370,7 @@ def test_the_environment_can_name_several():
         ({"a": A}, r"engines\.far\.base_url must be a text or a list of texts .*, not a table"),
     ],
 )
-def test_a_wrong_address_is_named_by_its_place(given, told):
+def test_a_wrong_address_of_a_server_is_named_by_its_place_in_the_list(given, told):
     with pytest.raises(ConfigError, match=told) as refused:
         build_engine("far", {"kind": "openai", "model": "m", "base_url": given})
     assert "word" not in str(refused.value)
@@ -381,7 +381,7 @@ def test_a_wrong_keyed_as_is_named():
         far(A, keyed_as="the old one")
 
 
-async def test_a_proxy_is_for_those_of_the_servers_that_are_elsewhere(monkeypatch):
+async def test_of_several_servers_a_proxy_is_used_only_for_those_elsewhere(monkeypatch):
     monkeypatch.delenv("NO_PROXY", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
     async with replicas(1) as [proxy]:

@@ -109,7 +109,7 @@ async def test_two_instances_over_one_store_send_a_reference_once(tmp_path):
         assert (len(server.uploads), server.references) == (1, [])
 
 
-async def test_a_name_tells_nobody_whose_voice_it_is_and_another_secret_makes_another(tmp_path):
+async def test_the_name_of_a_copy_tells_nobody_whose_voice_it_is_and_another_secret_makes_another_name(tmp_path):
     names = set()
     async with omnis(1) as [server]:
         for number in range(2):
@@ -232,7 +232,7 @@ async def test_a_name_that_was_there_before_is_replaced_since_nobody_knows_its_r
 
 
 @pytest.mark.parametrize("forgets_after_listing", [False, True])
-async def test_a_server_that_says_that_it_keeps_a_voice_and_does_not_is_sent_references(forgets_after_listing):
+async def test_a_server_that_claims_to_keep_a_voice_and_does_not_is_sent_references(forgets_after_listing):
     async with omnis(1) as [server], serving(far(server)) as client:
         server.speaks_unknown = True
         await upload(client)
@@ -327,7 +327,7 @@ async def test_requests_wait_for_a_slow_upload_for_a_bounded_time_and_it_goes_on
         assert (len(server.uploads), len(server.references)) == (1, 4)
 
 
-async def test_a_list_that_fails_after_the_answer_began_is_no_proof():
+async def test_a_list_of_voices_that_fails_after_the_answer_began_is_no_proof_that_a_voice_is_kept():
     async with omnis(1) as [server], serving(far(server)) as client:
         await upload(client)
         await assert_heard(client)
@@ -340,7 +340,7 @@ async def test_a_list_that_fails_after_the_answer_began_is_no_proof():
         assert (len(server.uploads), len(server.references), counted(client, "lost")) == (1, 1, 0)
 
 
-async def test_never_means_that_no_server_is_asked_for_its_voices(tmp_path):
+async def test_with_upload_voices_never_no_server_is_asked_for_its_voices(tmp_path):
     store = f"sqlite:///{tmp_path}/s.db"
     async with omnis(1) as [server]:
         async with serving(far(server), store=store) as client:
@@ -397,7 +397,7 @@ async def test_a_removal_that_fails_is_tried_again_also_by_an_instance_that_star
             await until(lambda: not server.voices)
 
 
-async def test_a_copy_under_an_earlier_secret_is_removed_and_what_is_no_copy_is_not(tmp_path):
+async def test_a_copy_under_an_earlier_secret_is_removed_and_a_servers_own_voice_is_not(tmp_path):
     store = f"sqlite:///{tmp_path}/s.db"
     async with omnis(1) as [server]:
         server.put("narrator", reference(2))

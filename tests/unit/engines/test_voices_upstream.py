@@ -60,7 +60,7 @@ async def test_an_uploaded_voice_is_sent_as_its_reference_and_transcript(client,
 
 
 @pytest.mark.parametrize("voice", [{"voice": {"id": "alice"}}, {"voice": "alice", "ref_text": "one two"}])
-async def test_a_name_is_its_reference_however_it_is_given(client, upstream, voice):
+async def test_an_uploaded_name_is_its_reference_however_a_request_gives_it(client, upstream, voice):
     await upload(client, ref_text="one two")
     assert await speak(client, voice="alice") == MISS
     assert await speak(client, **voice) == HIT
@@ -162,7 +162,7 @@ async def test_a_reference_that_is_sent_along_is_keyed_by_its_samples_and_transc
         ({"extra_params": {"emo_audio": "file:///a.wav"}}, "extra_params", "holds the address"),
     ],
 )  # fmt: skip
-async def test_what_is_no_reference_is_refused_by_its_field(client, upstream, fields, param, told):
+async def test_a_value_that_is_no_reference_is_refused_by_its_field(client, upstream, fields, param, told):
     error = await speak(client, **fields)
     assert (error["param"], told in error["message"]) == (param, True), error
     assert upstream.heard == []

@@ -131,21 +131,21 @@ def once(times=1):
     return {"voice": times, "tokens": times, "speaker": times}
 
 
-def test_the_encoders_run_once_a_voice(kind, cache, voices):
+def test_chatterboxs_encoders_run_once_a_voice(kind, cache, voices):
     model = sayonce.adapters.chatterbox.wrap(build(kind), cache)
     for voice in voices * 3:
         speak(model, voice)
     assert model.counts == once(2)
 
 
-def test_the_sound_is_that_of_the_engine_alone(kind, cache, voices):
+def test_wrapped_chatterbox_sounds_as_it_does_unwrapped(kind, cache, voices):
     model = sayonce.adapters.chatterbox.wrap(build(kind), cache)
     for voice in voices * 2:
         assert torch.equal(speak(model, voice), speak(build(kind), voice))
         assert torch.equal(speak(model, None), speak(model, voice))
 
 
-def test_another_exaggeration_has_an_entry_of_its_own(kind, cache, voices):
+def test_chatterbox_has_an_entry_for_each_exaggeration(kind, cache, voices):
     model = sayonce.adapters.chatterbox.wrap(build(kind), cache)
     for exaggeration in (0.3, 0.7, 0.3):
         heard = speak(model, voices[0], exaggeration=exaggeration)
@@ -154,7 +154,7 @@ def test_another_exaggeration_has_an_entry_of_its_own(kind, cache, voices):
 
 
 @pytest.mark.parametrize("kind", ["chatterbox.tts_turbo"], indirect=True)
-def test_another_loudness_has_an_entry_of_its_own(kind, cache, voices):
+def test_chatterbox_has_an_entry_for_each_loudness(kind, cache, voices):
     model = sayonce.adapters.chatterbox.wrap(build(kind), cache)
     for norm_loudness in (True, False, True):
         speak(model, voices[0], norm_loudness=norm_loudness)
@@ -206,7 +206,9 @@ def test_a_revision_that_is_given_does_not_stand_for_the_precision(kind, cache, 
     assert whole.counts == half.counts == once()
 
 
-def test_what_cannot_be_identified_reaches_the_engine_each_time_with_one_warning(kind, cache, tmp_path, caplog):
+def test_a_reference_that_cannot_be_identified_reaches_chatterbox_each_time_with_one_warning(
+    kind, cache, tmp_path, caplog
+):
     data, model = reference(noise(1), rate=RATE), sayonce.adapters.chatterbox.wrap(build(kind), cache)
     for times in (1, 2):
         assert torch.equal(speak(model, io.BytesIO(data)), speak(build(kind), io.BytesIO(data)))

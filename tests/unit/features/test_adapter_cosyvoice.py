@@ -112,7 +112,7 @@ def test_every_segment_of_every_request_shares_one_run_a_reference(module, cache
     assert frontend.counts == {"embedding": 2, "token": 2}
 
 
-def test_the_model_input_is_that_of_the_frontend_alone(module, cache, prompts):
+def test_a_wrapped_cosyvoice_frontend_gives_the_model_input_of_the_unwrapped_one(module, cache, prompts):
     frontend = wrapped(module, cache)
     for prompt in (*prompts, *prompts):
         for rate in (22_050, 24_000):
@@ -125,7 +125,7 @@ def test_speakers_of_the_same_transcript_are_not_confused(module, cache, prompts
     assert not torch.equal(one["llm_embedding"], other["llm_embedding"])
 
 
-def test_a_corrected_transcript_is_heard(module, cache, prompts):
+def test_a_corrected_transcript_of_cosyvoice_reaches_the_model(module, cache, prompts):
     frontend = wrapped(module, cache)
     one, other = (zero_shot(frontend, prompts[0], transcript=text) for text in ("sead", "said"))
     assert not torch.equal(one["prompt_text"], other["prompt_text"])
@@ -141,7 +141,7 @@ def test_what_the_frontend_does_to_its_tensors_changes_no_entry(module, cache, p
     assert same(zero_shot(frontend, prompts[0]), kept)
 
 
-def test_weights_that_cannot_be_read_need_a_revision(module, cache):
+def test_cosyvoice_weights_that_cannot_be_read_need_a_revision(module, cache):
     with pytest.raises(Unkeyable, match="revision="):
         sayonce.adapters.cosyvoice.wrap(build(module), cache)
 

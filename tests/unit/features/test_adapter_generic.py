@@ -55,7 +55,7 @@ def test_neither_name_nor_shape_nor_transcript_alone_is_a_voice(cache, tmp_path)
     assert runs == asked
 
 
-def test_a_function_is_wrapped(cache):
+def test_the_generic_adapter_wraps_a_function(cache):
     runs = []
 
     def encode(data: bytes) -> np.ndarray:
@@ -67,7 +67,7 @@ def test_a_function_is_wrapped(cache):
     assert runs == [b"ab", b"cd"]
 
 
-def test_what_has_no_exact_identity_reaches_the_function_each_time_with_one_warning(cache, caplog):
+def test_an_argument_without_exact_identity_reaches_the_function_each_time_with_one_warning(cache, caplog):
     given = []
     functions = [
         sayonce.adapters.generic.wrap(lambda thing: given.append(thing) or b"made", cache, name=name, revision="1")

@@ -109,7 +109,7 @@ def test_the_encoders_run_once_a_voice_and_the_sound_is_that_of_the_engine_alone
     assert not np.array_equal(*heard.values())
 
 
-def test_a_context_is_the_callers_own(package, cache, folder, voices):
+def test_a_remembered_context_is_the_callers_own_to_change(package, cache, folder, voices):
     tts = sayonce.adapters.index_tts_onnx.wrap(build(package, folder), cache)
     first = tts.build_speaker(voices[0]).style.copy()
     tts.build_speaker(voices[0]).style[:] = 0

@@ -106,7 +106,7 @@ def test_alternating_voices_stay_warm(edition, cache, voices):
     assert runs(tts) == (2 * edition.cold[0], 2 * edition.cold[1])
 
 
-def test_the_sound_is_that_of_the_engine_alone_bit_for_bit(edition, cache, voices):
+def test_wrapped_indextts2_sounds_as_it_does_unwrapped_bit_for_bit(edition, cache, voices):
     tts = wrapped(edition, cache)
     for voice in (*voices, *voices):
         np.testing.assert_array_equal(speak(tts, edition, voice), alone(edition, voice))
@@ -114,7 +114,7 @@ def test_the_sound_is_that_of_the_engine_alone_bit_for_bit(edition, cache, voice
 
 
 @of(STREAMING)
-def test_a_stream_is_that_of_the_engine_alone_bit_for_bit(edition, cache, voices):
+def test_wrapped_indextts2_streams_as_it_does_unwrapped_bit_for_bit(edition, cache, voices):
     tts = wrapped(edition, cache)
     engine = build(edition.cls)
     expected = [list(stream(engine, edition, voices[0])) for _ in range(2)][1]
@@ -179,7 +179,7 @@ def test_speaker_and_emotion_of_a_reference_are_separate_entries(edition, cache,
     assert runs(tts) == (2 * edition.cold[0], 2 * edition.cold[1])
 
 
-def test_the_emotion_is_heard(edition, cache, voices):
+def test_the_emotion_reference_of_indextts2_is_heard(edition, cache, voices):
     tts = wrapped(edition, cache)
     alice, bob = voices
     assert not np.array_equal(
@@ -257,7 +257,7 @@ def test_engines_that_share_a_cache_encode_a_cold_voice_once(edition, cache, voi
     assert sum(tts.counts["encodes"] for tts in engines) == edition.cold[1]
 
 
-def test_a_restart_keeps_what_was_computed(edition, voices, tmp_path):
+def test_features_of_indextts2_survive_a_restart(edition, voices, tmp_path):
     counts = []
     for _ in range(2):
         with sayonce.open_sync(f"sqlite:///{tmp_path}/features.db") as cache:
@@ -371,7 +371,7 @@ def test_processes_that_share_a_redis_encode_a_voice_once_and_after_a_restart_no
 
 
 @of([edition for edition in EDITIONS if not edition.lang])
-def test_the_example_clones_voices(edition, cache, voices):
+def test_the_example_of_indextts2_clones_voices(edition, cache, voices):
     from importlib.util import module_from_spec, spec_from_file_location
 
     spec = spec_from_file_location("clone_voices", ROOT / "examples" / "clone_voices.py")

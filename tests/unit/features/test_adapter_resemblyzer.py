@@ -40,7 +40,7 @@ def utterance(seed, seconds=2):
     return np.random.default_rng(seed).normal(size=16_000 * seconds).astype(np.float32) * 0.1
 
 
-def test_the_encoder_runs_once_an_utterance_and_gives_its_own_embedding(kind, encoder, cache):
+def test_resemblyzers_encoder_runs_once_an_utterance_and_gives_its_own_embedding(kind, encoder, cache):
     alone = [kind("cpu", verbose=False).embed_utterance(utterance(seed)) for seed in (1, 2)]
     sayonce.adapters.resemblyzer.wrap(encoder, cache)
     for _ in range(3):
@@ -85,7 +85,7 @@ def test_a_speaker_is_made_of_remembered_utterances(kind, encoder, cache):
     assert encoder.runs == 2
 
 
-def test_partials_are_given_as_before(encoder, cache):
+def test_wrapped_resemblyzer_gives_partial_embeddings_as_it_does_unwrapped(encoder, cache):
     sayonce.adapters.resemblyzer.wrap(encoder, cache)
     embedding, partials, slices = encoder.embed_utterance(utterance(1), return_partials=True)
     assert (embedding.shape, partials.shape[1], len(slices)) == ((256,), 256, len(partials))

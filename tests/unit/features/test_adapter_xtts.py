@@ -105,7 +105,7 @@ def test_sound_from_remembered_features_is_that_of_the_real_networks_bit_for_bit
     assert not np.array_equal(*alone.values())
 
 
-def test_a_restart_keeps_what_was_computed(model, voices, tmp_path):
+def test_latents_of_xtts_survive_a_restart(model, voices, tmp_path):
     own = model.get_conditioning_latents
     for _ in range(2):
         model.get_conditioning_latents = own

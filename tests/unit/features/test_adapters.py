@@ -85,7 +85,7 @@ def test_an_engine_that_is_wrapped_again_is_refused_and_stays_as_it_is(cache, na
     wrap(Engine(), cache, revision="1")
 
 
-def test_every_adapter_is_among_them():
+def test_every_adapter_is_tested_for_being_wrapped_twice():
     assert set(WRAPS) == {name for name in adapters.__all__ if hasattr(getattr(adapters, name), "wrap")}
 
 
@@ -95,7 +95,7 @@ def test_a_function_that_is_wrapped_again_is_refused(cache):
         adapters.generic.wrap(wrapped, cache, revision="1")
 
 
-def test_what_cannot_be_identified_goes_to_the_engine_with_one_warning(cache, caplog):
+def test_a_reference_that_cannot_be_identified_goes_to_any_engine_with_one_warning(cache, caplog):
     engine = Engine()
     seen = []
     engine.get_conditioning_latents = lambda audio_path, gpt_cond_len=30: seen.append(audio_path) or b"latents"

@@ -165,6 +165,6 @@ def test_a_plain_functions_key_says_nothing_of_what_it_is_bound_to():
         assert remembered.key(1) == cache.key(["remember", "f", "1", {"factor": 1}])
 
 
-def test_what_has_no_signature_is_refused_with_what_to_do():
+def test_a_callable_without_a_signature_is_refused_with_what_to_do():
     with sayonce.open_sync("memory://") as cache, pytest.raises(sayonce.Unkeyable, match="remember a plain function"):
         cache.remember("f", revision="1")(classmethod(closure(1)))

@@ -44,12 +44,12 @@ def test_every_error_is_public():
     assert all(getattr(sayonce, name) is getattr(errors, name) for name in kinds)
 
 
-def test_importing_loads_nothing_that_is_not_used():
+def test_importing_the_library_loads_nothing_that_is_not_used():
     loaded = run_python("import sys, sayonce; print(*sys.modules)").split()
     assert not set(HEAVY) & set(loaded)
 
 
-def test_importing_takes_less_than_150_ms():
+def test_importing_the_library_takes_less_than_150_ms():
     code = "import time; t = time.process_time(); import sayonce; print(time.process_time() - t)"
     assert min(float(run_python(code)) for _ in range(3)) < 0.15
 
@@ -158,7 +158,7 @@ async def test_a_wrong_argument_of_fetch_is_refused_before_anything_is_computed(
                 await other.fetch("k", compute, **wrong)
 
 
-def test_every_option_that_is_right_is_taken(cache):
+def test_every_valid_option_of_a_remembered_function_is_taken(cache):
     tags = (tag for tag in ("a", "b"))
     spec = {"style": ("float32", (1, None)), "all": [(np.float16, [3]), ("bfloat16", ())]}
     options = {"ignore": ["x"], "spec": spec, "copy": True, "device": "cpu", "expected_bytes": np.int64(5)}
@@ -181,7 +181,7 @@ def cache():
         yield cache
 
 
-def test_plain_code_has_the_same_methods(cache):
+def test_the_cache_for_plain_code_has_the_methods_of_the_async_one(cache):
     entry = cache.fetch("k", lambda: Made(body=b"v", media_type="text/plain"), tags=["t"], ttl=timedelta(1))
     assert (entry.body, entry.media_type) == (b"v", "text/plain")
     assert cache.fetch(cache.key("k"), lambda: b"other").body == b"v"
@@ -195,7 +195,7 @@ def test_plain_code_has_the_same_methods(cache):
     assert cache.clear() == 1
 
 
-def test_what_users_call_on_the_cache_is_there_for_plain_code():
+def test_the_cache_for_plain_code_has_everything_that_users_call():
     used = {"fetch", "remember", "key", "purge", "delete", "clear", "settle", "close", "counters"}
     assert used <= set(dir(sayonce.SyncCache))
     assert used - {"counters"} <= set(dir(sayonce.Cache))
@@ -244,7 +244,7 @@ def test_remembered_functions_of_plain_code_are_plain(cache):
     assert Model().encode(2) == 6
 
 
-def test_errors_arrive_as_they_were_raised(cache):
+def test_errors_of_a_computation_arrive_as_they_were_raised(cache):
     class OwnError(Exception):
         pass
 
@@ -283,7 +283,7 @@ async def test_plain_code_within_a_running_event_loop_does_not_deadlock():
         assert cache.fetch("k", lambda: b"v").body == b"v"
 
 
-def test_closing_is_idempotent_and_finishes_what_is_under_way(tmp_path):
+def test_closing_a_cache_is_idempotent_and_finishes_computations_under_way(tmp_path):
     url = f"sqlite:///{tmp_path}/c.db"
     cache = sayonce.open_sync(url)
     begun, gate = threading.Event(), threading.Event()

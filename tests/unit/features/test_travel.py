@@ -73,7 +73,7 @@ def test_functions_methods_and_copies_travel_by_pickle():
     assert value == pid
 
 
-def test_options_that_can_be_read_once_travel_too():
+def test_options_of_a_remembered_function_that_can_be_read_only_once_travel_with_it():
     options = {"tags": iter(["voice=anna"]), "ignore": map(str, ["x"])}
     travelled = pickle.loads(pickle.dumps(cache.remember("once", revision="1", **options)(plain)))
     assert travelled._task.options["tags"] == ("voice=anna",)

@@ -72,7 +72,7 @@ async def test_explain_tells_a_tenant_nothing_of_another(client, keys):
     assert "bank" not in answer.text.replace("The bank's secrets.", "")
 
 
-async def test_health_needs_no_key(client):
+async def test_the_health_route_needs_no_key(client):
     assert (await client.get("/health/live")).status_code == 200
     assert (await client.get("/health/ready")).status_code == 200
 
@@ -85,7 +85,7 @@ def test_without_keys_only_loopback_is_served(host):
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "127.8.8.8"])
-def test_loopback_needs_no_keys(host):
+def test_clients_on_loopback_need_no_keys(host):
     assert load_access(load_settings(environment={}, overrides={"server.host": host})).open
 
 
@@ -149,7 +149,7 @@ async def test_every_401_says_by_which_scheme_to_authenticate(client, method, pa
         assert answer.json()["error"]["code"] == "invalid_api_key"
 
 
-async def test_keys_are_read_again_and_a_broken_file_changes_nothing(client, keys, caplog):
+async def test_keys_are_read_again_and_a_broken_file_of_keys_changes_nothing(client, keys, caplog):
     path = Path(keys["file"])
     lines = path.read_text()
     key, line = new_key("late")
@@ -171,7 +171,7 @@ class LookedUp(dict):
     __iter__ = items = keys = values = None
 
 
-async def test_a_request_costs_the_same_however_many_keys_there_are(client, keys):
+async def test_checking_a_key_costs_the_same_however_many_keys_there_are(client, keys):
     """Otherwise whoever asks, with or without a key, costs all others the more time the more tenants there are."""
     client.access._callers = LookedUp(client.access._callers)
     assert (await speak(client, headers=keys["school"])).status_code == 200
@@ -191,7 +191,7 @@ async def test_requests_go_on_while_many_keys_are_read_again():
         end.set()
 
 
-def test_the_file_holds_no_key_that_could_be_used():
+def test_the_file_of_keys_holds_no_key_that_could_be_used():
     key, line = new_key("school")
     assert key not in line
     assert len(key) > 40

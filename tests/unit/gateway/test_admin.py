@@ -25,7 +25,7 @@ async def test_models_and_voices_are_listed_in_openais_form(client):
     assert [(voice["id"], voice["model"]) for voice in voices["data"]][:2] == [("anna", "stub"), ("ben", "stub")]
 
 
-async def test_stats_count_what_was_asked_and_what_was_saved(client):
+async def test_stats_count_requests_and_saved_seconds(client):
     await speak(client)
     await client.service.cache.settle()
     for _ in range(3):

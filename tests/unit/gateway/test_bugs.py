@@ -145,7 +145,7 @@ async def test_a_bug_in_the_trace_harms_no_one_and_is_logged_once(tmp_path, monk
             assert logged() == 1
 
 
-async def test_a_store_that_does_not_do_it_is_a_503_with_a_time_to_come_back(monkeypatch):
+async def test_a_failure_of_the_store_that_reaches_a_request_is_a_503_with_a_time_to_come_back(monkeypatch):
     async def away(*_):
         raise StoreError("the store is away")
 

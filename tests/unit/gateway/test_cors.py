@@ -50,7 +50,7 @@ def test_an_origin_is_a_scheme_and_a_host_and_perhaps_a_port(right):
                                    "https://*.example.com", "https://a@example.com", "https://Example.com", "*.example.com",
                                    "https://app.example.com:443", "http://app.example.com:80", "http://app.example.com:0",
                                    "https://b\u00fccher.example", "https://app.example.com:x", "//app.example.com"])  # fmt: skip
-def test_what_is_no_origin_is_refused_at_the_start_with_what_would_be_right(wrong):
+def test_a_setting_that_is_no_origin_is_refused_at_the_start_with_what_would_be_right(wrong):
     with pytest.raises(ConfigError, match=r"cors_origins must be origins such as https://app\.example\.com"):
         load_settings(environment={"SAYONCE_SERVER__CORS_ORIGINS": f"{APP},{wrong}"})
 
@@ -80,7 +80,7 @@ async def test_a_listed_page_learns_before_it_asks_what_it_may_send_and_needs_no
                 assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_the_headers_of_its_own_that_a_client_asks_for_are_accepted(tmp_path, key):
+async def test_request_headers_that_a_listed_page_asks_for_are_accepted(tmp_path, key):
     """The OpenAI SDK sends ``x-stainless-…`` from a browser."""
     async with gateway(tmp_path, APP) as client:
         for asked in ("x-stainless-lang,x-stainless-os", "openai-organization"):
@@ -126,7 +126,7 @@ async def test_every_answer_to_a_listed_page_may_be_read_by_it_and_every_answer_
                 assert "access-control-allow-credentials" not in answer.headers
 
 
-async def test_with_keys_any_page_may_ask_where_that_is_said(tmp_path, key):
+async def test_with_keys_and_an_origin_of_star_any_page_may_ask(tmp_path, key):
     async with gateway(tmp_path, "*") as client:
         answer = await speak(client, headers={"authorization": f"Bearer {key}", "origin": OTHER})
         assert (answer.status_code, allowed(answer)) == (200, "*")
@@ -135,7 +135,7 @@ async def test_with_keys_any_page_may_ask_where_that_is_said(tmp_path, key):
         assert (await speak(client, headers={"origin": OTHER})).status_code == 401
 
 
-async def test_a_server_that_lists_no_origin_says_nothing_of_them(tmp_path, key):
+async def test_a_server_without_listed_origins_sends_no_cors_headers(tmp_path, key):
     async with serving(StubEngine(), security__api_keys_file=str(tmp_path / "keys")) as client:
         answer = await client.options("/v1/audio/speech", headers={"origin": APP, **ASKS})
         spoken = await speak(client, headers={"authorization": f"Bearer {key}", "origin": APP})
@@ -161,7 +161,7 @@ async def test_without_keys_a_listed_page_is_let_through_and_no_other(tmp_path):
         assert (await speak(client, headers=elsewhere)).status_code == 403
 
 
-def test_a_page_may_read_every_header_that_is_described():
+def test_a_listed_page_may_read_every_header_of_the_description():
     described = openapi.description()["paths"]["/v1/audio/speech"]["post"]["responses"]["200"]["headers"]
     safelisted = {"Content-Length"}  # by the Fetch standard
     assert set(described) <= set(EXPOSED) | safelisted

@@ -78,7 +78,7 @@ async def figures(client, **headers):
 
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("width", [375, 1440])
-async def test_an_empty_store_is_shown(browser, client, width, scheme):
+async def test_the_dashboard_shows_an_empty_store(browser, client, width, scheme):
     async with opened(browser, client, width=width, color_scheme=scheme) as page:
         await shows(page, "idle", "#chart-hit-rate .value")
         await shows(page, "None yet.", "#clips")
@@ -92,7 +92,7 @@ async def test_an_empty_store_is_shown(browser, client, width, scheme):
 
 
 @pytest.mark.parametrize("width", [375, 1440])
-async def test_load_is_shown_as_it_comes(browser, client, width):
+async def test_the_dashboard_shows_load_as_it_comes(browser, client, width):
     async with load(client), opened(browser, client, width=width) as page:
         await shows(page, re.compile(r"\d %"), "#chart-hit-rate .value")
         await shows(page, "hit · memory", "#latency")
@@ -106,7 +106,7 @@ async def test_load_is_shown_as_it_comes(browser, client, width):
         assert (page.complaints, page.elsewhere) == ([], [])
 
 
-async def test_texts_are_shown_where_the_operator_allows_it_and_stay_texts(browser):
+async def test_the_dashboard_shows_texts_where_the_operator_allows_it_and_never_as_markup(browser):
     async with serving(StubEngine(), dashboard__texts=True) as client, opened(browser, client, width=375) as page:
         await shows(page, "since its start.", "#clips-note")
         for _ in range(2):
@@ -116,7 +116,7 @@ async def test_texts_are_shown_where_the_operator_allows_it_and_stay_texts(brows
         assert page.complaints == []
 
 
-async def test_a_clips_key_leads_to_the_form_that_purges_it(browser, client):
+async def test_a_clips_key_on_the_dashboard_leads_to_the_form_that_purges_it(browser, client):
     for _ in range(2):
         key = (await speak(client)).headers["x-sayonce-key"]
     async with opened(browser, client) as page:
@@ -127,7 +127,7 @@ async def test_a_clips_key_leads_to_the_form_that_purges_it(browser, client):
         await shows(page, key, "#confirm-text")
 
 
-async def test_who_has_just_begun_is_told_what_to_send(browser, client):
+async def test_the_dashboard_tells_a_new_user_what_to_send(browser, client):
     async with opened(browser, client) as page:
         await page.locator("#first").wait_for()
         _, url, _, header, _, body, *_ = shlex.split(await page.locator("#say-command").text_content())
@@ -137,7 +137,7 @@ async def test_who_has_just_begun_is_told_what_to_send(browser, client):
         assert page.complaints == []
 
 
-async def test_an_engine_that_cannot_speak_is_told_at_the_top(browser):
+async def test_the_dashboard_tells_at_the_top_of_an_engine_that_cannot_speak(browser):
     async with serving(StubEngine(), StubEngine("ill")) as client, opened(browser, client) as page:
         await page.locator("#well").wait_for()
         client.service.synthesizer.catalogue.find("ill").failed = EngineError("no weights")
@@ -146,7 +146,7 @@ async def test_an_engine_that_cannot_speak_is_told_at_the_top(browser):
         assert "Cannot speak: ill" in await page.title()
 
 
-async def test_a_clip_can_be_heard(browser, client):
+async def test_a_clip_can_be_played_on_the_dashboard(browser, client):
     await speak(client)
     await speak(client)
     async with opened(browser, client) as page:
@@ -162,7 +162,7 @@ async def test_a_clip_can_be_heard(browser, client):
         assert page.complaints == []
 
 
-async def test_a_clip_that_is_gone_says_so(browser, client):
+async def test_the_dashboard_says_that_a_clip_is_gone(browser, client):
     await speak(client)
     await speak(client)
     async with opened(browser, client) as page:
@@ -173,7 +173,7 @@ async def test_a_clip_that_is_gone_says_so(browser, client):
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (1440, "dark")])
-async def test_a_stopped_redis_is_shown_and_its_return(browser, valkey, width, scheme):
+async def test_the_dashboard_shows_a_stopped_redis_and_its_return(browser, valkey, width, scheme):
     options = {"width": width, "color_scheme": scheme}
     async with (
         serving(StubEngine(), store=valkey.url) as client,
@@ -195,7 +195,7 @@ async def test_a_stopped_redis_is_shown_and_its_return(browser, valkey, width, s
         assert page.complaints == []
 
 
-async def test_an_engine_with_a_server_that_has_failed_says_so(browser):
+async def test_the_dashboard_names_the_failed_server_of_an_engine(browser):
     async with replicas(2) as servers:
         options = {"kind": "openai", "model": "m", "base_url": [server.url for server in servers]}
         engine = build_engine("far", options)
@@ -209,7 +209,7 @@ async def test_an_engine_with_a_server_that_has_failed_says_so(browser):
                 await shows(page, "down (0 of 2 servers)", "#engines")
 
 
-async def test_the_page_asks_for_a_key_and_keeps_it_in_the_tab(browser, guarded):
+async def test_the_dashboard_asks_for_a_key_and_keeps_it_in_the_tab(browser, guarded):
     async with opened(browser, guarded) as page:
         await page.locator("#key").wait_for()
         assert not await page.locator("#figures").is_visible()
@@ -233,7 +233,7 @@ async def test_the_page_asks_for_a_key_and_keeps_it_in_the_tab(browser, guarded)
 
 
 @pytest.mark.parametrize("width", [375, 1440])
-async def test_the_browsers_language_is_spoken_and_can_be_changed(browser, client, width):
+async def test_the_dashboard_speaks_the_browsers_language_and_it_can_be_changed(browser, client, width):
     async with opened(browser, client, width=width, locale="zh-CN") as page:
         await shows(page, "命中率", "#chart-hit-rate h3")
         assert await page.evaluate("document.documentElement.lang") == "zh-Hans"
@@ -245,7 +245,7 @@ async def test_the_browsers_language_is_spoken_and_can_be_changed(browser, clien
         assert page.complaints == []
 
 
-async def test_every_text_is_there_in_every_language(browser, client):
+async def test_every_text_of_the_dashboard_is_there_in_every_language(browser, client):
     async with opened(browser, client) as page:
         texts = await page.evaluate("import('./dashboard/texts.js').then(({ TEXTS }) => TEXTS)")
         marked = set(await page.eval_on_selector_all("[data-t]", "all => all.map((one) => one.dataset.t)"))
@@ -256,7 +256,7 @@ async def test_every_text_is_there_in_every_language(browser, client):
         assert sorted(re.findall(r"{\d}", text)) == sorted(re.findall(r"{\d}", texts["zh"][name])), name
 
 
-async def test_nothing_is_purged_without_a_confirmation(browser, client):
+async def test_the_dashboard_purges_nothing_without_a_confirmation(browser, client):
     key = (await speak(client)).headers["x-sayonce-key"]
     async with opened(browser, client) as page:
         await page.locator("#purge-value").fill(key)
@@ -281,7 +281,7 @@ async def test_nothing_is_purged_without_a_confirmation(browser, client):
         assert page.complaints == []
 
 
-async def test_a_request_is_explained_and_compared(browser, client):
+async def test_the_dashboard_explains_and_compares_requests(browser, client):
     await speak(client, "Hello there.")
     async with opened(browser, client) as page:
         await page.locator("#asked").fill('{"input": "Hello there.", "model": "stub", "voice": "ben"}')
@@ -297,7 +297,7 @@ async def test_a_request_is_explained_and_compared(browser, client):
         assert page.complaints == []
 
 
-async def test_everything_has_a_name_and_the_keyboard_reaches_it(browser, client):
+async def test_every_control_of_the_dashboard_has_a_name_and_the_keyboard_reaches_it(browser, client):
     await speak(client)
     await speak(client)
     async with opened(browser, client) as page:
@@ -316,7 +316,7 @@ async def test_everything_has_a_name_and_the_keyboard_reaches_it(browser, client
         assert {"pause", "language", "play", "asked", "other", "purge-what", "purge-value"} < set(reached)
 
 
-async def test_figures_that_change_are_not_read_aloud(browser, client):
+async def test_changing_figures_of_the_dashboard_are_not_read_aloud(browser, client):
     async with opened(browser, client) as page:
         await shows(page, "requests since the start: 0", "#counts")
         loud = ":is([role=status], [role=alert], [aria-live])"
@@ -326,7 +326,7 @@ async def test_figures_that_change_are_not_read_aloud(browser, client):
         assert await page.locator(f"{loud} :is(table, svg, dl)").count() == 0
 
 
-async def test_a_paused_page_stands_still(browser, client):
+async def test_a_paused_dashboard_stands_still(browser, client):
     async with opened(browser, client) as page:
         await shows(page, "None yet.", "#latest")
         await page.locator("#pause").click()
@@ -364,7 +364,7 @@ async def test_the_overview_holds_no_text(client):
     assert "secret" not in (await client.get("/v1/cache/overview")).text
 
 
-async def test_a_clip_is_given_as_it_is_kept_or_as_wav(client):
+async def test_the_route_of_clips_gives_a_clip_as_it_is_kept_or_as_wav(client):
     first = await speak(client)
     kept = await client.get(f"/v1/cache/clips/{first.headers['x-sayonce-key']}")
     assert (kept.headers["content-type"], kept.content[:4]) == ("audio/flac", b"fLaC")
@@ -375,7 +375,7 @@ async def test_a_clip_is_given_as_it_is_kept_or_as_wav(client):
     assert cost.headers["x-sayonce-compute-ms"] == hit.headers["x-sayonce-compute-ms"]
 
 
-async def test_only_clips_are_given(client):
+async def test_the_route_of_clips_gives_clips_and_nothing_else(client):
     cache = client.service.cache
     cache.memory.keep(Entry(key=bytes(32), body=b"tensor", media_type="application/x-tensor", created=0, expires=9e9))
     for key, status in (("00" * 32, 404), ("11" * 32, 404), ("short", 400)):
@@ -384,13 +384,13 @@ async def test_only_clips_are_given(client):
 
 
 @pytest.mark.parametrize("path", ["/v1/cache/overview", f"/v1/cache/clips/{'00' * 32}"])
-async def test_figures_and_clips_need_the_right_admin(guarded, path):
+async def test_the_dashboards_figures_and_clips_need_the_right_admin(guarded, path):
     assert (await guarded.get(path)).status_code == 401
     assert (await guarded.get(path, headers={"authorization": f"Bearer {GUEST}"})).status_code == 403
     assert (await guarded.get(path, headers={"authorization": f"Bearer {ADMIN}"})).status_code in (200, 404)
 
 
-async def test_the_page_may_load_only_its_own_files(client):
+async def test_the_dashboard_may_load_only_its_own_files(client):
     page = await client.get("/")
     assert page.headers["content-security-policy"].startswith("default-src 'self';")
     assert "unsafe" not in page.headers["content-security-policy"]
@@ -403,7 +403,7 @@ async def test_the_page_may_load_only_its_own_files(client):
         assert (await client.get(f"/dashboard/{name}")).status_code == 404
 
 
-async def test_what_a_process_remembers_is_bounded(client, monkeypatch):
+async def test_what_a_process_remembers_for_the_dashboard_is_bounded(client, monkeypatch):
     monkeypatch.setattr(recent, "_CLIPS", 4)
     for number in range(9):
         for _ in range(4 if number == 0 else 2):
@@ -413,7 +413,7 @@ async def test_what_a_process_remembers_is_bounded(client, monkeypatch):
     assert clips[0]["hits"] == 3, "the favourite stays"
 
 
-async def test_quantiles_are_those_of_the_buckets():
+async def test_quantiles_of_the_dashboard_are_those_of_the_buckets():
     histogram = Histogram()
     assert overview.quantile(histogram.numbers(), 0.5) is None
     for seconds in (0.02, 0.02, 0.02, 60.0):

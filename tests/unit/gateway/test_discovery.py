@@ -156,7 +156,9 @@ async def test_lists_and_health_are_served_at_nearly_the_right_address(client, p
      ("POST", "/v1/%63ache/purge", "/v1/cache/purge"), ("POST", "/v1/cache%2Fpurge", "/v1/cache/purge"), ("GET", "/%6detrics", "/metrics"),
      ("POST", "/v1/audio/voice%73", "/v1/audio/voices"), ("DELETE", "/v1/audio/%76oices/anna", "/v1/audio/voices/anna"), ("GET", "/ready", "/health/ready"), ("POST", "/v1/speech", "/v1/audio/speech")],
 )  # fmt: skip
-async def test_what_changes_or_administers_is_told_the_right_address_and_nothing_is_done(client, method, path, right):
+async def test_a_changing_request_at_nearly_the_right_address_is_told_the_right_one_and_not_done(
+    client, method, path, right
+):
     before = await speak(client)
     answer = await client.request(method, path, json={"all": True})
     assert answer.status_code == 404
@@ -173,7 +175,7 @@ async def test_an_address_that_is_near_none_is_told_where_all_are(client, path):
     assert len(answer.content) < 1000
 
 
-def test_a_right_address_stays_as_it_is(client):
+def test_a_right_address_is_not_rewritten(client):
     for route in client.gateway._others.routes:
         assert corrected(route.path) == route.path
 
@@ -250,7 +252,7 @@ async def test_a_compressed_body_is_a_415_that_says_what_would_be_right(client, 
     assert answer.headers["accept-encoding"] == "identity"
 
 
-async def test_a_body_that_is_compressed_for_the_way_is_a_415_too(client):
+async def test_a_body_with_a_compressed_transfer_encoding_is_a_415_too(client):
     reader, writer = await asyncio.open_connection("127.0.0.1", client.port)
     head = b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     writer.write(head + b"Transfer-Encoding: gzip, chunked\r\nConnection: close\r\n\r\n3\r\nabc\r\n0\r\n\r\n")
@@ -302,7 +304,7 @@ async def test_an_id_that_cannot_stand_in_a_log_line_is_replaced(client, given):
     assert answer.headers["x-request-id"].startswith("req_")
 
 
-async def test_json_and_health_are_never_kept_by_whoever_passes_them_on(client):
+async def test_json_and_health_are_never_stored_by_a_proxy(client):
     async for answer in answers_of_every_kind(client):
         kind = answer.headers.get("content-type", "")
         if kind == "application/json" or answer.request.url.path.startswith("/health/"):

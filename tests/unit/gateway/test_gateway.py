@@ -35,7 +35,7 @@ def seconds(body: bytes) -> float:
         return sum(frame.samples for frame in container.decode(stream)) / stream.codec_context.sample_rate
 
 
-async def test_the_first_is_a_miss_and_every_repeat_a_hit_with_the_same_sound(client, engine):
+async def test_the_first_request_is_a_miss_and_every_repeat_a_hit_with_the_same_sound(client, engine):
     first = await speak(client)
     assert (first.status_code, first.headers["cache-status"]) == (200, "sayonce; fwd=miss; stored")
     assert "age" not in first.headers
@@ -58,7 +58,7 @@ async def test_a_hit_tells_its_length_age_key_tag_and_what_it_cost(client):
     assert second.headers["etag"] == first.headers["etag"].removeprefix("W/")
 
 
-async def test_a_restart_serves_from_the_store(engine, tmp_path):
+async def test_a_gateway_serves_stored_clips_after_a_restart(engine, tmp_path):
     for tier in ("fwd=miss; stored", "hit; detail=sqlite"):
         async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db") as client:
             assert (await speak(client, response_format="mp3")).headers["cache-status"] == f"sayonce; {tier}"
@@ -83,7 +83,7 @@ async def test_a_streamed_miss_lasts_as_long_as_the_take(client, audio_format):
     assert seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.09)
 
 
-async def test_raw_formats_tell_what_their_bytes_cannot(client, engine):
+async def test_headers_of_raw_formats_tell_rate_and_channels(client, engine):
     pcm = await speak(client, response_format="pcm")
     assert pcm.headers["content-type"] == "audio/pcm;rate=24000;channels=1"
     assert pcm.content == b"".join(engine.sound(engine.calls[0], number) for number in range(engine.chunks))
@@ -159,7 +159,7 @@ async def test_the_first_bytes_are_sent_before_the_take_is_packed(client, monkey
     assert (told[0], told.count("packed")) == ("heard", 1)
 
 
-async def test_the_leader_may_hang_up_and_the_clip_is_kept(client, engine):
+async def test_the_first_client_may_hang_up_and_the_clip_is_stored(client, engine):
     engine.gate.clear()
     body = {"model": "stub", "input": "Hello there.", "voice": "anna", "response_format": "pcm"}
     async with client.stream("POST", "/v1/audio/speech", json=body) as leader:
@@ -226,7 +226,7 @@ async def test_another_engine_never_answers_in_the_place_of_the_one_that_was_ask
         assert answer.headers["x-sayonce-key"] != other.headers["x-sayonce-key"]
 
 
-async def test_what_a_miss_streams_is_what_a_hit_plays(client):
+async def test_a_hit_plays_the_very_bytes_that_the_miss_streamed(client):
     """Whatever an engine puts between and behind its parts is in both, or in neither."""
     streamed = [await speak(client, "One. Two.", response_format=each) for each in ("pcm", "wav", "flac")]
     played = [await speak(client, "One. Two.", response_format=each) for each in ("pcm", "wav", "flac")]
@@ -325,7 +325,7 @@ async def test_a_body_that_cannot_be_read_says_why(client, engine, body, content
 
 
 @pytest.mark.parametrize("field", ["model", "voice", "stream_format", "x" * 1_000_000])
-async def test_what_was_sent_is_not_sent_back_by_the_megabyte(client, field):
+async def test_errors_do_not_send_megabytes_of_the_request_back(client, field):
     answer = await speak(client, **{field: "y" * 1_000_000})
     assert answer.status_code in (400, 404)
     assert len(answer.json()["error"]["message"]) < 400
@@ -346,7 +346,7 @@ async def test_a_chunked_body_is_bounded_too(client):
     assert answer.status_code == 413
 
 
-async def test_no_store_neither_reads_nor_keeps(client, engine):
+async def test_a_no_store_request_neither_reads_nor_keeps_a_clip(client, engine):
     for _ in range(2):
         answer = await speak(client, headers={"cache-control": "no-store"})
         assert answer.headers["cache-status"] == "sayonce; fwd=bypass"
@@ -354,7 +354,7 @@ async def test_no_store_neither_reads_nor_keeps(client, engine):
     assert len(engine.calls) == 3
 
 
-async def test_no_cache_makes_every_format_anew(client, engine):
+async def test_a_no_cache_request_makes_every_format_anew(client, engine):
     old = {each: (await speak(client, response_format=each)).content for each in ("wav", "pcm")}
     engine.sound = lambda utterance, number: b"\1\0" * 2400  # a sampling model's other take
     new = await speak(client, response_format="wav", headers={"cache-control": "no-cache"})
@@ -391,7 +391,7 @@ async def test_only_if_cached_is_504_or_a_hit_in_any_format(client, engine):
     assert (await speak(client, headers=only, response_format="opus")).status_code == 200
 
 
-async def test_what_is_not_heard_is_not_keyed(client, engine):
+async def test_fields_that_are_not_heard_are_not_keyed(client, engine):
     await speak(client, trace_id="one")
     assert (await speak(client, trace_id="two")).headers["cache-status"].startswith("sayonce; hit")
 
@@ -486,7 +486,7 @@ class BrokenEngine(StubEngine):
         raise EngineError("the weights are missing")
 
 
-async def test_an_engine_that_cannot_load_says_so(tmp_path):
+async def test_an_engine_that_cannot_load_is_a_503_that_says_why(tmp_path):
     async with serving(BrokenEngine()) as client:
         answer = await speak(client)
         assert (answer.status_code, answer.json()["error"]["message"]) == (502, "the weights are missing")
@@ -566,7 +566,7 @@ async def test_a_client_that_leaves_the_queue_frees_its_place(engine):
         assert [call.text for call in engine.calls] == ["one", "three"]
 
 
-async def test_a_place_in_the_queue_stays_while_anybody_waits_for_it(engine):
+async def test_a_place_in_the_queue_stays_while_any_client_waits_for_its_flight(engine):
     engine.concurrency, engine.queue = 1, 1
     async with serving(engine) as client:
         slots = client.service.synthesizer.takes.slots["stub"]
@@ -583,7 +583,7 @@ async def test_a_place_in_the_queue_stays_while_anybody_waits_for_it(engine):
         assert [(await speaking).status_code, (await staying).status_code] == [200, 200]
 
 
-async def test_who_waits_too_long_in_the_queue_is_told_to_come_back(engine):
+async def test_a_client_that_waits_too_long_in_the_queue_is_told_to_come_back(engine):
     engine.concurrency, engine.queue_seconds = 1, 0.05
     async with serving(engine) as client:
         engine.gate.clear()

@@ -40,7 +40,7 @@ def test_this_machine_is_answered_under_each_of_its_names(host):
      "localhost.", "127.0.0.1.", "[0:0:0:0:0:0:0:1]", "[::ffff:127.0.0.1]", "[::ffff:7f00:1]:8080", "[::127.0.0.1]", "127.0.0.01",
      "l\xf6calhost", "128.0.0.1", "126.255.255.255", "example.com", "xtts.example.com", "tts.example.com.evil.com"],
 )  # fmt: skip
-def test_every_other_host_is_refused_so_no_foreign_name_can_be_made_to_lead_here(host):
+def test_every_other_host_is_refused_so_that_dns_rebinding_reaches_nothing(host):
     local = LocalOnly(["tts.example.com"])
     for _ in range(2):
         with pytest.raises(Forbidden) as told:
@@ -66,13 +66,13 @@ def test_a_program_of_http_1_0_may_leave_the_host_out():
 @pytest.mark.parametrize(
     "origin", ["null", "", "file://", "chrome-extension://abc", "http://", "ftp://localhost", "http://localhost/x"]
 )
-def test_every_other_origin_is_refused(origin):
+def test_every_origin_but_the_servers_own_is_refused(origin):
     with pytest.raises(Forbidden):
         LocalOnly().check(asked(("host", "localhost"), ("origin", origin)))
 
 
 @pytest.mark.parametrize("site", ["cross-site", "same-site", "somewhere"])
-def test_what_another_site_asks_for_is_refused_but_for_a_link_to_a_page(site):
+def test_requests_from_another_site_are_refused_but_for_a_link_to_a_page(site):
     local, host, fetch = LocalOnly(), ("host", "localhost"), ("sec-fetch-site", site)
     link = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"))
     local.check(asked(host, fetch, *link, method="GET", path=PAGE))
@@ -91,7 +91,7 @@ def test_what_another_site_asks_for_is_refused_but_for_a_link_to_a_page(site):
 
 
 @pytest.mark.parametrize("site", ["same-origin", "none"])
-def test_the_servers_own_pages_and_what_the_user_types_are_answered(site):
+def test_requests_of_the_servers_own_pages_and_typed_addresses_are_answered(site):
     LocalOnly().check(asked(("host", "localhost:8080"), ("origin", "http://localhost:8080"), ("sec-fetch-site", site)))
 
 
@@ -166,7 +166,7 @@ async def client():
 
 
 @pytest.mark.parametrize("path", ["/", "/v1/models", "/health/ready", "/metrics", "/v1/cache/stats", "/openapi.json"])
-async def test_no_path_is_answered_under_a_foreign_name(client, path):
+async def test_no_path_is_answered_under_a_foreign_host_name(client, path):
     answer = await client.get(path, headers={"host": "evil.com"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (403, "Host")
     assert "server.allowed_hosts" in answer.text
@@ -193,7 +193,7 @@ async def test_a_foreign_name_in_an_absolute_target_is_refused_as_in_host(client
         "",
     ],
 )
-async def test_json_must_say_that_it_is_json(client, path, declared):
+async def test_a_json_body_must_say_that_it_is_json(client, path, declared):
     headers = {} if declared is None else {"content-type": declared}
     answer = await client.post(path, content=json.dumps(SPEECH), headers=headers)
     assert answer.status_code == 415
@@ -205,12 +205,12 @@ async def test_json_must_say_that_it_is_json(client, path, declared):
     "declared",
     ["application/json", "application/json; charset=utf-8", "Application/JSON", "application/vnd.example+json"],
 )
-async def test_json_that_says_so_is_taken(client, declared):
+async def test_a_body_with_any_json_media_type_is_taken(client, declared):
     answer = await client.post("/v1/audio/speech", content=json.dumps(SPEECH), headers={"content-type": declared})
     assert answer.status_code == 200
 
 
-async def test_with_keys_all_of_this_is_the_keys_matter(tmp_path):
+async def test_with_keys_requests_are_allowed_by_key_whatever_their_host_origin_or_media_type(tmp_path):
     key, line = new_key("school")
     (tmp_path / "keys").write_text(line)
     async with serving(StubEngine(), security__api_keys_file=str(tmp_path / "keys")) as client:
@@ -326,7 +326,7 @@ async (paths) => {
 
 
 @pytest.mark.parametrize("name", ["[::ffff:127.0.0.1]", "tts.example.com", "127.0.0.1"])
-async def test_a_page_elsewhere_plays_and_detects_nothing_also_where_browsers_say_no_site(name):
+async def test_a_page_elsewhere_plays_and_detects_nothing_also_in_browsers_without_sec_fetch_site(name):
     """The key of a clip is no secret by itself: a page that could load one would know which texts were spoken."""
     async with (
         serving(StubEngine(), server__allowed_hosts="tts.example.com") as client,
@@ -371,7 +371,7 @@ async def test_the_dashboard_works_over_plain_http_under_an_allowed_name():
         assert not [path for path, told in asked if told == "refused" and path != "/favicon.ico"]
 
 
-async def test_a_foreign_name_that_is_made_to_lead_here_reads_nothing():
+async def test_a_page_that_rebinds_its_name_to_this_server_reads_nothing():
     """DNS rebinding: the page's own origin is this server, and only the name tells."""
     async with serving(StubEngine()) as client, chromium() as browser:
         context = await browser.new_context()

@@ -59,7 +59,7 @@ async def test_the_description_is_made_once_as_anyone_may_ask_for_it_over_and_ov
     assert len(made) == 1
 
 
-def test_every_reference_leads_somewhere():
+def test_every_reference_of_the_description_leads_somewhere():
     found = list(references(API))
     assert found
     for each in found:
@@ -67,14 +67,14 @@ def test_every_reference_leads_somewhere():
         assert name in API["components"][kind], each
 
 
-def test_every_component_is_used():
+def test_every_component_of_the_description_is_used():
     used = set(references(API))
     for kind in ("schemas", "parameters", "responses"):
         unused = [name for name in API["components"][kind] if f"#/components/{kind}/{name}" not in used]
         assert unused == [], kind
 
 
-def test_operations_have_unique_ids_and_summaries():
+def test_described_operations_have_unique_ids_and_summaries():
     assert len({operation["operationId"] for _, _, operation in OPERATIONS}) == len(OPERATIONS)
     assert all(operation["summary"] for _, _, operation in OPERATIONS)
 
@@ -102,7 +102,7 @@ def test_the_right_admin_is_spoken_of_where_it_is_needed():
     }  # fmt: skip
 
 
-def test_every_format_is_offered():
+def test_the_api_description_offers_every_format():
     assert API["components"]["schemas"]["SpeechRequest"]["properties"]["response_format"]["enum"] == list(FORMATS)
     content = API["paths"][SPEECH]["post"]["responses"]["200"]["content"]
     assert {each.media_type for each in FORMATS.values()} < set(content)
@@ -162,5 +162,5 @@ async def test_a_query_parameter_that_is_not_described_is_refused_with_those_tha
         assert error["message"].endswith(f"'voic'; there is: {', '.join(known)}")
 
 
-def test_it_is_json():
+def test_the_api_description_is_json():
     assert json.loads(json.dumps(API, allow_nan=False)) == API

@@ -255,7 +255,7 @@ async def test_the_authority_of_an_absolute_target_stands_for_the_host(client):
         b"POST /v1/audio/speech HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\nabc",
     ],
 )
-async def test_what_is_no_http_is_a_400_in_the_apis_form(client, sent):
+async def test_bytes_that_are_no_http_are_a_400_in_the_apis_form(client, sent):
     await refused(client, sent, 400, "invalid_request")
     await alive(client)
 
@@ -312,7 +312,7 @@ async def test_a_body_that_does_not_end_in_time_is_a_408(hasty):
     await alive(hasty)
 
 
-async def test_an_answer_may_take_its_time(hasty):
+async def test_no_timeout_cuts_an_answer_that_takes_long_to_compute(hasty):
     engine = hasty.service.synthesizer.catalogue.engines[0]
     engine.gate.clear()
     async with connected(hasty, post()) as (reader, _):
@@ -345,7 +345,7 @@ async def test_unfinished_bodies_of_all_connections_have_one_bound_and_the_silen
     assert caplog.text.count("unfinished requests take as much memory") == 1
 
 
-async def test_what_requests_hold_is_given_back(client):
+async def test_memory_that_requests_hold_is_given_back_to_the_bound(client):
     for _ in range(3):
         async with connected(client, post(SPEECH[:-1] + b" " * 100_000 + b"}")) as (reader, _):
             assert (await answer(reader))[0] == 200
@@ -474,7 +474,7 @@ class Reader:
 
 
 @given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from(["pause", "resume", "end", "count"]), st.integers(0, 99))))
-def test_what_is_unread_is_counted_right_whatever_pauses_and_ends(steps):
+def test_unread_bytes_are_counted_right_through_pauses_and_ends(steps):
     body = Held()
     readers, unread, known = [Reader(Held() if number % 2 else body) for number in range(6)], Unread(), {}
     body.of, body.count = body, lambda: 1000
@@ -660,7 +660,7 @@ def test_workers_get_the_bounds_with_the_configuration():
 
 
 @pytest.mark.parametrize("name", ["header_seconds", "request_seconds", "unread_seconds"])
-def test_a_time_that_is_none_is_refused(name):
+def test_a_bound_of_time_of_zero_is_refused(name):
     with pytest.raises(ValueError, match=name):
         ServerSettings(**{name: 0})
 

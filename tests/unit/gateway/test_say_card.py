@@ -81,7 +81,9 @@ async def ended(page):
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
 @pytest.mark.parametrize(("width", "scheme"), [(375, "light"), (375, "dark"), (1440, "light"), (1440, "dark")])
-async def test_a_stranger_says_something_and_hears_it_again_from_memory(browser, client, engine, width, scheme, locale):
+async def test_the_say_card_speaks_a_strangers_text_and_plays_it_again_from_memory(
+    browser, client, engine, width, scheme, locale
+):
     made, hit = SHOWN[locale]
     async with card(browser, client, width=width, color_scheme=scheme, locale=locale) as page:
         await page.locator("#first").wait_for()
@@ -102,7 +104,7 @@ async def test_a_stranger_says_something_and_hears_it_again_from_memory(browser,
 
 
 @pytest.mark.parametrize("width", [320, 600, 1000, 1030, 2560])
-async def test_it_fits_at_every_width(browser, client, engine, width):
+async def test_the_say_card_fits_at_every_width(browser, client, engine, width):
     text = "A_text_of_one_word_that_no_line_is_long_enough_for_" * 3
     async with card(browser, client, width=width) as page:
         await say(page, text)
@@ -123,7 +125,7 @@ async def test_it_fits_at_every_width(browser, client, engine, width):
         await other
 
 
-async def test_what_is_shown_is_what_the_server_says(browser, client):
+async def test_the_say_card_shows_the_figures_that_the_server_says(browser, client):
     async with card(browser, client) as page:
         await say(page, "Hello there.")
         paid = await figure(page, "Computing paid")
@@ -140,7 +142,7 @@ async def test_what_is_shown_is_what_the_server_says(browser, client):
         assert await figure(page, "Computing saved") == paid
 
 
-async def test_chinese_is_said_where_a_voice_can_and_english_where_none_can(browser):
+async def test_the_say_cards_example_is_chinese_where_a_voice_speaks_it_and_else_english(browser):
     async with serving(Speaker(), StubEngine("english")) as client, card(browser, client, locale="zh-CN") as page:
         assert "您好" in await page.locator("#say-text").input_value()
         assert await page.locator("#say-voice").input_value() == "lin"
@@ -152,7 +154,7 @@ async def test_chinese_is_said_where_a_voice_can_and_english_where_none_can(brow
         assert await page.locator("#say-text").input_value() == "一二三", "what was written stays"
 
 
-async def test_espeak_says_chinese_to_someone_who_reads_it(browser):
+async def test_the_say_card_lets_espeak_speak_chinese_to_a_chinese_browser(browser):
     async with (
         serving(build_engine("espeak", {"kind": "espeak"})) as client,
         card(browser, client, locale="zh-CN", width=375) as page,
@@ -167,7 +169,7 @@ async def test_espeak_says_chinese_to_someone_who_reads_it(browser):
 # -- while it is made ---------------------------------------------------------------------------------------------------
 
 
-async def test_it_is_heard_before_the_synthesis_has_ended(browser, client, engine):
+async def test_the_say_card_plays_before_the_synthesis_has_ended(browser, client, engine):
     engine.gate.clear()
     async with card(browser, client) as page:
         await say(page)
@@ -182,7 +184,7 @@ async def test_it_is_heard_before_the_synthesis_has_ended(browser, client, engin
         assert page.complaints == []
 
 
-async def test_where_the_browser_cannot_stream_it_is_heard_once_it_is_whole(browser, client):
+async def test_the_say_card_plays_the_whole_clip_where_the_browser_cannot_stream(browser, client):
     async with card(browser, client) as page:
         await page.evaluate("delete window.MediaSource")
         await say(page)
@@ -192,7 +194,7 @@ async def test_where_the_browser_cannot_stream_it_is_heard_once_it_is_whole(brow
         assert page.complaints == []
 
 
-async def test_a_browser_that_has_no_room_for_the_pieces_plays_the_whole(browser, client):
+async def test_the_say_card_plays_the_whole_clip_where_the_browser_has_no_room_for_pieces(browser, client):
     async with card(browser, client) as page:
         await page.evaluate(
             "() => { const append = SourceBuffer.prototype.appendBuffer; let calls = 0;"
@@ -206,7 +208,7 @@ async def test_a_browser_that_has_no_room_for_the_pieces_plays_the_whole(browser
         assert page.complaints == []
 
 
-async def test_a_browser_that_wants_play_to_be_pressed_says_so(browser, client):
+async def test_the_say_card_says_that_the_browser_wants_play_to_be_pressed(browser, client):
     async with card(browser, client) as page:
         await page.evaluate(
             "() => { const play = HTMLMediaElement.prototype.play; HTMLMediaElement.prototype.play = function () {"
@@ -221,7 +223,7 @@ async def test_a_browser_that_wants_play_to_be_pressed_says_so(browser, client):
 
 
 @pytest.mark.parametrize("how", ["button", "Escape"])
-async def test_stop_ends_the_request_and_the_sound(browser, client, engine, how):
+async def test_stop_on_the_say_card_ends_the_request_and_the_sound(browser, client, engine, how):
     engine.gate.clear()
     async with card(browser, client) as page:
         await say(page)
@@ -242,7 +244,7 @@ async def test_stop_ends_the_request_and_the_sound(browser, client, engine, how)
         assert page.complaints == []
 
 
-async def test_a_second_say_while_one_plays_is_the_one_that_is_heard(browser, client, engine):
+async def test_the_say_card_plays_the_second_text_when_it_is_said_while_the_first_plays(browser, client, engine):
     engine.gate.clear()
     async with card(browser, client) as page:
         await say(page, "The first.")
@@ -260,7 +262,7 @@ async def test_a_second_say_while_one_plays_is_the_one_that_is_heard(browser, cl
         assert page.complaints == []
 
 
-async def test_saying_again_and_again_without_waiting_ends_with_the_last(browser, client):
+async def test_the_say_card_ends_with_the_last_text_when_say_is_pressed_again_and_again(browser, client):
     async with card(browser, client) as page:
         for number in range(8):
             await say(page, f"Number {number}.")
@@ -271,7 +273,7 @@ async def test_saying_again_and_again_without_waiting_ends_with_the_last(browser
         assert page.complaints == []
 
 
-async def test_whoever_joins_a_synthesis_under_way_is_told_so(browser, client, engine):
+async def test_the_say_card_tells_that_it_joined_a_synthesis_under_way(browser, client, engine):
     engine.gate.clear()
     other = asyncio.ensure_future(speak(client, "Hello there.", response_format="mp3"))
     await until(lambda: engine.calls)
@@ -284,7 +286,7 @@ async def test_whoever_joins_a_synthesis_under_way_is_told_so(browser, client, e
     assert len(engine.calls) == 1
 
 
-async def test_one_thing_is_heard_at_a_time(browser, client, engine):
+async def test_the_page_plays_one_clip_at_a_time(browser, client, engine):
     engine.chunks = 100  # longer than anything here waits
     for _ in range(2):
         await speak(client)
@@ -308,7 +310,7 @@ async def test_one_thing_is_heard_at_a_time(browser, client, engine):
 
 
 @pytest.mark.parametrize("name", ["mp3", "opus", "aac", "flac", "wav", "pcm", "mulaw"])
-async def test_a_clip_is_saved_in_the_format_that_was_asked_for(browser, client, name):
+async def test_the_say_card_saves_a_clip_in_the_format_that_was_asked_for(browser, client, name):
     heard = name not in ("pcm", "mulaw")
     async with card(browser, client, accept_downloads=True) as page:
         await page.locator("#say-format").select_option(name)
@@ -335,7 +337,7 @@ async def test_a_clip_is_saved_in_the_format_that_was_asked_for(browser, client,
 # -- what goes wrong ----------------------------------------------------------------------------------------------------
 
 
-async def test_what_cannot_be_said_is_told_before_it_is_asked_for(browser, client, engine):
+async def test_the_say_card_tells_before_it_asks_that_a_text_cannot_be_spoken(browser, client, engine):
     async with card(browser, client) as page:
         for text, told in (("  ", "Write what is to be said"), ("é" * 4097, "at most 4,096 characters")):
             await say(page, text)
@@ -350,7 +352,7 @@ async def test_what_cannot_be_said_is_told_before_it_is_asked_for(browser, clien
 
 
 @pytest.mark.parametrize(("locale", "told"), [("en-GB", "This voice cannot say it."), ("zh-CN", "这个音色无法朗读。")])
-async def test_an_error_is_told_at_its_field_in_plain_words(browser, client, locale, told):
+async def test_the_say_card_tells_an_error_at_its_field_in_plain_words(browser, client, locale, told):
     async with card(browser, client, locale=locale, width=375) as page:
         await page.evaluate("document.getElementById('say-voice').append(new Option('nobody'))")
         await page.locator("#say-voice").select_option("nobody")
@@ -373,7 +375,7 @@ async def test_an_error_is_told_at_its_field_in_plain_words(browser, client, loc
         (EngineBusy("the queue is full", retry_after_seconds=7), "try again in 7 s"),
     ],
 )
-async def test_an_engine_that_cannot_is_told_as_such(browser, client, engine, failure, told):
+async def test_the_say_card_tells_an_engines_failure_as_the_engines(browser, client, engine, failure, told):
     engine.failure = failure
     async with card(browser, client) as page:
         await say(page)
@@ -385,7 +387,7 @@ async def test_an_engine_that_cannot_is_told_as_such(browser, client, engine, fa
         await shows(page, "引擎", "#say-form-error")
 
 
-async def test_a_clip_that_breaks_off_is_not_left_to_be_heard_or_saved(browser, client, engine):
+async def test_the_say_card_does_not_offer_a_clip_that_broke_off(browser, client, engine):
     engine.gate.clear()
     async with card(browser, client) as page:
         await say(page)
@@ -401,7 +403,7 @@ async def test_a_clip_that_breaks_off_is_not_left_to_be_heard_or_saved(browser, 
 # -- engines, voices, keys, places --------------------------------------------------------------------------------------
 
 
-async def test_a_voice_that_only_the_far_side_knows_is_named(browser):
+async def test_the_say_card_takes_the_name_of_a_voice_that_only_the_upstream_server_knows(browser):
     async with replicas(1) as [server]:
         far = build_engine("far", {"kind": "openai", "model": "m", "base_url": server.url, "default_voice": "fay"})
         async with serving(far) as client, card(browser, client) as page:
@@ -414,7 +416,7 @@ async def test_a_voice_that_only_the_far_side_knows_is_named(browser):
             assert page.complaints == []
 
 
-async def test_further_names_come_last_and_say_what_they_mean(browser, client, engine):
+async def test_the_say_card_lists_aliases_last_with_what_they_mean(browser, client, engine):
     async with card(browser, client) as page:
         assert await page.locator("#say-engine option").all_inner_texts() == [
             "stub", "tts-1 → stub", "tts-1-hd → stub", "gpt-4o-mini-tts → stub",
@@ -431,7 +433,7 @@ async def test_further_names_come_last_and_say_what_they_mean(browser, client, e
         assert "alloy" not in await page.locator("#voices").inner_text(), "that lists what there is"
 
 
-async def test_behind_keys_it_asks_with_the_key_and_forgets_with_it(browser, tmp_path, engine):
+async def test_the_say_card_asks_with_the_key_and_forgets_its_clip_with_the_key(browser, tmp_path, engine):
     (tmp_path / "keys.txt").write_text(f"{ADMIN_LINE}\n")
     async with (
         serving(engine, security__api_keys_file=str(tmp_path / "keys.txt")) as client,
@@ -455,7 +457,7 @@ async def test_behind_keys_it_asks_with_the_key_and_forgets_with_it(browser, tmp
         assert page.complaints == []
 
 
-async def test_it_works_under_a_path_of_a_proxy(browser, client):
+async def test_the_say_card_works_under_a_path_of_a_proxy(browser, client):
     here = f"http://127.0.0.1:{client.port}/tools/speech/"
     context = await browser.new_context()
     page, complaints, elsewhere = await context.new_page(), [], []
@@ -471,7 +473,7 @@ async def test_it_works_under_a_path_of_a_proxy(browser, client):
     assert (complaints, elsewhere) == ([], [])
 
 
-async def test_the_command_says_what_the_form_says(browser, client):
+async def test_the_command_on_the_say_card_speaks_what_the_form_speaks(browser, client):
     async with card(browser, client) as page:
         await page.locator("#say-text").fill('It\'s "so" — \\ 你好 $HOME `ls`\n!')
         await page.locator("#say-voice").select_option("ben")
@@ -486,7 +488,7 @@ async def test_the_command_says_what_the_form_says(browser, client):
 # -- by keyboard --------------------------------------------------------------------------------------------------------
 
 
-async def test_the_whole_card_goes_by_keyboard_in_its_order(browser, client):
+async def test_the_say_card_is_used_by_keyboard_in_its_order(browser, client):
     async with card(browser, client) as page:
         await page.locator("#say-text").focus()
         await page.keyboard.press("Enter")  # a line of the text
@@ -511,7 +513,7 @@ async def test_the_whole_card_goes_by_keyboard_in_its_order(browser, client):
         assert page.complaints == []
 
 
-async def test_what_happens_is_read_aloud_once(browser, client):
+async def test_the_say_card_announces_what_happens_once_to_screen_readers(browser, client):
     async with card(browser, client) as page:
         told = await page.evaluate_handle(
             "() => { const told = []; const place = document.getElementById('say-status');"

@@ -27,7 +27,7 @@ async def streamed(client, text, **fields):
     return answer.headers["cache-status"]
 
 
-async def test_what_a_store_that_is_gone_does_not_keep_is_not_called_stored(node):
+async def test_a_clip_is_not_called_stored_when_the_store_is_gone(node):
     async with serving(StubEngine(), store=node.url) as client:
         assert await streamed(client, "One.") == STORED
         node.kill()
@@ -41,7 +41,7 @@ async def test_what_a_store_that_is_gone_does_not_keep_is_not_called_stored(node
 
 
 @pytest.mark.parametrize("full", [("maxmemory", "1mb"), ("min-replicas-to-write", "1")], ids=["full", "read-only"])
-async def test_what_a_store_that_takes_no_writes_does_not_keep_is_not_called_stored(node, full):
+async def test_a_clip_is_not_called_stored_when_the_store_takes_no_writes(node, full):
     async with serving(StubEngine(), store=node.url) as client:
         assert await streamed(client, "One.") == STORED
         node.call("CONFIG", "SET", *full)
@@ -60,7 +60,7 @@ class Unproven(StubEngine):
             yield part if isinstance(part, bytes) else type(part)(part.sample_rate_hz, proves_end=False)
 
 
-async def test_what_is_heard_and_not_kept_is_not_called_stored():
+async def test_a_clip_that_is_heard_and_not_kept_is_not_called_stored():
     async with serving(Unproven()) as client:
         assert await streamed(client, "One.") == MISS
         assert await streamed(client, "One.") == MISS
@@ -91,7 +91,7 @@ async def whole(client, text, **fields):
 
 @pytest.mark.parametrize("audio_format", FORMATS)
 @pytest.mark.parametrize("store", ["memory://", "sqlite", "redis"])
-async def test_a_whole_file_is_called_stored_where_it_is(store, audio_format, node, tmp_path):
+async def test_a_whole_file_is_called_stored_where_the_store_keeps_it(store, audio_format, node, tmp_path):
     url = {"sqlite": f"sqlite:///{tmp_path}/clips.db", "redis": node.url}.get(store, store)
     async with serving(StubEngine(), store=url, store__budget_ms=5000) as client:
         assert await whole(client, "One.", response_format=audio_format) == STORED

@@ -56,7 +56,7 @@ async def test_a_header_whose_body_is_not_there_yet_does_not_wait_for_it(transpo
 
 
 @pytest.mark.parametrize(("end", "seen"), [("close", "close"), ("write_eof", "end")])
-async def test_what_is_held_goes_out_before_the_end(transport, end, seen):
+async def test_a_held_header_goes_out_before_the_connection_ends(transport, end, seen):
     transport.write(b"header")
     getattr(transport, end)()
     await asyncio.sleep(0)
@@ -74,14 +74,14 @@ async def test_the_headers_of_two_answers_go_out_in_their_order(transport):
     assert transport.calls[2:] == [[b"its body"]]
 
 
-async def test_everything_else_is_the_transports(transport):
+async def test_the_transport_passes_on_whatever_it_does_not_replace(transport):
     assert transport.get_write_buffer_size() == 5
 
 
 # -- whole answers ------------------------------------------------------------------------------------------------------
 
 
-async def test_a_whole_answer_goes_out_in_one_call_behind_what_was_held(transport):
+async def test_a_whole_answer_goes_out_in_one_call_behind_a_held_header(transport):
     transport.write(b"continue")
     transport.header_next = True
     transport.answer(b"header", b"body")

@@ -78,7 +78,7 @@ async def test_an_answer_is_charged_with_what_it_cost_or_saved(charge, store, cl
     }  # fmt: skip
 
 
-async def test_processes_add_up_and_a_restart_forgets_nothing(charge, store, clock):
+async def test_the_ledgers_of_processes_add_up_and_a_restart_forgets_nothing(charge, store, clock):
     for _ in range(3):
         ledger = Ledger(clock)
         for _ in range(4):
@@ -88,7 +88,7 @@ async def test_processes_add_up_and_a_restart_forgets_nothing(charge, store, clo
     assert (line["requests"], line["saved_seconds"]) == (12, 24.0)
 
 
-async def test_a_write_that_is_in_doubt_changes_nothing(charge, store, clock):
+async def test_a_write_of_the_ledger_without_an_answer_counts_nothing_twice(charge, store, clock):
     async def lost_answer(operation):
         await operation()
         return False
@@ -102,7 +102,7 @@ async def test_a_write_that_is_in_doubt_changes_nothing(charge, store, clock):
     assert [line["requests"] for line in await read(store, clock)] == [2]
 
 
-async def test_what_a_store_in_trouble_did_not_take_is_written_later_under_its_own_day(charge, clock):
+async def test_figures_that_a_store_in_trouble_did_not_take_are_written_later_under_their_own_day(charge, clock):
     store = FaultyStore()
     ledger = Ledger(clock)
 
@@ -119,7 +119,7 @@ async def test_what_a_store_in_trouble_did_not_take_is_written_later_under_its_o
     assert [(line["day"], line["requests"]) for line in found] == [("2023-11-14", 1), ("2023-11-15", 2)]
 
 
-async def test_a_clock_that_is_set_back_overwrites_no_day(charge, store, clock):
+async def test_a_clock_that_is_set_back_overwrites_no_day_of_the_ledger(charge, store, clock):
     ledger = Ledger(clock)
     for seconds in (0, 86_400, -86_400):
         clock.move(seconds)
@@ -129,7 +129,7 @@ async def test_a_clock_that_is_set_back_overwrites_no_day(charge, store, clock):
     assert [(line["day"], line["requests"]) for line in found] == [("2023-11-14", 2), ("2023-11-15", 1)]
 
 
-async def test_nothing_is_written_while_nothing_changes(charge, clock):
+async def test_the_ledger_writes_nothing_while_nothing_changes(charge, clock):
     ledger, written = Ledger(clock), []
 
     async def count(operation):
@@ -143,7 +143,7 @@ async def test_nothing_is_written_while_nothing_changes(charge, clock):
     assert len(written) == 1
 
 
-async def test_accounts_are_bounded_and_nothing_is_lost(charge, clock):
+async def test_accounts_of_the_ledger_are_bounded_and_nothing_is_lost(charge, clock):
     ledger = Ledger(clock, max_accounts=3)
     for number in range(50):
         charge(ledger, tenant=f"tenant-{number % 2}", voice=("anna", "ben")[number // 2 % 2])
@@ -182,7 +182,7 @@ async def test_hits_of_a_clip_that_was_made_anew_are_charged_with_what_it_took(m
     assert charged == [(1.0, 3), (2.0, 2)]
 
 
-async def test_the_metrics_go_on_over_midnight(charge, clock):
+async def test_the_ledgers_metrics_go_on_over_midnight(charge, clock):
     ledger = Ledger(clock)
     for _ in range(3):
         charge(ledger)
@@ -193,7 +193,7 @@ async def test_the_metrics_go_on_over_midnight(charge, clock):
 # -- over HTTP, and the command line ------------------------------------------------------------------------------------------
 
 
-async def test_it_is_exported_by_day_as_json_and_csv_to_who_may(tmp_path):
+async def test_the_ledger_is_exported_by_day_as_json_and_csv_to_those_with_the_right(tmp_path):
     keys = {tenant: new_key(tenant, admin=tenant == "boss") for tenant in ("acme", "globex", "boss")}
     (tmp_path / "keys").write_text("\n".join(line for _, line in keys.values()))
     bearer = {tenant: {"Authorization": f"Bearer {key}"} for tenant, (key, _) in keys.items()}
@@ -219,16 +219,16 @@ async def test_it_is_exported_by_day_as_json_and_csv_to_who_may(tmp_path):
     assert wrong == ["from", "to", "from", "format"]
 
 
-def test_a_name_that_a_spreadsheet_would_run_is_quoted():
+def test_a_name_in_the_ledger_that_a_spreadsheet_would_run_is_quoted():
     line = {"day": "2026-01-01", "tenant": "acme", "engine": "e", "model": "m", "voice": "=HYPERLINK(1)"}
     assert "'=HYPERLINK(1)" in as_csv([line])
 
 
-def test_the_usual_period_is_the_last_31_days(clock):
+def test_the_ledgers_default_period_is_the_last_31_days(clock):
     assert period(None, None, clock()) == (date(2023, 10, 15), DAY)
 
 
-async def test_a_store_that_is_down_is_told_and_costs_no_request(tmp_path):
+async def test_the_ledger_tells_of_a_store_that_is_down_and_fails_no_request(tmp_path):
     async with serving(StubEngine(), store="redis://127.0.0.1:1") as client:
         assert (await speak(client)).status_code == 200
         assert (await client.get("/v1/cache/ledger")).status_code == 503
@@ -273,7 +273,7 @@ class Workload:
 
 
 @pytest.mark.parametrize("where", ["sqlite", "valkey"])
-def test_three_processes_and_a_restart_agree_with_the_workload(tmp_path, request, where):
+def test_the_ledger_of_three_processes_and_a_restart_agrees_with_the_workload(tmp_path, request, where):
     url = f"sqlite:///{tmp_path}/clips.db" if where == "sqlite" else request.getfixturevalue("valkey").url
     serve = partial(CommandLine(tmp_path).serving, "--store", url, "--engine", "espeak")
     workload = Workload(60)

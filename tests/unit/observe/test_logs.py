@@ -45,7 +45,7 @@ def lines(logged):
     return unread
 
 
-async def test_a_request_has_one_line_and_a_hit_in_memory_none(lines):
+async def test_a_request_has_one_log_line_and_a_hit_in_memory_none(lines):
     async with serving(StubEngine()) as client:
         answer = await speak(client, SECRET)
         [line] = lines()
@@ -58,14 +58,14 @@ async def test_a_request_has_one_line_and_a_hit_in_memory_none(lines):
     assert line["ms"] > 0
 
 
-async def test_a_hit_has_its_line_when_asked_for(lines):
+async def test_a_hit_has_a_log_line_when_the_setting_asks_for_it(lines):
     async with serving(StubEngine(), log__hits=True) as client:
         await speak(client)
         await speak(client)
     assert [(line["outcome"], line.get("tier")) for line in lines()] == [("led", None), ("hit", "memory")]
 
 
-async def test_a_hit_in_the_store_has_no_line_either(lines, tmp_path):
+async def test_a_hit_in_the_store_has_no_log_line(lines, tmp_path):
     async with serving(StubEngine(), store=f"sqlite:///{tmp_path}/clips.db") as client:
         await speak(client, response_format="flac")
         await client.service.cache.settle()
@@ -74,7 +74,7 @@ async def test_a_hit_in_the_store_has_no_line_either(lines, tmp_path):
     assert [(line["outcome"], line.get("tier")) for line in lines()] == [("led", None)]
 
 
-async def test_a_failure_is_a_warning_with_its_reason_and_one_line(lines):
+async def test_a_failed_request_is_one_warning_with_its_reason(lines):
     engine = StubEngine()
     engine.failure = EngineError(f"cannot say {SECRET!r}")
     async with serving(engine) as client:
@@ -91,7 +91,7 @@ async def test_a_failure_is_a_warning_with_its_reason_and_one_line(lines):
     ]
 
 
-async def test_lines_have_the_id_of_their_request(lines):
+async def test_log_lines_have_the_id_of_their_request(lines):
     engine = StubEngine()
     async with serving(engine) as client:
         await speak(client, headers={"x-request-id": "one"})
@@ -102,7 +102,7 @@ async def test_lines_have_the_id_of_their_request(lines):
     assert told == [("led", "one"), ("refused", refused.headers["x-request-id"]), ("failed", "three")]
 
 
-async def test_no_text_and_no_key_is_in_any_line(logged, tmp_path):
+async def test_no_text_and_no_key_is_in_any_log_line(logged, tmp_path):
     key, line = new_key("acme", admin=True)
     (tmp_path / "keys").write_text(line)
     engine = StubEngine()
@@ -145,11 +145,11 @@ def test_a_server_logs_in_the_form_that_is_set(tmp_path, log_format):
         assert "\x1b" not in line
 
 
-def test_a_level_that_is_not_there_is_refused(tmp_path):
+def test_an_unknown_log_level_is_refused(tmp_path):
     error = CommandLine(tmp_path).fails(2, "serve", SAYONCE_LOG__LEVEL="chatty")
     assert "SAYONCE_LOG__LEVEL" in error
 
 
-def test_other_libraries_are_heard_from_warnings_on():
+def test_other_libraries_are_logged_from_warnings_on():
     config = logging_config("json", "debug")
     assert (config["root"]["level"], config["loggers"]["sayonce"]["level"]) == ("WARNING", "DEBUG")

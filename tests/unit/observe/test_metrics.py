@@ -54,7 +54,7 @@ async def client(engine, tmp_path):
 # -- what is counted ------------------------------------------------------------------------------------------------------
 
 
-async def test_answers_are_counted_by_outcome_engine_and_tier(client):
+async def test_metrics_count_answers_by_outcome_engine_and_tier(client):
     await speak(client)
     for _ in range(3):
         await speak(client)
@@ -84,7 +84,7 @@ async def test_the_first_byte_is_timed_apart_from_the_last(client, engine):
     assert found("sayonce_request_seconds_sum") - found("sayonce_first_byte_seconds_sum") >= 0.05 <= paused
 
 
-async def test_those_who_join_are_counted_and_what_they_saved(client, engine):
+async def test_metrics_count_joined_requests_and_the_seconds_that_they_saved(client, engine):
     engine.gate.clear()
     asking = [asyncio.create_task(speak(client)) for _ in range(5)]
     while client.service.cache.counters["flights: joined"] < 4 or not engine.calls:
@@ -101,7 +101,7 @@ async def test_those_who_join_are_counted_and_what_they_saved(client, engine):
     assert found("sayonce_engine_speaking") == 0
 
 
-async def test_errors_are_counted_by_reason(client, engine):
+async def test_metrics_count_errors_by_reason(client, engine):
     engine.failure = EngineError("no")
     await speak(client)
     await speak(client, voice="nobody")
@@ -116,7 +116,7 @@ async def test_errors_are_counted_by_reason(client, engine):
     assert found("sayonce_engine_failures_total", engine="stub") == found("sayonce_engine_calls_total") == 2
 
 
-async def test_the_store_s_calls_errors_and_breaker_are_told():
+async def test_metrics_tell_of_the_stores_calls_errors_and_circuit_breaker():
     store = FaultyStore()
     async with Cache(store) as cache:
         await cache.fetch("a", lambda: b"a")
@@ -137,7 +137,7 @@ async def test_the_store_s_calls_errors_and_breaker_are_told():
     assert ill("sayonce_tier_entries", tier="memory") == 31
 
 
-async def test_sweeps_of_bodies_and_their_breaker_are_told(engine, tmp_path):
+async def test_metrics_tell_of_sweeps_of_bodies_and_their_circuit_breaker(engine, tmp_path):
     options = {"bodies__url": f"file://{tmp_path}/bodies", "bodies__inline_max_bytes": 0}
     async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db", **options) as client:
         before = await scrape(client)
@@ -164,7 +164,7 @@ def leave_orphan(directory, size):
     path.write_bytes(bytes(size))
 
 
-async def test_refused_values_are_told_by_reason():
+async def test_metrics_count_refused_values_by_reason():
     store = FaultyStore()
     async with Cache(store) as cache:
         store.fault = Refused(Refusal.SEAL)
@@ -177,7 +177,7 @@ async def test_refused_values_are_told_by_reason():
     assert found("sayonce_refused_values_total", reason="truncated") == 0
 
 
-async def test_encoders_are_counted_by_name(tmp_path):
+async def test_metrics_count_encoders_by_name(tmp_path):
     async with sayonce.open(f"sqlite:///{tmp_path}/features.db") as cache:
 
         @cache.remember("style-encoder", revision="1")
@@ -194,7 +194,7 @@ async def test_encoders_are_counted_by_name(tmp_path):
     assert "anna" not in found.text
 
 
-def test_a_cache_for_plain_code_is_told_like_any_other(tmp_path):
+def test_metrics_tell_of_a_cache_for_plain_code_like_any_other(tmp_path):
     with sayonce.open_sync(f"sqlite:///{tmp_path}/features.db") as cache:
         cache.fetch("a", lambda: b"a")
         registry = CollectorRegistry()
@@ -204,7 +204,7 @@ def test_a_cache_for_plain_code_is_told_like_any_other(tmp_path):
     assert found("sayonce_store_operations_total", part="store", operation="get") >= 1
 
 
-async def test_redis_tells_its_memory(valkey, engine):
+async def test_metrics_tell_of_the_memory_of_redis(valkey, engine):
     with valkey.client() as server:
         server.config_set("maxmemory", "100mb")
         async with serving(engine, store=valkey.url) as client:
@@ -217,7 +217,7 @@ async def test_redis_tells_its_memory(valkey, engine):
     assert found("sayonce_tier_entries", tier="redis") >= 1
 
 
-async def test_flights_between_processes_are_told_apart(sealer, tmp_path):
+async def test_metrics_tell_flights_between_processes_apart(sealer, tmp_path):
     caches = [Cache(open_store(f"sqlite:///{tmp_path}/clips.db", sealer=sealer)) for _ in range(2)]
     begun, go_on = asyncio.Event(), asyncio.Event()
 
@@ -240,7 +240,7 @@ async def test_flights_between_processes_are_told_apart(sealer, tmp_path):
 # -- who may read it, and what it does not tell -----------------------------------------------------------------------------
 
 
-async def test_it_tells_no_text_voice_tenant_or_key(tmp_path, engine):
+async def test_metrics_hold_no_text_voice_tenant_or_key(tmp_path, engine):
     keys = {tenant: new_key(tenant, admin=tenant == "watcher") for tenant in ("acme-tenant", "watcher")}
     (tmp_path / "keys").write_text("\n".join(line for _, line in keys.values()))
     async with serving(engine, security__api_keys_file=str(tmp_path / "keys")) as client:
@@ -276,7 +276,7 @@ def series(found):
     return {(each.name, *each.labels.values()) for each in found.samples if "operations" not in each.name}
 
 
-async def test_openmetrics_is_given_to_who_accepts_it(client):
+async def test_openmetrics_is_given_to_a_client_that_accepts_it(client):
     answer = await client.get("/metrics", headers={"accept": "application/openmetrics-text; version=1.0.0"})
     assert answer.headers["content-type"].startswith("application/openmetrics-text")
     assert answer.text.endswith("# EOF\n")
@@ -292,7 +292,7 @@ def held(number, counted):
     return samples
 
 
-def test_what_a_process_counted_outlives_it_and_what_it_held_does_not(tmp_path, clock):
+def test_counters_of_a_process_outlive_it_and_its_gauges_do_not(tmp_path, clock):
     one, killed, ended = (Workers(tmp_path, clock=clock) for _ in range(3))
     killed.leave(held(3, 10), Shown())
     ended.end(held(4, 20))
@@ -305,7 +305,7 @@ def test_what_a_process_counted_outlives_it_and_what_it_held_does_not(tmp_path, 
     assert (later["sayonce_engine_waiting"]["stub",], later["sayonce_workers"][()]) == ([1], [1])
 
 
-def test_of_the_moments_of_several_processes_the_latest_counts_also_of_one_that_has_ended(tmp_path, clock):
+def test_of_several_processes_timestamps_the_latest_counts_also_of_a_process_that_has_ended(tmp_path, clock):
     def swept(moment):
         return {"sayonce_bodies_last_sweep_timestamp_seconds": {(): [moment]}}
 
@@ -317,7 +317,7 @@ def test_of_the_moments_of_several_processes_the_latest_counts_also_of_one_that_
     assert one.sum({})["sayonce_bodies_last_sweep_timestamp_seconds"] == {(): [200.0]}
 
 
-def test_the_newest_samples_of_a_process_take_the_place_of_the_older(tmp_path, clock):
+def test_the_newest_samples_of_a_process_replace_its_older_ones(tmp_path, clock):
     one, other = (Workers(tmp_path, clock=clock) for _ in range(2))
     for counted in (1, 2, 3):
         other.leave(held(0, counted), Shown())
@@ -357,7 +357,7 @@ def eventually(read, expected):
         time.sleep(0.05)
 
 
-def test_any_of_four_workers_answers_for_all_and_prometheus_agrees_with_the_client(server, tmp_path):
+def test_the_metrics_of_any_of_four_workers_are_those_of_all_and_prometheus_agrees_with_the_client(server, tmp_path):
     target = server.url.removeprefix("http://")
     config = (PROMETHEUS / "prometheus.yml").read_text().replace("127.0.0.1:8080", target).replace("15s", "200ms")
     (tmp_path / "prometheus.yml").write_text(config)
@@ -395,7 +395,7 @@ def asked(port, expression):
     return float(result[0]["value"][1]) if result else None
 
 
-def test_sums_do_not_fall_when_a_worker_is_killed_and_the_directory_goes_with_the_server(server):
+def test_counters_do_not_fall_when_a_worker_is_killed_and_their_directory_goes_with_the_server(server):
     def answered():
         return sum(each.value for each in scraped(server.url).samples if each.name == "sayonce_requests_total")
 
@@ -447,7 +447,7 @@ SAMPLES = {metric.name + ("_total" if metric.kind == "counter" else "") for metr
 LABELS = {label for metric in METRICS for label in metric.labels} | {"le", "job", "instance"}
 
 
-def test_the_dashboard_shows_every_metric_and_none_that_is_not_there():
+def test_grafanas_dashboard_shows_every_metric_and_none_that_does_not_exist():
     dashboard = json.loads((ROOT / "deploy/grafana/sayonce.json").read_text())
     expressions = [target["expr"] for panel in dashboard["panels"] for target in panel.get("targets", [])]
     shown = {re.sub("_bucket$", "", name) for each in expressions for name in re.findall(r"sayonce_\w+", each)}
@@ -459,7 +459,7 @@ def test_the_dashboard_shows_every_metric_and_none_that_is_not_there():
     assert by <= LABELS
 
 
-def test_the_alerts_look_at_what_is_there():
+def test_the_alerts_look_only_at_metrics_that_exist():
     text = (PROMETHEUS / "sayonce-alerts.yml").read_text()
     assert set(re.findall(r"sayonce_\w+", text)) <= SAMPLES
 
@@ -477,7 +477,7 @@ async def test_every_metric_is_fed(engine, tmp_path):
             await Remembered(client.service.cache, make_task(double, "double", "1", {}))(2)
             found = await scrape(client)
     names = {re.sub("_(bucket|sum|count|created)$", "", sample.name) for sample in found.samples}
-    skipped = {"sayonce_store_skipped_total"}  # needs trouble: test_the_store_s_calls_errors_and_breaker_are_told
+    skipped = {"sayonce_store_skipped_total"}  # needs trouble, which another test of this file makes
     assert SAMPLES - names == skipped
 
 

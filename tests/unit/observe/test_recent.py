@@ -23,7 +23,7 @@ async def texts(client):
     return [clip["text"] for clip in await clips(client)]
 
 
-async def test_no_text_is_held_unless_the_operator_allows_it():
+async def test_no_text_is_held_for_the_dashboard_unless_the_operator_allows_it():
     async with serving(StubEngine()) as client:
         for _ in range(2):
             await speak(client, SECRET)
@@ -50,7 +50,7 @@ async def test_an_allowed_text_is_told_to_the_dashboard_and_to_nothing_else(tmp_
     assert b"4711" not in written
 
 
-async def test_a_long_text_is_shortened():
+async def test_a_long_text_on_the_dashboard_is_shortened():
     async with serving(StubEngine(), dashboard__texts=True) as client:
         for _ in range(2):
             await speak(client, "word " * 100)
@@ -59,7 +59,7 @@ async def test_a_long_text_is_shortened():
 
 
 @pytest.mark.parametrize("purged", ["key", "tag", "all"])
-async def test_a_purge_forgets_the_texts_at_every_instance_and_a_request_brings_its_own_back(tmp_path, purged):
+async def test_a_purge_forgets_texts_at_every_instance_and_a_request_brings_its_own_text_back(tmp_path, purged):
     url = f"sqlite:///{tmp_path}/clips.db"
     async with (
         serving(StubEngine(), store=url, dashboard__texts=True) as here,
@@ -81,7 +81,7 @@ async def test_a_purge_forgets_the_texts_at_every_instance_and_a_request_brings_
         assert await texts(there) == [SECRET]
 
 
-async def test_an_uploaded_voice_is_no_purge():
+async def test_an_upload_of_a_voice_does_not_forget_texts_as_a_purge_does():
     async with serving(StubEngine(), dashboard__texts=True) as client:
         for _ in range(2):
             await speak(client, SECRET)
@@ -113,5 +113,5 @@ async def test_any_worker_shows_the_clips_and_requests_of_all_and_leaves_no_text
         assert [path.name for path in tmp_path.iterdir() if b"4711" in path.read_bytes()] == []
 
 
-def test_nothing_is_allowed_by_itself():
+def test_texts_are_not_held_by_default():
     assert not Recent().texts

@@ -28,7 +28,7 @@ def small_trace() -> list[Access]:
     return list(reference_trace(50_000, phrases=4000))
 
 
-def test_hits_misses_and_evictions_are_told_apart():
+def test_simulate_tells_hits_misses_and_evictions_apart():
     trace = [Access(time, key, 100, 2.0) for time, key in enumerate([b"a", b"b", b"a", b"c", b"b", b"a"])]
     assert simulate(trace, "lru", 200) == Result(
         requests=6, hits=1, compute_seconds=10.0, saved_seconds=2.0, peak_bytes=200, evicted=3
@@ -64,7 +64,7 @@ def test_a_trace_without_requests_saves_nothing(policy):
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(trace=TRACES, max_bytes=st.integers(0, 2000), ttl_seconds=st.none() | st.floats(0, 100))
-def test_every_second_is_either_saved_or_computed_and_the_bound_holds(policy, trace, max_bytes, ttl_seconds):
+def test_in_a_simulation_every_second_is_saved_or_computed_and_the_bound_holds(policy, trace, max_bytes, ttl_seconds):
     result = simulate(trace, policy, max_bytes, ttl_seconds)
     assert result.requests == len(trace)
     assert 0 <= result.hits <= len(trace) - len({access.key for access in trace})
@@ -75,14 +75,14 @@ def test_every_second_is_either_saved_or_computed_and_the_bound_holds(policy, tr
 
 @pytest.mark.parametrize("policy", POLICIES)
 @given(trace=TRACES)
-def test_in_space_for_everything_each_value_is_computed_once(policy, trace):
+def test_simulate_computes_each_value_once_in_space_for_everything(policy, trace):
     result = simulate(trace, policy, footprint(trace))
     assert result.hits == len(trace) - len({access.key for access in trace})
     assert (result.peak_bytes, result.evicted) == (footprint(trace), 0)
 
 
 @pytest.mark.parametrize("policy", POLICIES)
-async def test_a_store_has_the_hits_that_were_foretold(policy, small_trace):
+async def test_a_real_store_has_the_hits_that_simulate_foretold(policy, small_trace):
     clock, ttl_seconds = FakeClock(0.0), 0.7 * DAY_SECONDS
     trace = [
         Access(access.time, access.key, access.size_bytes // 100 + 300, access.cost_seconds) for access in small_trace

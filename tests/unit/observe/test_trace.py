@@ -56,7 +56,7 @@ def split(line):
 # -- what is recorded ---------------------------------------------------------------------------------------------------
 
 
-async def test_each_answer_is_a_line_with_its_sizes_cost_and_outcome(file):
+async def test_each_answer_is_a_line_of_the_trace_with_its_sizes_cost_and_outcome(file):
     engine = StubEngine()
     async with serving(engine, trace__file=str(file)) as client:
         for audio_format in ("flac", "flac", "wav", "mp3"):
@@ -89,7 +89,7 @@ async def test_a_trace_holds_no_text_no_voice_and_no_tenant(file):
     assert file.stat().st_mode & 0o077 == 0
 
 
-async def test_each_run_has_a_key_of_its_own_so_traces_cannot_be_joined(file):
+async def test_each_recording_has_a_key_of_its_own_so_that_traces_cannot_be_joined(file):
     for _ in range(2):
         async with serving(StubEngine(), trace__file=str(file)) as client:
             await speak(client)
@@ -98,7 +98,7 @@ async def test_each_run_has_a_key_of_its_own_so_traces_cannot_be_joined(file):
     assert first[TENANT] != second[TENANT]
 
 
-async def test_a_hit_waits_for_no_disk_and_keeps_no_sound(file, make_entry):
+async def test_recording_a_hit_waits_for_no_disk_and_keeps_no_sound(file, make_entry):
     async with Recorder(str(file), 10_000_000, FakeClock()) as recorder:
         plan, entry = a_plan(), make_entry(body=bytes(100_000))
         for _ in range(1000):
@@ -114,7 +114,7 @@ def a_plan(text="Hello."):
     return service.synthesizer.plan(service.synthesizer.parse({"input": text, "response_format": "flac"}))
 
 
-async def test_the_file_ends_at_its_bound_with_a_whole_line_and_says_so(file, make_entry, caplog):
+async def test_a_trace_ends_at_its_bound_with_a_whole_line_and_says_so(file, make_entry, caplog):
     async with Recorder(str(file), 2000, FakeClock()) as recorder:
         for _ in range(100):
             recorder.note(a_plan(), Outcome.HIT, make_entry())
@@ -137,11 +137,11 @@ async def test_a_full_disk_ends_the_trace_and_nothing_else(caplog):
     assert "the trace ends here: No space left on device" in caplog.text
 
 
-def test_a_file_that_cannot_be_written_is_told_at_the_start(quick):
+def test_a_trace_file_that_cannot_be_written_is_told_at_the_start(quick):
     assert "trace.file: cannot write nowhere/x.trace" in quick.fails(2, "serve", "--trace", "nowhere/x.trace")
 
 
-def test_several_processes_append_whole_lines_and_one_header(file):
+def test_several_processes_append_whole_lines_and_one_header_to_a_trace(file):
     context = multiprocessing.get_context("fork")
     processes = [context.Process(target=append_many, args=(file, number)) for number in range(4)]
     for process in processes:
@@ -159,7 +159,7 @@ def append_many(file, number):
         append(descriptor, [f"{number} {count}\n" for count in range(start, start + 10)], 10**9)
 
 
-def test_workers_record_into_one_file_under_one_key(tmp_path):
+def test_workers_record_one_trace_under_one_key(tmp_path):
     import httpx
 
     sayonce = CommandLine(tmp_path)
@@ -207,7 +207,7 @@ def test_a_packed_trace_is_read_as_it_is(file):
     assert len(read_traces([file]).accesses) == 6
 
 
-def test_lines_that_are_no_request_are_counted_and_left_out(file):
+def test_lines_of_a_trace_that_are_no_request_are_counted_and_left_out(file):
     bad = [
         "",
         "1,2",
@@ -223,7 +223,7 @@ def test_lines_that_are_no_request_are_counted_and_left_out(file):
 
 
 @pytest.mark.parametrize("content", [b"", b"# sayonce trace 2\n", b"\x1f\x8bnot packed", b"\x00\xff"])
-def test_what_is_no_trace_is_refused(file, content):
+def test_a_file_that_is_no_trace_is_refused(file, content):
     file.write_bytes(content)
     with pytest.raises(ConfigError, match=r"requests\.trace"):
         read_traces([file])
@@ -310,7 +310,7 @@ async def test_a_recorded_trace_foretells_the_hit_rate_of_another_size_within_tw
 # -- the command --------------------------------------------------------------------------------------------------------
 
 
-def test_the_table_has_a_line_for_every_choice(quick, tmp_path):
+def test_the_table_of_simulate_has_a_line_for_every_policy_and_size(quick, tmp_path):
     write(tmp_path / "x.trace", *GOOD)
     sizes = ("--size", "400", "--size", "1kB")
     done = quick("simulate", "x.trace", "--policy", "lru", *sizes, "--ttl", "1h", "--ttl", "none")
@@ -328,7 +328,7 @@ def test_the_table_has_a_line_for_every_choice(quick, tmp_path):
     assert "50.0 %" in rows[1]
 
 
-def test_json_tells_the_same_to_a_program(quick, tmp_path):
+def test_json_of_simulate_tells_what_its_table_tells(quick, tmp_path):
     write(tmp_path / "x.trace", *GOOD)
     report = quick("simulate", "x.trace", "--json").json
     assert (report["requests"], report["values"], report["footprint_bytes"]) == (6, 3, 600)
@@ -349,7 +349,7 @@ def test_json_tells_the_same_to_a_program(quick, tmp_path):
         (("empty.trace",), "no requests"),
     ],
 )
-def test_wrong_usage_says_what_would_be_right(quick, tmp_path, arguments, message):
+def test_wrong_usage_of_simulate_says_what_would_be_right(quick, tmp_path, arguments, message):
     write(tmp_path / "x.trace", *GOOD)
     write(tmp_path / "empty.trace")
     said = " ".join(quick.fails(2, "simulate", *arguments).replace("│", " ").split())

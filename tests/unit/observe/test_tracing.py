@@ -56,7 +56,7 @@ async def traced(*engines, **options):
         yield client
 
 
-async def test_a_miss_is_a_tree_of_look_up_flight_engine_and_store(spans, tmp_path):
+async def test_a_miss_is_a_tree_of_spans_of_look_up_flight_engine_and_store(spans, tmp_path):
     async with traced(StubEngine(), store=f"sqlite:///{tmp_path}/clips.db") as client:
         answer = await speak(client, TEXT, headers=PARENT)
         await client.service.cache.settle()
@@ -97,7 +97,7 @@ async def test_no_span_holds_a_text_also_when_it_fails(spans):
     assert "operators" not in told
 
 
-async def test_the_trace_goes_on_at_the_engine_s_server(spans):
+async def test_the_trace_of_a_request_goes_on_at_the_engines_server(spans):
     with Upstream() as upstream:
         engine = build_engine("far", {"kind": "openai", "base_url": upstream.url, "model": "m"})
         async with traced(engine) as client:
@@ -108,7 +108,7 @@ async def test_the_trace_goes_on_at_the_engine_s_server(spans):
     assert parent == format(spans.named()["sayonce.engine"].context.span_id, "016x")
 
 
-async def test_without_a_collector_nothing_is_given_on(tmp_path):
+async def test_without_a_collector_no_trace_header_is_passed_on(tmp_path):
     with Upstream() as upstream:
         engine = build_engine("far", {"kind": "openai", "base_url": upstream.url, "model": "m"})
         async with serving(engine) as client:
@@ -116,7 +116,7 @@ async def test_without_a_collector_nothing_is_given_on(tmp_path):
         assert "traceparent" not in upstream.headers[0]
 
 
-def test_nothing_is_loaded_where_nothing_is_traced():
+def test_opentelemetry_is_not_loaded_where_nothing_is_traced():
     program = (
         "import sys; from sayonce.gateway.app import create_app; create_app(); "
         "sys.exit(any(name.startswith(('opentelemetry', 'prometheus_client')) for name in sys.modules))"
@@ -124,7 +124,7 @@ def test_nothing_is_loaded_where_nothing_is_traced():
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
-def test_without_the_extra_it_says_what_to_install():
+def test_tracing_without_its_extra_says_what_to_install():
     program = (
         "import sys; sys.modules['opentelemetry.sdk.trace'] = None\n"
         "from sayonce.errors import MissingExtra\n"

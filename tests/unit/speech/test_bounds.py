@@ -104,7 +104,7 @@ async def test_every_string_has_a_bound_and_its_error_names_the_field_and_sends_
     assert client.service.synthesizer.catalogue.engines[0].calls == []
 
 
-async def test_what_is_within_the_bounds_is_taken(client):
+async def test_a_request_within_the_bounds_is_taken(client):
     sound = "data:audio/wav;base64," + base64.b64encode(reference()).decode()
     within = {"instructions": "i" * MAX_TEXT, "voice": "v" * MAX_NAME, "passed_on": "p" * MAX_TEXT, "n" * MAX_NAME: 1}
     assert (await speak(client, **within)).status_code == 200
@@ -196,7 +196,7 @@ def test_small_bodies_are_not_counted_and_texts_may_have_commas():
         check_number_of_values(b"," * 70_000)
 
 
-def test_a_request_is_large_by_all_its_strings_together():
+def test_a_request_counts_as_large_by_all_its_strings_together():
     assert not is_large({"a": "abc", "b": ["de", {"c": "f" * 60_000}], "n": 1, "none": None})
     assert is_large({"a": "a" * 30_000, "b": ["b" * 30_000, {"c": "c" * 10_000}]})
 
@@ -255,7 +255,7 @@ async def test_long_references_that_are_sent_along_make_no_other_synthesis_wait(
     assert {task.result().status_code for task in cloning} == {200}
 
 
-async def test_uploads_are_decoded_there_too_and_refused_when_it_is_full(client, monkeypatch):
+async def test_uploads_are_refused_when_the_decoders_queue_is_full(client, monkeypatch):
     decoding = client.service.synthesizer.decoding
     decoding._free = decoding._queue = 0
     answer = await client.post(
@@ -267,7 +267,7 @@ async def test_uploads_are_decoded_there_too_and_refused_when_it_is_full(client,
     assert (await speak(client)).status_code == 200
 
 
-async def test_what_an_upload_says_has_bounds(client):
+async def test_the_fields_of_an_upload_have_bounds(client):
     for field, value in (("name", "n" * 60_000), ("ref_text", "r" * (MAX_TEXT + 1))):
         data = {"name": "alice"} | {field: value}
         answer = await client.post("/v1/audio/voices", data=data, files={"audio_sample": ("a.wav", reference())})
@@ -275,7 +275,7 @@ async def test_what_an_upload_says_has_bounds(client):
         assert len(answer.content) < 500
 
 
-async def test_a_tag_has_a_bound(client):
+async def test_a_tag_of_a_request_has_a_bound(client):
     answer = await client.post("/v1/cache/purge", json={"tag": "voice=" + LARGE})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "tag")
 
@@ -293,7 +293,7 @@ def test_an_error_that_is_remembered_holds_nothing_of_the_request():
     )
 
 
-def test_what_a_flight_held_is_free_as_soon_as_it_has_landed():
+def test_memory_of_a_flight_is_free_as_soon_as_it_has_landed():
     """Its megabytes do not wait for the garbage collector; on the event loop that serves, as asyncio's keeps old timers."""
     gc.disable()
     try:

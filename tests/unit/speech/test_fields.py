@@ -71,7 +71,7 @@ async def test_openais_sdk_may_send_instructions_to_any_engine():
             assert raw.headers["x-sayonce-ignored"] == TOLD
 
 
-async def test_ornaments_are_told_behind_fields():
+async def test_ignored_ornaments_are_told_in_the_header_behind_ignored_fields():
     engine = build_engine("hibari", {})
     found = plan(engine, input="Hello \N{GRINNING FACE}", **OPENAIS).request
     assert found.ignored == "instructions, user, input: U+1F600"
@@ -79,14 +79,14 @@ async def test_ornaments_are_told_behind_fields():
 
 
 @pytest.mark.parametrize("nothing", [None, ""])
-def test_a_field_that_says_nothing_is_neither_told_nor_refused(nothing):
+def test_an_empty_field_that_is_left_out_is_neither_told_nor_refused(nothing):
     for strict in (False, True):
         found = plan(StubEngine(), strict=strict, instructions=nothing, user=nothing)
         assert (found.request.ignored, found.take_key) == ("", plan(StubEngine()).take_key)
 
 
 @pytest.mark.parametrize(("name", "engine"), [("instructions", StubEngine()), ("user", StubEngine()), ("user", far())])
-def test_strict_refuses_what_would_be_left_out(name, engine):
+def test_a_strict_server_refuses_fields_that_would_be_left_out(name, engine):
     with pytest.raises(InvalidRequest, match=rf"takes no '{name}', and server\.strict refuses") as refused:
         plan(engine, strict=True, **{name: "x"})
     assert refused.value.param == name
@@ -98,7 +98,7 @@ def test_strict_refuses_what_would_be_left_out(name, engine):
     [(5, "must be a string"), ({"a": "b"}, "must be a string"), ("x" * (MAX_TEXT + 1), "at most 16,384")],
 )
 @pytest.mark.parametrize("engine", [StubEngine(), far()], ids=lambda engine: engine.name)
-def test_what_is_left_out_has_the_type_and_the_bounds_that_it_has_anywhere(name, value, wanted, engine):
+def test_a_field_that_is_left_out_is_still_checked_for_its_type_and_bounds(name, value, wanted, engine):
     with pytest.raises(InvalidRequest, match=wanted) as refused:
         plan(engine, **{name: value})
     assert refused.value.param == name
@@ -141,7 +141,7 @@ def test_a_voice_of_nulls_is_no_voice_and_means_the_default(voice):
 
 
 @pytest.mark.parametrize("voice", [{}, {"id": 5}, {"name": "ben"}, {"id": None, "name": "ben"}, ["ben"], 5])
-def test_any_other_voice_is_refused(voice):
+def test_a_voice_that_is_neither_a_name_nor_an_object_with_an_id_is_refused(voice):
     with pytest.raises(InvalidRequest) as refused:
         plan(StubEngine(), voice=voice)
     assert refused.value.param == "voice"
@@ -154,21 +154,21 @@ async def test_a_format_may_be_written_in_any_case(name):
 
 
 @pytest.mark.parametrize("name", ["", "  ", None])
-def test_no_format_is_mp3(name):
+def test_a_request_without_a_format_gets_mp3(name):
     assert plan(StubEngine(), response_format=name).request.format.name == "mp3"
 
 
 # -- servers elsewhere: user ------------------------------------------------------------------------------------------------
 
 
-async def test_who_asks_is_neither_passed_on_nor_keyed(upstream):
+async def test_the_field_user_is_neither_passed_on_nor_keyed(upstream):
     said, answers = await heard(upstream, [{"user": "one"}, {"user": "two"}, {}])
     assert len(said) == 1
     assert "user" not in said[0]
     assert [answer.headers.get("x-sayonce-ignored") for answer in answers] == ["user", "user", None]
 
 
-async def test_who_asks_is_passed_on_where_the_section_says_so_and_never_keyed(upstream):
+async def test_the_field_user_is_passed_on_where_the_section_says_so_and_never_keyed(upstream):
     said, answers = await heard(upstream, [{"user": "one"}, {"user": "two"}, {}], drop=[])
     assert [each["user"] for each in said] == ["one"]
     assert all("x-sayonce-ignored" not in answer.headers for answer in answers)
@@ -195,7 +195,7 @@ async def test_defaults_are_passed_on_and_keyed_as_if_they_were_given(upstream):
     assert plan(far(**options)).take_key == plan(far(), **given).take_key
 
 
-async def test_dropped_fields_are_neither_passed_on_nor_keyed_and_are_told(upstream):
+async def test_fields_that_a_section_drops_are_neither_passed_on_nor_keyed_and_are_told(upstream):
     requests = [{"trace_id": number, "instructions": "x", "user": "u"} for number in ("1", {"a": 2})]
     said, answers = await heard(upstream, [*requests, {}], drop=["trace_id", "instructions", "user"])
     assert len(said) == 1
@@ -235,13 +235,13 @@ def test_the_gateways_own_fields_are_neither_added_nor_dropped(name, option):
         ({"defaults": ["user"]}, "must be a section of its own"),
     ],
 )
-def test_options_that_could_not_be_obeyed_are_refused_at_the_start(options, said):
+def test_options_for_fields_that_could_not_be_obeyed_are_refused_at_the_start(options, said):
     with pytest.raises(ConfigError, match=rf"engines\.far\.(defaults|drop).*{said}|{said}") as refused:
         far(**options)
     assert "sk-1" not in refused.value.message
 
 
-def test_a_date_is_no_default():
+def test_a_date_in_the_settings_file_is_refused_as_a_default():
     with pytest.raises(ConfigError, match=r"engines\.far\.defaults: "):
         far(defaults={"day": date(2026, 1, 1)})
 
@@ -249,7 +249,7 @@ def test_a_date_is_no_default():
 @pytest.mark.parametrize(
     "options", [{}, {"drop": []}, {"drop": ["instructions", "mood"], "defaults": {"emotion": "calm"}}]
 )
-def test_the_lint_knows_what_is_left_out_and_what_is_passed_on(options):
+def test_the_lint_of_keys_knows_which_fields_are_left_out_and_which_are_passed_on(options):
     engine = far(**options)
     findings = {each.field: each for each in lint_engine(Synthesizer(Cache(), Catalogue([engine])), engine)}
     assert [each for each in findings.values() if not each.ok] == []

@@ -145,7 +145,7 @@ def test_texts_share_a_key_exactly_when_they_are_canonically_equivalent(one, oth
 
 
 @given(REQUESTS, st.randoms())
-def test_the_order_of_fields_does_not_matter(fields, random):
+def test_the_order_of_a_requests_fields_does_not_change_its_key(fields, random):
     synthesizer = synthesizer_of(StubEngine())
     shuffled = list({"model": "stub", **fields}.items())
     random.shuffle(shuffled)
@@ -195,7 +195,7 @@ def test_servers_of_one_engine_are_keyed_by_the_first_address_whatever_comes_beh
     assert key_at([ONE, TWO], revision="3") != key_at(ONE)
 
 
-def test_another_first_address_is_another_key_unless_it_is_said_to_be_the_same():
+def test_another_first_address_is_another_key_unless_keyed_as_says_it_is_the_same():
     assert len({key_at(each) for each in ([ONE, TWO], [TWO, ONE], [THREE])}) == 3
     moved = [key_at(each, keyed_as=f"{ONE}/") for each in ([TWO, ONE], [TWO, THREE], THREE)]
     assert set(moved) == {key_at(ONE)}
@@ -242,7 +242,7 @@ def test_within_the_tolerance_the_engine_is_asked_for_the_same(value):
 
 
 @pytest.mark.parametrize("value", [1.05, 0.94])
-def test_beyond_the_tolerance_it_is_another_clip(value):
+def test_values_further_apart_than_the_tolerance_are_different_clips(value):
     engine = build_engine("hibari", {"tolerance": {"speed": 0.05}})
     request = parse_request({"model": "hibari", "input": "Hello", "speed": value}, Catalogue([engine]))
     assert request.utterance.parameters["speed"] != 1.0

@@ -86,13 +86,13 @@ async def test_a_name_of_openais_and_the_voice_that_it_means_are_one_clip():
         assert (await speak(client, voice="ash")).headers["x-sayonce-key"] != spoken[0].headers["x-sayonce-key"]
 
 
-def test_the_voices_are_those_of_the_defaults_language_in_the_engines_order_and_again_from_the_first():
+def test_openais_voice_names_mean_the_engines_voices_of_the_default_language_in_their_order():
     meant = meanings(Polyglot())
     assert [*meant] == [*VOICES]
     assert [*meant.values()] == [("ben", "anna", "dan")[number % 3] for number in range(13)]
 
 
-def test_at_espeak_they_are_the_voices_of_the_default_voices_language_and_writing():
+def test_at_espeak_openais_names_mean_voices_of_the_default_voices_language_and_writing():
     meant = [*meanings(build_engine("espeak", {})).values()]
     assert meant[:3] == ["en-us", "en-029", "en-gb"]
     assert meant[8] == "en-us"
@@ -102,12 +102,12 @@ def test_at_espeak_they_are_the_voices_of_the_default_voices_language_and_writin
     assert [*meanings(build_engine("espeak", {"default_voice": "de+f3"})).values()][:3] == ["de+f3", "de", "de+f3"]
 
 
-def test_a_text_without_a_voice_is_still_spoken_by_one_that_reads_it():
+def test_a_text_without_a_voice_is_still_spoken_by_a_voice_that_reads_it():
     catalogue = Catalogue([build_engine("espeak", {})])
     assert parse_request({"input": "你好"}, catalogue).utterance.voice == "cmn"
 
 
-def test_where_no_voice_is_the_default_the_names_begin_with_the_first():
+def test_openais_voice_names_begin_with_the_engines_first_voice_where_none_is_the_default():
     meant = meanings(far(voices=["vivian", "nova", "ryan"]))
     assert [meant["alloy"], meant["ash"], meant["ballad"]] == ["vivian", "nova", "ryan"]
     assert "nova" not in meant  # which it has itself
@@ -116,7 +116,7 @@ def test_where_no_voice_is_the_default_the_names_begin_with_the_first():
 # -- what goes before them ----------------------------------------------------------------------------------------------
 
 
-def test_an_engines_own_voice_and_alias_win():
+def test_an_engines_own_voice_and_alias_go_before_a_name_of_openais():
     own = Catalogue([far(voices=["vivian", "alloy"], voice_aliases={"ash": "alloy"})])
     assert [asked(own, voice=each).utterance.voice for each in ("alloy", "ash", "ballad")] == [
         "alloy",
@@ -125,7 +125,7 @@ def test_an_engines_own_voice_and_alias_win():
     ]
 
 
-async def test_an_uploaded_voice_wins_from_the_moment_that_it_is_uploaded_at_any_instance(tmp_path):
+async def test_an_uploaded_voice_goes_before_a_name_of_openais_at_once_at_every_instance(tmp_path):
     store = f"sqlite:///{tmp_path}/clips.db"
     one, other = Cloner(), Cloner()
     async with serving(one, store=store) as here, serving(other, store=store) as there:
@@ -141,7 +141,7 @@ async def test_an_uploaded_voice_wins_from_the_moment_that_it_is_uploaded_at_any
         assert (listed, len(named)) == ([], 1)
 
 
-async def test_once_an_uploaded_voice_is_removed_its_name_means_what_it_meant_and_is_listed_again():
+async def test_a_name_of_openais_means_its_engines_voice_again_once_the_uploaded_voice_is_removed():
     engine = Cloner()
     async with serving(engine) as client:
         await upload(client, "alloy")
@@ -210,13 +210,13 @@ async def test_a_server_that_alone_knows_its_voices_gets_their_names_unchanged_a
     ]
 
 
-async def test_a_server_whose_voices_are_listed_is_asked_for_one_of_them(upstream):
+async def test_a_server_with_a_configured_list_of_voices_is_asked_for_one_of_them(upstream):
     async with serving(far(upstream.url, voices=["vivian", "ryan"], default_voice="ryan")) as client:
         assert await status(client, model="tts-1", voice="alloy") == MISS
     assert [said["voice"] for said in upstream.heard] == ["ryan"]
 
 
-async def test_where_no_voice_is_known_and_none_may_be_guessed_there_is_none(upstream):
+async def test_openais_voice_names_are_refused_where_no_voice_is_known_and_unknown_ones_are_refused(upstream):
     async with serving(far(upstream.url, unknown_voices="refuse")) as client:
         assert (await speak(client, model="far", voice="alloy")).status_code == 404
 
@@ -262,7 +262,7 @@ async def test_explain_and_purge_know_what_a_name_means():
         ("en-AU", "en-gb"), ("zh-CN-XiaoxiaoNeural", "cmn"), (" en-us", "en-us"), ("Alloy", "alloy"), ("aloy", "alloy"),
     ],
 )  # fmt: skip
-def test_at_espeak_a_voice_that_there_is_not_is_answered_with_the_nearest_by_its_language(voice, meant):
+def test_an_unknown_voice_of_espeak_is_answered_with_the_nearest_by_its_language(voice, meant):
     with pytest.raises(NotFound, match=rf"has no voice .*; it has af, .* more; did you mean '{meant}'\?$"):
         asked(Catalogue([build_engine("espeak", {})]), voice=voice)
 
@@ -275,20 +275,20 @@ def test_at_espeak_a_voice_that_there_is_not_is_answered_with_the_nearest_by_its
         ({"model": "gpt-4o-mini-tts-2025-03-20"}, "gpt-4o-mini-tts"),
     ],
 )  # fmt: skip
-def test_a_name_that_there_is_not_is_answered_with_the_nearest_and_with_those_that_there_are(fields, meant):
+def test_an_unknown_name_is_answered_with_the_nearest_and_with_those_that_exist(fields, meant):
     with pytest.raises(NotFound, match=rf"(has anna|there is: .*stub, tts-1).*; did you mean '{meant}'\?$") as refused:
         asked(Catalogue([StubEngine()]), **fields)
     assert refused.value.param == next(iter(fields))
 
 
 @pytest.mark.parametrize("fields", [{"voice": "zh-CN"}, {"voice": ""}, {"voice": "x" * 200}, {"model": "whisper"}])
-def test_nothing_is_suggested_where_nothing_is_near(fields):
+def test_no_voice_is_suggested_where_no_name_is_near(fields):
     with pytest.raises(NotFound) as refused:
         asked(Catalogue([StubEngine()]), **fields)
     assert "did you mean" not in refused.value.message
 
 
-async def test_nothing_is_spoken_in_the_place_of_a_name_that_there_is_not():
+async def test_no_other_voice_speaks_in_the_place_of_an_unknown_name():
     engine = Cloner()
     async with serving(engine) as client:
         await upload(client, "alice")
@@ -297,7 +297,7 @@ async def test_nothing_is_spoken_in_the_place_of_a_name_that_there_is_not():
     assert engine.calls == []
 
 
-async def test_a_tenant_is_told_of_its_own_voices_alone(tmp_path):
+async def test_a_tenant_is_suggested_its_own_voices_alone(tmp_path):
     made = {name: new_key(name) for name in ("school", "bank")}
     (tmp_path / "keys").write_text("\n".join(line for _, line in made.values()))
     bank, school = ({"authorization": f"Bearer {made[name][0]}"} for name in ("bank", "school"))

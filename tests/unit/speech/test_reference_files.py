@@ -67,7 +67,7 @@ def test_a_reference_is_read_however_an_encoder_writes_it(case):
         ("QUJD" * 300_000 + "!", "'!' as character 1,200,001"),
     ],
 )
-def test_what_is_wrong_is_told_with_its_place_and_not_echoed(value, told):
+def test_an_error_in_a_reference_is_told_with_its_place_and_not_echoed(value, told):
     with pytest.raises(InvalidRequest) as refused:
         decode_reference(value, "emo_audio")
     assert refused.value.param == "emo_audio"
@@ -78,7 +78,7 @@ def test_what_is_wrong_is_told_with_its_place_and_not_echoed(value, told):
 
 @settings(max_examples=300, deadline=None)
 @given(st.text(max_size=60), st.sampled_from(HEADERS))
-def test_any_text_is_a_reference_or_a_refusal(text, header):
+def test_any_text_in_the_field_of_a_reference_is_read_or_refused(text, header):
     with contextlib.suppress(InvalidRequest):
         assert type(decode_reference(header + text, "ref_audio")) is bytes
 
@@ -99,7 +99,7 @@ MEGABYTES = {
 
 
 @pytest.mark.parametrize("kind", MEGABYTES)
-def test_megabytes_cost_little_whatever_they_are(kind):
+def test_megabytes_in_the_field_of_a_reference_cost_little_whatever_they_are(kind):
     started = time.process_time()
     with contextlib.suppress(InvalidRequest):
         decode_reference(MEGABYTES[kind], "ref_audio")
@@ -146,5 +146,5 @@ def test_any_bytes_have_a_media_type(body, head):
     assert "/" in media_type_of(head + body)
 
 
-def test_what_has_no_mark_is_not_called_audio():
+def test_a_file_without_an_audio_mark_is_not_called_audio():
     assert media_type_of(b"") == media_type_of(b"\0" * 100) == media_type_of(b"hello") == UNKNOWN

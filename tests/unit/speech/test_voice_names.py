@@ -67,7 +67,7 @@ def passed_on(upstream):
     return [said.get("voice") for said in upstream.heard if "ref_audio" not in said]
 
 
-async def test_until_the_names_were_read_a_name_is_refused_and_everything_else_is_spoken(node, upstream):
+async def test_until_the_table_of_names_was_read_a_named_voice_is_refused_and_the_default_speaks(node, upstream):
     async with gateway(node, upstream) as client:
         await upload(client)
     node.stop()
@@ -160,7 +160,7 @@ async def test_a_name_sealed_with_another_secret_is_refused_until_it_is_uploaded
     assert passed_on(upstream) == []
 
 
-async def test_one_bad_field_costs_one_name(node, upstream):
+async def test_a_bad_record_in_the_table_of_names_costs_that_name_alone(node, upstream):
     async with gateway(node, upstream) as client:
         await upload(client)
         await upload(client, "bob", reference(2))
@@ -183,7 +183,7 @@ async def test_one_bad_field_costs_one_name(node, upstream):
     assert passed_on(upstream) == []
 
 
-async def test_a_record_moved_to_another_name_is_not_believed(node, upstream):
+async def test_a_voices_record_moved_to_another_name_is_not_believed(node, upstream):
     async with gateway(node, upstream) as client:
         await upload(client)
     page = table_name(TABLE)
@@ -195,7 +195,7 @@ async def test_a_record_moved_to_another_name_is_not_believed(node, upstream):
     assert upstream.heard == []
 
 
-async def test_an_older_record_that_comes_back_is_not_believed(node, upstream):
+async def test_an_older_record_of_a_name_that_comes_back_is_not_believed(node, upstream):
     page = table_name(TABLE)
     async with gateway(node, upstream) as client:
         old = (await upload(client)).json()["id"]
@@ -245,7 +245,7 @@ async def test_with_unknown_voices_refused_only_uploaded_and_listed_names_are_sp
     assert set(passed_on(upstream)) == {"vivian"}
 
 
-async def test_refusing_unknown_voices_needs_no_list_of_known_ones(node, upstream):
+async def test_unknown_voices_are_refused_also_where_the_engine_lists_none(node, upstream):
     async with gateway(node, upstream, unknown_voices="refuse", default_voice="vivian") as client:
         assert (await speak(client)).status_code == 200
         assert (await speak(client, voice="somebody")).status_code == 404

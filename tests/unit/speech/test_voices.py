@@ -117,7 +117,7 @@ async def test_a_reference_that_is_sent_along_is_the_same_voice_as_when_it_is_up
 @pytest.mark.parametrize(
     "address", ["https://example.org/a.wav", "file:///tmp/a.wav", "/tmp/a.wav", "a.wav", "data:,x!"]
 )
-async def test_an_address_is_refused_as_what_is_behind_it_may_change(client, engine, address):
+async def test_a_reference_given_as_an_address_is_refused_as_its_content_may_change(client, engine, address):
     answer = await speak(client, ref_audio=address)
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ref_audio")
     assert engine.calls == []
@@ -218,7 +218,7 @@ async def test_a_swapped_reference_in_the_store_is_never_spoken_with(client):
     assert (answer.status_code, "upload it again" in answer.text) == (404, True)
 
 
-async def test_engines_that_do_not_clone_say_so(tmp_path):
+async def test_an_engine_that_does_not_clone_refuses_a_reference_and_says_so(tmp_path):
     async with serving(StubEngine()) as client:
         answer = await speak(client, ref_audio=base64.b64encode(reference()).decode())
         assert (answer.status_code, answer.json()["error"]["param"]) == (400, "ref_audio")
@@ -332,7 +332,7 @@ def to_fetch(voice):
     return Reference(voice.id, address=voice.address)
 
 
-async def test_names_that_were_read_before_an_upload_do_not_undo_it():
+async def test_a_table_of_names_read_before_an_upload_does_not_undo_the_upload():
     store = LateAtUpload()
     book = book_over(store)
     await book.add("", "alice", reference(), "")
@@ -340,7 +340,7 @@ async def test_names_that_were_read_before_an_upload_do_not_undo_it():
     assert book.names.record("", "alice") is not None
 
 
-async def test_names_that_were_read_before_a_removal_do_not_undo_it():
+async def test_a_table_of_names_read_before_a_removal_does_not_undo_the_removal():
     store = LateAtRemoval()
     book = book_over(store)
     await book.add("", "alice", reference(), "")
@@ -349,7 +349,7 @@ async def test_names_that_were_read_before_a_removal_do_not_undo_it():
     assert "alice" not in [voice.name for voice in book.of("")]
 
 
-async def test_who_asks_for_the_names_is_not_answered_with_older_ones():
+async def test_a_list_of_voices_is_never_older_than_its_request():
     store = Late()
     here, elsewhere = book_over(store), VoiceBook(Cache(store))
     await store._read_first()
@@ -363,7 +363,7 @@ async def test_who_asks_for_the_names_is_not_answered_with_older_ones():
     assert here.names.record("", "alice") is not None
 
 
-async def test_who_asks_while_the_names_are_read_shares_the_next_reading():
+async def test_requests_for_the_names_during_a_reading_share_the_next_reading():
     store = Late()
     book = book_over(store)
     await store._read_first()
@@ -406,7 +406,7 @@ async def test_the_voices_of_all_tenants_together_take_so_much_at_most(tmp_path,
         assert (await upload(client, "bob", short, headers=bank)).status_code == 201
 
 
-async def test_namespaces_have_voices_of_their_own():
+async def test_each_namespace_has_its_own_uploaded_voices():
     store = Late()
     one, other = book_over(store, namespace="one"), book_over(store, namespace="other")
     await one.add("", "alice", reference(1), "")
@@ -419,7 +419,7 @@ async def test_namespaces_have_voices_of_their_own():
     assert not any(name.startswith("refused") for name in one._cache.counters)
 
 
-async def test_nobodys_file_stands_in_for_anothers():
+async def test_no_tenants_reference_file_stands_in_for_anothers():
     """Files of the same samples have the same id; what another decoder makes of them may differ."""
     store = Late()
     book = book_over(store)

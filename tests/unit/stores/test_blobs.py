@@ -98,7 +98,9 @@ async def test_equal_bodies_of_an_hour_are_kept_once(
     assert [(await store.get(make_entry(number).key)).body for number in range(21)] == [LARGE] * 21  # type: ignore[union-attr]
 
 
-async def test_a_name_tells_an_hour_and_a_digest_that_needs_the_secret(tmp_path: Path, clock: FakeClock) -> None:
+async def test_the_name_of_a_body_tells_its_hour_and_a_digest_that_needs_the_secret(
+    tmp_path: Path, clock: FakeClock
+) -> None:
     names = []
     for secret in (b"one", b"one", b"another"):
         bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(secret), clock=clock)
@@ -108,13 +110,13 @@ async def test_a_name_tells_an_hour_and_a_digest_that_needs_the_secret(tmp_path:
     assert [name_of(address_of(name) or b"") for name in names] == names
 
 
-async def test_only_their_owner_can_reach_the_files(tmp_path: Path) -> None:
+async def test_only_their_owner_can_read_the_files_of_bodies(tmp_path: Path) -> None:
     open_blob_store(f"file://{tmp_path}/bodies", secret=SECRET)
     assert (tmp_path / "bodies").stat().st_mode & 0o777 == 0o700
 
 
 @pytest.mark.parametrize("vector", GOLDEN, ids=lambda vector: vector["name"])
-async def test_pointers_are_those_of_the_golden_vectors(vector: dict[str, Any], tmp_path: Path) -> None:
+async def test_pointers_to_bodies_are_those_of_the_golden_vectors(vector: dict[str, Any], tmp_path: Path) -> None:
     """A change would make every stored pointer a miss."""
     secret, fields = Secret(vector["secret"].encode()), vector["entry"]
     bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=secret, clock=lambda: fields["created"])
@@ -204,7 +206,7 @@ async def test_a_pointer_that_leads_to_another_body_is_refused(
         sealer.unseal(other.key, sealed)
 
 
-async def test_a_far_larger_body_in_its_place_is_not_read(
+async def test_a_far_larger_file_in_the_place_of_a_body_is_not_read(
     store: SQLiteStore, make_entry: MakeEntry, tmp_path: Path
 ) -> None:
     await store.put(make_entry(1, body=LARGE))
@@ -253,7 +255,7 @@ async def test_an_entry_that_has_expired_leaves_no_body(
     assert files(tmp_path) == []
 
 
-async def test_a_disk_that_takes_no_more_still_gives(
+async def test_bodies_are_still_read_from_a_full_disk(
     cache: Cache, store: SQLiteStore, make_entry: MakeEntry, tmp_path: Path
 ) -> None:
     entry = make_entry(1, body=LARGE)
@@ -284,7 +286,7 @@ def bodies_of(settings: Settings) -> BlobStore | None:
     return store.bodies
 
 
-def test_without_a_url_everything_lies_within(tmp_path: Path) -> None:
+def test_without_a_url_for_bodies_every_body_lies_in_the_store(tmp_path: Path) -> None:
     assert bodies_of(settings(tmp_path)) is None
 
 
@@ -292,7 +294,7 @@ def test_without_a_url_everything_lies_within(tmp_path: Path) -> None:
     ("bound", "within", "outside"),
     [(None, 65_536, 65_537), ("0", 0, 1), ("1 MB", 10**6, 10**6 + 1), ("none", 10**15, None)],
 )
-def test_the_bound_of_what_lies_within_is_a_setting(
+def test_the_largest_body_that_stays_in_the_store_is_a_setting(
     tmp_path: Path, bound: str | None, within: int, outside: int | None
 ) -> None:
     given = {} if bound is None else {"inline_max_bytes": bound}
@@ -320,7 +322,7 @@ def test_the_bound_of_what_lies_within_is_a_setting(
         ("az://container", "Account must be specified"),
     ],
 )
-def test_a_wrong_url_is_told_with_what_would_be_right_and_without_secrets(
+def test_a_wrong_url_for_bodies_is_told_with_what_would_be_right_and_without_secrets(
     tmp_path: Path, url: str, message: str
 ) -> None:
     with pytest.raises(ConfigError) as wrong:
@@ -331,12 +333,14 @@ def test_a_wrong_url_is_told_with_what_would_be_right_and_without_secrets(
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/prefix", "gs://bucket/prefix", "az://container/prefix"])
-def test_every_cloud_is_opened_without_asking_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str) -> None:
+def test_the_bodies_of_every_cloud_are_opened_without_a_request(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
     monkeypatch.setenv("AZURE_STORAGE_ACCOUNT_NAME", "account")
     assert repr(bodies_of(settings(tmp_path, url=url))) == f"BlobStore({url!r})"
 
 
-def test_without_the_library_the_error_says_what_to_install(tmp_path: Path) -> None:
+def test_without_the_library_for_bodies_the_error_says_what_to_install(tmp_path: Path) -> None:
     code = (
         "import sys; sys.modules['obstore'] = None\n"
         "from sayonce.service import build_cache\nfrom sayonce.config import load_settings\n"

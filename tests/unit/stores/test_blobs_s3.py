@@ -87,7 +87,7 @@ async def test_a_large_body_lies_in_the_bucket_and_a_small_one_in_the_index(
 
 
 @pytest.mark.parametrize("trouble", ["deleted", "truncated", "flipped", "swapped"])
-async def test_a_body_that_was_meddled_with_is_a_miss_that_heals(cache: Cache, bucket: Bucket, trouble: str) -> None:
+async def test_an_altered_body_in_the_bucket_is_a_miss_that_heals(cache: Cache, bucket: Bucket, trouble: str) -> None:
     await hits(cache, 1, LARGE)
     path = await address_of(cache, 1)
     if trouble == "deleted":
@@ -103,7 +103,7 @@ async def test_a_body_that_was_meddled_with_is_a_miss_that_heals(cache: Cache, b
     assert bucket.read(path) == LARGE
 
 
-async def test_a_server_that_hangs_costs_the_budget_and_no_small_hit(
+async def test_an_object_store_that_hangs_costs_the_budget_and_no_small_hit(
     cache: Cache, bucket: Bucket, caplog: pytest.LogCaptureFixture
 ) -> None:
     await hits(cache, 1, LARGE)
@@ -130,7 +130,7 @@ async def test_a_server_that_hangs_costs_the_budget_and_no_small_hit(
     assert "bodies: circuit breaker closed" in caplog.text
 
 
-async def test_a_server_that_is_killed_and_comes_back_empty_is_filled_anew(
+async def test_an_object_store_that_comes_back_empty_is_filled_anew(
     valkey: Server, sealer: Any, tmp_path: Path, bucket: Bucket
 ) -> None:
     port = free_port()
@@ -153,7 +153,9 @@ async def test_a_server_that_is_killed_and_comes_back_empty_is_filled_anew(
                 await asyncio.sleep(0.05)
 
 
-async def test_a_slow_server_is_waited_for_within_the_budget_alone(valkey: Server, bucket: Bucket, sealer: Any) -> None:
+async def test_a_slow_object_store_is_waited_for_within_the_budget_alone(
+    valkey: Server, bucket: Bucket, sealer: Any
+) -> None:
     async with delaying(bucket.server.port) as proxy:
         url = bucket.url.replace(str(bucket.server.port), str(proxy.port))
         async with opened(valkey, url, sealer) as cache:
@@ -207,7 +209,9 @@ def bodies_as(bucket: Bucket, monkeypatch: pytest.MonkeyPatch, credentials: dict
     return open_blob_store(bucket.url, secret=Secret())
 
 
-async def test_credentials_from_the_environment_are_used(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_credentials_for_the_bucket_come_from_the_environment(
+    guarded: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     bucket, writer, _ = guarded
     bodies = bodies_as(bucket, monkeypatch, writer)
     await bodies.check()
@@ -221,7 +225,7 @@ async def test_credentials_from_the_environment_are_used(guarded: Any, monkeypat
         ({"AWS_ACCESS_KEY_ID": "nobody"}, "InvalidAccessKeyId"),
     ],
 )
-async def test_wrong_credentials_are_told_with_what_to_do_and_without_them(
+async def test_wrong_credentials_for_the_bucket_are_told_with_what_to_do_and_not_repeated(
     guarded: Any, monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str], code: str
 ) -> None:
     bucket, writer, _ = guarded
@@ -232,7 +236,7 @@ async def test_wrong_credentials_are_told_with_what_to_do_and_without_them(
     assert writer["AWS_ACCESS_KEY_ID"] not in str(failed.value)
 
 
-async def test_who_may_only_read_still_reads(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_credentials_that_may_only_read_still_give_hits(guarded: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bucket, writer, reader = guarded
     address = await bodies_as(bucket, monkeypatch, writer).put(LARGE)
     reading = bodies_as(bucket, monkeypatch, reader)
@@ -250,7 +254,9 @@ async def test_a_lost_body_is_told_from_one_that_never_was_by_nothing_but_its_po
         await bodies.get(bytes(36), 10)
 
 
-async def test_the_endpoint_can_come_from_the_environment(bucket: Bucket, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_endpoint_of_the_bucket_can_come_from_the_environment(
+    bucket: Bucket, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", bucket.server.endpoint)
     monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
     await open_blob_store(f"s3://{bucket.name}", secret=Secret()).check()

@@ -64,7 +64,7 @@ def lasting(make_entry: MakeEntry, clock: FakeClock, number: int, **fields: Any)
     return make_entry(number, expires=clock() + 30 * DAY, **{"body": f"body {number}".encode(), **fields})
 
 
-async def test_what_nothing_points_to_goes_and_what_something_points_to_stays(
+async def test_a_sweep_removes_bodies_without_a_pointer_and_no_others(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     in_files = isinstance(store, SQLiteStore)  # more than a page of each, where that is quick
@@ -83,7 +83,7 @@ async def test_what_nothing_points_to_goes_and_what_something_points_to_stays(
     assert (await sweep(store.addresses(), bodies)).removed == 0
 
 
-async def test_a_body_stays_for_its_hour_and_the_grace_time(
+async def test_a_sweep_leaves_a_body_for_its_hour_and_the_grace_time(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))
@@ -96,7 +96,7 @@ async def test_a_body_stays_for_its_hour_and_the_grace_time(
 
 
 @pytest.mark.parametrize("gone", ["expired", "deleted", "replaced", "cleared"])
-async def test_the_body_of_an_entry_that_is_gone_goes(
+async def test_a_sweep_removes_the_body_of_an_entry_that_is_gone(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock, gone: str
 ) -> None:
     entry = make_entry(1, expires=clock() + 0.05 if gone == "expired" else clock() + DAY)
@@ -115,7 +115,7 @@ async def test_the_body_of_an_entry_that_is_gone_goes(
     assert await store.get(make_entry(2).key) is not None
 
 
-async def test_a_dry_run_removes_nothing(
+async def test_a_dry_run_of_a_sweep_removes_nothing(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))
@@ -126,7 +126,7 @@ async def test_a_dry_run_removes_nothing(
     assert len(await names(bodies)) == 2
 
 
-async def test_a_store_that_points_to_nothing_at_all_removes_nothing_unless_told_to(
+async def test_a_sweep_for_a_store_without_any_pointer_removes_nothing_unless_told_to(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     """Another store's index would take everybody's bodies away."""
@@ -139,7 +139,7 @@ async def test_a_store_that_points_to_nothing_at_all_removes_nothing_unless_told
     assert await names(bodies) == set()
 
 
-async def test_no_more_than_the_limit_is_removed_at_once(
+async def test_a_sweep_removes_no_more_than_its_limit_at_once(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))
@@ -149,7 +149,7 @@ async def test_no_more_than_the_limit_is_removed_at_once(
     assert [(await sweep(store.addresses(), bodies, limit=3)).removed for _ in range(3)] == [3, 2, 0]
 
 
-async def test_beyond_the_bound_in_bytes_the_oldest_hours_go(
+async def test_a_sweep_removes_the_oldest_hours_beyond_the_bound_in_bytes(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     for number in range(6):
@@ -168,7 +168,7 @@ async def test_beyond_the_bound_in_bytes_the_oldest_hours_go(
     assert there == [Refusal.LOST] * 3 + [True] * 3
 
 
-async def test_the_bound_in_bytes_spares_what_is_new(
+async def test_the_bound_of_bodies_in_bytes_spares_new_ones(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     for number in range(3):
@@ -176,7 +176,7 @@ async def test_the_bound_in_bytes_spares_what_is_new(
     assert (await sweep(store.addresses(), bodies, max_bytes=0)).removed == 0
 
 
-async def test_an_index_that_fails_half_way_loses_no_body(
+async def test_a_sweep_whose_index_fails_half_way_loses_no_body(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for number in range(3):
@@ -229,7 +229,7 @@ async def test_no_live_body_is_swept_while_others_write(
     assert sweeps > 2
 
 
-async def test_what_is_no_body_is_left_alone(
+async def test_a_sweep_leaves_files_alone_that_are_no_bodies(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
@@ -267,7 +267,7 @@ async def test_the_directory_of_an_hour_goes_with_its_last_body(
 # -- by itself ---------------------------------------------------------------------------------------------------------
 
 
-async def test_of_many_instances_one_sweeps_and_not_again_for_two_hours(
+async def test_of_many_instances_one_sweeps_bodies_and_not_again_for_two_hours(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
     stores = [SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock) for _ in range(3)]
@@ -315,9 +315,7 @@ async def test_a_sweeper_sweeps_by_itself_and_outlives_trouble(
     assert (store.bodies.sweeps.removed, store.bodies.sweeps.withheld) == (1, 0)
 
 
-async def test_a_sweep_that_withholds_itself_is_counted_as_such(
-    tmp_path: Path, sealer: Sealer, clock: FakeClock
-) -> None:
+async def test_a_withheld_sweep_is_counted_as_withheld(tmp_path: Path, sealer: Sealer, clock: FakeClock) -> None:
     store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock)
     store.bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
     await store.open()
@@ -329,7 +327,7 @@ async def test_a_sweep_that_withholds_itself_is_counted_as_such(
     assert store.bodies.sweeps.last is None
 
 
-async def test_what_a_sweep_that_fails_has_removed_is_counted(
+async def test_bodies_that_a_failing_sweep_removed_are_counted(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))

@@ -94,7 +94,7 @@ async def kept(request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, c
     await kept.store.close()
 
 
-async def test_what_is_put_comes_back_equal(store: Store, make_entry: MakeEntry) -> None:
+async def test_an_entry_that_is_put_comes_back_equal(store: Store, make_entry: MakeEntry) -> None:
     entry = make_entry(1, body=bytes(range(256)) * 400)
     assert await store.put(entry)
     assert await store.get(entry.key) == entry
@@ -123,7 +123,9 @@ async def test_an_entry_is_served_until_it_expires_and_not_after(
     assert await store.get(entry.key) is None
 
 
-async def test_looking_does_not_prolong_a_life(store: Store, make_entry: MakeEntry, clock: FakeClock) -> None:
+async def test_reading_an_entry_does_not_prolong_its_life(
+    store: Store, make_entry: MakeEntry, clock: FakeClock
+) -> None:
     entry = make_entry(1, expires=clock() + 60)
     await store.put(entry)
     for _ in range(3):
@@ -139,7 +141,7 @@ async def test_an_entry_that_has_expired_is_not_kept(store: Store, make_entry: M
     assert await store.get(entry.key) is None
 
 
-async def test_a_put_replaces(store: Store, make_entry: MakeEntry) -> None:
+async def test_a_put_replaces_the_entry_of_its_key(store: Store, make_entry: MakeEntry) -> None:
     await store.put(make_entry(1, body=b"old", media_type="audio/mpeg"))
     new = make_entry(1, body=b"new and longer")
     await store.put(new)
@@ -168,7 +170,7 @@ async def test_clear_removes_every_entry_and_spares_counters_and_tables(store: S
     assert await store.clear() == 0
 
 
-async def test_stats_tell_entries_and_bytes(store: Store, make_entry: MakeEntry) -> None:
+async def test_stats_of_a_store_tell_entries_and_bytes(store: Store, make_entry: MakeEntry) -> None:
     before = await store.stats()
     for number in range(3):
         await store.put(make_entry(number, body=bytes(10_000)))
@@ -185,12 +187,12 @@ async def test_concurrent_increments_are_all_counted(store: Store) -> None:
     assert await store.totals() == {"hits": 40, "saved seconds": 10}
 
 
-async def test_counting_nothing_is_allowed(store: Store) -> None:
+async def test_a_store_allows_counting_nothing(store: Store) -> None:
     await store.count({})
     assert await store.totals() == {}
 
 
-async def test_of_many_who_swap_a_value_for_their_own_one_succeeds_at_a_time(store: Store) -> None:
+async def test_of_many_concurrent_swaps_of_one_value_one_succeeds_at_a_time(store: Store) -> None:
     """Compare and set: what a writer has not seen is never overwritten."""
     assert not await store.swap_field("purges", "模型=甲", b"not there", b"new")
     assert sum(await asyncio.gather(*(store.swap_field("purges", "模型=甲", None, b"%d" % n) for n in range(20)))) == 1
@@ -204,7 +206,7 @@ async def test_of_many_who_swap_a_value_for_their_own_one_succeeds_at_a_time(sto
     assert await store.read_table("purges") == {"模型=甲": b"\0\xff\n"}
 
 
-async def test_closing_twice_is_harmless(store: Store) -> None:
+async def test_closing_a_store_twice_is_harmless(store: Store) -> None:
     await store.close()
     await store.close()
 
@@ -302,7 +304,7 @@ async def bounded(
     await store.close()
 
 
-async def test_the_bound_in_bytes_holds_whatever_is_written(bounded: Store, make_entry: MakeEntry) -> None:
+async def test_the_stores_bound_in_bytes_holds_whatever_is_written(bounded: Store, make_entry: MakeEntry) -> None:
     for number in range(60):
         await bounded.put(make_entry(number % 40, body=bytes(number * 977 % 30_000)))
         stats = await bounded.stats()
@@ -322,7 +324,7 @@ async def test_a_value_larger_than_the_bound_is_not_kept_and_displaces_nothing_e
     assert await bounded.get(small.key) == small
 
 
-async def test_the_least_recently_used_goes_first_and_reading_is_using(
+async def test_the_least_recently_used_entry_goes_first_and_reading_is_using(
     bounded: Store, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     for number in range(10):

@@ -88,7 +88,7 @@ class Scan:
 
 @pytest.mark.parametrize("name", ["gdsf", "lru"])
 @given(operations=OPERATIONS)
-def test_the_bound_holds_and_the_accounting_is_exact_whatever_happens(name, operations):
+def test_the_bound_of_an_eviction_policy_holds_and_its_accounting_is_exact_whatever_happens(name, operations):
     policy = new_policy(name, MAX_BYTES)
     latest: dict[bytes, int] = {}
     for operation, *arguments in operations:
@@ -134,14 +134,14 @@ def test_a_value_larger_than_the_space_is_not_kept_and_displaces_only_its_older_
     assert set(policy) == {b"small"}
 
 
-def test_no_space_keeps_nothing():
+def test_a_policy_with_no_space_keeps_nothing():
     for name in ("gdsf", "lru"):
         policy = new_policy(name, 0)
         assert not policy.put(b"key", 1, 1)
         assert policy.used_bytes == 0
 
 
-def test_an_unknown_policy_is_refused():
+def test_an_unknown_eviction_policy_is_refused():
     for variable in ("SAYONCE_MEMORY__POLICY", "SAYONCE_STORE__POLICY"):
         with pytest.raises(ConfigError, match=variable):
             load_settings(environment={variable: "fifo"})
@@ -172,7 +172,7 @@ def again(policy: EvictionPolicy[str], key: bytes, size: int, cost: float) -> bo
     ids=["what costs more", "what is used more", "what is smaller"],
 )
 @pytest.mark.parametrize("first", ["stays", "goes"])
-def test_of_two_values_the_one_that_saves_more_stays(stays, goes, first):
+def test_of_two_values_the_one_that_saves_more_compute_stays(stays, goes, first):
     values = {"stays": stays, "goes": goes}
     policy = filled(**{first: values.pop(first)}, **values)
     assert again(policy, b"new", 200, 5.0)
@@ -240,7 +240,7 @@ def test_a_replaced_value_keeps_the_uses_of_its_older_one():
 
 @settings(max_examples=20)
 @given(operations=OPERATIONS)
-def test_the_same_requests_leave_the_same_values(operations):
+def test_the_same_requests_leave_the_same_values_under_an_eviction_policy(operations):
     first, second = (GDSF[int](MAX_BYTES) for _ in range(2))
     for policy in (first, second):
         for operation, *arguments in operations:
@@ -251,7 +251,7 @@ def test_the_same_requests_leave_the_same_values(operations):
     assert list(first) == list(second)
 
 
-def test_what_was_discarded_takes_no_memory_for_long():
+def test_discarded_values_take_no_memory_of_the_policy_for_long():
     policy = GDSF[int](MAX_BYTES)
     for number in range(10_000):
         policy.put(number.to_bytes(4), number, 1)
@@ -322,7 +322,9 @@ async def there(store: SQLiteStore | MemoryStore, *numbers: int) -> list[int]:
 
 @pytest.mark.parametrize(("name", "stay"), [("gdsf", [1, 3]), ("lru", [2, 3])])
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
-async def test_a_store_follows_its_policy(name, stay, kind, tmp_path, sealer: Sealer, clock: FakeClock, make_entry):
+async def test_a_store_follows_its_eviction_policy(
+    name, stay, kind, tmp_path, sealer: Sealer, clock: FakeClock, make_entry
+):
     store: SQLiteStore | MemoryStore = (
         MemoryStore(25_000, name, clock=clock)
         if kind == "memory"
@@ -351,7 +353,7 @@ async def test_uses_by_one_process_count_when_another_makes_room(tmp_path, seale
     await one.close()
 
 
-async def test_a_file_may_be_opened_with_another_policy(tmp_path: Path, sealer, clock, make_entry):
+async def test_a_sqlite_file_may_be_opened_with_another_eviction_policy(tmp_path: Path, sealer, clock, make_entry):
     for turn, (name, seconds) in enumerate([("lru", 50.0), ("gdsf", 1.0), ("lru", 1.0), ("gdsf", 1.0)]):
         store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock, max_bytes=55_000, policy=name)
         await store.open()
@@ -365,7 +367,7 @@ async def test_a_file_may_be_opened_with_another_policy(tmp_path: Path, sealer, 
 
 
 @pytest.mark.parametrize(("name", "kind"), [("gdsf", GDSF), ("lru", LRU)])
-async def test_the_settings_choose_the_policy_of_each_tier(name, kind, tmp_path):
+async def test_the_settings_choose_the_eviction_policy_of_each_tier(name, kind, tmp_path):
     url = f"sqlite:///{tmp_path / 'clips.db'}"
     overrides = {"store.url": url, "store.policy": name, "memory.policy": name}
     cache = build_cache(load_settings(environment={}, overrides=overrides))

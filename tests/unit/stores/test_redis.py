@@ -62,7 +62,7 @@ async def test_an_entry_lies_under_its_hash_tag_with_its_time_to_live(
         assert 59_000 < client.pttl(name_of(entry.key)) <= 60_000
 
 
-async def test_looking_does_not_prolong_the_servers_own_time_to_live(redis_server, store, make_entry) -> None:
+async def test_a_read_does_not_prolong_the_servers_own_time_to_live(redis_server, store, make_entry) -> None:
     entry = make_entry(1)
     await store.put(entry)
     with redis_server.client() as server:
@@ -79,7 +79,7 @@ async def test_an_entry_of_the_far_future_is_kept(
     assert await store.get(entry.key) == entry
 
 
-async def test_a_hit_costs_one_get_and_nothing_else(
+async def test_a_hit_from_redis_costs_one_get_and_nothing_else(
     store: RedisStore, redis_server: Server, make_entry: MakeEntry
 ) -> None:
     await store.put(make_entry(1))
@@ -94,7 +94,9 @@ async def test_a_hit_costs_one_get_and_nothing_else(
     assert calls == {"cmdstat_get": 3}
 
 
-async def test_clear_leaves_what_is_not_ours(store: RedisStore, redis_server: Server, make_entry: MakeEntry) -> None:
+async def test_clear_leaves_keys_of_other_programs_in_redis(
+    store: RedisStore, redis_server: Server, make_entry: MakeEntry
+) -> None:
     with redis_server.client() as client:
         client.set("another program's", "value")
         for number in range(2500):
@@ -105,7 +107,7 @@ async def test_clear_leaves_what_is_not_ours(store: RedisStore, redis_server: Se
         assert set(client.keys()) == {b"another program's", TOTALS.encode(), table_name("purges").encode()}
 
 
-async def test_stats_tell_the_servers_memory_and_its_bound(store: RedisStore, redis_server: Server) -> None:
+async def test_stats_of_redis_tell_the_servers_memory_and_its_bound(store: RedisStore, redis_server: Server) -> None:
     with redis_server.client() as client:
         assert (await store.stats()).max_bytes is None
         client.config_set("maxmemory", "100mb")
@@ -160,7 +162,7 @@ async def test_a_value_of_another_type_is_a_miss_and_is_replaced(
     assert await store.get(entry.key) == entry
 
 
-async def test_a_server_that_is_down_is_lost_and_found_again_without_reopening(
+async def test_a_redis_that_was_down_is_found_again_without_reopening_the_store(
     redis_session: Server, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float], tmp_path: Path
 ) -> None:
     port = free_port()
@@ -181,7 +183,7 @@ async def test_a_server_that_is_down_is_lost_and_found_again_without_reopening(
             assert await store.get(make_entry(1).key) == make_entry(1)
 
 
-async def test_a_server_that_hangs_is_given_up_in_time(
+async def test_a_redis_that_hangs_is_given_up_in_time(
     redis_server: Server, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float]
 ) -> None:
     async with opened(redis_server.url, sealer, budget_seconds=0.05, clock=clock) as store:
@@ -221,7 +223,7 @@ def exceptions_of_the_client() -> list[type[Exception]]:
 
 
 @pytest.mark.parametrize("error", exceptions_of_the_client())
-def test_every_exception_of_the_client_becomes_a_store_error(error: type[Exception], sealer: Sealer) -> None:
+def test_every_exception_of_the_redis_client_becomes_a_store_error(error: type[Exception], sealer: Sealer) -> None:
     store = RedisStore(RedisURL(host="localhost"), sealer=sealer)
     instance = error.__new__(error)
     Exception.__init__(instance, "what went wrong")
@@ -253,7 +255,7 @@ def test_every_exception_of_the_client_becomes_a_store_error(error: type[Excepti
         (redis.exceptions.ChildDeadlockedError("forked"), Failure.BROKEN),
     ],
 )
-def test_failures_are_told_apart(error: Exception, kind: Failure) -> None:
+def test_failures_of_redis_are_told_apart(error: Exception, kind: Failure) -> None:
     assert isinstance(error, FAILURES)
     assert kind_of(error) is kind
 
@@ -376,7 +378,7 @@ async def test_a_busy_event_loop_gives_no_connection_up(
         assert server.times_silent == 0
 
 
-async def test_a_read_that_everyone_has_given_up_does_not_keep_the_way(
+async def test_a_read_that_every_caller_has_given_up_does_not_block_the_connection(
     redis_server: Server, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float]
 ) -> None:
     port = free_port()
@@ -434,7 +436,7 @@ def locked_server(tmp_path: Path) -> Iterator[Server]:
         yield server
 
 
-async def test_the_right_password_is_accepted_and_shows_nowhere(
+async def test_the_right_password_of_redis_is_accepted_and_shows_nowhere(
     locked_server: Server, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float]
 ) -> None:
     async with opened(f"redis://:{QUOTED}@127.0.0.1:{locked_server.port}/0", sealer, clock=clock) as store:
@@ -451,7 +453,7 @@ async def test_the_right_password_is_accepted_and_shows_nowhere(
 
 
 @pytest.mark.parametrize(("login", "refusal"), [("", "AuthenticationError"), (":wrong-secret@", "WRONGPASS|invalid")])
-async def test_a_wrong_password_is_a_store_error_that_does_not_repeat_it(
+async def test_a_wrong_password_of_redis_is_a_store_error_that_does_not_repeat_it(
     locked_server: Server, sealer: Sealer, make_entry: MakeEntry, clock: Callable[[], float], login: str, refusal: str
 ) -> None:
     async with opened(f"redis://{login}127.0.0.1:{locked_server.port}", sealer, clock=clock) as store:
@@ -461,7 +463,7 @@ async def test_a_wrong_password_is_a_store_error_that_does_not_repeat_it(
     assert "wrong-secret" not in str(failed.value)
 
 
-def test_a_server_that_repeats_the_password_is_not_quoted(sealer: Sealer) -> None:
+def test_an_error_of_redis_that_repeats_the_password_is_not_quoted(sealer: Sealer) -> None:
     store = RedisStore(RedisURL(host="h", password="hunter2"), sealer=sealer)
     with pytest.raises(StoreError, match=r"args beginning with: '\*\*\*'") as failed, store._translated():
         raise redis.ResponseError("unknown command 'AUTH', with args beginning with: 'hunter2'")

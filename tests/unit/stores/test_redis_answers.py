@@ -29,7 +29,7 @@ ANSWERS = st.recursive(
 
 
 @given(st.lists(ANSWERS, min_size=1, max_size=6), st.lists(st.floats(0, 1), max_size=6))
-def test_answers_of_any_shape_in_any_pieces_are_followed_to_their_end(answers, cuts):
+def test_the_parser_follows_answers_of_redis_of_any_shape_in_any_pieces_to_their_end(answers, cuts):
     stream, announced = b"".join(answers), Announced()
     ends = sorted({int(cut * len(stream)) for cut in cuts} | {len(stream)})
     for start, end in zip([0, *ends], ends, strict=False):
@@ -55,7 +55,7 @@ def look_at(answer, announced):
         b"+" + bytes(100_000),
     ],
 )
-def test_an_answer_that_is_larger_than_any_we_ask_for_is_refused_when_it_is_announced(answer):
+def test_an_answer_of_redis_beyond_the_bound_is_refused_when_it_is_announced(answer):
     with pytest.raises(exceptions.InvalidResponse):
         look_at(answer, Announced())
 
@@ -114,7 +114,7 @@ READS = [
 
 @pytest.mark.parametrize("answer", GARBAGE.values(), ids=GARBAGE)
 @pytest.mark.parametrize("url", ["redis://{}", "redis+cluster://{}", "redis+sentinel://{}/primary"])
-async def test_garbage_is_an_error_of_the_store_and_holds_up_nobody(answer, url):
+async def test_garbage_from_redis_is_an_error_of_the_store_and_holds_up_no_caller(answer, url):
     async with answering(answer) as place:
         store = open_store(url.format(place), sealer=Sealer(Secret()), budget_seconds=0.2)
         await store.open()

@@ -46,7 +46,7 @@ def fill(client, table, fields):
         client.hset(page, mapping={f"garbage {number}": "x" for number in range(start, min(fields, start + 5000))})
 
 
-async def test_a_value_longer_than_any_of_ours_is_refused_and_those_who_wait_behind_it_are_answered(store, valkey):
+async def test_a_value_beyond_the_bound_is_refused_and_commands_behind_it_are_answered(store, valkey):
     for number in range(4):
         await store.put(entry(number))
     await store.get(entry(0).key)
@@ -62,7 +62,7 @@ async def test_a_value_longer_than_any_of_ours_is_refused_and_those_who_wait_beh
     assert (await store.get(entry(2).key)).body == b"sound"
 
 
-async def test_what_could_not_be_read_again_is_not_written_and_that_is_told_once(store, caplog):
+async def test_a_value_too_long_to_be_read_again_is_not_written_and_that_is_told_once(store, caplog):
     with caplog.at_level(logging.WARNING, "sayonce.store"):
         assert not await store.put(entry(1, bytes(MAX_VALUE_BYTES)))
         assert not await store.put(entry(1, bytes(MAX_VALUE_BYTES)))
@@ -73,7 +73,7 @@ async def test_what_could_not_be_read_again_is_not_written_and_that_is_told_once
 
 
 @pytest.mark.parametrize("table", [PURGES, VOICES, "another"])
-async def test_of_a_table_a_long_value_is_read_as_none_of_ours_and_a_long_name_not_at_all(store, valkey, table):
+async def test_a_table_reads_a_long_value_as_empty_and_leaves_a_long_name_out(store, valkey, table):
     await store.write_field(table, "ours", b"record")
     with valkey.client() as client:
         client.hset(table_name(table), "long", bytes(bound_of(table).value_bytes + 1))
@@ -104,7 +104,7 @@ async def test_a_table_beyond_its_bound_is_an_error_that_is_told_once_until_it_i
     assert [each.levelname for each in caplog.records if each.name == "sayonce.store"] == ["ERROR", "WARNING"]
 
 
-async def test_totals_are_numbers_and_what_is_none_costs_itself(store, valkey):
+async def test_totals_are_read_though_fields_in_their_table_are_no_numbers(store, valkey):
     await store.count({"hits": 2, "saved_seconds": 0.25})
     with valkey.client() as client:
         client.hset(TOTALS, mapping={"a": "many", "b": b"\xff" * 9, "c": "1" * 10_000, b"\xff": "nan", "d": "1e400x"})
@@ -112,7 +112,7 @@ async def test_totals_are_numbers_and_what_is_none_costs_itself(store, valkey):
     assert (totals["hits"], totals["saved_seconds"], len(totals)) == (2, 0.25, 2)
 
 
-async def test_a_long_record_of_a_purge_costs_itself_and_the_next_purge_takes_its_place(valkey):
+async def test_a_long_record_of_a_purge_costs_itself_and_the_next_purge_replaces_it(valkey):
     async with instance(valkey.url) as one, instance(valkey.url) as other:
         field = PurgeRecords(Sealer(SECRET), "", one.key).field("voice=x")
         with valkey.client() as client:

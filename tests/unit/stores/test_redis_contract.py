@@ -33,7 +33,7 @@ ACL_FILE = ROOT / "deploy/redis/sayonce.acl"
 PASSWORD = "only a test's"
 KINDS = ["acl on valkey", "acl on redis", "sentinel", "cluster", "acl in a cluster"]
 
-LEFT_OUT = "test_stats_tell_entries_and_bytes"  # replication has buffers of its own, which come and go
+LEFT_OUT = "test_stats_of_a_store_tell_entries_and_bytes"  # replication has buffers of its own, which come and go
 
 
 def promises() -> dict[str, Callable[..., Any]]:
@@ -123,7 +123,9 @@ async def instances(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPa
         yield instance
 
 
-async def test_stats_and_clear_reach_every_server(store: RedisStore, make_entry: Callable[..., Entry]) -> None:
+async def test_stats_and_clear_reach_every_server_of_a_cluster(
+    store: RedisStore, make_entry: Callable[..., Entry]
+) -> None:
     for number in range(60):
         await store.put(make_entry(number))
     assert (await store.stats()).entries == 60
@@ -131,7 +133,9 @@ async def test_stats_and_clear_reach_every_server(store: RedisStore, make_entry:
     assert (await store.stats()).entries == 0
 
 
-async def test_every_entry_is_listed_wherever_it_lies(store: RedisStore, make_entry: Callable[..., Entry]) -> None:
+async def test_every_entry_of_a_cluster_is_listed_whichever_server_holds_it(
+    store: RedisStore, make_entry: Callable[..., Entry]
+) -> None:
     await store.count({"hits": 1})
     for number in range(30):
         await store.put(make_entry(number))
@@ -151,7 +155,7 @@ def acl_node(tmp_path: Path) -> Iterator[Node]:
         yield node
 
 
-def test_the_shipped_file_is_one_that_a_server_takes_and_allows_no_more_than_is_needed(acl_node: Node) -> None:
+def test_the_shipped_acl_file_is_valid_and_allows_no_more_than_is_needed(acl_node: Node) -> None:
     with acl_node.client(username="sayonce", password=PASSWORD) as client:
         assert client.set("sayonce:{x}", "1")
         for command in (
@@ -171,7 +175,7 @@ def test_the_shipped_file_is_one_that_a_server_takes_and_allows_no_more_than_is_
                 client.execute_command(*command.split(" "))
 
 
-async def test_nothing_that_the_store_does_is_denied(
+async def test_the_shipped_acl_denies_nothing_that_the_store_does(
     valkey: Server, sealer: Sealer, clock: FakeClock, make_entry: Callable[..., Entry]
 ) -> None:
     store = open_store(restricted(valkey), sealer=sealer, clock=clock, budget_seconds=5)
@@ -189,7 +193,7 @@ async def test_nothing_that_the_store_does_is_denied(
     await store.close()
 
 
-async def test_a_user_without_the_right_to_name_its_library_is_served_all_the_same(
+async def test_a_redis_user_without_the_right_to_name_its_library_is_served(
     redis_session: Server, sealer: Sealer, clock: FakeClock, make_entry: Callable[..., Entry]
 ) -> None:
     url = restricted(redis_session)
@@ -201,7 +205,9 @@ async def test_a_user_without_the_right_to_name_its_library_is_served_all_the_sa
     await store.close()
 
 
-async def test_a_user_without_a_right_is_told_which(redis_session: Server, sealer: Sealer, clock: FakeClock) -> None:
+async def test_a_redis_user_without_a_right_is_told_which_one(
+    redis_session: Server, sealer: Sealer, clock: FakeClock
+) -> None:
     url = restricted(redis_session)
     with redis_session.client() as admin:
         admin.execute_command("ACL SETUSER", "sayonce", "-get")

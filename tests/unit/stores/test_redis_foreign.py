@@ -21,7 +21,7 @@ async def store(valkey):
     await store.close()
 
 
-async def test_a_value_in_the_place_of_the_table_of_purges_is_removed_and_told_once(valkey, caplog):
+async def test_a_foreign_value_under_the_key_of_the_table_of_purges_is_removed_and_told_once(valkey, caplog):
     """No purge would reach another instance, for good."""
     async with instance(valkey.url) as one, instance(valkey.url) as other:
         for number in range(2):
@@ -35,7 +35,7 @@ async def test_a_value_in_the_place_of_the_table_of_purges_is_removed_and_told_o
 
 
 @pytest.mark.parametrize("lies", ["string", "list"])
-async def test_a_table_begins_anew_where_something_else_lies_in_its_place(store, valkey, lies):
+async def test_a_table_begins_anew_where_a_foreign_value_has_its_key(store, valkey, lies):
     for page in (table_name("voices"), TOTALS):
         valkey.client().set(page, "x") if lies == "string" else valkey.client().rpush(page, "x")
     await store.write_field("voices", "name", b"record")
@@ -45,7 +45,7 @@ async def test_a_table_begins_anew_where_something_else_lies_in_its_place(store,
 
 
 @pytest.mark.parametrize("planted", ["banana", "1e400", "inf", "9" * 400, ""])
-async def test_a_total_that_is_no_number_costs_itself(store, valkey, planted):
+async def test_a_total_that_is_no_number_costs_that_total_alone(store, valkey, planted):
     await store.count({"hit": 1, "led": 1})
     valkey.client().hset(TOTALS, "hit", planted)
     assert await store.totals() == {"led": 1}
@@ -70,7 +70,7 @@ async def test_a_purge_is_not_called_done_where_the_table_cannot_be_read_in_time
         assert await one.purge("voice=x") is Obeyed.EVERYWHERE
 
 
-async def test_a_purge_is_not_called_done_where_its_record_was_taken_and_is_not_there(valkey):
+async def test_a_purge_is_not_called_done_where_its_record_was_accepted_and_is_not_there(valkey):
     async with instance(valkey.url) as one:
         swap = one.store.swap_field
 

@@ -28,7 +28,7 @@ from tests.helpers.redis_server import Server
         ({"maxmemory": "100mb", "maxmemory-policy": "volatile-lru"}, None),
     ],
 )
-async def test_settings_that_do_not_suit_a_cache_are_told_at_the_start(
+async def test_settings_of_redis_that_do_not_suit_a_cache_are_told_at_the_start(
     redis_server: Server, sealer: Sealer, caplog: pytest.LogCaptureFixture, settings: dict[str, str], said: str | None
 ) -> None:
     with redis_server.client() as client:
@@ -50,7 +50,7 @@ async def test_settings_that_do_not_suit_a_cache_are_told_at_the_start(
         assert messages[0].startswith(f"redis 127.0.0.1:{redis_server.port}: {said}")
 
 
-async def test_a_server_that_is_down_or_tells_nothing_is_no_trouble_at_the_start(
+async def test_a_redis_that_is_down_or_tells_nothing_is_no_trouble_at_the_start(
     redis_server: Server, sealer: Sealer, caplog: pytest.LogCaptureFixture
 ) -> None:
     with redis_server.client() as client:
@@ -65,7 +65,7 @@ async def test_a_server_that_is_down_or_tells_nothing_is_no_trouble_at_the_start
     assert caplog.records == []
 
 
-async def test_health_tells_of_memory_and_clock(redis_server: Server, sealer: Sealer) -> None:
+async def test_health_of_redis_tells_of_memory_and_clock(redis_server: Server, sealer: Sealer) -> None:
     store = open_store(redis_server.url, sealer=sealer, budget_seconds=5)
     assert isinstance(store, RedisStore)
     (health,) = await store.health()
@@ -110,7 +110,9 @@ async def test_sentinels_and_primary_have_logins_of_their_own(
     [("", "sentinel_username=watcher&sentinel_password=of%20the%20sentinel"), (":of%20the%20primary@", "")],
     ids=["none for the primary", "none for the Sentinel"],
 )
-async def test_a_login_that_is_missing_is_told(guarded: SentinelNode, sealer: Sealer, login: str, options: str) -> None:
+async def test_a_missing_login_for_sentinel_or_primary_is_told(
+    guarded: SentinelNode, sealer: Sealer, login: str, options: str
+) -> None:
     store = open_store(
         f"redis+sentinel://{login}{guarded.address}/{SERVICE}?{options}", sealer=sealer, budget_seconds=5
     )

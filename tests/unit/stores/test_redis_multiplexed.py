@@ -93,7 +93,7 @@ def on_the_wire(value: bytes | None) -> bytes:
     cuts=st.lists(st.floats(0, 1), max_size=8),
     data=st.data(),
 )
-def test_answers_of_any_size_in_any_pieces_reach_whoever_asked(
+def test_answers_of_redis_of_any_size_in_any_pieces_reach_the_caller_that_asked(
     sizes: list[int | None], cuts: list[float], data: st.DataObject
 ) -> None:
     values = [None if size is None else bytes([number + 1]) * size for number, size in enumerate(sizes)]
@@ -119,7 +119,7 @@ def test_answers_of_any_size_in_any_pieces_reach_whoever_asked(
     asyncio.run(exchange())
 
 
-async def test_room_for_a_value_is_made_as_its_bytes_come() -> None:
+async def test_memory_for_a_value_from_redis_grows_as_its_bytes_come() -> None:
     value = bytes(range(250)) * 20_004
     connection, _ = connected()
     asked = connection.ask(GET, bytes)
@@ -155,7 +155,7 @@ async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_
 
 @settings(deadline=None)
 @given(st.binary(max_size=60) | st.from_regex(rb"[$*+:-][0-9 a-z-]{0,12}\r\n.{0,20}", fullmatch=True))
-def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(garbage: bytes) -> None:
+def test_a_server_that_is_no_redis_gives_every_caller_an_answer_or_an_error(garbage: bytes) -> None:
     async def exchange() -> None:
         connection, far = connected()
         asked = connection.ask(b"GET x", bytes)
@@ -172,7 +172,7 @@ def test_what_is_no_redis_gives_everyone_an_answer_or_an_error_and_nothing_else(
     "answer",
     [b"$x\r\n", b":1\r\n", b"*1\r\n$1\r\na\r\n", b"HTTP/1.1 400 Bad Request\r\n", b"$%d\r\n" % (MAX_VALUE_BYTES + 1)],
 )
-async def test_another_protocol_is_an_error_of_its_own(answer: bytes) -> None:
+async def test_an_answer_in_another_protocol_than_resp_is_an_error_of_its_own(answer: bytes) -> None:
     connection, _ = connected()
     asked = connection.ask(GET, bytes)
     receive(connection, answer)
@@ -201,7 +201,7 @@ async def test_a_line_without_end_is_no_redis() -> None:
         (b"-ERR unknown command", exceptions.ResponseError),
     ],
 )
-async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception]) -> None:
+async def test_errors_that_redis_answers_become_those_of_the_redis_client(line: bytes, error: type[Exception]) -> None:
     connection, _ = connected()
     asked = connection.ask(GET, bytes)
     receive(connection, line + b"\r\n")
@@ -212,7 +212,7 @@ async def test_errors_are_those_of_the_client(line: bytes, error: type[Exception
 
 
 @pytest.mark.parametrize("split", [False, True], ids=["at once", "in parts"])
-async def test_a_value_that_is_refused_leaves_the_answers_behind_it_to_whoever_asked(split: bool) -> None:
+async def test_a_refused_value_leaves_the_answers_behind_it_to_their_callers(split: bool) -> None:
     def refuse(_: object) -> bytes:
         raise Refused(Refusal.SEAL)
 
@@ -226,7 +226,7 @@ async def test_a_value_that_is_refused_leaves_the_answers_behind_it_to_whoever_a
     assert (await good, connection.open) == (b"good", True)
 
 
-async def test_nothing_is_read_out_of_a_value_that_nobody_waits_for_any_more() -> None:
+async def test_no_answer_is_read_out_of_a_value_whose_caller_has_left() -> None:
     connection, _ = connected()
     left, good = connection.ask(b"GET 1", pytest.fail), connection.ask(b"GET 2", bytes)
     left.cancel()
@@ -234,7 +234,7 @@ async def test_nothing_is_read_out_of_a_value_that_nobody_waits_for_any_more() -
     assert await good == b"good"
 
 
-async def test_a_server_that_owes_an_answer_and_is_silent_is_given_up() -> None:
+async def test_a_redis_that_owes_an_answer_and_is_silent_is_given_up() -> None:
     connection, far = connected()
     time = connection._loop = Time()  # type: ignore[assignment]
     first, second = connection.ask(b"GET 1", bytes), connection.ask(b"GET 2", bytes)
@@ -257,7 +257,7 @@ async def test_an_event_loop_that_is_late_is_no_silence_of_the_server() -> None:
     assert (asked.result(), far.aborted) == (b"hi", False)
 
 
-async def test_a_large_value_may_take_its_time_while_it_comes() -> None:
+async def test_a_large_value_of_redis_may_take_long_while_its_bytes_come() -> None:
     connection, _ = connected()
     time = connection._loop = Time()  # type: ignore[assignment]
     asked = connection.ask(b"GET 1", bytes)
@@ -270,7 +270,7 @@ async def test_a_large_value_may_take_its_time_while_it_comes() -> None:
     assert connection.open
 
 
-async def test_who_waits_for_a_connection_that_is_given_up_gets_an_error_and_is_not_cancelled() -> None:
+async def test_a_caller_that_waits_for_a_given_up_connection_gets_an_error_and_is_not_cancelled() -> None:
     async with await asyncio.start_server(_silent, "127.0.0.1", 0) as server:
         address = server.sockets[0].getsockname()
         multiplexed = MultiplexedConnections(

@@ -120,7 +120,7 @@ async def test_a_client_certificate_is_shown_also_to_the_nodes_of_a_cluster(
         assert await store.get(make_entry(1).key) == make_entry(1)
 
 
-async def test_who_shows_no_certificate_where_one_is_asked_for_is_told(
+async def test_a_missing_client_certificate_is_told_where_redis_asks_for_one(
     strict_server: Server, certificates: Path, sealer: Sealer, clock: Callable[[], float]
 ) -> None:
     url = f"rediss+cluster://127.0.0.1:{strict_server.port}?ssl_ca_certs={certificates}/ca.pem"
@@ -129,7 +129,7 @@ async def test_who_shows_no_certificate_where_one_is_asked_for_is_told(
             await store.write_field("purges", "tag", b"record")
 
 
-async def test_many_connections_share_one_context(
+async def test_many_tls_connections_share_one_context(
     tls_server: Server, certificates: Path, sealer: Sealer, clock: Callable[[], float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = []
@@ -157,7 +157,7 @@ async def test_many_connections_share_one_context(
         ),
     ],
 )
-async def test_files_that_are_missing_or_wrong_are_found_out_at_once(
+async def test_missing_or_wrong_certificate_files_are_refused_at_once(
     certificates: Path, sealer: Sealer, options: str, what: str
 ) -> None:
     store = open_store(f"rediss://localhost?{options.format(certificates)}", sealer=sealer)

@@ -57,7 +57,7 @@ TWO = {"host": "a", "others": (("b", 7001),)}
         ),
     ],
 )
-def test_a_url_of_redis_means(url: str, expected: RedisURL, sealer: Sealer) -> None:
+def test_a_url_of_redis_gives_host_port_database_and_options(url: str, expected: RedisURL, sealer: Sealer) -> None:
     store = open_store(url, sealer=sealer)
     assert isinstance(store, RedisStore)
     assert store.url == expected
@@ -67,11 +67,11 @@ def test_a_url_of_redis_means(url: str, expected: RedisURL, sealer: Sealer) -> N
     ("url", "expected"),
     [("sqlite:///a/b.db", "a/b.db"), ("sqlite:////var/b.db", "/var/b.db"), ("sqlite:///a b%20.db", "a b%20.db")],
 )
-def test_a_url_of_a_file_means(url: str, expected: str, sealer: Sealer) -> None:
+def test_a_url_of_sqlite_gives_the_path_of_its_file(url: str, expected: str, sealer: Sealer) -> None:
     assert repr(open_store(url, sealer=sealer)) == f"SQLiteStore({expected!r})"
 
 
-async def test_a_files_bound_is_the_one_that_was_asked_for(tmp_path: Path, sealer: Sealer) -> None:
+async def test_the_bound_of_a_sqlite_file_is_the_one_that_was_asked_for(tmp_path: Path, sealer: Sealer) -> None:
     store = open_store(f"sqlite:///{tmp_path}/clips.db", sealer=sealer, max_bytes=5_000_000)
     assert store is not None
     await store.open()
@@ -131,7 +131,7 @@ def test_memory_alone_is_no_store(sealer: Sealer) -> None:
         ("sqlite:///clips.db?mode=ro", "no options"),
     ],
 )
-def test_a_wrong_url_is_explained_with_the_valid_forms_and_without_the_password(
+def test_a_wrong_url_of_a_store_is_explained_with_the_valid_forms_and_without_the_password(
     url: str, what: str, sealer: Sealer
 ) -> None:
     with pytest.raises(ConfigError) as failed:

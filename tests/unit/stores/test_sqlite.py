@@ -68,7 +68,7 @@ for number in range(1000):
 
 
 @pytest.mark.parametrize("written", [1, 40, 150])
-async def test_after_kill_9_among_a_thousand_writes_it_opens_and_no_entry_is_half_there(
+async def test_after_kill_9_among_a_thousand_writes_the_file_opens_and_no_entry_is_half_there(
     tmp_path: Path, sealer: Sealer, written: int
 ) -> None:
     path = tmp_path / "clips.db"
@@ -143,7 +143,7 @@ def sum_of_sizes(path: Path) -> int:
     return int(total)
 
 
-def test_many_may_make_the_file_at_the_same_moment(tmp_path: Path) -> None:
+def test_many_processes_may_make_the_file_at_the_same_moment(tmp_path: Path) -> None:
     start = threading.Barrier(8, timeout=10)
 
     def make(path: Path) -> None:
@@ -167,7 +167,7 @@ def version(path: Path) -> int:
 # -- what is kept, and how much ----------------------------------------------------------------------------------------
 
 
-async def test_entries_counters_and_books_survive_closing(
+async def test_entries_counters_and_tables_survive_closing(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
     entry = make_entry(1)
@@ -184,7 +184,7 @@ async def test_entries_counters_and_books_survive_closing(
     await store.close()
 
 
-async def test_uses_are_remembered_across_closing(
+async def test_uses_of_entries_are_remembered_after_the_file_is_closed(
     tmp_path: Path, sealer: Sealer, clock: FakeClock, make_entry: MakeEntry
 ) -> None:
     first, second = (SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock, max_bytes=35_000) for _ in range(2))
@@ -202,7 +202,7 @@ async def test_uses_are_remembered_across_closing(
     assert there == [1, 3, 4]
 
 
-async def test_a_read_writes_nothing(sqlite_store: SQLiteStore, make_entry: MakeEntry) -> None:
+async def test_a_read_of_sqlite_writes_nothing(sqlite_store: SQLiteStore, make_entry: MakeEntry) -> None:
     await sqlite_store.put(make_entry(1))
     wal = sqlite_store.path.with_name("clips.db-wal")
     before = wal.stat().st_size
@@ -258,7 +258,7 @@ async def test_an_unwritable_directory_is_named(sealer: Sealer) -> None:
         await SQLiteStore(Path("/proc/clips.db"), sealer=sealer).open()
 
 
-async def test_the_directories_of_the_default_place_are_made(
+async def test_the_directories_of_the_default_file_are_made(
     tmp_path: Path, sealer: Sealer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "new" / "cache"))
@@ -269,7 +269,7 @@ async def test_the_directories_of_the_default_place_are_made(
     assert (tmp_path / "new" / "cache" / "sayonce" / "clips.db").is_file()
 
 
-async def test_a_default_place_that_cannot_be_made_is_named(
+async def test_a_default_directory_that_cannot_be_made_is_named(
     tmp_path: Path, sealer: Sealer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -330,7 +330,7 @@ async def test_a_file_whose_tables_others_have_changed_is_refused_and_left_alone
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_where_others_change_the_tables_of_a_file_in_use_a_new_one_goes_on_and_nothing_is_lost(
+async def test_when_another_program_changes_the_tables_of_a_file_in_use_a_new_file_goes_on_and_nothing_is_lost(
     sqlite_store: SQLiteStore, sealer: Sealer, change: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     other = SQLiteStore(sqlite_store.path, sealer=sealer)
@@ -347,7 +347,7 @@ async def test_where_others_change_the_tables_of_a_file_in_use_a_new_one_goes_on
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
-async def test_that_others_have_changed_the_tables_is_noticed_also_where_nothing_is_written(
+async def test_changed_tables_of_a_file_in_use_are_noticed_also_where_nothing_is_written(
     sqlite_store: SQLiteStore, change: str
 ) -> None:
     await sqlite_store.write_field("purges", "voice=alice", b"1")
@@ -358,7 +358,7 @@ async def test_that_others_have_changed_the_tables_is_noticed_also_where_nothing
     assert len(damaged_beside(sqlite_store.path)) == 1
 
 
-async def test_what_an_operator_may_do_to_the_file_changes_nothing_of_ours(
+async def test_maintenance_of_the_file_by_an_operator_changes_nothing_that_is_stored(
     sqlite_store: SQLiteStore, make_entry: MakeEntry
 ) -> None:
     await sqlite_store.put(make_entry(1))
@@ -371,7 +371,7 @@ async def test_what_an_operator_may_do_to_the_file_changes_nothing_of_ours(
     assert damaged_beside(sqlite_store.path) == []
 
 
-async def test_no_function_is_called_by_what_stands_in_the_file(sqlite_store: SQLiteStore) -> None:
+async def test_nothing_in_a_foreign_file_makes_sqlite_call_a_function(sqlite_store: SQLiteStore) -> None:
     for opened in sqlite_store._opened:
         assert await opened.run(lambda db: db.execute("PRAGMA trusted_schema").fetchone()) == (0,)
 
@@ -447,7 +447,7 @@ async def test_a_damaged_file_is_kept_beside_a_new_one_that_goes_on(
     assert sqlite_store.incomplete
 
 
-async def test_names_are_missed_until_the_damaged_file_is_moved_away(sqlite_store: SQLiteStore) -> None:
+async def test_a_store_counts_as_incomplete_until_its_damaged_file_is_moved_away(sqlite_store: SQLiteStore) -> None:
     await sqlite_store.close()
     with sqlite_store.path.open("r+b") as file:
         file.seek(4096)
@@ -525,9 +525,7 @@ async def test_stores_whose_file_is_gone_go_on_in_one_new_file_with_all_that_is_
     assert sum("was removed: a new file" in message for message in told) == (how != "replaced")
 
 
-async def test_an_older_copy_that_is_put_in_the_place_of_the_file_undoes_no_purge(
-    tmp_path: Path, sealer: Sealer
-) -> None:
+async def test_an_older_copy_that_replaces_the_file_undoes_no_purge(tmp_path: Path, sealer: Sealer) -> None:
     path, copy = tmp_path / "clips.db", tmp_path / "copy.db"
     stores = [SQLiteStore(path, sealer=sealer) for _ in range(2)]
     for store in stores:

@@ -62,7 +62,7 @@ def spoken(text):
         (r"Five \* so, 2\_3", "Five * so, 2_3"),
     ],
 )  # fmt: skip
-def test_a_text_is_read_as_what_it_shows(written, read_aloud):
+def test_markdown_is_read_as_what_it_shows(written, read_aloud):
     assert spoken(written) == read_aloud
 
 
@@ -91,7 +91,7 @@ def test_nothing_that_only_looks_like_markdown_is_lost(text, read_aloud):
     assert spoken(text) == read_aloud
 
 
-def test_what_is_left_out_is_told():
+def test_markup_that_is_left_out_is_told():
     reading = read_markdown("Look 😀:\n\n~~~\nx = 1\n~~~\n\n```\ny\n```", LONGEST)
     assert reading.told == "code, U+1F600"
 
@@ -108,7 +108,7 @@ def test_every_letter_outside_of_code_is_read(text):
 @pytest.mark.parametrize(
     "text", ["[" * 4096, "![[" * 1300, "[a](" * 1024, "|" + "x" * 2000 + "|\n|-|\n" + "|b|\n" * 500]
 )
-def test_no_text_makes_the_reader_slow_or_long(text):
+def test_no_text_makes_the_reader_of_markdown_slow_or_its_result_long(text):
     assert len(spoken(text)) < LONGEST + len(text)
 
 
@@ -273,7 +273,7 @@ async def test_punctuation_that_has_words_is_spoken_also_where_silence_is_wished
                 assert not parse_request({"model": model, "voice": voice, "input": text}, catalogue).is_silence
 
 
-async def test_a_text_that_is_missing_is_refused_in_any_case():
+async def test_a_missing_text_is_refused_also_where_empty_texts_are_silence():
     async with serving(Silent()) as client:
         for body in ({"voice": "anna"}, {"voice": "anna", "input": None}):
             answer = await client.post("/v1/audio/speech", json={"model": "stub", **body})
@@ -287,7 +287,7 @@ async def test_a_sign_alone_is_something_to_speak():
     assert [each.text for each in engine.calls] == ["+"]
 
 
-def test_the_options_are_named_in_an_engines_section():
+def test_the_options_for_texts_are_named_in_an_engines_section():
     engine = build_engine("one", {"kind": "espeak", "text": "markdown", "empty": "silence"})
     assert (engine.text, engine.empty) == ("markdown", "silence")
     with pytest.raises(ConfigError, match=r"engines\.one\.text"):

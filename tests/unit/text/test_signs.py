@@ -397,7 +397,7 @@ def test_ornaments_are_left_out_and_told_by_code_point(text, rest, told):
     assert (reading.text, reading.told) == (rest, told)
 
 
-def test_what_is_told_of_ornaments_is_bounded():
+def test_the_header_that_tells_of_ornaments_is_bounded():
     told = ESPEAK.read("Hi " + "".join(map(chr, range(0x1F600, 0x1F640))), "en-us").told
     assert (told.count("U+"), told.endswith(", ...")) == (16, True)
 
@@ -420,7 +420,7 @@ def test_a_text_of_nothing_but_ornaments_is_an_empty_text(text):
     assert refused.value.param == "input"
 
 
-def test_strict_refuses_ornaments_by_code_point():
+def test_a_strict_server_refuses_ornaments_by_code_point():
     with pytest.raises(InvalidRequest, match=r"U\+1F600.*server\.strict"):
         plan("Hello 😀", offered=catalogue(strict=True))
     assert plan("Hello", offered=catalogue(strict=True)).request.utterance.text == "Hello"
@@ -708,7 +708,7 @@ def test_a_text_that_is_not_english_is_refused_by_hibari_before_it_is_keyed(text
 
 
 @given(st.text(max_size=30))
-def test_what_is_read_is_read_the_same_again(text):
+def test_the_reading_of_a_text_is_read_as_itself(text):
     """What was left in cannot be taken for another sign later: the key holds what is spoken."""
     try:
         once = read(unicodedata.normalize("NFC", text).strip(), "en").text
@@ -739,7 +739,7 @@ async def test_a_sign_is_heard_as_its_words_to_the_last_sample():
         await engine.close()
 
 
-def test_other_words_have_another_version():
+def test_other_words_for_signs_have_another_version():
     """Whoever changes words or rules raises ``VERSION``, as the same text is another sound then, and writes down both."""
     known = [*sign_words.WORDS, *sign_words.MEASURES, *sign_words.CURRENCIES, "−", "‑", "½", "²", "^", "*", "~"]
     texts = [carrier.replace("{}", sign) for sign in known for carrier in CARRIERS["en"]]
@@ -759,7 +759,7 @@ async def test_ornaments_are_told_in_a_header_that_is_the_same_on_hit_and_miss()
     assert "x-sayonce-ignored" not in other.headers
 
 
-def test_a_search_for_a_number_begins_once_in_each_however_long_it_is():
+def test_the_search_for_numbers_begins_once_in_each_number_however_long():
     """From every digit anew it would take the square of the text's length, and hold up everyone."""
     for text in ("1" * 500, "1,000" * 100, "1\u202f000" * 100, "0.0" * 100):
         begins = [at for at in range(len(text)) if re.compile(dashes.NUMBER).match(text, at)]

@@ -122,7 +122,7 @@ def test_columns_are_known_by_the_names_that_tables_have():
         assert read(f"{header}\nHi.,ben\n", "csv") == [("file:2", {"input": "Hi.", "voice": "ben"}, None)]
 
 
-def test_who_asks_and_how_to_speak_are_texts_in_a_table_whatever_they_look_like():
+def test_user_and_instructions_are_texts_in_a_table_of_phrases_whatever_they_look_like():
     assert read("text,user,instructions\nHi.,1234,true\n", "csv") == [
         ("file:2", {"input": "Hi.", "user": "1234", "instructions": "true"}, None)
     ]
@@ -140,7 +140,7 @@ def test_a_line_that_is_not_utf_8_is_named_and_the_others_are_read(kind):
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_a_table_has_a_text_and_whatever_a_request_has(delimiter):
+def test_a_table_of_phrases_has_a_text_and_any_field_of_a_request(delimiter):
     table = 'text,voice,speed\nHi.,ben,1.5\n"Two\nlines",,\n,,\n'.replace(",", delimiter)
     assert read(table, "csv") == [
         ("file:2", {"input": "Hi.", "voice": "ben", "speed": "1.5"}, None),
@@ -165,13 +165,13 @@ def test_a_table_without_texts_is_refused(content, message):
         read(content, "csv")
 
 
-def test_a_line_of_jsonl_is_a_whole_request():
+def test_a_line_of_jsonl_is_a_whole_request_to_warm():
     found = read('{"input": "Hi.", "speed": 1.5}\n\n[1]\n{"input"\n', "jsonl")
     assert found[0] == ("file:1", {"input": "Hi.", "speed": 1.5}, None)
     assert [place for place, _, error in found if error] == ["file:3", "file:4"]
 
 
-def test_each_voice_says_what_names_none_and_a_row_knows_best():
+def test_every_voice_of_warm_says_rows_without_a_voice_and_a_rows_own_fields_win():
     rows = [Row("1", {"input": "a"}), Row("2", {"input": "b", "voice": "eve", "speed": 1}), Row("3", error="bad")]
     rows.append(Row("4", {"input": "d", "speaker": "eve"}))
     found = list(expand(rows, ["anna", "ben"], {"response_format": "wav"}, {"speed": "2", "seed": "3"}))
@@ -185,7 +185,7 @@ def test_each_voice_says_what_names_none_and_a_row_knows_best():
     assert found[3].error == "bad"
 
 
-def test_of_logged_requests_the_most_common_are_taken_once_each_and_errors_stay():
+def test_the_most_common_logged_requests_are_taken_once_each_and_bad_rows_stay():
     asked = ["a", "b", "c", "b", "a", "b", "d"]
     rows = [*rows_of(*asked), Row("x:1", {"input": "a"}, {"speed": "2"}), Row("x:2", error="bad")]
     assert [row.place for row in most_common(rows, 2)] == ["phrases.txt:2", "phrases.txt:1", "x:2"]
@@ -201,14 +201,16 @@ def test_of_logged_requests_the_most_common_are_taken_once_each_and_errors_stay(
 # -- what is made in a store --------------------------------------------------------------------------------------------
 
 
-async def test_each_text_is_synthesized_once_however_often_and_by_however_many(make_service, engine):
+async def test_warm_synthesizes_each_text_once_however_often_it_is_listed_and_by_however_many_runs(
+    make_service, engine
+):
     rows = rows_of(*TEXTS, *TEXTS[:5])
     assert figures(await warm(make_service(engine), rows, concurrency=8)) == (20, 5, 0)
     assert figures(await warm(make_service(engine), rows, concurrency=8)) == (0, 25, 0)
     assert len(engine.calls) == 20
 
 
-async def test_what_was_warmed_is_a_hit_for_the_gateways_clients(make_service, engine, tmp_path):
+async def test_a_warmed_clip_is_a_hit_for_the_gateways_clients(make_service, engine, tmp_path):
     await warm(make_service(engine), rows_of("Hello there."))
     async with serving(engine, store=f"sqlite:///{tmp_path / 'clips.db'}") as client:
         for audio_format in ("wav", "mp3", "flac"):
@@ -261,7 +263,7 @@ async def test_clips_belong_to_the_tenant_they_were_made_for(make_service, engin
     assert figures(await warm(make_service(engine), rows_of("One."))) == (1, 0, 0)
 
 
-async def test_what_the_store_did_not_keep_is_not_told_as_done(make_service, engine):
+async def test_a_clip_that_the_store_did_not_keep_is_not_told_as_done(make_service, engine):
     summary = await warm(make_service(engine, store__max_bytes="1kB"), rows_of(*TEXTS[:3]))
     assert figures(summary) == (0, 0, 3)
     assert {failure.reason for failure in summary.failures} == {NOT_KEPT}
@@ -297,7 +299,7 @@ async def renew(service, rows, since):
         return await Warmer(StoreTarget(service.synthesizer, since=since), concurrency=4).run(rows)
 
 
-async def test_refreshing_makes_anew_what_is_older_once_for_every_format(make_service, engine):
+async def test_refreshing_makes_older_clips_anew_once_for_every_format(make_service, engine):
     rows = [*rows_of(*TEXTS[:4], voice="anna"), *rows_of(*TEXTS[:4], voice="anna", response_format="mp3")]
     await warm(make_service(engine), rows)
     assert len(engine.calls) == 4
@@ -315,7 +317,7 @@ async def test_refreshing_makes_anew_what_is_older_once_for_every_format(make_se
         assert await kept(make_service(engine), TEXTS[0], audio_format) >= since
 
 
-async def test_a_gateway_is_asked_to_make_anew_what_is_older(engine):
+async def test_a_gateway_is_asked_to_make_older_clips_anew(engine):
     async with serving(engine) as client:
         of_each = (rows_of(text, voice="anna", response_format=kind) for text in TEXTS[:3] for kind in ("flac", "mp3"))
         rows = [row for [row] in of_each]
@@ -338,7 +340,7 @@ async def test_a_gateway_is_asked_to_make_anew_what_is_older(engine):
 # -- stopping, pace, patience -------------------------------------------------------------------------------------------
 
 
-async def test_stopped_it_finishes_what_it_began_and_begins_nothing_more(make_service):
+async def test_a_stopped_warm_run_finishes_what_it_began_and_begins_nothing_more(make_service):
     engine = StubEngine(chunks=2)
     engine.gate.clear()
     service = make_service(engine)
@@ -356,7 +358,7 @@ async def test_stopped_it_finishes_what_it_began_and_begins_nothing_more(make_se
     assert len(engine.calls) == 20
 
 
-async def test_the_pace_lets_one_begin_in_each_interval():
+async def test_the_pace_of_warm_lets_one_synthesis_begin_in_each_interval():
     slept = []
 
     async def sleep(seconds):
@@ -368,13 +370,13 @@ async def test_the_pace_lets_one_begin_in_each_interval():
     assert slept == [0.25, 0.5, 0.15]
 
 
-async def test_what_is_there_costs_nothing_of_the_pace(make_service, engine):
+async def test_clips_that_are_stored_take_no_turn_of_the_pace(make_service, engine):
     await warm(make_service(engine), rows_of(*TEXTS))
     async with asyncio.timeout(5):
         assert figures(await warm(make_service(engine), rows_of(*TEXTS), per_second=0.01)) == (0, 20, 0)
 
 
-async def test_a_stop_is_heard_while_waiting_for_a_turn(make_service, engine):
+async def test_warm_stops_while_it_waits_for_a_turn(make_service, engine):
     service = make_service(engine)
     async with service.cache, asyncio.timeout(5):
         warmer = Warmer(StoreTarget(service.synthesizer), concurrency=2, per_second=0.001)
@@ -417,7 +419,7 @@ async def through(client, rows, **options):
     return await Warmer(GatewayTarget(client), concurrency=4, **options).run(rows)
 
 
-async def test_a_gateway_makes_each_text_once(engine):
+async def test_warm_by_a_gateway_makes_each_text_once(engine):
     async with serving(engine) as client:
         rows = rows_of(*TEXTS, voice="anna")
         assert figures(await through(client, rows)) == (20, 0, 0)
@@ -437,7 +439,7 @@ async def test_a_gateways_refusals_and_failures_are_told_row_by_row(engine):
         assert (await through(client, rows_of("Another."))).failures[0].reason == "out of memory"
 
 
-async def test_a_clip_that_breaks_off_is_a_failure(make_service):
+async def test_warm_counts_a_clip_that_breaks_off_as_a_failure(make_service):
     engine = StubEngine(chunks=4)
     engine.failure, engine.fails_at = EngineError("out of memory"), 3
     async with serving(engine) as client:
@@ -446,7 +448,7 @@ async def test_a_clip_that_breaks_off_is_a_failure(make_service):
     assert "did not answer whole" in summary.failures[0].reason
 
 
-async def test_a_full_queue_is_waited_for(engine):
+async def test_warm_waits_for_a_gateway_whose_queue_is_full(engine):
     answer = b'{"error": {"message": "busy", "code": "engine_busy"}}'
     head = b"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nContent-Length: %d\r\n\r\n" % len(answer)
     async with raw_upstream(head + answer) as url, serving(engine) as client:
@@ -456,7 +458,7 @@ async def test_a_full_queue_is_waited_for(engine):
     assert busy.value.retry_after_seconds == 7
 
 
-async def test_what_is_no_gateway_of_ours_is_not_taken_for_one_that_has_everything(engine):
+async def test_a_server_that_is_no_sayonce_gateway_is_not_taken_for_one_that_has_every_clip(engine):
     with Upstream() as upstream:
         async with serving(engine) as client:
             client.base_url = upstream.url.removesuffix("/v1")
