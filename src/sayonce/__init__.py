@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from sayonce.features.library import Cache, SyncCache, open_sync
     from sayonce.features.library import open_cache as open  # noqa: A004 (sayonce.open is its name)
     from sayonce.features.remember import Remembered, SyncRemembered
+    from sayonce.features.speaker_encoder import SpeakerEncoder
 
 __all__ = [
     "BadAudio",
@@ -68,6 +69,7 @@ __all__ = [
     "Outcome",
     "Remembered",
     "SayonceError",
+    "SpeakerEncoder",
     "StoreError",
     "SyncCache",
     "SyncRemembered",
@@ -96,6 +98,7 @@ _HOMES: Final = {
     "Entry": ("sayonce.core.envelope", "Entry"),
     "Outcome": ("sayonce.core.outcome", "Outcome"),
     "Remembered": ("sayonce.features.remember", "Remembered"),
+    "SpeakerEncoder": ("sayonce.features.speaker_encoder", "SpeakerEncoder"),
     "SyncCache": ("sayonce.features.library", "SyncCache"),
     "SyncRemembered": ("sayonce.features.remember", "SyncRemembered"),
     "Voice": ("sayonce.audio.voice", "Voice"),

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
-from typing import Any
 
 import typer
 
@@ -14,11 +13,12 @@ from sayonce.cli.check_bodies import check_bodies, without_bodies
 from sayonce.cli.findings import Finding, Grade, fail, ok
 from sayonce.cli.language import phrase
 from sayonce.cli.output import data, data_json
+from sayonce.cli.settings import Overrides
 from sayonce.cli.which_store import Choice, choose
 from sayonce.errors import ConfigError
 
 
-def run(config: str | None, overrides: dict[str, Any], *, as_json: bool) -> None:
+def run(config: str | None, overrides: Overrides, *, as_json: bool) -> None:
     """Print the findings, and exit with 1 when something is wrong."""
     findings = asyncio.run(_examine(config, overrides))
     if as_json:
@@ -30,7 +30,7 @@ def run(config: str | None, overrides: dict[str, Any], *, as_json: bool) -> None
         raise typer.Exit(1)
 
 
-async def _examine(config: str | None, overrides: dict[str, Any]) -> list[Finding]:
+async def _examine(config: str | None, overrides: Overrides) -> list[Finding]:
     found = [*checks.versions(), *checks.environment(os.environ)]
     try:
         choice = choose(config, overrides, needed=False)

@@ -126,7 +126,7 @@ def _stored_in(tier: str | None) -> str:
     return phrase("yes, in {tier}", tier=tier) if tier else phrase("no")
 
 
-def _fields(name: str, value: Any) -> Iterator[tuple[str, str]]:
+def _fields(name: str, value: object) -> Iterator[tuple[str, str]]:
     if isinstance(value, dict):
         for inner, item in sorted(value.items()):
             yield from _fields(f"{name}.{inner}", item)

@@ -7,7 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from sayonce.cli.language import phrase
 
@@ -26,13 +26,13 @@ def data(text: str) -> None:
     print(text, flush=True)
 
 
-def data_json(value: Any) -> None:
+def data_json(value: object) -> None:
     import msgspec
 
     data(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
-def shown(value: Any) -> str:
+def shown(value: object) -> str:
     """Return a field's value as JSON."""
     import msgspec
 

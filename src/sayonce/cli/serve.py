@@ -11,7 +11,7 @@ import signal
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Final
+from typing import Final
 
 import typer
 import uvicorn
@@ -21,6 +21,7 @@ from uvicorn.supervisors import Multiprocess
 from sayonce.cli.language import phrase
 from sayonce.cli.output import talk
 from sayonce.cli.running import describe, recorded
+from sayonce.cli.settings import Overrides
 from sayonce.cli.settings import settings as settings_of
 from sayonce.cli.which_store import Choice, named
 from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings, settings_file
@@ -40,7 +41,7 @@ _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than proxies keep idle connections (nginx: 60 s), so that this side never closes one as it is used again."""
 
 
-def run(config: str | None, overrides: dict[str, Any]) -> None:
+def run(config: str | None, overrides: Overrides) -> None:
     """Serve until SIGTERM or SIGINT, then finish what is being said.
 
     Raises:
@@ -224,7 +225,7 @@ class _Supervisor(Multiprocess):
                 os.kill(process.pid, signal.SIGHUP)
 
 
-def _hand_down(config: str | None, overrides: dict[str, Any]) -> None:
+def _hand_down(config: str | None, overrides: Overrides) -> None:
     """Give the command line to the workers, which read their settings themselves, and one key for their trace."""
     os.environ[KEY_VARIABLE] = new_run_key()
     if config is not None:

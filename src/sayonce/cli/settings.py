@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import os
-from typing import Any
+from collections.abc import Mapping
 
 from sayonce.cli.output import talk
 from sayonce.config import Settings, load_settings, misspelt
 
+Overrides = Mapping[str, str | int | None]
+"""Options by the setting that they override, ``store_url`` for ``store.url``; None overrides nothing."""
 
-def settings(config: str | None = None, **overrides: Any) -> Settings:
+
+def settings(config: str | None = None, **overrides: str | int | None) -> Settings:
     """Return the settings, and warn of variables that only look like some.
 
     Raises:
@@ -20,7 +23,7 @@ def settings(config: str | None = None, **overrides: Any) -> Settings:
     return load(config, **overrides)
 
 
-def load(config: str | None = None, **overrides: Any) -> Settings:
+def load(config: str | None = None, **overrides: str | int | None) -> Settings:
     """Return the settings; ``store_url="…"`` stands for the setting ``store.url``.
 
     Raises:

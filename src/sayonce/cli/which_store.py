@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
 from sayonce.cli.language import phrase
 from sayonce.cli.output import address, talk
 from sayonce.cli.running import Gateway, gateways, shareable, value_of
-from sayonce.cli.settings import load, warn_of_misspelt
+from sayonce.cli.settings import Overrides, load, warn_of_misspelt
 from sayonce.config import DEFAULT_FILE, Settings, settings_file, variable_of
 from sayonce.errors import ConfigError
 from sayonce.stores.url import SQLiteURL, parse_url
@@ -40,7 +40,7 @@ class UnclearStore(ConfigError):
 
 
 def store_settings(
-    config: str | None = None, *, as_json: bool = False, needed: bool = True, **overrides: Any
+    config: str | None = None, *, as_json: bool = False, needed: bool = True, **overrides: str | None
 ) -> Settings:
     """Return the settings of a command that uses a store, and tell which it is, but to a program; see ``choose``.
 
@@ -55,7 +55,7 @@ def store_settings(
     return choice.settings
 
 
-def choose(config: str | None, overrides: Mapping[str, Any], *, needed: bool = True) -> Choice:
+def choose(config: str | None, overrides: Overrides, *, needed: bool = True) -> Choice:
     """Return the settings, those of a running gateway where nothing here names a store.
 
     Args:
@@ -96,21 +96,21 @@ def _why_default(found: list[Gateway], running: list[Gateway], file: tuple[str, 
     return phrase("the default")
 
 
-def named(settings: Settings, config: str | None, overrides: Mapping[str, Any]) -> Choice:
+def named(settings: Settings, config: str | None, overrides: Overrides) -> Choice:
     """Return the choice of a gateway, which follows no other."""
     file = settings_file(config, os.environ)
     default = not settings.store.url
     return Choice(settings, phrase("the default") if default else _named_by(overrides, file), file)
 
 
-def _named_by(overrides: Mapping[str, Any], file: tuple[str, str] | None) -> str:
+def _named_by(overrides: Overrides, file: tuple[str, str] | None) -> str:
     if overrides.get("store_url"):
         return "--store"
     variable = variable_of("store.url")
     return variable if os.environ.get(variable) or file is None else file[0]
 
 
-def _names_a_relative_path(own: Settings, file: tuple[str, str] | None, overrides: Mapping[str, Any]) -> bool:
+def _names_a_relative_path(own: Settings, file: tuple[str, str] | None, overrides: Overrides) -> bool:
     """Return whether the settings' file itself names the store, by a path that is another one in another directory."""
     if file is None or _named_by(overrides, file) != file[0]:
         return False
@@ -150,7 +150,7 @@ def _only(running: list[Gateway]) -> Gateway:
 
 
 def _adopt(
-    gateway: Gateway, own: Settings, config: str | None, file: tuple[str, str] | None, overrides: Mapping[str, Any]
+    gateway: Gateway, own: Settings, config: str | None, file: tuple[str, str] | None, overrides: Overrides
 ) -> Choice:
     """Return the settings with the gateway's store, and all of its file's where there is no other file here."""
     as_there = own
@@ -179,7 +179,7 @@ def _adopt(
     return Choice(settings, phrase("of the gateway on {url}", url=gateway.url), file)
 
 
-def _load_theirs(gateway: Gateway, overrides: Mapping[str, Any]) -> Settings:
+def _load_theirs(gateway: Gateway, overrides: Overrides) -> Settings:
     try:
         return load(gateway.config, **overrides)
     except ConfigError as error:

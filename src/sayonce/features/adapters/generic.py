@@ -47,7 +47,7 @@ def wrap(
         revision: changed whenever the same arguments may give another value: new weights, other preprocessing; it stands
             for all that an object was when it was wrapped. Torch modules that it holds are looked at in each call.
         name: what is computed; the function's module and qualified name when left out.
-        **options: see ``sayonce.features.remember.Options``, such as ``audio=("path",)``.
+        **options: those of ``Cache.remember``, such as ``audio=("path",)``.
 
     Raises:
         Unkeyable: a declared parameter does not exist.
