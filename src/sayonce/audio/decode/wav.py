@@ -8,26 +8,22 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final
 
-import msgspec
 import numpy as np
 
 from sayonce.audio.decode import tags, text_detection
 from sayonce.audio.decode.container import Container
-from sayonce.audio.decode.g711 import ALAW, MULAW
+from sayonce.audio.decode.wav_format import WavFormat, read_fmt
 from sayonce.audio.samples import Block, Samples, to_pcm16
 from sayonce.errors import BadAudio
 
 LONGEST_BYTES: Final = 256_000_000
 """About 90 minutes at 24 kHz: a greater length stands for one that was not known."""
-_FMT: Final = struct.Struct("<HHIIHH")
 _CHUNK: Final = struct.Struct("<4sI")
 _DS64: Final = struct.Struct("<QQ")
 _RIFF_BYTES: Final = 12
 _LONGEST_HEADER_BYTES: Final = 1 << 20
 _FEED_BYTES: Final = 1 << 20
 _TAIL_BYTES: Final = 512
-_PCM16: Final = (1, 16)
-_EXTENSIBLE: Final = 0xFFFE
 _IN_DS64: Final = 0xFFFF_FFFF
 _FILE: Final = re.compile(rb"(?:RIFF|RF64|BW64)....WAVE", re.DOTALL)
 _FILE_BEGINS: Final = re.compile(
@@ -40,39 +36,6 @@ _METADATA: Final = frozenset((b"LIST", b"id3 ", b"ID3 ", b"bext", b"fact", b"JUN
 _NOTHING: Final[Samples] = np.empty(0, np.int16)
 
 
-def _table(table: Samples, raw: bytes) -> Samples:
-    return table[np.frombuffer(raw, np.uint8)]
-
-
-def _s24(raw: bytes) -> Samples:
-    wide = np.zeros((len(raw) // 3, 4), np.uint8)
-    wide[:, 1:] = np.frombuffer(raw, np.uint8).reshape(-1, 3)
-    return wide.view("<i4").reshape(-1)
-
-
-def _plain(dtype: str, raw: bytes) -> Samples:
-    return np.frombuffer(raw, dtype)
-
-
-_ENCODINGS: Final[dict[tuple[int, int], Callable[[bytes], Samples]]] = {
-    (1, 8): partial(_plain, "u1"),
-    (1, 16): partial(_plain, "<i2"),
-    (1, 24): _s24,
-    (1, 32): partial(_plain, "<i4"),
-    (3, 32): partial(_plain, "<f4"),
-    (3, 64): partial(_plain, "<f8"),
-    (6, 8): partial(_table, ALAW),
-    (7, 8): partial(_table, MULAW),
-}
-
-
-class _Format(msgspec.Struct, frozen=True):
-    encoding: tuple[int, int]
-    channels: int
-    sample_rate_hz: int
-    block_bytes: int
-
-
 class WavReader:
     """Reads WAV (also RF64) into samples: PCM of 8 to 32 bits, floating point, A-law and mu-law.
 
@@ -81,7 +44,7 @@ class WavReader:
     """
 
     def __init__(self) -> None:
-        self._format: _Format | None = None
+        self._format: WavFormat | None = None
         self._held = bytearray()
         self._step: Callable[[], bytes | None] = self._read_header
         self._rest: int | None = None
@@ -155,7 +118,7 @@ class WavReader:
     def _check_tail(self, raw: bytes) -> None:
         """Refuse samples of unstated number that end with the text of an error: a server broke off, and said so."""
         assert self._format is not None
-        is_text = text_detection.ends_with_text if self._format.encoding == _PCM16 else text_detection.ends_with_message
+        is_text = text_detection.ends_with_text if self._format.is_pcm16 else text_detection.ends_with_message
         if self._rest is None and is_text(self._tail + raw):
             raise BadAudio("The WAV audio ends with the text of an error")
 
@@ -170,7 +133,7 @@ class WavReader:
         raw = self._ragged + raw
         whole = len(raw) - len(raw) % self._format.block_bytes
         self._ragged = raw[whole:]
-        return _ENCODINGS[self._format.encoding](raw[:whole])
+        return self._format.samples(raw[:whole])
 
     def _take(self, size: int) -> bytes:
         taken = bytes(self._held[:size])
@@ -193,7 +156,7 @@ class WavReader:
                 return self._begin_samples(found, long if long and size == _IN_DS64 else size, position)
             content = bytes(self._held[position : position + size])
             if name == b"fmt " and len(content) == size:
-                found = _read_fmt(content)
+                found = read_fmt(content)
                 self._format = self._format or found
             if name == b"ds64" and len(content) >= _DS64.size:
                 long = _DS64.unpack_from(content)[1]
@@ -208,7 +171,7 @@ class WavReader:
         if head[:3] != b"ID3"[: len(head)] and not _may_be_file(head):
             raise BadAudio("The audio is no WAV")
 
-    def _begin_samples(self, found: _Format | None, size: int, position: int) -> bytes:
+    def _begin_samples(self, found: WavFormat | None, size: int, position: int) -> bytes:
         if found is None:
             raise BadAudio("The WAV audio does not say what its samples are")
         if found != self._format:
@@ -271,17 +234,6 @@ class WavReader:
     def _end_file(self) -> None:
         self.odd_bytes += len(self._ragged)
         self._ragged = b""
-
-
-def _read_fmt(fmt: bytes) -> _Format:
-    if len(fmt) < _FMT.size:
-        raise BadAudio("The WAV audio has a broken header")
-    tag, channels, sample_rate_hz, _, _, bits = _FMT.unpack_from(fmt)
-    if tag == _EXTENSIBLE and len(fmt) >= 26:  # noqa: PLR2004 (the real tag begins the GUID at byte 24)
-        tag = int.from_bytes(fmt[24:26], "little")
-    if (tag, bits) not in _ENCODINGS or not channels or not sample_rate_hz:
-        raise BadAudio(f"The WAV audio has an encoding that is not read (tag {tag}, {bits} bits, {channels} channels)")
-    return _Format((tag, bits), channels, sample_rate_hz, bits // 8 * channels)
 
 
 def _may_be_file(head: bytes | bytearray) -> bool:
