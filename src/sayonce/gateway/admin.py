@@ -16,6 +16,7 @@ from sayonce.errors import InvalidRequest
 from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.answers import Status
+from sayonce.gateway.figures import Stats
 from sayonce.gateway.http import (
     as_object,
     check_json,
@@ -72,7 +73,7 @@ class Admin:
 
     async def stats(self, request: Request) -> Response:
         self._access.authorise_admin(request.scope["headers"])
-        return json_response(answers.Stats(**await stats.collect(self._cache)))
+        return json_response(Stats(**await stats.collect(self._cache)))
 
     async def explain(self, request: Request) -> Response:
         """Explain a request, or ``{"request": …, "other": …}``; without another, against the nearest recent take."""

@@ -1,4 +1,4 @@
-"""What the routes beside speech answer: each is one of these, and the description of the API is made from them."""
+"""The answers of all routes but speech, as types; the description of the API is made from them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,15 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from sayonce.cache import Obeyed
-from sayonce.cache.health import StoreState
 from sayonce.core.key import DIGEST_BYTES
-from sayonce.observe.recent import Clip, Request
+from sayonce.gateway.figures import Overview, ShownState, Stats
 from sayonce.speech.engines import State
 from sayonce.speech.explain import Difference
 
 HEX_PATTERN: Final = f"^[0-9a-fA-F]{{{2 * DIGEST_BYTES}}}$"
 Hex = Annotated[str, Meta(pattern=HEX_PATTERN)]
-Counters = Annotated[
-    dict[str, float | None],
-    Meta(description="By name; `requests`, `hit_rate` (null before the first request) and `saved_seconds` among them."),
-]
 Status = Literal["ready", "loading", "failed"]
 Weakness = Annotated[str, Meta(description="What makes the reference audio a poor voice: it is silent, or very short.")]
-ShownState = Annotated[
-    StoreState,
-    Meta(
-        description="A store in trouble does not make the server unready. `incomplete`: it answers, and large bodies, "
-        "names of voices, or what was purged elsewhere cannot be read. `unwritable`: what it has is served, and nothing new "
-        "is kept. `failing`: it is not asked, as it failed, or a table of it is beyond its bound."
-    ),
-]
 
 
 class Model(msgspec.Struct, kw_only=True, tag_field="object", tag="model"):
@@ -131,49 +118,6 @@ class Ready(msgspec.Struct, kw_only=True):
     engines: dict[str, State]
     store: ShownState
     offline: Offline | UnsetType = UNSET
-
-
-class Tier(msgspec.Struct, kw_only=True):
-    """What a place where clips are kept holds; null where it cannot tell, or does not answer."""
-
-    name: str
-    entries: float | None
-    used_bytes: float | None
-    max_bytes: float | None
-
-
-class Stats(msgspec.Struct, kw_only=True):
-    """What the cache holds and saves."""
-
-    memory: Tier
-    process: Counters
-    state: ShownState
-    trouble: Annotated[
-        str | None,
-        Meta(
-            description="What of the store fails: it is not asked, takes no new values, or cannot be read whole; null where all is well."
-        ),
-    ]
-    store: Tier | UnsetType = UNSET
-    lifetime: Counters | UnsetType = UNSET
-
-
-class Overview(msgspec.Struct, kw_only=True):
-    """What the dashboard shows."""
-
-    version: str
-    now: float
-    workers: float
-    requests: Counters
-    errors: list[dict[str, Any]]
-    latency: list[dict[str, Any]]
-    savings: dict[str, float]
-    engines: list[dict[str, Any]]
-    tiers: list[Tier]
-    store: dict[str, Any]
-    texts: Annotated[bool, Meta(description="Whether the operator allows texts.")]
-    clips: list[Clip]
-    latest: list[Request]
 
 
 class Stored(msgspec.Struct, kw_only=True):

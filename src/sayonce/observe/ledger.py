@@ -58,7 +58,7 @@ class Figures(msgspec.Struct):
 Accounts = dict[Owner, Figures]
 _decoder = msgspec.msgpack.Decoder(list[tuple[Owner, Figures]])
 
-_METRICS: Final = {
+METRICS: Final = {
     "compute_seconds": "sayonce_compute_seconds",
     "saved_seconds": "sayonce_saved_compute_seconds",
     "cost": "sayonce_cost",
@@ -142,7 +142,7 @@ class Ledger:
         samples: Samples = {}
         now = ((engine, figures) for (_, engine, _, _), figures in self._part.accounts.items())
         for engine, figures in (*self._by_engine.items(), *now):
-            for field, metric in _METRICS.items():
+            for field, metric in METRICS.items():
                 add(samples, metric, (engine,), getattr(figures, field))
         return samples
 

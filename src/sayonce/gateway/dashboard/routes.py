@@ -14,7 +14,6 @@ from sayonce.audio.encode.encoders import transcode
 from sayonce.audio.formats import FORMATS
 from sayonce.cache import saved_seconds
 from sayonce.errors import InvalidRequest, NotFound, quoted
-from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.admin import parse_digest
 from sayonce.gateway.dashboard.overview import overview
@@ -64,11 +63,8 @@ class Dashboard:
 
     async def overview(self, request: Request) -> Response:
         self._access.authorise_admin(request.scope["headers"])
-        figures = overview(await self._observer.samples(), self._synthesizer)
-        shown = self._observer.shown()
-        return json_response(
-            answers.Overview(**figures, texts=self._observer.texts, clips=shown.clips, latest=shown.latest)
-        )
+        samples, shown = await self._observer.samples(), self._observer.shown()
+        return json_response(overview(samples, shown, self._synthesizer, texts=self._observer.texts))
 
     async def clip(self, request: Request) -> Response:
         """Return the audio under a key as it is kept, or as ``format=wav``, which every browser plays."""
