@@ -9,7 +9,7 @@ from sayonce.cli.inspect import lasting
 from sayonce.cli.output import data, data_json
 from sayonce.config import Settings
 from sayonce.observe.ledger import Ledger
-from sayonce.observe.ledger_export import Line, as_csv, lines, period
+from sayonce.observe.ledger_export import LedgerLine, as_csv, lines, period
 from sayonce.service import build_cache
 
 
@@ -29,7 +29,7 @@ def run(settings: Settings, *, first: str | None, last: str | None, as_json: boo
         data(as_csv(found).rstrip())
 
 
-async def _read(settings: Settings, first: str | None, last: str | None) -> list[Line]:
+async def _read(settings: Settings, first: str | None, last: str | None) -> list[LedgerLine]:
     days = period(first, last, time.time())
     async with build_cache(settings) as cache:
         return await lines(Ledger(cache.now), cache.store, *days)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -10,6 +11,7 @@ from msgspec import UNSET, Meta, UnsetType
 from sayonce.cache import Obeyed
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.gateway.figures import Overview, ShownState, Stats
+from sayonce.observe.ledger_export import LedgerLine
 from sayonce.speech.engines import State
 from sayonce.speech.explain import Difference
 
@@ -120,6 +122,14 @@ class Ready(msgspec.Struct, kw_only=True):
     offline: Offline | UnsetType = UNSET
 
 
+class Ledger(msgspec.Struct, kw_only=True):
+    """What each account asked for and saved in the days `from` to `to`."""
+
+    first: Annotated[date, Meta(description="The first day.")] = msgspec.field(name="from")
+    last: Annotated[date, Meta(description="The last day.")] = msgspec.field(name="to")
+    lines: list[LedgerLine]
+
+
 class Stored(msgspec.Struct, kw_only=True):
     """Where a take and its clip are kept; null where they are not."""
 
@@ -167,7 +177,7 @@ class Error(msgspec.Struct, kw_only=True):
 
 
 ALL: Final = (
-    Model, Models, AudioModels, Voices, UploadedVoice, DeletedVoice, Live, Ready, Stats, Overview, Manifest, Purged, Error,
+    Model, Models, AudioModels, Voices, UploadedVoice, DeletedVoice, Live, Ready, Stats, Ledger, Overview, Manifest, Purged, Error,
 )  # fmt: skip
 
 

@@ -8,6 +8,7 @@ from starlette.routing import Route
 
 from sayonce.cache import Cache
 from sayonce.errors import InvalidRequest, quoted
+from sayonce.gateway import answers
 from sayonce.gateway.access import Access
 from sayonce.gateway.http import json_response, query_of
 from sayonce.observe.ledger_export import as_csv, lines, period
@@ -42,6 +43,6 @@ class Metrics:
             raise InvalidRequest(f"'format' must be json or csv, not {quoted(form)}", param="format")
         found = await lines(self._observer.ledger, self._cache.store, first, last)
         if form == "json":
-            return json_response({"from": first, "to": last, "lines": found})
+            return json_response(answers.Ledger(first=first, last=last, lines=found))
         name = f"attachment; filename=sayonce-{first}-{last}.csv"
         return Response(as_csv(found), media_type="text/csv", headers={"content-disposition": name})

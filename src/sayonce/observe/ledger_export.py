@@ -1,4 +1,4 @@
-"""The ledger for whoever writes the bill: lines by day and account, as CSV or JSON."""
+"""The ledger as a bill is made from it: lines by day and account, as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -15,13 +15,28 @@ from sayonce.errors import InvalidRequest
 from sayonce.observe.ledger import Figures, Ledger, Owner, number_of
 from sayonce.stores.base import Store
 
-LABELS: Final = ("day", "tenant", "engine", "model", "voice")
-COLUMNS: Final = (*LABELS, *Figures.__struct_fields__)
 _USUAL_DAYS: Final = 31
 _MAX_DAYS: Final = 3660
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
-Line = dict[str, Any]
+
+class LedgerLine(msgspec.Struct, kw_only=True):
+    """A day's figures of an account."""
+
+    day: str
+    tenant: str
+    engine: str
+    model: str
+    voice: str
+    requests: int
+    hits: int
+    joined: int
+    compute_seconds: float
+    saved_seconds: float
+    cost: float
+    saved_cost: float
+    sent_bytes: int
+    saved_bytes: int
 
 
 def period(first: str | None, last: str | None, now: float) -> tuple[date, date]:
@@ -38,14 +53,14 @@ def period(first: str | None, last: str | None, now: float) -> tuple[date, date]
     return begin, end
 
 
-async def lines(ledger: Ledger, store: Store | None, first: date, last: date) -> list[Line]:
+async def lines(ledger: Ledger, store: Store | None, first: date, last: date) -> list[LedgerLine]:
     """Return the ledger's lines, the processes' figures added up.
 
     Raises:
         StoreError: the store did not answer.
 
     """
-    found: list[Line] = []
+    found: list[LedgerLine] = []
     for offset in range((last - first).days + 1):
         day = first + timedelta(days=offset)
         accounts: defaultdict[Owner, Figures] = defaultdict(Figures)
@@ -53,18 +68,29 @@ async def lines(ledger: Ledger, store: Store | None, first: date, last: date) ->
             for owner, figures in part.items():
                 accounts[owner].add(figures)
         for owner, figures in sorted(accounts.items(), key=lambda account: account[0]):
-            values = (day.isoformat(), *owner, *msgspec.structs.astuple(figures))
-            found.append(dict(zip(COLUMNS, values, strict=True)))
+            found.append(_line(day, owner, figures))
     return found
 
 
-def as_csv(found: Iterable[Line]) -> str:
+def _line(day: date, owner: Owner, figures: Figures) -> LedgerLine:
+    tenant, engine, model, voice = owner
+    return LedgerLine(
+        day=day.isoformat(),
+        tenant=tenant,
+        engine=engine,
+        model=model,
+        voice=voice,
+        **msgspec.structs.asdict(figures),
+    )
+
+
+def as_csv(found: Iterable[LedgerLine]) -> str:
     """Return lines as CSV (RFC 4180) with a header; a name that a spreadsheet would take for a formula is quoted."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, COLUMNS)
-    writer.writeheader()
+    writer = csv.writer(text)
+    writer.writerow(LedgerLine.__struct_fields__)
     for line in found:
-        writer.writerow({name: _harmless(value) for name, value in line.items()})
+        writer.writerow(map(_harmless, msgspec.structs.astuple(line)))
     return text.getvalue()
 
 

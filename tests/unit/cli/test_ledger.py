@@ -51,7 +51,7 @@ async def parts(cache):
 
 async def requests(cache):
     today = datetime.now(UTC).date()
-    return sum(line["requests"] for line in await lines(Ledger(cache.now), cache.store, today, today))
+    return sum(line.requests for line in await lines(Ledger(cache.now), cache.store, today, today))
 
 
 # -- the commands -------------------------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from datetime import date
 from functools import partial
 
 import httpx
+import msgspec
 import pytest
 
 from sayonce.cache.cache import Cache
@@ -17,7 +18,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.gateway.access import new_key
 from sayonce.observe.hits import Hits
 from sayonce.observe.ledger import OTHER, Figures, Ledger
-from sayonce.observe.ledger_export import as_csv, lines, period
+from sayonce.observe.ledger_export import LedgerLine, as_csv, lines, period
 from sayonce.observe.metrics import Histogram
 from sayonce.observe.recent import Clip
 from sayonce.speech.catalogue import Catalogue
@@ -71,7 +72,7 @@ async def test_an_answer_is_charged_with_what_it_cost_or_saved(charge, store, cl
     charge(ledger, Outcome.JOINED, seconds=3.0)
     await ledger.write(store, directly)
     [line] = await read(store, clock)
-    assert line == {
+    assert msgspec.to_builtins(line) == {
         "day": "2023-11-14", "tenant": "acme", "engine": "stub", "model": "stub", "voice": "anna",
         "requests": 3, "hits": 1, "joined": 1, "compute_seconds": 3.0, "saved_seconds": 6.0,
         "cost": pytest.approx(0.003 + 1), "saved_cost": pytest.approx(2 * (0.003 + 1)), "sent_bytes": 15, "saved_bytes": 10,
@@ -85,7 +86,7 @@ async def test_the_ledgers_of_processes_add_up_and_a_restart_forgets_nothing(cha
             charge(ledger)
             await ledger.write(store, directly)
     [line] = await read(store, clock)
-    assert (line["requests"], line["saved_seconds"]) == (12, 24.0)
+    assert (line.requests, line.saved_seconds) == (12, 24.0)
 
 
 async def test_a_write_of_the_ledger_without_an_answer_counts_nothing_twice(charge, store, clock):
@@ -99,7 +100,7 @@ async def test_a_write_of_the_ledger_without_an_answer_counts_nothing_twice(char
     assert not await ledger.write(store, lost_answer)
     charge(ledger)
     assert await ledger.write(store, directly)
-    assert [line["requests"] for line in await read(store, clock)] == [2]
+    assert [line.requests for line in await read(store, clock)] == [2]
 
 
 async def test_figures_that_a_store_in_trouble_did_not_take_are_written_later_under_their_own_day(charge, clock):
@@ -116,7 +117,7 @@ async def test_figures_that_a_store_in_trouble_did_not_take_are_written_later_un
     charge(ledger)
     assert await ledger.write(store, directly)
     found = await read(store, clock, DAY, date(2023, 11, 16))
-    assert [(line["day"], line["requests"]) for line in found] == [("2023-11-14", 1), ("2023-11-15", 2)]
+    assert [(line.day, line.requests) for line in found] == [("2023-11-14", 1), ("2023-11-15", 2)]
 
 
 async def test_a_clock_that_is_set_back_overwrites_no_day_of_the_ledger(charge, store, clock):
@@ -126,7 +127,7 @@ async def test_a_clock_that_is_set_back_overwrites_no_day_of_the_ledger(charge, 
         charge(ledger)
         await ledger.write(store, directly)
     found = await read(store, clock, DAY, date(2023, 11, 15))
-    assert [(line["day"], line["requests"]) for line in found] == [("2023-11-14", 2), ("2023-11-15", 1)]
+    assert [(line.day, line.requests) for line in found] == [("2023-11-14", 2), ("2023-11-15", 1)]
 
 
 async def test_the_ledger_writes_nothing_while_nothing_changes(charge, clock):
@@ -148,8 +149,8 @@ async def test_accounts_of_the_ledger_are_bounded_and_nothing_is_lost(charge, cl
     for number in range(50):
         charge(ledger, tenant=f"tenant-{number % 2}", voice=("anna", "ben")[number // 2 % 2])
     found = await lines(ledger, None, DAY, DAY)
-    assert sum(line["requests"] for line in found) == 50
-    assert {line["voice"] for line in found} == {"anna", "ben", OTHER}
+    assert sum(line.requests for line in found) == 50
+    assert {line.voice for line in found} == {"anna", "ben", OTHER}
     assert len(found) == 4  # three, and what the others share
 
 
@@ -158,8 +159,8 @@ async def test_a_process_keeps_a_thousand_accounts_of_a_day_apart(charge, clock)
     for number in range(1500):
         charge(ledger, tenant=f"tenant-{number}")
     found = await lines(ledger, None, DAY, DAY)
-    assert sum(line["voice"] != OTHER for line in found) == 1000
-    assert sum(line["requests"] for line in found) == 1500
+    assert sum(line.voice != OTHER for line in found) == 1000
+    assert sum(line.requests for line in found) == 1500
 
 
 async def test_hits_of_a_clip_that_was_made_anew_are_charged_with_what_it_took(make_entry):
@@ -220,7 +221,8 @@ async def test_the_ledger_is_exported_by_day_as_json_and_csv_to_those_with_the_r
 
 
 def test_a_name_in_the_ledger_that_a_spreadsheet_would_run_is_quoted():
-    line = {"day": "2026-01-01", "tenant": "acme", "engine": "e", "model": "m", "voice": "=HYPERLINK(1)"}
+    figures = msgspec.structs.asdict(Figures())
+    line = LedgerLine(day="2026-01-01", tenant="acme", engine="e", model="m", voice="=HYPERLINK(1)", **figures)
     assert "'=HYPERLINK(1)" in as_csv([line])
 
 

@@ -9,7 +9,6 @@ from typing import Final
 from sayonce.audio.formats import FORMATS, SAMPLE_RATES
 from sayonce.gateway import answers
 from sayonce.gateway.openapi.parts import HEX, NUMBER, SCHEMAS, STRING, WAIT, JSONObject, list_, object_, one_of, ref
-from sayonce.observe.ledger_export import COLUMNS, LABELS
 from sayonce.speech.identity import TAGS
 from sayonce.speech.request import DEFAULT_FORMAT
 
@@ -37,8 +36,6 @@ def schemas() -> JSONObject:
         "SpeechEvent": STRING | {"description": _SPEECH_EVENT},
         "Explain": {"anyOf": [ref("SpeechRequest"), two]},
         "Purge": {"oneOf": purges},
-        "Ledger": object_("from to lines", **{"from": STRING, "to": STRING}, lines=list_(ref("LedgerLine"))),
-        "LedgerLine": object_(" ".join(COLUMNS), **{name: STRING if name in LABELS else NUMBER for name in COLUMNS}),
         **answers.schemas(SCHEMAS + "{name}"),
     }
 
