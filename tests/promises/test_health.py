@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
-from sayonce.cache.invalidation import TABLE as PURGES
+from sayonce.cache.purge_table import TABLE as PURGES
 from sayonce.errors import EngineError
 from sayonce.speech.engines import build_engine
 from sayonce.speech.voice_names import TABLE as VOICES

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import redis
 
-from sayonce.cache.invalidation import TABLE
 from sayonce.cache.lease import LEASE_SECONDS
+from sayonce.cache.purge_table import TABLE
 from sayonce.core.outcome import Outcome
 from sayonce.stores.redis.names import table_name
 from sayonce.stores.redis.store import RedisStore
@@ -223,7 +223,7 @@ async def test_a_service_name_that_no_sentinel_knows_is_named_in_the_error(
 
 async def test_purges_outlive_a_server_that_forgot_them(sentinels: SentinelSet) -> None:
     async with standing(sentinels.url) as stand:
-        before = stand.cache._invalidation.stamp(["voice=alice"], bytes(32))
+        before = stand.cache._invalidation.known.stamp(["voice=alice"], bytes(32))
         await stand.cache.purge("voice=alice")
         purged = sentinels.primary.call("HGETALL", table_name(TABLE))
         assert len(purged) == 1
@@ -231,4 +231,4 @@ async def test_purges_outlive_a_server_that_forgot_them(sentinels: SentinelSet) 
         while sentinels.primary.call("HLEN", table_name(TABLE)) == 0:
             await stand.cache._invalidation.read()
         async with standing(sentinels.url) as another:
-            assert not another.cache._invalidation.current(before)
+            assert not another.cache._invalidation.known.current(before)

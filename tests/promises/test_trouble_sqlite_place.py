@@ -103,7 +103,7 @@ async def test_while_something_foreign_has_the_files_name_requests_are_computed_
         for stand in (one, other):
             await until(lambda stand=stand: stand.cache.store_state == "ok")
             await stand.hits_all_again()
-        await until(lambda: len(other.cache._invalidation._stored) >= 2)
+        await until(lambda: len(other.cache._invalidation._table.epochs) >= 2)
         assert (await purges(other)).items() >= purged.items()
     assert told(caplog, "answers again") == 2
     assert told(caplog, "was removed: a new file goes on") == 1

@@ -20,7 +20,8 @@ from sayonce.cache.cross_process import Look, SharedFlights
 from sayonce.cache.flight import Compute, Flight, Keep, Made, computed, computing
 from sayonce.cache.guarded_store import GuardedStore
 from sayonce.cache.health import StoreHealth, StoreState
-from sayonce.cache.invalidation import MEMORIES, Invalidation, Obeyed, announce
+from sayonce.cache.invalidation import Invalidation, Obeyed
+from sayonce.cache.known_purges import MEMORIES
 from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
 from sayonce.cache.view import TRUST_SECONDS
@@ -115,7 +116,7 @@ class Cache:
         self._shared: SharedFlights | None = None
         if self._guard is not None and store is not None and store.leases and store.records:
             self._shared = SharedFlights(
-                self._guard, store.leases, store.records, self.counts, self.secret, self._invalidation.current
+                self._guard, store.leases, store.records, self.counts, self.secret, self._invalidation.known.current
             )
         self._flights: dict[bytes, Flight] = {}
         self._landed_lately: deque[bytes] = deque(maxlen=_LANDED_LATELY)
@@ -177,7 +178,7 @@ class Cache:
 
     def _peek(self, key: bytes) -> Entry | None:
         entry = self.memory.peek(key)
-        if entry is not None and not self._invalidation.current(entry.tags, key):
+        if entry is not None and not self._invalidation.known.current(entry.tags, key):
             self.memory.drop(key)
             return None
         return entry
@@ -198,8 +199,8 @@ class Cache:
                 entry = await self._stored.get(key, policy.expected_bytes, timeout_factor=timeout_factor)
             if (
                 entry is not None
-                and self._invalidation.current(entry.tags, key)
-                and not self._invalidation.removed(key)
+                and self._invalidation.known.current(entry.tags, key)
+                and not self._invalidation.known.removed(key)
             ):
                 self.memory.keep(entry)
             else:
@@ -261,13 +262,13 @@ class Cache:
         if under_way is not None:
             self.counts.add(Counter.FLIGHTS, FlightPart.JOINED)
             return under_way, True
-        stamp = self._invalidation.stamp(tags, key)
+        stamp = self._invalidation.known.stamp(tags, key)
         return self._launch(key, lead, ttl or self.ttl, stamp, policy, shared=shared), False
 
     def expects_to_keep(self, flight: Flight) -> bool:
         """Whether a value under way will be kept, as far as can be told before it is whole."""
         kept_last = self._memory_kept_last if self._stored is None else self._stored.took_last_write
-        return kept_last and flight.keepable and not flight.discarded and self._invalidation.current(flight.stamp)
+        return kept_last and flight.keepable and not flight.discarded and self._invalidation.known.current(flight.stamp)
 
     async def kept(self, flight: Flight) -> bool:
         """Return whether a value that is whole, or what it is derived from, is kept.
@@ -322,7 +323,7 @@ class Cache:
     def _under_way(self, key: bytes) -> Flight | None:
         """Return the flight that a request may join: not one whose tags were purged after it began."""
         flight = self._flights.get(key)
-        if flight is None or not self._invalidation.current(flight.stamp):
+        if flight is None or not self._invalidation.known.current(flight.stamp):
             return None
         # Who cannot hear of purges joins only what began after any that may have been confirmed by now.
         return flight if self.view.trusted or self.view.now() - flight.launched < TRUST_SECONDS else None
@@ -448,7 +449,9 @@ class Cache:
         return kept
 
     def _current(self, flight: Flight, entry: Entry) -> bool:
-        return self._invalidation.current(flight.stamp) and self._invalidation.current(entry.tags, entry.key)
+        return self._invalidation.known.current(flight.stamp) and self._invalidation.known.current(
+            entry.tags, entry.key
+        )
 
     def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
         parent = made.parent
@@ -501,7 +504,7 @@ class Cache:
         """
         keys = (key, *derivatives)
         here = sum([self.drop(each) for each in keys])
-        self._invalidation.tell_purged()
+        self._invalidation.known.tell_purged()
         if self.store is None:
             return Removed(here, Obeyed.EVERYWHERE)
         stored, obeyed = await self._invalidation.remove(key, derivatives, wait=wait)
@@ -540,7 +543,7 @@ class Cache:
             StoreError: the store does not answer.
 
         """
-        return await announce(self._invalidation, tag, wait=wait)
+        return await self._invalidation.announce(tag, wait=wait)
 
     def watch(self, tag: str, callback: Callable[[], Awaitable[None]]) -> None:
         """Call back when another instance has purged a tag."""
@@ -548,7 +551,7 @@ class Cache:
 
     def on_purge(self, forget: Callable[[], None]) -> None:
         """Call back when anything is purged, here or at another instance."""
-        self._invalidation.on_purge(forget)
+        self._invalidation.known.on_purge(forget)
 
     async def settle_view(self) -> None:
         """Read what other instances have purged, unless it was read a moment ago."""
@@ -573,7 +576,7 @@ class Cache:
     async def remove_all(self, *, wait: bool = True) -> Removed:
         """Remove every entry, also those being made; see ``purge`` for who obeys, and when."""
         self._discard_flights(list(self._flights))
-        self._invalidation.tell_purged()
+        self._invalidation.known.tell_purged()
         entries = await self.memory.clear()
         if self._guard is None:
             return Removed(entries, Obeyed.EVERYWHERE)
@@ -585,7 +588,7 @@ class Cache:
 
     async def _empty_memory(self) -> None:
         self._discard_flights(list(self._flights))
-        self._invalidation.tell_purged()
+        self._invalidation.known.tell_purged()
         await self.memory.clear()
 
     def _discard_flights(self, keys: Iterable[bytes]) -> None:

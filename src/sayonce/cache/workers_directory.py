@@ -6,26 +6,18 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from sayonce.cache.known_purges import Unwritten
+
 log = logging.getLogger("sayonce.cache")
 
 _PREFIX: Final = ".purges-"
 """Begins with a dot: the readers of figures in the same directory pass over it."""
-
-
-class Unwritten(msgspec.Struct):
-    """What was purged and is not in the store yet: epochs of tags, and keys."""
-
-    epochs: dict[str, int] = {}
-    keys: set[bytes] = set()
-
-    def __bool__(self) -> bool:
-        return bool(self.epochs or self.keys)
 
 
 def hold(directory: Path) -> Path:
@@ -102,3 +94,47 @@ class WorkersDirectory:
             if not self._told:
                 log.warning("%s is not of this program, and is ignored", path)
             self._told = True
+
+
+class PurgeNotices:
+    """The purges that the workers of one server tell one another, where they share a directory.
+
+    A directory that cannot be used is told in the log, once.
+    """
+
+    def __init__(self, directory: Path | None) -> None:
+        self._directory = None if directory is None else WorkersDirectory(directory)
+        self._told = False
+
+    @property
+    def reach_workers(self) -> bool:
+        """Whether there are other workers to tell."""
+        return self._directory is not None
+
+    def leave(self, unwritten: Unwritten) -> bool:
+        """Leave for the other workers what the store does not have yet; False when that failed."""
+        if self._directory is None:
+            return True
+        try:
+            self._directory.leave(unwritten)
+        except OSError as error:
+            self._tell("written", error)
+            return False
+        return True
+
+    def read(self, learn: Callable[[Unwritten], None]) -> bool:
+        """Have what the other workers have left obeyed; False when that cannot be read."""
+        if self._directory is None:
+            return True
+        try:
+            for told in self._directory.read():
+                learn(told)
+        except OSError as error:
+            self._tell("read", error)
+            return False
+        return True
+
+    def _tell(self, what: str, error: OSError) -> None:
+        if not self._told:
+            log.warning("the directory that this server's workers share cannot be %s: %s", what, error)
+        self._told = True

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from sayonce.cache.invalidation import TABLE as PURGES
+from sayonce.cache.purge_table import TABLE as PURGES
 from sayonce.cli.findings import Finding, fail, ok, warn
 from sayonce.cli.language import phrase
 from sayonce.cli.output import size

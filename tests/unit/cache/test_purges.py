@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from sayonce.cache import Cache, Obeyed
-from sayonce.cache.invalidation import MAX_PURGED_TAGS, TABLE
-from sayonce.cache.workers_directory import Unwritten, WorkersDirectory
+from sayonce.cache.known_purges import MAX_PURGED_TAGS, Unwritten
+from sayonce.cache.purge_table import TABLE
+from sayonce.cache.workers_directory import WorkersDirectory
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
@@ -96,13 +97,13 @@ async def test_a_purge_holds_also_where_another_instances_clock_is_ahead(valkey)
     async with instance(valkey.url) as one, instance(valkey.url, clock=lambda: time.time() + 60) as ahead:
         await one.purge("voice=x", wait=False)
         await ahead._invalidation.read()
-        held, write = asyncio.Event(), ahead._invalidation._write
+        held, write = asyncio.Event(), ahead._invalidation._table.write
 
         async def late(tag, epoch):
             await held.wait()
             return await write(tag, epoch)
 
-        ahead._invalidation._write = late
+        ahead._invalidation._table.write = late
         purging = asyncio.create_task(ahead.purge("voice=x", wait=False))
         await asyncio.sleep(0)
         assert await say(ahead, "a", b"old", "voice=x") == (b"old", False)

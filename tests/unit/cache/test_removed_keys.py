@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from sayonce.cache import Made, Obeyed, invalidation
-from sayonce.cache.invalidation import TABLE
+from sayonce.cache import Made, Obeyed, known_purges
+from sayonce.cache.purge_table import TABLE
 from sayonce.core.epochs import ALL, Epochs, derived, key_tag
 from sayonce.stores.redis.names import name_of, table_name
 from tests.unit.cache.test_purges import instance, say
@@ -91,7 +91,7 @@ def test_of_more_removed_keys_than_are_known_the_oldest_may_go_once_nothing_late
 
 @pytest.fixture
 def few(monkeypatch):
-    monkeypatch.setattr(invalidation, "MAX_REMOVED_KEYS", 3)
+    monkeypatch.setattr(known_purges, "MAX_REMOVED_KEYS", 3)
 
 
 async def test_more_keys_than_can_be_known_at_once_outdate_everything(valkey, few):
@@ -100,7 +100,7 @@ async def test_more_keys_than_can_be_known_at_once_outdate_everything(valkey, fe
         await one.settle()
         for key in KEYS[:3]:
             await one.remove(key, wait=False)
-        assert ALL not in one._invalidation._epochs.known
+        assert ALL not in one._invalidation.known.epochs.known
         await one.remove(KEYS[3])
         assert await other.lookup(other.key("other")) is None
 
@@ -118,8 +118,8 @@ async def test_the_record_of_a_key_removed_long_ago_makes_room(valkey, few):
         await asyncio.sleep(0.5)
         assert valkey.client().hlen(table_name(TABLE)) <= 5
         for cache in (one, other):
-            assert ALL not in cache._invalidation._epochs.known
-            assert key_tag(KEYS[-1]) in cache._invalidation._epochs.known
+            assert ALL not in cache._invalidation.known.epochs.known
+            assert key_tag(KEYS[-1]) in cache._invalidation.known.epochs.known
 
 
 async def test_the_record_of_a_removed_key_that_the_table_loses_is_put_back(valkey):

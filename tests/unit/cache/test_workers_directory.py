@@ -3,7 +3,8 @@
 import logging
 import shutil
 
-from sayonce.cache.workers_directory import Unwritten, WorkersDirectory
+from sayonce.cache.known_purges import Unwritten
+from sayonce.cache.workers_directory import WorkersDirectory
 from sayonce.observe.recent import Shown
 from sayonce.observe.workers import Workers
 

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-from sayonce.cache.invalidation import MAX_PURGED_TAGS
+from sayonce.cache.known_purges import MAX_PURGED_TAGS
 from sayonce.gateway import plans
 from sayonce.observe.ledger import MAX_ACCOUNTS
 from sayonce.testing import StubEngine
@@ -46,7 +46,7 @@ async def test_containers_that_clients_name_stay_within_the_bounds_that_are_docu
         for first in range(0, 3 * MAX_PURGED_TAGS, 50):
             tags = [f"voice=voice-{number}" for number in range(first, first + 50)]
             assert (await client.post("/v1/cache/purge", json={"tags": tags})).status_code == 200
-            assert len(client.service.cache._invalidation._epochs.known) <= MAX_PURGED_TAGS
+            assert len(client.service.cache._invalidation.known.epochs.known) <= MAX_PURGED_TAGS
 
 
 async def send_names(gateway, numbers):

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from sayonce.cache import Cache, Obeyed
-from sayonce.cache.invalidation import TABLE as PURGES
+from sayonce.cache.purge_table import TABLE as PURGES
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.purges import PurgeRecords
@@ -210,7 +210,7 @@ async def test_a_table_full_of_garbage_holds_up_no_request_and_is_looked_at_once
     store = open_store(valkey.url, sealer=Sealer(Secret()), budget_seconds=5)
     async with Cache(store, budget_seconds=5) as cache:
         names, opened[:] = VoiceNames(cache, store), []
-        cache._invalidation._table = {}
+        cache._invalidation._table._sealed = {}
         read = names.learn if table == VOICES else cache._invalidation.read
         reading, longest = asyncio.create_task(read()), 0
         while not reading.done():

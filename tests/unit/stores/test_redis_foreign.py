@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from sayonce.cache import Obeyed
-from sayonce.cache.invalidation import TABLE
+from sayonce.cache.purge_table import TABLE
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.stores import open_store
