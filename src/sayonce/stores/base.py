@@ -63,8 +63,16 @@ def bound_of(table: str) -> TableBound:
     return BOUNDS.get(table, _BOUND)
 
 
+TOTALS: Final = "totals"
+"""The table of the lasting counters, where a store has no counters of its own."""
+
+
 class Store(ABC):
-    """The contract that every tier keeps. Any method may raise ``StoreError``; all are called from one event loop."""
+    """The contract that every tier keeps. Any method may raise ``StoreError``; all are called from one event loop.
+
+    A backend writes the abstract methods. The others are written here, on top of them; a backend overrides one that its
+    server does in a single step.
+    """
 
     name: str
     """The tier's name in ``Cache-Status`` and counters: ``memory``, ``sqlite``, ``redis``."""
@@ -102,35 +110,45 @@ class Store(ABC):
     async def stats(self) -> StoreStats: ...
 
     @abstractmethod
-    async def count(self, deltas: Mapping[str, float]) -> None:
-        """Add to the store's lasting counters, atomically."""
-
-    @abstractmethod
-    async def totals(self) -> dict[str, float]:
-        """Return the store's lasting counters."""
-
-    @abstractmethod
-    async def write_field(self, table: str, field: str, value: bytes) -> None:
-        """Write a value into a table: kept for good, never evicted, and counted in no figure."""
-
-    @abstractmethod
-    async def swap_field(self, table: str, field: str, old: bytes | None, new: bytes | None) -> bool:
-        """Write a value into a table if the one that is there is ``old``, atomically, and return whether it was.
-
-        None as ``old`` means that there is none; as ``new``, that the value is struck out.
-        """
-
-    @abstractmethod
     async def read_field(self, table: str, field: str) -> bytes | None:
-        """Return a value of a table."""
+        """Return a value of a table: small records that are kept for good, never evicted, and counted in no figure."""
 
     @abstractmethod
     async def read_table(self, table: str) -> dict[str, bytes]:
         """Return a whole table."""
 
     @abstractmethod
+    async def swap_field(self, table: str, field: str, old: bytes | None, new: bytes | None) -> bool:
+        """Write a value into a table if the present one is ``old``, atomically, and return whether it was.
+
+        None as ``old`` means that there is none; as ``new``, that the field is removed.
+        """
+
+    async def write_field(self, table: str, field: str, value: bytes) -> None:
+        """Write a value into a table."""
+        await self._change_field(table, field, lambda _: value)
+
     async def remove_field(self, table: str, field: str) -> bool:
-        """Strike a name out of a table and return whether it was there."""
+        """Remove a field of a table and return whether it was there."""
+        return await self._change_field(table, field, lambda _: None) is not None
+
+    async def count(self, deltas: Mapping[str, float]) -> None:
+        """Add to the store's lasting counters, atomically."""
+        for name, delta in deltas.items():
+            await self._change_field(TOTALS, name, partial(_added, delta))
+
+    async def totals(self) -> dict[str, float]:
+        """Return the store's lasting counters."""
+        return {name: float(total) for name, total in (await self.read_table(TOTALS)).items()}
+
+    async def _change_field(
+        self, table: str, field: str, change: Callable[[bytes | None], bytes | None]
+    ) -> bytes | None:
+        """Write what ``change`` makes of a field's value, again if another writer was faster; return the old value."""
+        while True:
+            old = await self.read_field(table, field)
+            if await self.swap_field(table, field, old, change(old)):
+                return old
 
     async def open(self) -> None:  # noqa: B027 (not every store has something to open)
         """Create or check what can be checked at once; a server that is down is found out by the first call."""
@@ -140,7 +158,7 @@ class Store(ABC):
 
 
 class SealedStore(Store):
-    """A store of bytes: seals entries into envelopes and opens them; a backend supplies ``_read`` and ``_write``.
+    """A store of bytes: seals entries into envelopes and opens them; a backend reads, writes and lists bytes.
 
     With ``bodies``, large bodies lie outside, and the store is the index of them. ``get`` is then ``find`` and
     ``fetch``, and ``put`` is ``put_body`` and ``write``: a caller with a budget for each calls them one by one.
@@ -212,3 +230,7 @@ class SealedStore(Store):
     @abstractmethod
     def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
         """Yield the first bytes of every envelope, many at a time, without reading the rest."""
+
+
+def _added(delta: float, total: bytes | None) -> bytes:
+    return repr(float(total or 0) + delta).encode()

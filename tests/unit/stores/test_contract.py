@@ -23,6 +23,7 @@ from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.stores.url import RedisURL
 from tests.helpers.clock import FakeClock
+from tests.helpers.documents import code_blocks
 from tests.helpers.redis_server import emptied
 
 MakeEntry = Callable[..., Entry]
@@ -52,6 +53,15 @@ def sqlite_plant(path: Path) -> Callable[[bytes, bytes], None]:
     return plant
 
 
+def example_store(path: Path, *, sealer: Sealer, clock: FakeClock) -> Any:
+    """Make the store that ``docs/how-to/add-a-store.md`` shows, from the code on that page."""
+    (code,) = code_blocks("how-to/add-a-store.md")
+    assert len(code.splitlines()) <= 120
+    names: dict[str, Any] = {}
+    exec(compile(code, "add-a-store.md", "exec"), names)
+    return names["DirectoryStore"](path, sealer=sealer, clock=clock)
+
+
 def make_kept(kind: str, request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock) -> Kept:
     """Make a store; one of ``index+bodies`` keeps all that is not empty outside."""
     kind, _, outside = kind.partition("+")
@@ -63,6 +73,9 @@ def make_kept(kind: str, request: pytest.FixtureRequest, tmp_path: Path, sealer:
         return kept
     if kind == "memory":
         return Kept(MemoryStore(clock=clock), no_plant)
+    if kind == "directory":
+        store = example_store(tmp_path / "store", sealer=sealer, clock=clock)
+        return Kept(store, lambda key, sealed: store.file_of(key).write_bytes(sealed))
     if kind == "sqlite":
         path = tmp_path / "clips.db"
         return Kept(SQLiteStore(path, sealer=sealer, clock=clock), sqlite_plant(path))
@@ -76,7 +89,9 @@ def make_kept(kind: str, request: pytest.FixtureRequest, tmp_path: Path, sealer:
     return Kept(store, plant)
 
 
-@pytest.fixture(params=["memory", "sqlite", "sqlite+files", "valkey", "valkey+s3", "redis"])
+@pytest.fixture(
+    params=["memory", "sqlite", "sqlite+files", "directory", "directory+files", "valkey", "valkey+s3", "redis"]
+)
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock
 ) -> AsyncIterator[Store]:
@@ -86,7 +101,7 @@ async def store(
     await store.close()
 
 
-@pytest.fixture(params=["sqlite", "sqlite+files", "valkey", "valkey+s3", "redis"])
+@pytest.fixture(params=["sqlite", "sqlite+files", "directory", "directory+files", "valkey", "valkey+s3", "redis"])
 async def kept(request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock) -> AsyncIterator[Kept]:
     kept = make_kept(request.param, request, tmp_path, sealer, clock)
     await kept.store.open()
@@ -204,6 +219,17 @@ async def test_of_many_concurrent_swaps_of_one_value_one_succeeds_at_a_time(stor
     )
     assert await store.swap_field("purges", "模型=甲", await store.read_field("purges", "模型=甲"), b"\0\xff\n")
     assert await store.read_table("purges") == {"模型=甲": b"\0\xff\n"}
+
+
+async def test_the_address_of_every_body_outside_is_read_from_the_store(kept: Kept, make_entry: MakeEntry) -> None:
+    """The sweep removes the bodies at all other addresses."""
+    assert isinstance(kept.store, SealedStore)
+    for number in range(3):
+        await kept.store.put(make_entry(number, body=b"body %d" % number))
+    addresses = [address async for address in kept.store.addresses()]
+    pages = [] if kept.store.bodies is None else [page async for page in kept.store.bodies.list()]
+    assert sorted(addresses) == sorted(body.address for page in pages for body in page)
+    assert len(addresses) == (0 if kept.store.bodies is None else 3)
 
 
 async def test_closing_a_store_twice_is_harmless(store: Store) -> None:

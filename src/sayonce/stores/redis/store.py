@@ -30,8 +30,7 @@ from sayonce.stores.redis.records import RedisRecords
 from sayonce.stores.redis.script import Script
 from sayonce.stores.redis.server import FAILURES, Get, Operation, Server, kind_of, tls_context
 from sayonce.stores.redis.topology import SentinelServers, Servers, SingleServer
-from sayonce.stores.redis.url import Topology, shown_address
-from sayonce.stores.url import RedisURL
+from sayonce.stores.redis.url import RedisURL, Topology, shown_address
 
 log = logging.getLogger("sayonce.store")
 settings_log = logging.getLogger("sayonce.store.settings")
