@@ -2,7 +2,7 @@
 
 python examples/clone_voices.py MODEL_DIR --text "Good morning." --text "Good night." alice.wav bob.flac
 
-Run it twice: the second run loads no clip and runs no encoder. Needs `pip install sayonce indextts2-inference` and the
+Run it twice: the second run loads no reference and runs no encoder. Needs `pip install sayonce indextts2-inference` and the
 model's weights.
 """
 
@@ -16,14 +16,14 @@ from typing import Any
 import sayonce
 
 
-def clone(tts: Any, clips: list[Path], texts: list[str]) -> list[Path]:
+def clone(tts: Any, references: list[Path], texts: list[str]) -> list[Path]:
     """Speak every text in every voice; return the files."""
     spoken = []
-    for clip in clips:
+    for reference in references:
         for number, text in enumerate(texts, 1):
             started = time.perf_counter()
-            path = clip.with_name(f"{clip.stem}-{number}.wav")
-            tts.infer(str(clip), text, str(path))
+            path = reference.with_name(f"{reference.stem}-{number}.wav")
+            tts.infer(str(reference), text, str(path))
             print(f"{path}: {time.perf_counter() - started:.1f} s")
             spoken.append(path)
     return spoken
@@ -32,7 +32,7 @@ def clone(tts: Any, clips: list[Path], texts: list[str]) -> list[Path]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model_dir")
-    parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("references", nargs="+", type=Path)
     parser.add_argument("--text", action="append", required=True)
     parser.add_argument("--cache", default="sqlite://", help="where features are kept (default: one file)")
     options = parser.parse_args()
@@ -41,7 +41,7 @@ def main() -> None:
 
     with sayonce.open_sync(options.cache) as cache:
         tts = sayonce.adapters.indextts2.wrap(IndexTTS2(options.model_dir), cache)
-        clone(tts, options.clips, options.text)
+        clone(tts, options.references, options.text)
         print(f"voices remembered: {cache.counters.get('hit', 0):.0f}, encoded: {cache.counters.get('led', 0):.0f}")
 
 
