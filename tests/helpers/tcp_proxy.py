@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
 from tests.helpers.deployments import free_port
+from tests.helpers.paths import ROOT
 
 
 class Wire:
@@ -131,7 +132,7 @@ class FarWire:
 
 @contextmanager
 def far_wire_to(port: int) -> Iterator[FarWire]:
-    with subprocess.Popen([sys.executable, __file__, str(port)], stdout=subprocess.PIPE) as process:
+    with subprocess.Popen([sys.executable, "-m", __name__, str(port)], cwd=ROOT, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             yield FarWire(process, int(process.stdout.readline()))
