@@ -8,7 +8,7 @@ import pytest
 
 from sayonce.config import Settings, load_settings
 from sayonce.speech.engines import EngineOptions, Parameter, build_engine
-from sayonce.speech.engines.openai.engine import OpenAIOptions
+from sayonce.speech.engines.openai.options import OpenAIOptions
 from tests.helpers.paths import ROOT
 
 PAGE = ROOT.joinpath("docs/configuration.md").read_text()

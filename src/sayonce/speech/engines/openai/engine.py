@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
-from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import httpx
-import msgspec
 
-from sayonce._version import __version__
 from sayonce.audio.decode import mpeg
-from sayonce.audio.decode.media_type import media_type_of
 from sayonce.errors import EngineBusy, EngineError
 from sayonce.speech.engines.base import Engine
 from sayonce.speech.engines.copies.keeper import CopyKeeper
@@ -25,11 +20,13 @@ from sayonce.speech.engines.copies.names import names_a_copy
 from sayonce.speech.engines.copies.server import ServerVoices
 from sayonce.speech.engines.declaration import Voice
 from sayonce.speech.engines.openai import checks
-from sayonce.speech.engines.openai.address import api_key, base_url, base_urls, is_loopback
+from sayonce.speech.engines.openai.address import api_key, base_url, base_urls
+from sayonce.speech.engines.openai.body import body_of, speaker_of
+from sayonce.speech.engines.openai.client import open_client
 from sayonce.speech.engines.openai.fields import checked_defaults, checked_drop
 from sayonce.speech.engines.openai.label import DEFAULT_RATE_HZ
+from sayonce.speech.engines.openai.options import OpenAIOptions
 from sayonce.speech.engines.openai.reader import Reader
-from sayonce.speech.engines.options import Count, EngineOptions
 from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.engines.runtime.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.runtime.http_errors import translated
@@ -39,44 +36,10 @@ from sayonce.speech.engines.utterance import AudioStart, Utterance
 if TYPE_CHECKING:
     from sayonce.speech.engines.copies.table import CopyTable
 
-_CONNECT_SECONDS: Final = 5.0
 _TRIES_BY_NAME: Final = 2
 """A server that has forgotten a voice once gets it again; one that does so at once is sent the reference."""
 _MAYBE_OF_VOICE: Final = (400, 404, 410, 422)
 """How a server may refuse a voice that it does not know, and much else."""
-_OUR_OWN: Final = ("stream", "stream_format")
-"""How our clients are answered, which says nothing of how a server is asked."""
-
-
-class OpenAIOptions(EngineOptions, frozen=True, kw_only=True):
-    """``[engines.NAME]`` of kind ``openai``.
-
-    ``base_url`` ends like OpenAI's, before ``/audio/speech``; several are servers of the same model and revision.
-    ``revision`` is part of every key: change it when the server's model changes. So is the first address, unless
-    ``keyed_as`` has another in its place. ``timeout_seconds`` is for the first byte, and between any two.
-    ``concurrency`` is that of each server.
-    """
-
-    base_url: str | tuple[str, ...]
-    keyed_as: str | None = None
-    model: str
-    models: tuple[str, ...] = ()
-    """Further models of the server, offered under their own names."""
-    revision: str = ""
-    api_key_env: str | None = None
-    voices: tuple[str, ...] = ()
-    defaults: Mapping[str, Any] = MappingProxyType({})
-    """Fields for requests that do not give them, as if they did."""
-    drop: tuple[str, ...] = ("user",)
-    """Fields that are left out of what is passed on and keyed."""
-    unknown_voices: Literal["pass", "refuse"] = "pass"
-    """Whether a name that is neither in ``voices`` nor an uploaded one's is left to the server to know."""
-    response_format: Literal["wav", "pcm", "flac", "mp3", "opus", "aac"] = "wav"
-    sample_rate_hz: Count | None = None
-    """Of raw PCM whose label does not say it; 24,000 where neither does."""
-    timeout_seconds: Annotated[float, msgspec.Meta(gt=0)] = 60.0
-    upstream_voices: Literal["auto", "never"] = "auto"
-    """Whether uploaded voices are kept at a server that keeps voices, and not sent with each request."""
 
 
 class OpenAIEngine(Engine):
@@ -154,17 +117,8 @@ class OpenAIEngine(Engine):
         self._copies = copies
 
     async def load(self) -> None:
-        headers = {"User-Agent": f"sayonce/{__version__}", "Accept-Encoding": "identity"}
-        if self._key:
-            headers["Authorization"] = f"Bearer {self._key}"
-        self._client = httpx.AsyncClient(
-            headers=headers,
-            timeout=httpx.Timeout(self._options.timeout_seconds, connect=_CONNECT_SECONDS, pool=None),
-            limits=httpx.Limits(max_connections=None),  # the engine's slots are the bound
-            follow_redirects=False,  # a redirect would take the text, and the key, to another server
-            # The environment's proxies are for servers elsewhere.
-            mounts={_origin(upstream.url): None for upstream in self.upstreams if is_loopback(upstream.url)},
-        )
+        addresses = [upstream.url for upstream in self.upstreams]
+        self._client = open_client(addresses, self._key, self._options.timeout_seconds)
         if self._copies is not None:
             servers = [ServerVoices(self.name, self._client, upstream.url) for upstream in self.upstreams]
             self._kept = CopyKeeper(
@@ -220,7 +174,7 @@ class OpenAIEngine(Engine):
                 if knew is not False:
                     blamed = copy if knew else None
                     break
-            async with self._asking(client, upstream, utterance, _speaker(utterance)) as response:
+            async with self._asking(client, upstream, utterance, speaker_of(utterance)) as response:
                 if blamed is not None and response.is_success and self._kept is not None:
                     self._kept.refused(upstream.url, blamed)
                 async for item in self._reader.audio(response):
@@ -248,7 +202,10 @@ class OpenAIEngine(Engine):
         headers = {**self.context_headers()}
         if utterance.cache_control:
             headers["Cache-Control"] = utterance.cache_control
-        url, body = f"{upstream.url}/audio/speech", self._body(utterance) | speaker
+        url, body = (
+            f"{upstream.url}/audio/speech",
+            body_of(utterance, self.parameters, self._options.response_format) | speaker,
+        )
         async with client.stream("POST", url, json=body, headers=headers) as response:
             try:
                 yield response
@@ -271,35 +228,6 @@ class OpenAIEngine(Engine):
         if self._client is not None:
             await self._client.aclose()
             self._client = None
-
-    def _body(self, utterance: Utterance) -> dict[str, Any]:
-        """Fill OpenAI's form. Defaults are left out, so that they and leaving them out are one request."""
-        defaults = [(declared.name, declared.default) for declared in self.parameters]
-        given = {
-            name: value
-            for name, value in utterance.parameters.items()
-            if name not in _OUR_OWN and (name, value) not in defaults
-        }
-        return given | {
-            "model": utterance.model,
-            "input": utterance.text,
-            "response_format": self._options.response_format,
-        }
-
-
-def _origin(url: str) -> str:
-    """Return the pattern of everything at a server's host and port, as the HTTP client takes it."""
-    return f"all://{httpx.URL(url).netloc.decode()}"
-
-
-def _speaker(utterance: Utterance) -> dict[str, Any]:
-    """Say who speaks: a voice of the server's, or a reference in vLLM-Omni's fields."""
-    reference = utterance.reference
-    if reference is None:
-        return {"voice": utterance.voice}
-    assert reference.audio is not None
-    audio = base64.b64encode(reference.audio).decode()
-    return {"ref_audio": f"data:{media_type_of(reference.audio)};base64,{audio}", "ref_text": reference.text or None}
 
 
 async def _once_audible(
