@@ -40,7 +40,7 @@ class Voices:
 
     def __init__(self, synthesizer: Synthesizer, access: Access) -> None:
         self._synthesizer = synthesizer
-        self._book = synthesizer.voices
+        self._voices = synthesizer.voices
         self._access = access
         self._listed: LRU[tuple[int, bytes]] = LRU(_LISTS_BYTES)
         """The lists of tenants as they were sent last, and the names' version then: a thousand take some milliseconds."""
@@ -54,9 +54,9 @@ class Voices:
 
     async def list(self, request: Request) -> Response:
         caller = self._access.authorise_reader(request.scope["headers"])
-        if caller is not None and not self._book.names.read:
+        if caller is not None and not self._voices.names.read:
             await self._synthesizer.learn_voices()
-        version, place = self._book.names.version, _STRANGER if caller is None else caller.tenant.encode()
+        version, place = self._voices.names.version, _STRANGER if caller is None else caller.tenant.encode()
         listed = self._listed.get(place)
         if listed is None or listed[0] != version:
             listed = version, self._list(None if caller is None else caller.tenant)
@@ -65,7 +65,7 @@ class Voices:
 
     def _list(self, tenant: str | None) -> bytes:
         """Return the list of a tenant; a stranger's has the engines' own voices alone."""
-        uploaded = [] if tenant is None else self._book.of(tenant)
+        uploaded = [] if tenant is None else self._voices.of(tenant)
         names = frozenset(voice.name for voice in uploaded)
         data = [answers.Voice(**_facts(voice)) for voice in uploaded]
         for engine in self._synthesizer.catalogue.engines:
@@ -90,7 +90,7 @@ class Voices:
         wait = parse_wait(query_of(request, "wait").get("wait", True))
         name, audio, ref_text = await _fields(request)
         self._check_free(name)
-        voice, obeyed = await self._book.add(caller.tenant, name, audio, ref_text, wait=wait)
+        voice, obeyed = await self._voices.add(caller.tenant, name, audio, ref_text, wait=wait)
         body = answers.UploadedVoice(**_facts(voice), obeyed=obeyed)
         return json_response(body, 201 if obeyed is Obeyed.EVERYWHERE else 202)
 
@@ -98,7 +98,7 @@ class Voices:
         caller = self._access.authorise(request.scope["headers"])
         name = request.path_params["name"]
         wait = parse_wait(query_of(request, "wait").get("wait", True))
-        obeyed = await self._book.remove(caller.tenant, name, wait=wait)
+        obeyed = await self._voices.remove(caller.tenant, name, wait=wait)
         return json_response(answers.DeletedVoice(name=name, deleted=True, obeyed=obeyed), status_of(obeyed))
 
     def _check_free(self, name: str) -> None:

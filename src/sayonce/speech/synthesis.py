@@ -30,7 +30,7 @@ from sayonce.speech.packing import SILENCE_TTL, TakeForm
 from sayonce.speech.plan import Plan
 from sayonce.speech.request import SpeechRequest, parse_request
 from sayonce.speech.takes import Takes
-from sayonce.speech.voices import MAX_BYTES, VoiceBook
+from sayonce.speech.voices import MAX_BYTES, UploadedVoices
 
 log = logging.getLogger("sayonce.speech")
 
@@ -54,7 +54,7 @@ class Synthesizer:
         self.cache = cache
         self.catalogue = catalogue
         self.decoding = DecoderThreads()
-        self.voices = VoiceBook(cache, max_bytes=voices_max_bytes, decoding=self.decoding)
+        self.voices = UploadedVoices(cache, max_bytes=voices_max_bytes, decoding=self.decoding)
         self.takes = Takes(
             cache,
             catalogue,

@@ -28,7 +28,7 @@ from sayonce.speech.packing import TAKE_FORMATS, TakeForm, pack
 from sayonce.speech.plan import Plan
 from sayonce.speech.refusals import Refusals
 from sayonce.speech.request import SpeechRequest
-from sayonce.speech.voices import VoiceBook
+from sayonce.speech.voices import UploadedVoices
 
 log = logging.getLogger("sayonce.speech")
 
@@ -39,7 +39,7 @@ _MAX_BYTES: Final = 256_000_000
 """About 90 minutes at 24 kHz; an engine that goes on beyond it is taken for broken."""
 _SILENT: Final = AudioStart(24_000)
 _SILENT_PART: Final = 5
-"""What part of a second a text is that has nothing to speak: players take less for a broken file."""
+"""The part of a second that a text with nothing to speak lasts: players take less for a broken file."""
 
 
 class Takes:
@@ -49,7 +49,7 @@ class Takes:
         self,
         cache: Cache,
         catalogue: Catalogue,
-        voices: VoiceBook,
+        voices: UploadedVoices,
         *,
         form: TakeForm,
         timeout_seconds: float,

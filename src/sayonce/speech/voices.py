@@ -59,7 +59,7 @@ class TenantVoices(NamedTuple):
         return [name for _, name in self.names.live(self.tenant)]
 
 
-class VoiceBook:
+class UploadedVoices:
     """The uploaded voices of every tenant, which take ``max_bytes`` at most; a reference with two names counts twice."""
 
     def __init__(self, cache: Cache, *, max_bytes: int = MAX_BYTES, decoding: DecoderThreads | None = None) -> None:
@@ -112,7 +112,7 @@ class VoiceBook:
     async def add(
         self, tenant: str, name: str, audio: bytes, ref_text: str, *, wait: bool = True
     ) -> tuple[NamedVoice, Obeyed]:
-        """Keep a reference under a name, in place of what was there; returns the voice, and who knows it (``Cache.purge``).
+        """Keep a reference under a name, in place of what was there; returns the voice, and which instances know it (``Cache.purge``).
 
         Raises:
             InvalidRequest: the name or the reference is not acceptable.
@@ -158,7 +158,7 @@ class VoiceBook:
             )
 
     async def remove(self, tenant: str, name: str, *, wait: bool = True) -> Obeyed:
-        """Mark a name as removed, and remove its reference when no other name has it; returns who knows (``Cache.purge``).
+        """Mark a name as removed, and remove its reference when no other name has it; returns which instances know (``Cache.purge``).
 
         Raises:
             NotFound: there is no such voice.
@@ -217,7 +217,7 @@ class VoiceBook:
 
 def _looked_at(task: asyncio.Task[None]) -> None:
     if not task.cancelled():
-        task.exception()  # should everyone who asked have left
+        task.exception()  # in case every waiter has left
 
 
 def check_name(name: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sayonce.config import load_settings
 from sayonce.service import build_cache
-from sayonce.speech.voices import VoiceBook
+from sayonce.speech.voices import UploadedVoices
 from tests.helpers.commandline import InProcess
 from tests.helpers.upstream import Upstream
 from tests.helpers.voice_samples import reference
@@ -32,7 +32,7 @@ def quick(tmp_path, monkeypatch, capsys, upstream):
 async def uploaded(directory):
     settings = load_settings(environment={}, overrides={"store.url": f"sqlite:///{directory}/clips.db"})
     async with build_cache(settings) as cache:
-        await VoiceBook(cache).add("", "alice", reference(), "one two")
+        await UploadedVoices(cache).add("", "alice", reference(), "one two")
 
 
 def test_say_speaks_in_an_uploaded_voice_and_explain_knows_its_key(quick, upstream):

@@ -14,7 +14,7 @@ from sayonce.core.key import Secret
 from sayonce.speech import voices
 from sayonce.speech.engines import build_engine
 from sayonce.speech.voice_names import TABLE, VoiceNames
-from sayonce.speech.voices import VoiceBook
+from sayonce.speech.voices import UploadedVoices
 from sayonce.stores import open_store
 from sayonce.stores.redis.names import table_name
 from sayonce.stores.sqlite.file import damaged_beside
@@ -270,23 +270,23 @@ async def test_the_id_of_a_reference_that_is_not_uploaded_any_more_is_never_pass
 async def test_marks_of_removed_names_are_bounded_and_this_instance_still_knows_the_names(monkeypatch):
     monkeypatch.setattr(voices, "MAX_VOICES", 2)
     store = FaultyStore()
-    book = VoiceBook(Cache(store))
+    uploaded = UploadedVoices(Cache(store))
     for number in range(5):
-        await book.add("", f"voice {number}", reference(number), "")
-        await book.remove("", f"voice {number}")
+        await uploaded.add("", f"voice {number}", reference(number), "")
+        await uploaded.remove("", f"voice {number}")
     assert len(await store.read_table(TABLE)) == 2
-    await book.refresh()
-    assert all(book.names.record("", f"voice {number}").removed for number in range(5))
+    await uploaded.refresh()
+    assert all(uploaded.names.record("", f"voice {number}").removed for number in range(5))
 
 
 async def test_an_instance_that_has_seen_too_many_names_passes_on_none(monkeypatch):
     monkeypatch.setattr("sayonce.speech.voice_names.MAX_KNOWN", 2)
-    book = VoiceBook(Cache(FaultyStore()))
-    await book.add("", "alice", reference(), "")
-    assert book.names.find("", "somebody") is None
-    await book.add("", "bob", reference(), "")
+    uploaded = UploadedVoices(Cache(FaultyStore()))
+    await uploaded.add("", "alice", reference(), "")
+    assert uploaded.names.find("", "somebody") is None
+    await uploaded.add("", "bob", reference(), "")
     with pytest.raises(Exception, match="no uploaded voice 'somebody'"):
-        book.names.find("", "somebody")
+        uploaded.names.find("", "somebody")
 
 
 @pytest.fixture

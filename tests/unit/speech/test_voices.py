@@ -16,7 +16,7 @@ from sayonce.errors import EngineError, NotFound, StoreError
 from sayonce.gateway.access import new_key
 from sayonce.speech.engines import Reference
 from sayonce.speech.voice_names import NamedVoice
-from sayonce.speech.voices import VoiceBook
+from sayonce.speech.voices import UploadedVoices
 from sayonce.testing import FaultyStore, StubEngine
 from tests.helpers.serving import serving, speak
 
@@ -267,7 +267,7 @@ async def test_a_transcript_without_a_reference_is_refused_and_not_dropped(clien
     assert engine.calls == []
 
 
-# -- the book -----------------------------------------------------------------------------------------------------------
+# -- uploaded voices --------------------------------------------------------------------------------------------
 
 
 class Late(FaultyStore):
@@ -291,7 +291,7 @@ class Late(FaultyStore):
 
     async def _read_first(self):
         self.held = True
-        self.reading = asyncio.create_task(self.book.refresh())
+        self.reading = asyncio.create_task(self.voices.refresh())
         await self.has_read.wait()
 
     async def answer(self):
@@ -323,9 +323,9 @@ class LateAtRemoval(LateAtUpload):
             await super()._read_first()
 
 
-def book_over(store, **options):
-    store.book = VoiceBook(Cache(store, budget_seconds=60, **options))
-    return store.book
+def voices_over(store, **options):
+    store.voices = UploadedVoices(Cache(store, budget_seconds=60, **options))
+    return store.voices
 
 
 def to_fetch(voice):
@@ -334,26 +334,26 @@ def to_fetch(voice):
 
 async def test_a_table_of_names_read_before_an_upload_does_not_undo_the_upload():
     store = LateAtUpload()
-    book = book_over(store)
-    await book.add("", "alice", reference(), "")
+    voices = voices_over(store)
+    await voices.add("", "alice", reference(), "")
     await store.answer()
-    assert book.names.record("", "alice") is not None
+    assert voices.names.record("", "alice") is not None
 
 
 async def test_a_table_of_names_read_before_a_removal_does_not_undo_the_removal():
     store = LateAtRemoval()
-    book = book_over(store)
-    await book.add("", "alice", reference(), "")
-    await book.remove("", "alice")
+    voices = voices_over(store)
+    await voices.add("", "alice", reference(), "")
+    await voices.remove("", "alice")
     await store.answer()
-    assert "alice" not in [voice.name for voice in book.of("")]
+    assert "alice" not in [voice.name for voice in voices.of("")]
 
 
 async def test_a_list_of_voices_is_never_older_than_its_request():
     store = Late()
-    here, elsewhere = book_over(store), VoiceBook(Cache(store))
+    here, elsewhere = voices_over(store), UploadedVoices(Cache(store))
     await store._read_first()
-    store.book = here
+    store.voices = here
     asked_before = store.reading
     await elsewhere.add("", "alice", reference(), "")
     asked_after = asyncio.create_task(here.refresh())
@@ -365,9 +365,9 @@ async def test_a_list_of_voices_is_never_older_than_its_request():
 
 async def test_requests_for_the_names_during_a_reading_share_the_next_reading():
     store = Late()
-    book = book_over(store)
+    voices = voices_over(store)
     await store._read_first()
-    asking = [asyncio.create_task(book.refresh()) for _ in range(50)]
+    asking = [asyncio.create_task(voices.refresh()) for _ in range(50)]
     await asyncio.sleep(0)
     await store.answer()
     await asyncio.gather(*asking)
@@ -376,14 +376,14 @@ async def test_requests_for_the_names_during_a_reading_share_the_next_reading():
 
 async def test_references_that_no_name_has_any_more_take_no_space():
     store = Late()
-    book = book_over(store)
+    voices = voices_over(store)
     for seed in range(5):
-        await book.add("", "alice", reference(seed), "")
+        await voices.add("", "alice", reference(seed), "")
     assert store.bytes_in_tables < 2 * len(reference())
-    await book.add("", "bob", reference(4), "")
-    await book.remove("", "alice")
-    assert (await book.fetch_audio("", to_fetch(book.names.record("", "bob")))).audio == reference(4)
-    await book.remove("", "bob")
+    await voices.add("", "bob", reference(4), "")
+    await voices.remove("", "alice")
+    assert (await voices.fetch_audio("", to_fetch(voices.names.record("", "bob")))).audio == reference(4)
+    await voices.remove("", "bob")
     assert await store.read_table("voice clips") == {}
 
 
@@ -408,7 +408,7 @@ async def test_the_voices_of_all_tenants_together_take_so_much_at_most(tmp_path,
 
 async def test_each_namespace_has_its_own_uploaded_voices():
     store = Late()
-    one, other = book_over(store, namespace="one"), book_over(store, namespace="other")
+    one, other = voices_over(store, namespace="one"), voices_over(store, namespace="other")
     await one.add("", "alice", reference(1), "")
     await other.add("", "alice", reference(2), "")
     await one.refresh()
@@ -422,12 +422,12 @@ async def test_each_namespace_has_its_own_uploaded_voices():
 async def test_no_tenants_reference_file_stands_in_for_anothers():
     """Files of the same samples have the same id; what another decoder makes of them may differ."""
     store = Late()
-    book = book_over(store)
+    voices = voices_over(store)
     mine, theirs = reference(), reference() + b"LIST\x04\0\0\0evil"
-    voice, _ = await book.add("school", "alice", mine, "")
-    their_voice, _ = await book.add("bank", "alice", theirs, "")
+    voice, _ = await voices.add("school", "alice", mine, "")
+    their_voice, _ = await voices.add("bank", "alice", theirs, "")
     assert their_voice.id == voice.id
-    afresh = book_over(store)
+    afresh = voices_over(store)
     assert (await afresh.fetch_audio("school", to_fetch(voice))).audio == mine
     assert (await afresh.fetch_audio("bank", to_fetch(their_voice))).audio == theirs
     with pytest.raises(NotFound):
@@ -451,12 +451,12 @@ async def test_the_file_that_was_uploaded_last_under_a_name_is_handed_on(client,
 
 async def test_the_reference_of_a_voice_that_an_earlier_release_kept_is_still_found():
     store = Late()
-    book = book_over(store)
-    field = book.names.table.field("", "id")
-    await store.write_field("voice clips", field, SealedTable(book._cache, "voice clips").seal(field, reference()))
-    await book.names.write("", NamedVoice("alice", "id", "", 1.0, 0.0))
-    assert (await book.fetch_audio("", to_fetch(book.names.record("", "alice")))).audio == reference()
-    await book.add("", "alice", reference(), "")
+    voices = voices_over(store)
+    field = voices.names.table.field("", "id")
+    await store.write_field("voice clips", field, SealedTable(voices._cache, "voice clips").seal(field, reference()))
+    await voices.names.write("", NamedVoice("alice", "id", "", 1.0, 0.0))
+    assert (await voices.fetch_audio("", to_fetch(voices.names.record("", "alice")))).audio == reference()
+    await voices.add("", "alice", reference(), "")
     assert list(await store.read_table("voice clips")) != [field]
     assert len(await store.read_table("voice clips")) == 1
 
@@ -465,15 +465,15 @@ async def test_the_reference_of_a_voice_that_an_earlier_release_kept_is_still_fo
 async def test_a_store_that_keeps_a_reference_to_itself_is_an_error_within_the_budget(fault):
     store = Late()
     cache = Cache(store, budget_seconds=0.02)
-    voice, _ = await VoiceBook(cache).add("", "alice", reference(), "")
+    voice, _ = await UploadedVoices(cache).add("", "alice", reference(), "")
     store.fault = fault
     with pytest.raises(EngineError, match="the store does not answer"):
-        await asyncio.wait_for(VoiceBook(cache).fetch_audio("", to_fetch(voice)), 5)
+        await asyncio.wait_for(UploadedVoices(cache).fetch_audio("", to_fetch(voice)), 5)
 
 
 async def test_a_reference_that_is_lost_is_told_from_a_store_that_is_down():
     with pytest.raises(NotFound, match="upload it again"):
-        await VoiceBook(Cache(Late())).fetch_audio("", Reference("0" * 64, address="0" * 64))
+        await UploadedVoices(Cache(Late())).fetch_audio("", Reference("0" * 64, address="0" * 64))
 
 
 async def test_a_lost_reference_that_is_uploaded_again_speaks_at_once(client):
