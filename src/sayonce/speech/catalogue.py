@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Names(Protocol):
-    """The uploaded voices of the one who asks."""
+    """The uploaded voices of the tenant that asks."""
 
     def find(self, name: str, *, required: bool) -> NamedVoice | None:
         """Return a voice by its name or id; see ``VoiceNames.find``."""
@@ -29,7 +29,7 @@ class Catalogue:
 
     A name that an engine was given goes before what its server calls its model, and that before OpenAI's names, which
     mean the first engine. Several engines may have one model: its own name then means the first of them, as does a
-    request without a model, so that another engine added behind changes nothing for who asks by that name.
+    request without a model, so that another engine added behind changes nothing for requests by that name.
     """
 
     def __init__(self, engines: Iterable[Engine], *, strict: bool = False, openai_names: bool = True) -> None:

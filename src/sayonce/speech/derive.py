@@ -19,7 +19,7 @@ from sayonce.speech.takes import Takes
 
 _FIRST_PART: Final = 16
 _FIRST_SAMPLES: Final = 1500
-"""What is encoded first, when a sentence comes at once: a part of a second, or so many samples; LAME gives nothing for
+"""The first piece that is encoded when a sentence comes at once: a part of a second, or so many samples; LAME gives nothing for
 fewer than 1,400."""
 _LONG_BYTES: Final = 96_000
 """So much of a take is resampled in a millisecond, within the event loop: a thread would cost as much for less."""

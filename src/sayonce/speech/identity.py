@@ -1,4 +1,4 @@
-"""What makes two requests the same sound: the document that becomes the key."""
+"""The identity of a request's sound: the document that becomes the key."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ Flip = tuple[str, Any, Any, dict[str, Any], bool]
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """What one flip did. ``keyed`` False on something that is heard is the worst bug there can be."""
+    """The result of one flip. ``keyed`` False on something that is heard is the worst bug there can be."""
 
     engine: str
     field: str

@@ -1,4 +1,4 @@
-"""What a purge means: each name in it stands for all that a request with that name would be answered with."""
+"""Purges by name: each name stands for all that a request with that name would be answered with."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ _MOST_REMEMBERED: Final = 1000
 
 
 class Refusals:
-    """What engines said of requests that they would not speak, by the key of the take."""
+    """The errors of requests that engines would not speak, by the key of the take."""
 
     def __init__(self) -> None:
         self._refused: dict[bytes, tuple[float, CallerError]] = {}

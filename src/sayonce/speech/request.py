@@ -39,7 +39,7 @@ _decode = msgspec.json.Decoder().decode
 
 
 class SpeechRequest(msgspec.Struct, frozen=True):
-    """A valid request: who speaks what, with every parameter filled in, and in which form it is sent.
+    """A valid request: the speaker, the text, every parameter filled in, and the form in which it is sent.
 
     ``ignored`` says what of it is left out: fields by their names, then ornaments of the text, which nobody says, by
     their code points. ``whole`` asks for the finished file with its length, also where it has to be made first.

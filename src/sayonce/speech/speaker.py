@@ -1,4 +1,4 @@
-"""Who speaks a request: one of the engine's voices, by whichever name, an uploaded one, or that of a reference sent along."""
+"""The speaker of a request: one of the engine's voices, by any of its names, an uploaded voice, or that of a reference sent along."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from sayonce.speech.voice_names import NamedVoice
 
 _REFERENCE_ID: Final = re.compile(r"[0-9a-f]{64}", re.IGNORECASE)
-"""What an uploaded reference is called by us alone: a server that gets it as a name may speak in any voice."""
+"""The id of an uploaded reference, which no server knows: one that gets it as a name may speak in any voice."""
 
 
 class Speaker(msgspec.Struct, frozen=True):
-    """Who speaks; ``unknown`` as ``SpeechRequest.names_unknown_voice``."""
+    """The voice that speaks; ``unknown`` as ``SpeechRequest.names_unknown_voice``."""
 
     voice: str
     reference: Reference | None = None
@@ -33,7 +33,7 @@ class Speaker(msgspec.Struct, frozen=True):
 def read_speaker(
     fields: Mapping[str, Any], spoken: str, engine: Engine, catalogue: Catalogue, names: Names | None, tenant: str
 ) -> Speaker:
-    """Return who speaks: one of the engine's voices, an uploaded one, or the voice of a reference that was sent along.
+    """Return the speaker: one of the engine's voices, an uploaded one, or the voice of a reference that was sent along.
 
     Raises:
         InvalidRequest: the voice is missing, or said twice; ``param`` names the field.

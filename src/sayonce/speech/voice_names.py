@@ -49,18 +49,18 @@ class NamedVoice(msgspec.Struct, frozen=True):
     """Rises with every change of the name."""
     removed: bool = False
     warning: str = ""
-    """What makes the reference a poor voice, if anything does."""
+    """The reason why the reference makes a poor voice, if there is one."""
     file: str = ""
     """The digest of the reference's bytes."""
 
     @property
     def address(self) -> str:
-        """What the reference is kept under."""
+        """The name under which the reference is kept."""
         return self.file or self.id  # as a release kept it that did not tell files of the same samples apart
 
 
 class _Look(NamedTuple):
-    """What a field of the table holds, whose it is, and what it says; None for what says nothing."""
+    """A field of the table: its content, its owner and name, and its record; None for what cannot be read."""
 
     sealed: bytes
     known: Known | None
@@ -68,7 +68,7 @@ class _Look(NamedTuple):
 
 
 class VoiceNames:
-    """What this instance has read of the table, and has written to it."""
+    """The names, as far as this instance has read them from the table and written them to it."""
 
     def __init__(self, cache: Cache, store: Store) -> None:
         self._cache = cache
@@ -78,7 +78,7 @@ class VoiceNames:
         self._ids: dict[Known, NamedVoice] = {}
         self._looked: dict[str, _Look] = {}
         self._lost: set[Known] = set()
-        """Names that the table has, or had, and whose records cannot be read."""
+        """Names that the table has, or had, with records that cannot be read."""
         self.read = cache.store is None
         """Whether the table was read once; one in this process's memory begins empty."""
         self.version = 0
@@ -158,7 +158,7 @@ class VoiceNames:
         return self._records.get((tenant, name))
 
     def lost(self, tenant: str, name: str) -> bool:
-        """Whether the table has, or had, a name whose record cannot be read."""
+        """Whether the table has, or had, a name with a record that cannot be read."""
         return (tenant, name) in self._lost
 
     def next_number(self, tenant: str, name: str) -> int:

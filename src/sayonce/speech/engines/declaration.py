@@ -1,4 +1,4 @@
-"""What an engine declares: everything about it that is known before its model is loaded or its server asked."""
+"""The declaration of an engine: everything that is known of it before its model is loaded or its server asked."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Declaration(ABC):
         return Reading(text)
 
     def voice_for(self, text: str) -> str | None:  # noqa: ARG002
-        """Return the voice for a text whose request names none."""
+        """Return the voice for a text when its request names none."""
         return self.default_voice
 
     def canonical_text(self, text: str, voice: str, parameters: Mapping[str, Any]) -> Any:  # noqa: ARG002

@@ -1,4 +1,4 @@
-"""What an engine's sound depends on besides the request: its files, and the libraries below it."""
+"""Digests of an engine's files, and versions of the libraries below it: its sound depends on them as on the request."""
 
 from __future__ import annotations
 

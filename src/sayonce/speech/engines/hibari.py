@@ -1,4 +1,4 @@
-"""The embedded voice: Hibari, a small English neural model whose weights come with its package (extra ``voice``)."""
+"""The embedded voice: Hibari, a small English neural model that brings its weights with its package (extra ``voice``)."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ class HibariEngine(LocalEngine):
 
 
 def _at_hand(registry: Mapping[str, Mapping[str, Any]], assets: Path, cache: Path) -> Iterator[tuple[str, Path]]:
-    """Find the voices whose weights are here, and are those of the registry; nothing is downloaded."""
+    """Find the voices that have their weights here, as the registry has them; nothing is downloaded."""
     for name, facts in registry.items():
         file = (assets if facts.get("bundled") else cache) / facts["file"]
         if file.is_file() and hashlib.sha256(file.read_bytes()).hexdigest() == facts["sha256"]:

@@ -31,7 +31,7 @@ _MODULES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """Where the engine's class may be, by the distributions that there are."""
 _LIBRARIES: Final = ("torch", "torchaudio", "transformers", "librosa", "numpy")
-"""What generates, decodes and draws the random numbers below the package."""
+"""Libraries below the package, which generate, decode and draw the random numbers."""
 
 _COMMON: Final = (
     Parameter(name="emo_audio", type=str, longest=None, description="audio of the emotion, as a data URL or in base64"),

@@ -10,7 +10,7 @@ Count = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What every ``[engines.NAME]`` section may set; None leaves the engine's own."""
+    """The options of every ``[engines.NAME]`` section; None leaves the engine's own."""
 
     kind: str
     concurrency: Count | None = None
@@ -24,6 +24,6 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     text: Literal["plain", "markdown"] | None = None
     """Whether a text is Markdown, as language models write it, and is read as a person would read it aloud."""
     empty: Literal["refuse", "silence"] | None = None
-    """What becomes of a text that has nothing to speak; punctuation alone is a pause to some engines in any case."""
+    """The answer to a text that has nothing to speak; punctuation alone is a pause to some engines in any case."""
     cost_per_hour: Annotated[float, msgspec.Meta(ge=0)] | None = None
     cost_per_1k_chars: Annotated[float, msgspec.Meta(ge=0)] | None = None

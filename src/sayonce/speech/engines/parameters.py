@@ -2,7 +2,7 @@
 
 A tolerance ``t`` puts values into buckets of width ``2t`` around the default ``d`` (0 where there is none): bucket
 ``n`` is ``[d + (2n-1)t, d + (2n+1)t)``, lower edge included. The engine is asked for the bucket's middle ``d + 2nt``
-(kept within the parameter's range), so what is heard never depends on who asked first.
+(kept within the parameter's range), so the sound never depends on the order of requests.
 """
 
 from __future__ import annotations
@@ -125,7 +125,7 @@ def _shown(value: Any) -> str:
 
 
 _INTEGERS: Final = range(-(2**63), 2**64)
-"""What a key can hold."""
+"""The integers that a key can hold."""
 _LONGEST_SHOWN: Final = 40
 _TYPE_NAMES: Final = {
     float: "a number",

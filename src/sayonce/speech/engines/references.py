@@ -1,4 +1,4 @@
-"""Reference audio, in whose voice an engine is to speak, and how a request carries it as text."""
+"""Reference audio, from which a voice is cloned, and how a request carries it as text."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ class AudioStart(msgspec.Struct, frozen=True):
     """The first item that an engine yields: the form of the bytes that follow.
 
     ``media_type`` is ``audio/pcm`` for little-endian signed 16-bit interleaved samples, the form of every engine that
-    can give it; anything else is audio "as it came", such as ``audio/mpeg``, whose container says the rate and the
+    can give it; anything else is audio "as it came", such as ``audio/mpeg``, with a container that says the rate and the
     channels: here they are 0.
 
     ``proves_end`` False says that a normal end may be a connection that broke: such audio is heard and not kept.

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 log = logging.getLogger("sayonce.speech")
 
 MOST: Final = 500
-"""Copies at one server; vLLM-Omni keeps a thousand voices, of all who send it some."""
+"""Copies at one server; vLLM-Omni keeps a thousand voices, those of all its clients."""
 _CLAIM_SECONDS: Final = 40.0
-"""After so long without an end, whoever said that it sends a copy has not."""
+"""After so long, a process that announced a copy and has not noted it has failed."""
 _COPY_SECONDS: Final = 5.0
 """How long requests wait for a copy."""
 _WAIT_SECONDS: Final = 10.0
@@ -168,7 +168,7 @@ class CopyKeeper:
 
     async def _send_copy(self, known: KnownCopies, reference: Reference, address: CopyAddress) -> Copy:
         server, name = known.server, reference.copy
-        if name in await server.look():  # whose reference it is, nobody here can tell
+        if name in await server.look():  # of a reference that nobody here knows
             await server.remove(name)
         await self._make_room(known, address)
         mark = await self._sent(server, reference)

@@ -1,4 +1,4 @@
-"""What this process knows of the copies of voices at one server, and when it is not asked to take one."""
+"""The copies at one server as far as this process knows, and when that server is not asked to take one."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Copy(msgspec.Struct, frozen=True):
 
 
 class KnownCopies:
-    """What this process knows of the copies at one server."""
+    """The copies at one server, as far as this process knows."""
 
     def __init__(self, server: ServerVoices, clock: Clock) -> None:
         self.server = server

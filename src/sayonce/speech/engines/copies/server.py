@@ -20,7 +20,7 @@ _LIST_BYTES: Final = 16_000_000
 """A thousand voices, the most that vLLM-Omni keeps, with transcripts of 16 kB."""
 _ANSWER_BYTES: Final = 65_536
 _CONSENT: Final = "sayonce"
-"""vLLM-Omni wants the id of a consent; who uploads a voice here has it."""
+"""vLLM-Omni wants the id of a consent, which the client that uploads a voice here has."""
 _NO_ROUTE: Final = (401, 403, 404, 405, 409, 501)
 """No such route, none for us, or (409) none that the server's processes share."""
 _GONE: Final = (404, 410)
@@ -35,7 +35,7 @@ class NothingKept(EngineError):
 
 
 class Listed(msgspec.Struct, frozen=True):
-    """What a server tells of an uploaded voice."""
+    """A server's account of an uploaded voice."""
 
     name: str = ""
     created_at: int | float | str | None = None
@@ -43,7 +43,7 @@ class Listed(msgspec.Struct, frozen=True):
 
     @property
     def mark(self) -> str:
-        """What tells this upload from another one under its name."""
+        """A text that differs between two uploads under one name."""
         return f"{self.created_at} {self.file_size}"
 
     def contradicts(self, other: Listed | None) -> bool:
@@ -166,4 +166,4 @@ def _ending(media_type: str) -> str:
 
 def _looked_at(task: asyncio.Task[Mapping[str, Listed]]) -> None:
     if not task.cancelled():
-        task.exception()  # should everyone who asked have left
+        task.exception()  # in case every waiter has left

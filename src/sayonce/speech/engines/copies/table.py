@@ -1,7 +1,7 @@
-"""The copies of uploaded voices that are kept at engines' servers: what each is called, and which there are.
+"""The table of the copies of uploaded voices at engines' servers.
 
 A server gets a reference under a name that is made of the tenant, the reference's bytes and its transcript, keyed where there is
-a secret: no name stands for two references, and none tells a stranger whose it is. Before a server gets one, that is written
+a secret: no name stands for two references, and none tells a stranger its tenant. Before a server gets one, that is written
 into a table of the store; so whatever becomes of the process that sent it, another one removes it when its voice is.
 """
 
@@ -51,14 +51,14 @@ class Uploads(Protocol):
 
 
 class CopyRecord(msgspec.Struct, frozen=True):
-    """What is known of a copy. ``mark`` is how its server tells it from another of its name; empty until it is there."""
+    """A copy as the table tells it. ``mark`` is how its server tells it from another of its name; empty until it is there."""
 
     mark: str
     written: float
 
 
 class Found(msgspec.Struct, frozen=True):
-    """What the table has for a copy; ``sealed`` is what stands there, None for nothing."""
+    """The table's field for a copy; ``sealed`` is its content, None when it is empty."""
 
     sealed: bytes | None
     record: CopyRecord | None

@@ -44,9 +44,9 @@ _CONTROLS: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
 _OTHER_WRITING: Final = frozenset(("cmn-latn-pinyin", "en-shaw"))
-"""Voices whose texts are not written as their language is: signs are left to the library."""
+"""Voices for texts that are not written as their language is: signs are left to the library."""
 _SPOKEN_THERE: Final = {"zh-hk": "yue", "zh-mo": "yue"}
-"""What speech in a region's Chinese is, where that is not Mandarin; there are other voices for these tags in no list."""
+"""The language that is spoken in a region's Chinese, where that is not Mandarin; there are other voices for these tags in no list."""
 _ALONE: Final = re.compile(r"(?<![\u0370-\u03ff\u1f00-\u1fff])[\u0370-\u03ff](?![\u0370-\u03ff\u1f00-\u1fff])")
 """A Greek letter by itself is a sign, and its name what it is read as."""
 
@@ -158,7 +158,7 @@ class EspeakEngine(Engine):
         )
 
     def _check_scripts(self, text: str, voice: str, *, asked: str) -> None:
-        """Refuse a text of whose letters the voice would say the names; ``asked`` is without the words of its signs."""
+        """Refuse a text when the voice would say the names of its letters; ``asked`` is without the words of its signs."""
         unread = unread_script(_ALONE.sub("", text), scripts_read(voice))
         if unread is None:
             return
@@ -213,7 +213,7 @@ class EspeakEngine(Engine):
         if self._opening is not None:
             opening, self._opening, self._speaker = self._opening, None, None
             with contextlib.suppress(EngineError):
-                await asyncio.to_thread((await opening).close)  # also where whoever opened it was cancelled meanwhile
+                await asyncio.to_thread((await opening).close)  # also when its opener was cancelled meanwhile
 
     async def _running(self) -> _Speaker:
         async with self._starting:
@@ -236,7 +236,7 @@ class EspeakEngine(Engine):
 
 
 def _language(voice: str) -> str | None:
-    """Return the language whose words for signs a voice takes; None where there are none."""
+    """Return the language that has a voice's words for signs; None where there are none."""
     voice = voice.partition("+")[0]
     language = voice.partition("-")[0]
     return language if language in LANGUAGES and voice not in _OTHER_WRITING else None

@@ -36,7 +36,7 @@ _NO_VOICE: Final = re.compile(
     "\u3037\u3200-\u321e\u322a-\u3247\u3250\u3260-\u327f\u328a-\u32b0\u32c0-\u33ff"  # syllables and words in brackets, circles and squares
     "\u3099-\u309e\u30fd\u30fe\u308e\u3095\u3096\u30ee\u30f5-\u30f7\u31f0-\u31ff\U0001aff0-\U0001b16f]"  # kana
 )
-"""What every voice passes over, names or spells."""
+"""Characters that every voice passes over, names or spells."""
 _HALF_WIDTH: Final = re.compile("[\uff66-\uff9f]+")
 _DOT: Final = re.compile("[・･\u30a0]+")
 """Between words: espeak-ng says "Japanese symbol"."""
@@ -51,7 +51,7 @@ _AFTER: Final = {
     "ぉォ": "ぉうおくぐこごそぞっつとどのふほぼぽもょよろをゔ",
     "ー": "".join(map(chr, range(0x3041, 0x3097))),
 }
-"""What each small vowel, and the sign of length, may stand after; elsewhere it is passed over, or named."""
+"""Characters that each small vowel, and the sign of length, may follow; elsewhere it is passed over, or named."""
 
 
 def _with_katakana(hiragana: str) -> str:

@@ -32,12 +32,12 @@ _VOICES: Final = {
 }  # fmt: skip
 """The voices that read a script, the one to choose first."""
 _NO_GREEK_WORDS: Final = frozenset(("en", "vi", "af", "lt", "bs", "hr", "mk", "sr"))
-"""Languages whose voices spell Greek words; the others speak them in Greek."""
+"""Languages in which voices spell Greek words; the others speak them in Greek."""
 _GREEK: Final = "GREEK"
 
 
 def scripts_read(voice: str) -> frozenset[str]:
-    """Return the scripts beside Latin whose words a voice speaks."""
+    """Return the scripts beside Latin in which a voice speaks words."""
     voice = voice.partition("+")[0]
     greek = () if voice.partition("-")[0] in _NO_GREEK_WORDS else (_GREEK,)
     return _EVERY_VOICE.union(greek, (script for script, voices in _VOICES.items() if voice in voices))

@@ -25,7 +25,7 @@ AUDIO, DONE, SILENT, FAILED, PASSED_OVER = b"a", b"d", b"s", b"f", b"p"
 SAMPLE_RATE_HZ: Final = 22_050
 
 _CPU_SECONDS: Final = 60
-"""It speaks a thousand times faster than it is heard, so whoever takes longer has hung."""
+"""It speaks a thousand times faster than it is heard, so a process that takes longer has hung."""
 _BUFFER_MS: Final = 100
 _SYNCHRONOUS, _NO_EXIT, _UTF8, _BY_CHARACTER = 2, 0x8000, 1, 1
 _RATE, _PITCH = 1, 3
@@ -138,7 +138,7 @@ def _has_word(events: Any) -> bool:
 
 
 def _serve(library: ctypes.CDLL, line: socket.socket) -> None:
-    """Speak one utterance; whoever no longer listens ends this process by SIGPIPE."""
+    """Speak one utterance; a listener that leaves ends this process by SIGPIPE."""
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     resource.setrlimit(resource.RLIMIT_CPU, (_CPU_SECONDS, _CPU_SECONDS))
     with line.makefile("rb") as lines:

@@ -20,13 +20,13 @@ from sayonce.speech.engines.utterance import AudioStart
 Chunks = AsyncIterator[bytes]
 
 _PASSED_ON: Final = ("audio/mpeg", "audio/flac", "audio/ogg", "audio/aac")
-"""What clients can be sent as it comes; other containers are decoded first."""
+"""Containers that clients can be sent as they come; others are decoded first."""
 _SELF_CONTAINED: Final = ("audio/flac", "audio/ogg")
-"""What shows by itself whether it is whole; MPEG audio and raw PCM do not."""
+"""Containers that show by themselves whether they are whole; MPEG audio and raw PCM do not."""
 
 
 class Answer(msgspec.Struct, frozen=True):
-    """An answer whose kind is known; ``media_type`` is ``NO_AUDIO`` for an error, a page, or anything else."""
+    """An answer of a known kind; ``media_type`` is ``NO_AUDIO`` for an error, a page, or anything else."""
 
     name: str
     label: Label

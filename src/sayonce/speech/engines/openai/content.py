@@ -1,4 +1,4 @@
-"""What a server's answer is, by its first bytes; its label counts only where these cannot tell."""
+"""The kind of a server's answer, by its first bytes; its label counts only where these cannot tell."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ they write and how they talk; weights and what Python writes; and sound and film
 _DEFLATED: Final = re.compile(rb"\x78[\x01\x5e\x9c\xda]")
 _LEAST_INFLATED: Final = 64
 _PACKED: Final = re.compile(rb"(?:[\x81-\x8f][\xa4-\xb4]|[\xa1-\xaf][\x64-\x74])[a-z_]{4}")
-"""A map whose first key is a word, in MessagePack or CBOR."""
+"""A map with a word as its first key, in MessagePack or CBOR."""
 _utf8: Final = codecs.getincrementaldecoder("utf-8")
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from sayonce.speech.engines.declaration import Declaration
 
 _NAME: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-"""What can stand in a header's list."""
+"""Names that can stand in a header's list."""
 _SECRET: Final = re.compile(r"api[_.-]?key|secret|passw(or)?d|authorization|credential|(^|[_.-])token$", re.IGNORECASE)
 _ALWAYS_HEARD: Final = "speed"
 

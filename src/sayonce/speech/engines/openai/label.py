@@ -1,4 +1,4 @@
-"""What a Content-Type says of raw samples: their rate, channels, encoding and byte order."""
+"""The label of raw samples, as a Content-Type has it: rate, channels, encoding and byte order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NAMES: Final = {
     **dict.fromkeys(("format", "sampleformat", "encoding", "codec", "codecs", "subtype"), "format"),
     **dict.fromkeys(("endianness", "endian", "byteorder"), "endianness"),
 }
-"""What servers call the parameters, without hyphens and underscores."""
+"""Servers' names of the parameters, without hyphens and underscores."""
 _UNHEARD: Final = frozenset(("charset", "q", "ptime", "maxptime", "duration", "name"))
 """Parameters that say nothing of how samples are read."""
 _FORMATS: Final[dict[str, tuple[str, str]]] = {

@@ -1,4 +1,4 @@
-"""What the servers of one engine answer, as audio or as the error that it stands for."""
+"""From the answers of one engine's servers to audio, or to the errors that they stand for."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Reader:
         refusals.refuse_compressed(self._name, response)
         content_type = response.headers.get("content-type", "")
         framed, chunks = refusals.is_framed(response), response.aiter_bytes()
-        if events.are_events(content_type):  # whose last one proves the end
+        if events.are_events(content_type):  # the last of them proves the end
             framed, chunks, content_type = True, events.audio_of(self._name, chunks, self._failure), ""
         answer = await answers.recognise(self._name, content_type, self._asked, chunks, framed=framed)
         if answer.media_type == content.NO_AUDIO:

@@ -1,4 +1,4 @@
-"""What a speech server's answers mean: which audio it sent, or whose fault it is that it sent none."""
+"""The errors that a speech server's answers without audio stand for: the client's mistake or the server's failure."""
 
 from __future__ import annotations
 

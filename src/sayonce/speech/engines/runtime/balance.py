@@ -44,7 +44,7 @@ class Upstream:
         self.url = url
         self.health = Health.GOOD
         self.hangs = False
-        """Whether it failed by keeping silent, which costs whoever asks it time."""
+        """Whether it failed by keeping silent, which costs each request time."""
         self.under_way = 0
         self.calls = 0
         self.failures = 0
@@ -56,7 +56,7 @@ class Upstream:
         self.generation = 0
         """Raised when it fails and when it is back: what began earlier says nothing of it now."""
         self.latest = 0
-        """The number of the latest request: among equals, who was asked longest ago is next."""
+        """The number of the latest request: among equals, the server that was asked longest ago is next."""
 
     @property
     def up(self) -> bool:
@@ -131,7 +131,7 @@ class Balance:
 
     @contextmanager
     def asking(self, upstream: Upstream, failures: Failures | None = None) -> Iterator[None]:
-        """Count a request at a server, and learn from its end: a caller's mistake, or one who leaves, says nothing.
+        """Count a request at a server, and learn from its end: a client's mistake, or its leaving, says nothing.
 
         ``failures`` are those of the same request elsewhere: what a second server cannot speak either is no fault of it.
         """
@@ -219,7 +219,7 @@ class Balance:
         return task
 
     def _notify(self) -> None:
-        """Wake all who wait; each then looks for itself."""
+        """Wake all waiters; each then looks for itself."""
         self._moved.set()
         self._moved.clear()
         self._changed()

@@ -1,4 +1,4 @@
-"""The failures of the HTTP client, as those of the engine whose server it asked."""
+"""The failures of the HTTP client, as failures of the engine that it asked for."""
 
 from __future__ import annotations
 

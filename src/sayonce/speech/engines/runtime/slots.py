@@ -47,7 +47,7 @@ class Slots:
         return self.speaking + self.waiting
 
     def resize(self, concurrency: int) -> None:
-        """Change how many slots there are: who has one keeps it, and who waits moves up."""
+        """Change the number of slots: a request that has one keeps it, and waiting ones move up."""
         self._concurrency = concurrency
         self._admit()
 
