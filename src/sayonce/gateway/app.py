@@ -19,7 +19,7 @@ from starlette.routing import BaseRoute, Match, Route
 from sayonce.config import Settings, load_settings, workers_directory
 from sayonce.core.counters import Counter
 from sayonce.errors import NotFound, SayonceError, quoted
-from sayonce.gateway import around, openapi
+from sayonce.gateway import common_headers, openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
 from sayonce.gateway.cors import Cors
@@ -97,13 +97,13 @@ class Gateway:
         if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
-        around.begin(scope, self._cors)
+        common_headers.begin(scope, self._cors)
         if self._local is not None:
             try:
                 self._local.check(scope)
             except SayonceError as error:
                 self._service.cache.counts.add(Counter.REFUSED_REQUESTS)
-                await send_error(around.completed(scope, send), error)
+                await send_error(common_headers.completed(scope, send), error)
                 return
         if scope["path"] != SPEECH:
             _correct(scope, self._others.routes)
@@ -111,7 +111,7 @@ class Gateway:
             await self._speech(scope, receive, send)
             return
         answer = self._options if scope["method"] == "OPTIONS" else self._others
-        await answer(scope, receive, around.completed(scope, send))
+        await answer(scope, receive, common_headers.completed(scope, send))
 
     async def _options(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell the methods of a path, also to a web page that asks before it sends its key."""

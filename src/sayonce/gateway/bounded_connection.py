@@ -10,13 +10,12 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from sayonce.gateway.around import AROUND, NO_STORE
+from sayonce.gateway.common_headers import NO_STORE, common_lines
 from sayonce.gateway.connection import Held
 from sayonce.gateway.connection_bounds import CHECK_SECONDS, ConnectionBounds
 from sayonce.gateway.http import Scope, lines_of
 from sayonce.gateway.refusals import TOO_SLOW, Refusal
 from sayonce.gateway.transports import CoalescingTransport
-from sayonce.observe import request_id
 
 _LINGER_SECONDS: Final = 2.0
 """How long a refused client may go on sending: after a close at once, it might never read why."""
@@ -151,9 +150,5 @@ class BoundedConnection(HttpToolsProtocol):
         ]
         if refusal.retry_after_seconds is not None:
             headers.append((b"retry-after", b"%d" % refusal.retry_after_seconds))
-        return STATUS_LINE[refusal.status] + lines_of(headers) + self._around() + b"\r\n" + body
-
-    def _around(self) -> bytes:
-        """Return the header lines that the application gives every answer, also where it has not seen the request."""
         scope: Scope = self.scope or {}  # type: ignore[assignment]
-        return scope.get(AROUND) or request_id.line(request_id.of(dict(scope.get("headers", ()))))
+        return STATUS_LINE[refusal.status] + lines_of(headers) + common_lines(scope) + b"\r\n" + body

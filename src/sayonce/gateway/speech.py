@@ -17,7 +17,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, SayonceError
 from sayonce.gateway import sse
 from sayonce.gateway.access import Access
-from sayonce.gateway.around import AROUND, completed, headers_around
+from sayonce.gateway.common_headers import common_headers, common_lines, completed
 from sayonce.gateway.connection import AT_ONCE, HELD, Held
 from sayonce.gateway.headers import KnownPlan, headers_now
 from sayonce.gateway.http import (
@@ -154,9 +154,9 @@ class SpeechEndpoint:
         stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
         at_once, lines = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored)
         scope[_BEGUN] = True
-        if at_once is None or not at_once(send, lines + scope[AROUND], entry.body):
+        if at_once is None or not at_once(send, lines + common_lines(scope), entry.body):
             headers = headers_now(plan, answer, now, stored=stored)
-            await send_whole(send, 200, [*headers, *headers_around(scope)], entry.body)
+            await send_whole(send, 200, [*headers, *common_headers(scope)], entry.body)
         return 0.0
 
     async def _send_events(self, scope: Scope, send: Send, plan: Plan, answer: Answer) -> float:
@@ -225,7 +225,7 @@ async def _send_stream(
     slice. Of those that cost much to make, which share a ``turn``, one goes on in a round of the loop.
     """
     begun, slice_bytes = 0.0, 0
-    headers = [*headers, *headers_around(scope), _UNBUFFERED]
+    headers = [*headers, *common_headers(scope), _UNBUFFERED]
     scope[_BEGUN] = True
     with _holding(scope, answer):
         await send({"type": "http.response.start", "status": 200, "headers": headers})

@@ -23,11 +23,6 @@ def begin(headers: Mapping[bytes, bytes]) -> bytes:
     return found
 
 
-def line(of: bytes) -> bytes:
-    """Return the line of a header that says it."""
-    return b"x-request-id: %b\r\n" % of
-
-
 def of(headers: Mapping[bytes, bytes]) -> bytes:
     """Return the id that a client gave, where it can stand in a log line, else a new one."""
     given = headers.get(HEADER)
