@@ -11,7 +11,6 @@ import sqlite3
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
-from importlib.resources import files
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,8 @@ from bench.common import finish, median, table, verdict
 from sayonce.core.eviction import EvictionPolicy, PolicyName, new_policy
 from sayonce.observe.simulate import footprint, reference_trace, simulate
 from sayonce.stores.sqlite.eviction import Eviction
+from sayonce.stores.sqlite.schema import SCHEMA
+from sayonce.stores.sqlite.space import Space
 
 POLICIES: tuple[PolicyName, ...] = ("lru", "gdsf")
 SHAPES: dict[str, dict[str, Any]] = {
@@ -89,8 +90,8 @@ def sqlite_costs(name: PolicyName, entries: int) -> Sequence[float]:
     with tempfile.TemporaryDirectory() as directory:
         db = sqlite3.connect(Path(directory) / "clips.db", isolation_level=None)
         db.execute("PRAGMA journal_mode = WAL")
-        db.executescript(files("sayonce.stores").joinpath("schema.sql").read_text())
-        eviction = Eviction(name, SIZE * entries)
+        db.executescript(SCHEMA)
+        eviction = Eviction(name, Space(Path(directory) / "clips.db", SIZE * entries))
         db.execute("BEGIN")
 
         def add(key: bytes, seconds: float = 0.3) -> None:

@@ -24,7 +24,7 @@ def open_store(
 ) -> Store | None:
     """Return the store that a URL names, not yet opened; None for ``memory://``, where the memory tier is the cache.
 
-    ``max_bytes`` bounds the SQLite file, and ``policy`` says what goes first; Redis has its own ``maxmemory`` and
+    ``max_bytes`` bounds the SQLite file, and ``policy`` is the order of eviction; Redis has its own ``maxmemory`` and
     ``maxmemory-policy``. ``budget_seconds`` is how long a connection to Redis is waited for.
 
     Raises:
@@ -32,7 +32,7 @@ def open_store(
 
     """
     where = parse_url(url)
-    # Imported where they are used: neither client is loaded by whoever uses the other store, or none.
+    # Imported here, so that a program loads the client of its own store alone.
     if isinstance(where, SQLiteURL):
         from sayonce.stores.sqlite.store import DEFAULT_MAX_BYTES, SQLiteStore  # noqa: PLC0415
 

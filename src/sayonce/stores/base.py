@@ -1,6 +1,6 @@
-"""What a store is: entries under 32-byte digests, kept in sealed envelopes, with a time to live.
+"""The contract of stores: entries under 32-byte digests, kept in sealed envelopes, with a time to live.
 
-A store raises ``StoreError`` when it cannot answer and ``Refused`` when what it holds is not the key's value. Neither
+A store raises ``StoreError`` when it cannot answer and ``Refused`` when the bytes that it holds are not the key's value. Neither
 reaches a caller: ``sayonce.cache.guard`` is the one place that turns them into "no answer from the cache".
 """
 
@@ -77,13 +77,13 @@ class Store(ABC):
     name: str
     """The tier's name in ``Cache-Status`` and counters: ``memory``, ``sqlite``, ``redis``."""
     incomplete = False
-    """Whether a damaged file was given up from which not all names of tables could be taken over."""
+    """Whether a damaged file was given up, and not all names in its tables could be taken over."""
     unread: Mapping[str, str] = MappingProxyType({})
     """Tables that are beyond their bounds and so not read, with the reason."""
     leases: Leases | None = None
-    """Which process computes what; None when only one process has the store."""
+    """The leases on computations; None when only one process has the store."""
     records: Records | None = None
-    """What the processes that share a computation tell one another of it; None when they do not share any."""
+    """The records by which processes share a computation; None when they do not share any."""
 
     @abstractmethod
     async def get(self, key: bytes) -> Entry | None:
@@ -151,7 +151,7 @@ class Store(ABC):
                 return old
 
     async def open(self) -> None:  # noqa: B027 (not every store has something to open)
-        """Create or check what can be checked at once; a server that is down is found out by the first call."""
+        """Create files, or check settings, at once; the first call finds out that a server is down."""
 
     async def close(self) -> None:  # noqa: B027
         """Release files and connections; idempotent."""
@@ -221,7 +221,7 @@ class SealedStore(Store):
 
     @abstractmethod
     async def _read(self, key: bytes, read: Callable[[Sealed], T]) -> T | None:
-        """Return what is read out of the envelope under a key; whatever it raises is raised."""
+        """Return the result of ``read`` on the envelope under a key, None if there is none; pass its errors on."""
 
     @abstractmethod
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:

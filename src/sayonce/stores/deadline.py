@@ -70,7 +70,7 @@ class Deadlines:
         self._timer = loop.call_at(self._looked_at + self._next_seconds - now, self._look, loop)
 
     def _look(self, loop: asyncio.AbstractEventLoop) -> None:
-        """End what is over time; where the loop itself is late, what has arrived is looked at first."""
+        """End the calls that are over time; where the loop itself is late, let it read the answers first."""
         now = self.now(loop)
         late = loop.time() - self._looked_at > 2 * _TICK_SECONDS
         over = self._clock_seconds if late else now
@@ -120,12 +120,12 @@ class Deadline:
 
     @property
     def passed_seconds(self) -> float:
-        """How long ago it began, without what the event loop was late since."""
+        """How long ago it began, without the time that the event loop was late since."""
         return self._deadlines.now(self.loop) - (self.due - self.seconds)
 
     @property
     def lost_cancellation(self) -> bool:
-        """Whether the task was cancelled within, and nothing of that came out.
+        """Whether the task was cancelled within, and the cancellation was lost.
 
         Up to Python 3.11 asyncio.wait_for, which the Redis client uses, loses a cancellation that comes at the same
         moment as its result (python/cpython#86296).

@@ -33,7 +33,7 @@ class MemoryStore(Store):
         return entry
 
     def keep(self, entry: Entry) -> bool:
-        """Keep an entry and return whether it is kept: it must fit, and be worth more than what would have to go."""
+        """Keep an entry and return whether it is kept: it must fit, and be worth more than the entries that would have to go."""
         return self._entries.put(entry.key, entry, entry.size_bytes, entry.compute_seconds)
 
     def drop(self, key: bytes) -> bool:

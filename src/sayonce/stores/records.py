@@ -2,7 +2,7 @@
 
 Records stand under a key and the holder of its lease, in order, in several parts: the followers' challenges, the
 holder's answers, and the computation itself. So a holder that was away for too long never mixes its records with its
-successor's. What is read here is bounded in size and not believed: ``sayonce.cache.cross_process`` verifies it.
+successor's. Reading is bounded in size, and ``sayonce.cache`` verifies every record.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ RECORDS_SECONDS: Final = 600.0
 ENDED_SECONDS: Final = 10.0
 """How long the records of a computation outlast its lease, for followers that still read."""
 COMPUTATION: Final = "flight"
-"""The part with what is computed; it ends with the lease."""
+"""The part with the value as it is computed; it ends with the lease."""
 RECORD_BYTES: Final = 1_048_576
 """How long a record may be: a longer one is read as an empty one."""
 READ_BYTES: Final = 16 * RECORD_BYTES

@@ -1,4 +1,4 @@
-"""Store URLs: what they mean, and messages that say what is wrong with one without repeating its password."""
+"""Store URLs, and messages that name the mistake in one without repeating its password."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class SQLiteURL(msgspec.Struct, frozen=True):
 
     @property
     def default(self) -> bool:
-        """Whether it is the place of our own choosing, whose directories we make."""
+        """Whether it is the path of our own choosing, where missing directories are made."""
         try:
             return self.path == default_path()
         except ConfigError:  # nobody knows this user's home
@@ -50,7 +50,7 @@ def _home() -> Path:
 
 
 def parse_url(url: str) -> SQLiteURL | RedisURL | None:
-    """Return what a store URL names; None is ``memory://``.
+    """Parse a store URL; None is ``memory://``.
 
     Raises:
         ConfigError: it is none of the valid forms.
@@ -71,7 +71,7 @@ def parse_url(url: str) -> SQLiteURL | RedisURL | None:
         raise _wrong(f"{error}") from None
     if redis is not None:
         return redis
-    # Whatever stands before "://" may be anything, a password included: repeated only if it looks like a scheme.
+    # The text before "://" may be anything, a password included: repeated only if it looks like a scheme.
     shown = f" {scheme!r}" if re.fullmatch(r"[a-z][a-z0-9+.-]{0,19}", scheme) else ""
     raise _wrong(f"the scheme{shown} is unknown")
 

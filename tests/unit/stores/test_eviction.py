@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import sqlite3
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -20,7 +19,8 @@ from sayonce.errors import ConfigError
 from sayonce.service import build_cache
 from sayonce.stores.memory import MemoryStore
 from sayonce.stores.sqlite.eviction import Eviction
-from sayonce.stores.sqlite.room import Room
+from sayonce.stores.sqlite.schema import SCHEMA
+from sayonce.stores.sqlite.space import Space
 from sayonce.stores.sqlite.store import SQLiteStore
 from tests.helpers.clock import FakeClock
 
@@ -283,7 +283,7 @@ def test_the_doorkeeper_takes_hardly_any_new_key_for_a_known_one():
 
 def database() -> sqlite3.Connection:
     db = sqlite3.connect(":memory:", isolation_level=None)
-    db.executescript(files("sayonce.stores").joinpath("schema.sql").read_text())
+    db.executescript(SCHEMA)
     return db
 
 
@@ -291,7 +291,7 @@ def database() -> sqlite3.Connection:
 @pytest.mark.parametrize("name", ["gdsf", "lru"])
 def test_sqlite_keeps_what_memory_keeps(tmp_path: Path, name, seed):
     chance = random.Random(seed)
-    policy, rows, db = new_policy(name, 20_000), Eviction(name, Room(tmp_path / "clips.db", 20_000)), database()
+    policy, rows, db = new_policy(name, 20_000), Eviction(name, Space(tmp_path / "clips.db", 20_000)), database()
     for now in range(2000):
         key = int(chance.paretovariate(0.5)).to_bytes(64)
         if policy.get(key) is not None:

@@ -61,7 +61,7 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Sweeps(msgspec.Struct):
-    """What the sweeps of this process have done."""
+    """The figures of the sweeps of this process."""
 
     done: int = 0
     failed: int = 0
@@ -109,7 +109,7 @@ class BlobStore:
     async def put(self, body: bytes) -> bytes:
         """Keep a body and return its address."""
         address = _ADDRESS.pack(int(self.clock() // HOUR_SECONDS), await self._digest(body))
-        # One that exists is equal; if it is damaged, whoever reads it removes it.
+        # One that exists is equal; if it is damaged, the next reader removes it.
         with self._translated(writing=True), suppress(exceptions.AlreadyExistsError):
             await obstore.put_async(self._store, name_of(address), body, mode="create", use_multipart=False)
         return address
@@ -133,12 +133,12 @@ class BlobStore:
                 body = bytes(await found.bytes_async())
                 if await self._digest(body) == _ADDRESS.unpack(address)[1]:
                     return body
-        with suppress(StoreError):  # who may only read leaves it where it is
+        with suppress(StoreError):  # without the right to write it stays where it is
             await self.remove([name_of(address)])
         raise Refused(Refusal.ALTERED)
 
     async def list(self) -> AsyncIterator[list[Body]]:
-        """Yield all bodies, many at a time; what else lies there is passed over."""
+        """Yield all bodies, many at a time; other objects are passed over."""
         pages = obstore.list(self._store, chunk_size=_LISTED_AT_ONCE)
         while True:
             with self._translated():
@@ -148,7 +148,7 @@ class BlobStore:
             yield [Body(meta["path"], address, meta["size"]) for meta in page if (address := address_of(meta["path"]))]
 
     async def remove(self, names: Sequence[str]) -> None:
-        """Remove what is there of these."""
+        """Remove the bodies that exist of these."""
         with self._translated():
             try:
                 await obstore.delete_async(self._store, names)
@@ -166,7 +166,7 @@ class BlobStore:
         """Write, read and remove a small object.
 
         Raises:
-            StoreError: naming what is wrong.
+            StoreError: naming the mistake or the trouble.
 
         """
         name = f".sayonce-{secrets.token_hex(8)}"
@@ -228,7 +228,7 @@ def hour_of(address: bytes) -> int:
     return int.from_bytes(address[:4])
 
 
-# -- what the library raises --------------------------------------------------------------------------------------------
+# -- errors of the library --------------------------------------------------------------------------------------------
 
 _NO_BUCKET: Final = ("NoSuchBucket", "ContainerNotFound")
 _METADATA: Final = ("169.254.169.254", "metadata.google.internal")
@@ -248,7 +248,7 @@ def _kind(error: Exception, *, writing: bool) -> Failure:
     if _code(error) in _NO_BUCKET:
         return Failure.REFUSED
     if isinstance(error, _REFUSALS):
-        return Failure.FULL if writing else Failure.REFUSED  # who may not write may well read
+        return Failure.FULL if writing else Failure.REFUSED  # without the right to write there may be one to read
     number = _OS_ERROR.search(str(error))
     if number and int(number[1]) in _TAKES_NOTHING:
         return Failure.FULL

@@ -24,7 +24,7 @@ GRACE_SECONDS: Final = 3600.0
 
 
 class Swept(msgspec.Struct):
-    """What a sweep has found, and what it has removed of it, or would have."""
+    """The figures of a sweep: bodies that it found, and those that it removed, or would have removed."""
 
     pointers: int = 0
     bodies: int = 0
@@ -49,8 +49,8 @@ async def sweep(
     Beyond ``max_bytes`` the bodies of the oldest hours go too; an entry that points to one is removed when it is read.
 
     Raises:
-        StoreError: the index or the body store did not answer; what was removed by then was of no use, and is in
-            ``bodies.sweeps``.
+        StoreError: the index or the body store did not answer; the bodies removed by then were of no use, and are
+            counted in ``bodies.sweeps``.
 
     """
     over = int((bodies.clock() - GRACE_SECONDS) // HOUR_SECONDS)
@@ -113,7 +113,7 @@ async def _remove(bodies: BlobStore, doomed: list[Body], limit: int | None, swep
     size_bytes = sum(body.size_bytes for body in doomed)
     if doomed and not swept.dry:
         await bodies.remove([body.name for body in doomed])
-        bodies.sweeps.removed += len(doomed)  # now: what comes later may fail
+        bodies.sweeps.removed += len(doomed)  # now: a later step may fail
         bodies.sweeps.removed_bytes += size_bytes
     swept.removed += len(doomed)
     swept.removed_bytes += size_bytes

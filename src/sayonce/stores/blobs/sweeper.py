@@ -18,7 +18,7 @@ log = logging.getLogger("sayonce.bodies")
 
 EVERY_SECONDS: Final = 7200.0
 MAX_REMOVED: Final = 100_000
-"""In one sweep; what is left is for the next."""
+"""In one sweep; the rest is for the next."""
 LEASE: Final = b"sweep".ljust(32, b"\0")
 """The key of the lease: no digest, which is random in every byte."""
 _LOOK_SECONDS: Final = 300.0

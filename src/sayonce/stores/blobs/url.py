@@ -1,4 +1,4 @@
-"""Body store URLs: what they mean, and messages that say what is wrong with one without repeating a secret."""
+"""Body store URLs, and messages that name the mistake in one without repeating a secret."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class ClusterServers(LearnedServers):
             self._silent(server)
             raise
         except asyncio.CancelledError:
-            if server.times_silent > times_silent:  # else whoever asked has left, and that tells nothing
+            if server.times_silent > times_silent:  # else the caller has left, which says nothing of the server
                 self._silent(server)
             raise
         except _ANSWERS:
@@ -81,7 +81,7 @@ class ClusterServers(LearnedServers):
         return answer
 
     def _silent(self, server: Server) -> None:
-        """Note that a server does not answer; when it is given up, those who still wait for it are not to."""
+        """Note that a server does not answer; when its breaker opens, end the calls that still wait for it."""
         breaker, now = self._breakers[server.address], asyncio.get_running_loop().time()
         if breaker.failed(now) and self._servers.pop(server.address, None) is server:
             self._retire(server)
@@ -137,7 +137,7 @@ class ClusterServers(LearnedServers):
         return True
 
     def _adopt(self, slots: list[Address | None], nodes: set[Address]) -> None:
-        """Take over a map; the nodes of the URL stay, as those who are asked when all others are gone."""
+        """Take over a map; the nodes of the URL stay, to be asked when all others are gone."""
         for address in self._servers.keys() - nodes - set(self._url.addresses):
             self._retire(self._servers.pop(address))
             self._breakers.pop(address, None)
@@ -150,7 +150,7 @@ class ClusterServers(LearnedServers):
 
 
 async def _look(redis: Any) -> None:
-    """Ask for a key that is not there, and perhaps elsewhere."""
+    """Ask for a key that does not exist; an answer that it would be elsewhere is an answer."""
     await redis.get(f"sayonce:2:{{{random.random()}}}")  # noqa: S311 (any key will do)
 
 

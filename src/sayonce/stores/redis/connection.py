@@ -21,15 +21,15 @@ from sayonce.stores.redis.protocol import MAX_VALUE_BYTES, InTheWay, Read, Value
 T = TypeVar("T")
 
 _BUFFER_BYTES: Final = 262_144
-"""Several usual clips: what has come is taken from the socket at once."""
+"""Several usual clips, so that all that has come is taken from the socket at once."""
 _FIRST_BYTES: Final = 1_048_576
 """Of a value for which room is made when it is announced; more is made as its bytes come."""
 _TICK_SECONDS: Final = 0.01
-"""Silence is counted in looks this far apart, between each of which the event loop has read what had come."""
+"""Silence is counted in looks this far apart, and between two looks the event loop reads all that has come."""
 
 
 class MultiplexedConnection(asyncio.BufferedProtocol):
-    """One connection. An answer belongs to the oldest command without one; a cancelled command keeps its place.
+    """One connection. An answer belongs to the oldest command without one; a cancelled command stays in the order.
 
     RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), but for arrays, which no answer here is.
     """
@@ -42,7 +42,7 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         self._unsent: list[bytes] = []
         self._watching = False
         self.silent_seconds = 0.0
-        """How long a server that owes an answer has said nothing; what the event loop itself is late is left out."""
+        """How long a server that owes an answer has said nothing, without the time that the event loop was late."""
         self._error: exceptions.RedisError | None = None
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
@@ -60,17 +60,17 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         return self._error is None
 
     def check_open(self) -> None:
-        """Raise what has closed the connection."""
+        """Raise the error that has closed the connection."""
         if self._error is not None:
             raise self._error
 
     def ask(self, command: bytes, read: Read[T]) -> asyncio.Future[T | Exception | None]:
-        """Send a command, and return its answer to come: what is read out of the value that it gives, or an error."""
+        """Send a command and return its future answer: the result of ``read`` on the value, or an error."""
         self.check_open()
         assert self._transport is not None
         answer: asyncio.Future[T | Exception | None] = self._loop.create_future()
         if self._waiting:
-            # The server is at work: what is asked in this round of the event loop goes to it together.
+            # The server is at work: all commands of this round of the event loop go to it together.
             if not self._unsent:
                 self._loop.call_soon(self._send)
             self._unsent.append(command)
@@ -116,7 +116,7 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         else:
             self._watch()
 
-    # -- what the server sends ----------------------------------------------------------------------------------------
+    # -- answers of the server ----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast("asyncio.Transport", transport)
@@ -151,7 +151,7 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
             self._body[: self._received] = body
 
     def _read(self) -> None:
-        """Answer with what is whole in the buffer, and move the rest to its beginning.
+        """Give all whole answers in the buffer, and move the rest to its beginning.
 
         Raises:
             InTheWay: a value is too long to be received.
@@ -199,7 +199,7 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         return False
 
     def _give(self, value: Value) -> None:
-        """Answer with what is read out of a value; nothing is, where nobody waits for it any more."""
+        """Answer with the result of ``read`` on a value; do not read it when the caller has left."""
         if self._waiting and not self._waiting[0][0].done():
             try:
                 self._answer(self._waiting[0][1](value))

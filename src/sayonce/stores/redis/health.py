@@ -1,4 +1,4 @@
-"""What a Redis server's settings mean for a cache: a bound on its memory, and what it does when that is reached."""
+"""The health of a Redis server as a cache: the bound on its memory, and its policy when the bound is reached."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 class Health(msgspec.Struct, frozen=True):
-    """What one server says of its memory and its clock."""
+    """A server's own account of its memory, its clock and its persistence."""
 
     address: str
     max_bytes: int
@@ -16,11 +16,11 @@ class Health(msgspec.Struct, frozen=True):
     used_bytes: int
     clock: float
     logs_writes: bool
-    """Whether it keeps what was written last over a restart: snapshots alone do not."""
+    """Whether the last writes survive a restart, as with an append-only file; snapshots alone lose them."""
 
     @property
     def warning(self) -> tuple[str, str] | None:
-        """What is wrong with the settings, and what to do about it."""
+        """The mistake in the settings, and the advice; None where all is well."""
         if not self.max_bytes:
             return "Redis has no memory bound", "set its maxmemory, and maxmemory-policy to volatile-lfu"
         if self.policy == "noeviction":

@@ -47,11 +47,11 @@ class MultiplexedConnections:
         return [connection.silent_seconds for connection in self._connections if connection.waiting]
 
     async def run(self, command: bytes, read: Read[T]) -> T | None:
-        """Return what is read out of a command's value; None if there is none, or of another type than a string.
+        """Return the result of ``read`` on a command's value; None if there is none, or of another type than a string.
 
         Raises:
             RedisError: the server's, or a ConnectionError or TimeoutError of the client's.
-            Refused: the value is not what it has to be.
+            Refused: by ``read``, as the value is not the key's.
 
         """
         connection = self._free() or await self._first_connection()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 PREFIX: Final = "sayonce:2:"
-"""With the version of the layout: what another version wrote is neither read nor overwritten."""
+"""With the version of the layout: keys of another version are neither read nor overwritten."""
 TOTALS: Final = f"{PREFIX}{{totals}}"
 """The hash of the lasting counters."""
 

@@ -1,4 +1,4 @@
-"""What redis-py reads a server's answers with: hiredis, once it is known that they announce no more than we ask for.
+"""The parser of redis-py's answers: hiredis, after a check that an answer announces no more than any command asks for.
 
 hiredis makes room for as many elements as thirteen bytes announce, on the event loop, and never comes back from it.
 """
@@ -16,13 +16,13 @@ from sayonce.stores.redis.protocol import MAX_VALUE_BYTES
 MAX_ELEMENTS: Final = 500_000
 """Of one answer, with those within others: the largest table has 200,000 fields with a value each."""
 MAX_ANSWER_BYTES: Final = MAX_VALUE_BYTES + 16_000_000
-"""Of one answer: the longest value, or the largest table with what frames its fields."""
+"""Of one answer: the longest value, or the largest table with the frames of its fields."""
 _MAX_LINE_BYTES: Final = 65_536
 _BULK, _ARRAY, _COUNTED, _LINES = ord("$"), ord("*"), b"$*", b"+-:"
 
 
 class Announced:
-    """Follows the RESP2 that a connection brings, in whatever pieces, and counts what one answer announces."""
+    """Follows RESP2 in pieces of any size, and counts the elements and bytes that one answer announces."""
 
     def __init__(self) -> None:
         self._begin()
@@ -33,7 +33,7 @@ class Announced:
         self._left, self._elements, self._bytes = 1, 0, 0
 
     def look(self, data: bytes) -> None:
-        """Look at what has come.
+        """Follow the next bytes.
 
         Raises:
             InvalidResponse: it is not RESP2, or more than we ever ask for.
@@ -59,7 +59,7 @@ class Announced:
             raise exceptions.InvalidResponse("an answer has a line without end")
 
     def _count(self, kind: int, number: int) -> int:
-        """Count what a line announces, and return how many bytes of a value follow it."""
+        """Count the elements and bytes that a line announces, and return how many bytes of a value follow it."""
         value_bytes = elements = 0
         if kind == _BULK:
             value_bytes = number + 2 if number >= 0 else 0

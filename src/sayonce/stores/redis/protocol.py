@@ -1,4 +1,4 @@
-"""What is said on a connection to Redis: commands in the protocol's words, and errors as those of the client.
+"""The protocol of a connection to Redis: commands, answers, and errors as those of redis-py.
 
 RESP2, see https://redis.io/docs/latest/develop/reference/protocol-spec/.
 """
@@ -16,10 +16,10 @@ T = TypeVar("T")
 Login = tuple[str | None, str | None]
 Value = bytes | bytearray | memoryview
 Read = Callable[[Value], T]
-"""Makes something of a value, at once: the memory in which it lies is used again. It may raise ``Refused``."""
+"""Reads something out of a value, at once: its memory is used again for the next. It may raise ``Refused``."""
 
 MAX_VALUE_BYTES: Final = 64_000_000
-"""What an entry takes at most, sealed: a longer value is none of ours, and no memory is taken for it."""
+"""The longest sealed entry: a longer value is another program's, and no memory is taken for it."""
 
 _NO_CLIENTS: Final = "ERR max number of clients reached"
 _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
@@ -38,11 +38,11 @@ _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
 
 
 class ValueTooLarge(exceptions.InvalidResponse):
-    """A value is longer than any of ours."""
+    """A value is longer than any entry."""
 
 
 class InTheWay(exceptions.ConnectionError):
-    """The connection was closed, as a value that nobody is to read was on its way before the answer."""
+    """The connection was closed, as a value that is too long to be read came before the answer."""
 
 
 def hello(login: Login, db: int) -> list[tuple[bytes, bool]]:
@@ -80,7 +80,7 @@ def error_of(line: str) -> exceptions.RedisError:
 
 
 def is_wrong_type(error: Exception) -> bool:
-    """Whether another program's list or hash is under our name: a miss."""
+    """Whether another program's list or hash is under the name, which makes it a miss."""
     return str(error).startswith("WRONGTYPE")
 
 

@@ -63,7 +63,7 @@ async def _publish(redis: Any, *, name: str, records: Sequence[bytes]) -> None:
 
 
 async def _add(redis: Any, name: str, records: Sequence[bytes]) -> None:
-    """Add them as one transaction: what is run once more at another server was not half done at the first."""
+    """Add them as one transaction, so that no half of it is done when it is run once more at another server."""
     async with redis.pipeline(transaction=True) as pipeline:
         for record in records:
             pipeline.xadd(name, {b"r": record})

@@ -25,7 +25,7 @@ class Script(Generic[T]):
         """Run it.
 
         Raises:
-            ValueError: what answers has another kind of answer (``msgspec.ValidationError``).
+            ValueError: the answer is of another kind (``msgspec.ValidationError``).
 
         """
         try:

@@ -25,12 +25,12 @@ from sayonce.stores.redis.url import Address, RedisURL, shown_address
 
 T = TypeVar("T")
 Operation = Callable[[Any], Awaitable[T]]
-"""Commands on keys of one hash tag, given the client, and what is read out of their answers. It may be run once more at
-another server, so it is idempotent."""
+"""Commands on keys of one hash tag, given the client, and their result. It may be run once more at another server, so it is
+idempotent."""
 
 
 class Get(msgspec.Struct, Generic[T], frozen=True):
-    """The operation of a hit, and what is made of the value; it goes over a multiplexed connection."""
+    """The operation of a hit, and how its value is read; it goes over a multiplexed connection."""
 
     name: bytes
     read: Read[T]
@@ -71,13 +71,13 @@ class Claim(msgspec.Struct, frozen=True):
 
 _MULTIPLEXED: Final = (Get, Claim)
 MAX_CONNECTIONS: Final = 40
-"""More than the calls that requests make at once, so that an operator's find a place too."""
+"""More than the calls that requests make at once, so that an operator's calls get one too."""
 _ANSWER_SECONDS: Final = 1.0
 """The least time after which a silent server is given up; the cache's own budget is usually shorter."""
 _READ_BYTES: Final = 262_144
 """Taken from a socket's buffer at once, so that a clip comes in one piece."""
 _OTHERWISE: Final = (AttributeError, LookupError, TypeError, ValueError)
-"""What an operation, or the client, meets in an answer of another shape than its command's."""
+"""Raised by an operation, or by the client, on an answer of another shape than its command's."""
 _POOL_EXHAUSTED: Final = "No connection available."
 
 FAILURES: Final[tuple[type[Exception], ...]] = tuple(
@@ -126,7 +126,7 @@ class Server:
         return f"Server({shown_address(self.address)!r})"
 
     async def run(self, operation: Operation[T]) -> T:
-        """Run an operation here; what was silent until it was given up gets new connections."""
+        """Run an operation here; after a silence so long that a call is given up, make new connections."""
         if self._closed:
             raise exceptions.ConnectionError("closed")
         connections = self._connections
@@ -164,7 +164,7 @@ class Server:
         return seconds >= self._late_seconds
 
     async def close(self) -> None:
-        """Close every connection; who waits for an answer gets an error at once."""
+        """Close every connection; every call that waits gets an error at once."""
         self._closed = True
         self._deadlines.expire()
         for task in self._left.values():
@@ -186,7 +186,7 @@ class Server:
 
 
 class _Connections:
-    """What is open to a server: redis-py's client with its pool, and the multiplexed connections for hits."""
+    """All that is open to a server: redis-py's client with its pool, and the multiplexed connections for hits."""
 
     def __init__(self, address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int) -> None:
         # Its annotations cannot tell that it answers with bytes.

@@ -49,7 +49,7 @@ _BEYOND: Final = {
     b"fields": "has more than {fields:,} fields",
     b"bytes": "has more than {total_bytes:,} bytes",
 }
-"""What ``table.lua`` says of a table."""
+"""The answers of ``table.lua`` for a table that is too large."""
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,18}(\.[0-9]{1,20})?")
 """A total, as Redis writes it."""
 _NO_NUMBER: Final = ("not a float", "NaN or Infinity", "not a valid float")
@@ -70,7 +70,7 @@ class WrongType(StoreError):
 
 
 class RedisStore(SealedStore):
-    """Keeps envelopes in Redis; the bound, and what is evicted, are the server's ``maxmemory`` and its policy.
+    """Keeps envelopes in Redis, whose ``maxmemory`` and policy are the bound and the order of eviction.
 
     ``stats`` counts the whole database and the whole memory of the servers, as Redis knows no others.
     """
@@ -94,7 +94,7 @@ class RedisStore(SealedStore):
         return f"RedisStore({self.url.shown!r})"
 
     async def open(self) -> None:
-        """Check what can be checked without the server, and have its settings looked at in the background.
+        """Check the files that the URL names, and look at the server's settings in the background.
 
         Raises:
             ConfigError: a file that the URL names is missing, or is no such file.
@@ -124,7 +124,7 @@ class RedisStore(SealedStore):
         return StoreStats(entries, used_bytes, sum(bounds) if all(bounds) else None)
 
     async def health(self) -> list[Health]:
-        """Return what each server says of its settings and its clock."""
+        """Return each server's health."""
         return [
             await self._on(primary, partial(health_of, address=shown_address(primary.address)))
             for primary in await self._primaries()
@@ -229,7 +229,7 @@ class RedisStore(SealedStore):
             raise self._error(error) from None
 
     async def _in(self, hash_name: str, operation: Operation[T]) -> T:
-        """Run an operation on a hash; what another program has put in its place is removed."""
+        """Run an operation on a hash; another program's value under its name is removed."""
         try:
             return await self._at(hash_name, operation)
         except WrongType:
@@ -270,7 +270,7 @@ class RedisStore(SealedStore):
         return kind(f"{self.url.shown}: {self._message(error)}", failure=kind_of(error))
 
     def _message(self, error: Exception) -> str:
-        # A pipeline's errors repeat the command before them, with what it was to store.
+        # A pipeline's errors repeat the command before them, with the value that it was to store.
         first_line = (str(error).rpartition("caused error: ")[2].splitlines() or [""])[0][:200]
         for secret in self.url.secrets:
             first_line = first_line.replace(secret, "***")

@@ -69,7 +69,7 @@ class SingleServer(Servers):
 
 
 class LearnedServers(Servers):
-    """Servers whose addresses others tell, and which change; whoever meets trouble has them asked again."""
+    """Servers with addresses that change and that other servers tell; a call that fails has them asked again."""
 
     def __init__(self, url: RedisURL, budget_seconds: float) -> None:
         super().__init__(url, budget_seconds)
@@ -81,15 +81,15 @@ class LearnedServers(Servers):
     @property
     @abstractmethod
     def _known(self) -> bool:
-        """Whether it is known where the keys are."""
+        """Whether the addresses of the primaries are known."""
 
     @abstractmethod
     def _sources(self) -> Iterable[Server]:
-        """Return those who can say."""
+        """Return the servers to ask for the addresses."""
 
     @abstractmethod
     async def _ask(self, source: Server) -> bool:
-        """Take over what one of them says; False when it does not know."""
+        """Take over one source's answer; False when it does not know."""
 
     async def _learned(self) -> None:
         if self._known:
@@ -129,7 +129,7 @@ class LearnedServers(Servers):
         self._learn_at = loop.time() + _PAUSE_SECONDS
 
     def _retire(self, server: Server) -> None:
-        """Close a server that is asked no more; what is under way there fails now, rather than after its budget."""
+        """Close a server that is asked no more; calls under way there fail now, rather than after their budget."""
         self._start(server.close())
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:

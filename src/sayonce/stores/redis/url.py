@@ -74,10 +74,10 @@ def shown_address(address: Address) -> str:
 
 
 def parse_redis(url: str) -> RedisURL | None:
-    """Return what a URL of Redis means, or None when it is a URL of something else.
+    """Parse a URL of Redis; return None when it is a URL of another store.
 
     Raises:
-        ValueError: it is wrong; the message says what, and repeats nothing of it.
+        ValueError: naming the mistake, without repeating any part of the URL.
 
     """
     scheme = _SCHEME.fullmatch(url.partition("://")[0])

@@ -43,13 +43,13 @@ _KINDS: Final = {
     "SQLITE_CANTOPEN": Failure.FULL,
     "SQLITE_IOERR_WRITE": Failure.FULL,
     "SQLITE_IOERR_SHM": Failure.FULL,
-    "SQLITE_IOERR_READ": Failure.DAMAGED,  # a disk that cannot read what it has
+    "SQLITE_IOERR_READ": Failure.DAMAGED,  # a disk that cannot read its own sectors
     "SQLITE_IOERR_SHORT_READ": Failure.DAMAGED,  # a log that somebody has cut
     "SQLITE_CORRUPT": Failure.DAMAGED,
     "SQLITE_NOTADB": Failure.DAMAGED,
 }
 _PASSES: Final = ("SQLITE_BUSY", "SQLITE_LOCKED", "SQLITE_FULL", "SQLITE_IOERR")
-"""Errors at the opening that say nothing against the place: another program's lock, a disk that is full."""
+"""Errors at the opening that say nothing against the path: another program's lock, a disk that is full."""
 
 
 class Connection:
@@ -60,7 +60,7 @@ class Connection:
     ) -> None:
         self._path = path
         self._threads = ThreadPoolExecutor(1, thread_name_prefix=f"sayonce-{name}")
-        self._places = threading.BoundedSemaphore(_MAX_WAITING)
+        self._slots = threading.BoundedSemaphore(_MAX_WAITING)
         self._db = connect(path)
         try:
             self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # makes the log, if there is none
@@ -73,13 +73,13 @@ class Connection:
         self._schema: int | None = None  # the version that was last looked at
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        """Return what ``work`` returns. It is done also when the caller leaves: a write that was accepted lands.
+        """Do ``work`` and return its result. It is done also when the caller leaves: a write that was accepted lands.
 
         Raises:
             StoreError: naming the file.
 
         """
-        if not self._places.acquire(blocking=False):
+        if not self._slots.acquire(blocking=False):
             raise StoreError(f"{self._path}: {_MAX_WAITING} calls are waiting for the disk", failure=Failure.BUSY)
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
@@ -90,7 +90,7 @@ class Connection:
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: {error}", failure=_kind(error)) from error
 
-    def check_place(self) -> None:
+    def check_path(self) -> None:
         """Check that the open file still has its name, and so do its log and the log's index.
 
         Raises:
@@ -101,7 +101,7 @@ class Connection:
         if file != self.file:
             raise StoreError(f"{self._path}: was removed or replaced", failure=Failure.LOST)
         if (log, index) != (self.log, self._index):
-            # Who opens the file from now on makes another log, and neither side sees what the other writes.
+            # A process that opens the file from now on makes another log, and neither side sees the other's writes.
             raise StoreError(f"{self._path}: its write-ahead log was removed or replaced", failure=Failure.DAMAGED)
 
     def check_schema(self) -> None:
@@ -121,12 +121,12 @@ class Connection:
         self._schema = version
 
     async def close(self) -> None:
-        """Close after what is waiting."""
+        """Close after the work that waits."""
         await asyncio.get_running_loop().run_in_executor(self._threads, self.close_now)
         self._threads.shutdown(wait=False)
 
     def close_now(self) -> None:
-        """Close at once, for who has not used it yet."""
+        """Close at once, before any work."""
         self._db.close()
 
     def _do(self, work: Callable[[sqlite3.Connection], T]) -> T:
@@ -137,7 +137,7 @@ class Connection:
                 result.close()
             return result
         finally:
-            self._places.release()
+            self._slots.release()
 
 
 def _tell(loop: asyncio.AbstractEventLoop, answer: asyncio.Future[T], done: Future[T]) -> None:
@@ -165,7 +165,7 @@ def _error_name(error: sqlite3.Error) -> str:
 
 
 def blob(value: object) -> bytes:
-    """Return what a column holds that we write bytes into; of anything else, which damage makes of it, nothing."""
+    """Return the bytes in a column; nothing where damage has made another type of them."""
     return value if isinstance(value, bytes) else b""
 
 
@@ -174,7 +174,7 @@ def connect(path: Path) -> sqlite3.Connection:
     db.text_factory = partial(str, encoding="utf-8", errors="replace")  # one damaged name must not hide the others
     # In WAL mode NORMAL loses the last commits at a power cut, and never consistency.
     db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA trusted_schema = OFF")  # whoever can write the file calls no function by it
+    db.execute("PRAGMA trusted_schema = OFF")  # no other program can call a function by its schema
     db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
     return db
 

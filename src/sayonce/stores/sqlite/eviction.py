@@ -9,7 +9,7 @@ from typing import Final
 from sayonce.core.doorkeeper import Doorkeeper
 from sayonce.core.eviction import MAX_USES, PolicyName, worth
 from sayonce.errors import Failure, StoreError
-from sayonce.stores.sqlite.room import Room
+from sayonce.stores.sqlite.space import Space
 
 _NOTE: Final = f"""
     UPDATE entries SET used = max(used, :used), uses = uses + :count,
@@ -26,12 +26,12 @@ _ORDERS: Final[dict[PolicyName, str]] = {"gdsf": "priority, used, id", "lru": "u
 class Eviction:
     """Adds entries to the index and keeps it within its bound; every method runs within the caller's transaction.
 
-    Both orders are kept whichever is followed, so that a file may be opened with another policy. What was seen before
-    is known to each process for itself.
+    The columns of both orders are kept, so that a file may be opened with another policy. Each process remembers for
+    itself which keys it has seen.
     """
 
-    def __init__(self, policy: PolicyName, room: Room) -> None:
-        self._room = room
+    def __init__(self, policy: PolicyName, space: Space) -> None:
+        self._space = space
         self._refuses = policy == "gdsf"
         self._lowest = f"SELECT id, size, priority FROM entries ORDER BY {_ORDERS[policy]}"  # noqa: S608 (constants)
         self._doorkeeper = Doorkeeper()
@@ -44,22 +44,22 @@ class Eviction:
     def add(
         self, db: sqlite3.Connection, key: bytes, size: int, *, cost_seconds: float, expires: float, now: float
     ) -> int | None:
-        """Put an entry in the place of the key's older one, making room; return its row, or None when it is not kept."""
+        """Replace the key's older entry, making room; return its row, or None when it is not kept."""
         seen = self._doorkeeper.seen(key)
         older = db.execute("SELECT uses FROM entries WHERE key = ?", (key,)).fetchone()
         db.execute("DELETE FROM entries WHERE key = ?", (key,))
-        if size > self._room.max_bytes:
+        if size > self._space.max_bytes:
             return None
         uses, saves = older[0] + 1 if older else int(seen), worth(size, cost_seconds)
         _, used_bytes, age = usage(db)
         priority = age + min(uses, MAX_USES) * saves
-        if not self._make_room(db, self._room.excess(db, used_bytes, size), priority):
+        if not self._make_room(db, self._space.excess(db, used_bytes, size), priority):
             return None
         row = {"key": key, "expires": expires, "used": now, "size": size, "uses": uses, "worth": saves}
         return db.execute(_ADD, row | {"priority": priority}).lastrowid
 
     def _make_room(self, db: sqlite3.Connection, excess: int, priority: float) -> bool:
-        """Evict what comes first until there is no excess, or nothing when what is worth more would have to go."""
+        """Evict the lowest until there is no excess; evict nothing when one that is worth more would have to go."""
         if excess <= 0:
             return True
         victims: list[tuple[int]] = []

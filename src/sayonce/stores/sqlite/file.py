@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 Identity = tuple[int, int]
-"""What tells a file from any other that gets its name."""
+"""Device and inode, which tell a file from any other that gets its name."""
 
 
 def identity(path: str | Path) -> Identity | None:

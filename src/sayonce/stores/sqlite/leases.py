@@ -13,7 +13,7 @@ from sayonce.stores.records import COMPUTATION, ENDED_SECONDS
 Run = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
 
 _OWNER: Final = f"coalesce(substr(CAST(owner AS BLOB), 1, {OWNER_CHARACTERS}), x'')"
-"""An owner as bytes, whatever was written: SQLite's columns take values of any type."""
+"""An owner as bytes, also where another program wrote a number: SQLite's columns take values of any type."""
 
 
 class SQLiteLeases(Leases):
@@ -29,7 +29,7 @@ class SQLiteLeases(Leases):
         def work(db: sqlite3.Connection) -> str:
             db.execute("DELETE FROM records WHERE expires <= ?", (now,))
             db.execute("DELETE FROM leases WHERE key = ? AND expires <= ?", (key, now))
-            # Whatever wrote it, a lease is bounded by its own time; a text is more than any number.
+            # Also a lease that another program wrote is bounded by our own time; a text is more than any number.
             db.execute(
                 "UPDATE leases SET expires = ? WHERE key = ? AND expires > ?", (now + seconds, key, now + seconds)
             )

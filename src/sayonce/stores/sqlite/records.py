@@ -35,7 +35,7 @@ class SQLiteRecords(Records):
 
 
 def _sighting(db: sqlite3.Connection, question: Question, now: float) -> Sighting:
-    # The lease first: if it is gone, what is read after it is all that there will be.
+    # The lease first: once it is gone, no further record comes.
     held = db.execute(
         "SELECT 1 FROM leases WHERE key = ? AND owner = ? AND expires > ?", (question.key, question.owner, now)
     ).fetchone()

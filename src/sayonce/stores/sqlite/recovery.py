@@ -1,7 +1,7 @@
-"""A new file in the place of one that is gone or damaged, with what is kept for good taken over from the old one.
+"""Recovery: a new file instead of one that is gone or damaged, with the tables and totals of the old one.
 
-One process makes it, under a lock; the others find another file in its place and open that. A damaged file is kept
-beside it under another name, for whoever can repair it, and is never deleted.
+One process makes it, under a lock; the others find another file at the path and open that. A damaged file is kept
+beside it under another name, as it may be repaired, and is never deleted.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _OVERRIDE_TABLES: Final = "INSERT OR REPLACE INTO books VALUES (?, ?, ?)"
 
 
 class Known:
-    """What a running process knows of the tables that are kept for good, should their file be lost."""
+    """The tables and totals that a running process has read, should their file be lost."""
 
     def __init__(self) -> None:
         self.totals: dict[str, float] = {}
@@ -44,12 +44,12 @@ class Known:
 def begin_anew(
     path: Path, old: Connection, db: sqlite3.Connection, known: Known, open_it: Callable[[], T], *, damaged: bool
 ) -> T:
-    """Have a sound file at ``path``: another process's, or a new one; ``db`` is what ``old`` has open.
+    """Have a sound file at ``path``: another process's, or a new one; ``db`` is the connection of ``old``.
 
     It is opened under the same lock, so that others, who see its log, know that they come later.
 
     Raises:
-        ConfigError: what has taken its place is not ours.
+        ConfigError: the file that is at the path now is another program's.
         StoreError: it is locked.
 
     """
@@ -58,7 +58,7 @@ def begin_anew(
         kept = None
         if damaged and now == old.file:
             if identity(log_of(path)) is None:
-                _empty_log(db)  # the log has no name any more: what it holds belongs into the file that is kept
+                _empty_log(db)  # the log has no name any more: its content belongs into the file that is kept
             kept = set_aside(path, "damaged")
         log_there = identity(log_of(path))
         first = now != old.file and log_there in (None, old.log)
@@ -66,8 +66,8 @@ def begin_anew(
             _settle(path, db)
         prepare(path)
         with closing(connect(path)) as fresh:
-            # What is here is newer than a file that was put in its place, and older than what another process of ours
-            # has written meanwhile.
+            # The old file is newer than a copy that was put at the path, and older than a file that another process of
+            # ours has begun meanwhile.
             merge = _OVERRIDE_TABLES if first else _MERGE_TABLES
             lost = _take_over(db, fresh, known, merge, totals=kept is not None or now is None)
             if kept is not None and lost:
@@ -77,7 +77,7 @@ def begin_anew(
 
 
 def given_up(db: sqlite3.Connection, path: Path) -> bool:
-    """Whether names may be lost: until the damaged file that may have them is moved away."""
+    """Whether names may be lost, which holds until the damaged file that may have them is moved away."""
     row = db.execute("SELECT value FROM books WHERE book = ? AND name = ?", (_OURS, _GIVEN_UP)).fetchone()
     return row is not None and path.with_name(os.fsdecode(bytes(row[0]))).exists()
 
@@ -94,7 +94,7 @@ def _empty_log(db: sqlite3.Connection) -> None:
 
 
 def _take_over(old: sqlite3.Connection, fresh: sqlite3.Connection, known: Known, merge: str, *, totals: bool) -> bool:
-    """Copy what is kept for good, as far as it can be read or is known; return whether names may be lost."""
+    """Copy totals and tables, as far as they can be read or are known; return whether names may be lost."""
     with fresh:
         fresh.execute("BEGIN IMMEDIATE")
         if totals:

@@ -1,4 +1,4 @@
-"""What a file of ours is made of. A trigger or a view of somebody else's would change what our statements do."""
+"""The schema of a file. Another program's trigger or view would change the meaning of our statements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Part = tuple[str, str, str]
 
 
 def foreign_part(db: sqlite3.Connection) -> str | None:
-    """Return what of a file's schema is not ours, is missing or is otherwise; None when it is as we make it."""
+    """Return a part of a file's schema that is not ours, or missing, or changed; None when it is as we make it."""
     kind, name, _ = min(_parts(db) ^ _ours(), default=(None, None, None))
     return None if kind is None else f"the {kind} {name!r}"
 

@@ -26,7 +26,7 @@ from sayonce.stores.sqlite.file import only_one
 from sayonce.stores.sqlite.leases import SQLiteLeases
 from sayonce.stores.sqlite.records import SQLiteRecords
 from sayonce.stores.sqlite.recovery import Known, begin_anew, given_up
-from sayonce.stores.sqlite.room import Room
+from sayonce.stores.sqlite.space import Space
 
 T = TypeVar("T")
 
@@ -39,7 +39,7 @@ _ASKING_BUDGETS: Final = 3
 _WRITING_BUDGETS: Final = 10
 """How long a write waits for it, when the answer is out."""
 _MUST_BUDGETS: Final = 15
-"""How long what has to be done waits for it: a purge, the name of a voice."""
+"""How long a write that must be done waits for it: a purge, the name of a voice."""
 _LOOK_SECONDS: Final = 0.01
 _LOCKED_SECONDS: Final = 0.1
 """How long a lock that outlasted a wait is taken to last, before it is tried again."""
@@ -69,8 +69,8 @@ class SQLiteStore(SealedStore):
     ) -> None:
         super().__init__(sealer, clock)
         self.path = path
-        self._room = Room(path, max_bytes)
-        self._eviction = Eviction(policy, self._room)
+        self._space = Space(path, max_bytes)
+        self._eviction = Eviction(policy, self._space)
         self._budget_seconds = budget_seconds
         self._locked = False
         self._try_lock_at = 0.0
@@ -80,7 +80,7 @@ class SQLiteStore(SealedStore):
         self._connections: tuple[Connection, Connection] | None = None
         self._is_open = False
         self._displaced = False
-        """Whether the file has lost its name, or is damaged, and nothing could go on in its place yet."""
+        """Whether the file has lost its name, or is damaged, and no new one could be opened yet."""
         change = partial(self._change, budgets=_ASKING_BUDGETS)
         self.leases = SQLiteLeases(change, clock)
         self.records = SQLiteRecords(change, self._look, clock)
@@ -97,7 +97,7 @@ class SQLiteStore(SealedStore):
 
         """
         self._is_open = True
-        with suppress(StoreError):  # whoever asks is told
+        with suppress(StoreError):  # every call reports it
             self._connections = await asyncio.to_thread(self._open_prepared)
             self.incomplete = await self._look(self._given_up)
 
@@ -126,7 +126,7 @@ class SQLiteStore(SealedStore):
 
     async def stats(self) -> StoreStats:
         entries, used_bytes, _ = await self._look(usage)
-        return StoreStats(entries, used_bytes, self._room.max_bytes)
+        return StoreStats(entries, used_bytes, self._space.max_bytes)
 
     async def count(self, deltas: Mapping[str, float]) -> None:
         upsert = "INSERT INTO totals VALUES (?, ?) ON CONFLICT DO UPDATE SET value = value + excluded.value"
@@ -170,7 +170,7 @@ class SQLiteStore(SealedStore):
 
     async def read_table(self, table: str) -> dict[str, bytes]:
         sql = "SELECT name, value FROM books WHERE book = ?"
-        found = await self._look(lambda db: db.execute(sql, (table,)).fetchall(), check_place=True)
+        found = await self._look(lambda db: db.execute(sql, (table,)).fetchall(), check_path=True)
         rows = {name: blob(value) for name, value in found}
         self._known.tables[table] = {name: value for name, value in rows.items() if len(value) <= _KNOWN_BYTES}
         return rows
@@ -182,7 +182,7 @@ class SQLiteStore(SealedStore):
         return there
 
     def _open_prepared(self) -> tuple[Connection, Connection]:
-        self._make_place()
+        self._make_directories()
         with only_one(self.path):
             prepare(self.path)
         return self._open()
@@ -191,15 +191,15 @@ class SQLiteStore(SealedStore):
         try:
             reader = Connection(self.path, "read")
             try:
-                return reader, Connection(self.path, "write", self._room.prepare)
+                return reader, Connection(self.path, "write", self._space.prepare)
             except sqlite3.Error:
                 reader.close_now()
                 raise
         except sqlite3.Error as error:
             raise StoreError(f"{self.path}: {error}") from error
 
-    def _make_place(self) -> None:
-        """Make the directories of the default place."""
+    def _make_directories(self) -> None:
+        """Make the directories of the default path."""
         if not self._make_parents:
             return
         try:
@@ -242,14 +242,14 @@ class SQLiteStore(SealedStore):
     ) -> T:
         """Do work in one transaction, together with the notes of use since the last one.
 
-        What ``must`` be done waits longer for another program's lock, and is written whatever the log has grown to.
+        Work that ``must`` be done waits longer for another program's lock, and is written however long the log is.
         """
 
         def transaction(db: sqlite3.Connection) -> T:
-            self._writer.check_place()
+            self._writer.check_path()
             if not must:
                 self._check_lock()
-                self._room.check_log(db)
+                self._space.check_log(db)
             with db:
                 db.execute("BEGIN IMMEDIATE")
                 self._writer.check_schema()
@@ -262,13 +262,13 @@ class SQLiteStore(SealedStore):
             try:
                 result = await self._on(_WRITER, transaction)
             except StoreError as error:
-                self._room.full = error.failure is Failure.FULL
+                self._space.full = error.failure is Failure.FULL
                 if error.failure is not Failure.LOCKED or time.monotonic() >= until:
                     self._locked = error.failure is Failure.LOCKED
                     raise
                 await asyncio.sleep(_LOOK_SECONDS)
             else:
-                self._locked = self._room.full = False
+                self._locked = self._space.full = False
                 return result
 
     def _check_lock(self) -> None:
@@ -280,18 +280,18 @@ class SQLiteStore(SealedStore):
             raise StoreError(f"{self.path}: database is locked by another program", failure=Failure.LOCKED)
         self._try_lock_at = now + _LOCKED_SECONDS
 
-    async def _look(self, work: Callable[[sqlite3.Connection], T], *, check_place: bool = False) -> T:
-        """Read; with ``check_place``, as is asked some times a second, notice also without a write what became of the file.
+    async def _look(self, work: Callable[[sqlite3.Connection], T], *, check_path: bool = False) -> T:
+        """Read; with ``check_path``, some times a second, notice also without a write that the file was replaced.
 
-        While nothing goes on in its place no read answers, so that the store fails as a whole and not now and then.
+        While there is no new file no read answers, so that the store fails as a whole and not now and then.
         """
 
         def checked(db: sqlite3.Connection) -> T:
-            self._reader.check_place()
+            self._reader.check_path()
             self._reader.check_schema()
             return work(db)
 
-        return await self._on(_READER, checked if check_place or self._displaced else work)
+        return await self._on(_READER, checked if check_path or self._displaced else work)
 
     async def _on(self, which: int, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run work on a connection, and once more where its file was gone or damaged and another goes on."""
@@ -307,7 +307,7 @@ class SQLiteStore(SealedStore):
         return await self._opened[which].run(work)
 
     async def _go_on(self, opened: tuple[Connection, Connection] | None, *, damaged: bool) -> None:
-        """Go on in the file that is at the path now, or in a new one; whoever meets it waits for the same."""
+        """Go on in the file that is at the path now, or in a new one; all calls wait for the same renewal."""
         if self._is_open and self._connections is opened and self._renewing is None:
             self._renewing = asyncio.create_task(self._renew(opened, damaged=damaged))
             self._renewing.add_done_callback(self._renewed)
@@ -330,7 +330,7 @@ class SQLiteStore(SealedStore):
             await connection.close()
 
     def _begin_anew(self, old: Connection, db: sqlite3.Connection, *, damaged: bool) -> tuple[Connection, Connection]:
-        self._make_place()
+        self._make_directories()
         return begin_anew(self.path, old, db, self._known, self._open, damaged=damaged)
 
     def _given_up(self, db: sqlite3.Connection) -> bool:
@@ -339,7 +339,7 @@ class SQLiteStore(SealedStore):
     def _renewed(self, task: asyncio.Task[None]) -> None:
         self._renewing = None
         if not task.cancelled():
-            task.exception()  # told to those who wait for it
+            task.exception()  # raised to the calls that wait for it
 
     def _taken(self) -> list[tuple[bytes, int, float]]:
         """Take the notes one by one, as the event loop may be writing another."""

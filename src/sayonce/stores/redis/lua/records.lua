@@ -8,12 +8,12 @@
 -- returns  for each holder: the lease's owner, then a position and a record, the next position …
 local left = tonumber(ARGV[4])
 local answers = {}
-for place = 1, #KEYS / 2 do
-    -- The lease first: if it is gone, what is read after it is all that there will be.
-    local holder = redis.pcall('GETRANGE', KEYS[2 * place - 1], 0, tonumber(ARGV[1]) - 1)
+for index = 1, #KEYS / 2 do
+    -- The lease first: once it is gone, no further record comes.
+    local holder = redis.pcall('GETRANGE', KEYS[2 * index - 1], 0, tonumber(ARGV[1]) - 1)
     local answer = {type(holder) == 'table' and '' or holder}
-    local from = ARGV[4 + place]
-    local found = redis.pcall('XRANGE', KEYS[2 * place], from == '-' and '-' or '(' .. from, '+', 'COUNT', ARGV[2])
+    local from = ARGV[4 + index]
+    local found = redis.pcall('XRANGE', KEYS[2 * index], from == '-' and '-' or '(' .. from, '+', 'COUNT', ARGV[2])
     for _, record in ipairs(found) do -- none where it is an error
         local content = record[2] and record[2][2] or ''
         if #content > tonumber(ARGV[3]) then
@@ -26,6 +26,6 @@ for place = 1, #KEYS / 2 do
         answer[#answer + 1] = record[1]
         answer[#answer + 1] = content
     end
-    answers[place] = answer
+    answers[index] = answer
 end
 return answers

@@ -1,4 +1,4 @@
-"""The room that a SQLite file has: within its bound, on its disk, and in its write-ahead log."""
+"""The space that a SQLite file has: within its bound, on its disk, and in its write-ahead log."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from sayonce.stores.sqlite.file import log_of
 _LEAST_LOG_BYTES: Final = 256_000
 _MOST_LOG_BYTES: Final = 4_000_000
 _RESERVE_BYTES: Final = 16_000_000
-"""What is left free on the disk, so that the log can grow while entries make room; a quarter of a smaller disk."""
+"""Left free on the disk, so that the log can grow while entries are evicted; a quarter of a smaller disk."""
 _TRY_AGAIN_SECONDS: Final = 0.5
 _EMPTYING_SECONDS: Final = 0.1
 _PAUSE_SECONDS: Final = 0.001
 
 
-class Room:
+class Space:
     """Every method is called by the thread that writes.
 
-    The log holds what was written until no reader needs the pages that it replaces. It is emptied at ``log_bytes``;
-    what exceeds that by half counts within the bound, and beyond three times as much nothing new is written.
+    The log holds new pages until no reader needs the pages that they replace. It is emptied at ``log_bytes``; bytes
+    beyond one and a half times that count within the bound, and beyond three times that nothing new is written.
     """
 
     def __init__(self, path: Path, max_bytes: int) -> None:
         self.max_bytes = max_bytes
         self.log_bytes = max(_LEAST_LOG_BYTES, min(_MOST_LOG_BYTES, max_bytes // 4))
         self.full = False
-        """Whether the last write found no room on the disk."""
+        """Whether the last write found the disk full."""
         self._directory = path.parent
         self._log = os.fspath(log_of(path))
         self._try_at = 0.0
@@ -68,7 +68,7 @@ class Room:
 
     @staticmethod
     def _empty(db: sqlite3.Connection) -> None:
-        """Empty the log once those who read now have read, and no other process empties it: a matter of milliseconds."""
+        """Empty the log once its present readers are done and no other process empties it: a matter of milliseconds."""
         until = time.monotonic() + _EMPTYING_SECONDS
         while True:
             (busy, *_) = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
