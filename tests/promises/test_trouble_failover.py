@@ -114,7 +114,7 @@ async def test_calls_that_wait_for_a_primary_end_when_it_is_given_up(in_cluster:
         await filled(stand)
         servers = stand.cache.store._servers  # type: ignore[union-attr]
         name = stand.name(0)
-        stand.cache._housekeeper.cancel()  # whose own calls would tell of the primary, too
+        stand.cache._housekeeper._task.cancel()  # whose own calls would tell of the primary, too
         in_cluster.owner(name).stop()
         patient = asyncio.create_task(servers.at(name, lambda redis: redis.get(name)))
         for _ in range(3):

@@ -1,8 +1,10 @@
 """Compute once, reuse many: look-up, single flight and storing, for any value."""
 
 from sayonce.cache.answer import Answer, saved_seconds
-from sayonce.cache.cache import Cache, Removed
-from sayonce.cache.flight import Flight, Keep, Made
+from sayonce.cache.cache import Cache
+from sayonce.cache.flight import Flight
 from sayonce.cache.invalidation import Obeyed
+from sayonce.cache.made import Keep, Made
+from sayonce.cache.removal import Removed
 
 __all__ = ["Answer", "Cache", "Flight", "Keep", "Made", "Obeyed", "Removed", "saved_seconds"]

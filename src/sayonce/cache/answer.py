@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from sayonce.cache.flight import Flight
+from sayonce.core.audio_start import AudioStart
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 
@@ -31,11 +32,12 @@ class Answer(msgspec.Struct, frozen=True):
 
     @property
     def media_type(self) -> str:
-        """The value's media type; that of a flight is what its head says."""
+        """The value's media type; that of a flight is in its head."""
         if self.known_entry is not None:
             return self.known_entry.media_type
         assert self.flight is not None
-        return str(self.flight.head)
+        head = self.flight.head
+        return head.media_type if isinstance(head, AudioStart) else str(head)
 
     async def result(self) -> Entry:
         """Return the entry, waiting for the flight if there is one."""

@@ -1,69 +1,42 @@
-"""The way of a request: look up → join or lead → compute → store → answer."""
+"""A cache: the road of its requests, put together with the store, and everything else that a user asks of it."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-import random
 import time
-from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, NamedTuple, Self, TypeVar
+from typing import Any, Final, Self, TypeVar
 
-from sayonce.cache.answer import Answer, saved_seconds
-from sayonce.cache.compute_errors import CarriedError, released
-from sayonce.cache.cross_process import Look, SharedFlights
-from sayonce.cache.flight import Compute, Flight, Keep, Made, computed, computing
+from sayonce.cache.answer import saved_seconds
+from sayonce.cache.compute_errors import released
+from sayonce.cache.cross_process import SharedFlights
+from sayonce.cache.flights import Flights
 from sayonce.cache.guarded_store import GuardedStore
 from sayonce.cache.health import StoreHealth, StoreState
+from sayonce.cache.housekeeping import Housekeeper
 from sayonce.cache.invalidation import Invalidation, Obeyed
-from sayonce.cache.known_purges import MEMORIES
+from sayonce.cache.made import Compute, computed
+from sayonce.cache.removal import Removal, Removed
+from sayonce.cache.road import Road
 from sayonce.cache.threads import Threads
 from sayonce.cache.totals import Totals
-from sayonce.cache.view import TRUST_SECONDS
 from sayonce.core.clock import Clock
-from sayonce.core.counters import Counter, Counts, FlightPart, Operation
-from sayonce.core.decision import DEFAULT, Policy
+from sayonce.core.counters import Counter, Counts, Operation
 from sayonce.core.envelope import Entry, Sealer
-from sayonce.core.epochs import ALL, Stamp, derived
 from sayonce.core.key import Digest, Secret, canonical, digest
 from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
-from sayonce.core.relay import Ending
 from sayonce.core.tracer import NoTracer, Tracer
-from sayonce.errors import ConfigError, EngineError, NotCached, SayonceError, StoreError, Unkeyable, logged
+from sayonce.errors import ConfigError, Unkeyable
 from sayonce.stores.base import Store
 from sayonce.stores.memory import MemoryStore
-
-log = logging.getLogger("sayonce.cache")
 
 T = TypeVar("T")
 
 DEFAULT_TTL: Final = timedelta(hours=24)
 DEFAULT_OFFLINE: Final = timedelta(hours=24)
-_JITTER: Final = 0.1
-"""Entries live between 0.9 and 1 times their time to live, so that what was warmed together does not expire together."""
-_WRITE_TIMEOUT_FACTOR: Final = 20.0
-_HOUSEKEEPING_SECONDS: Final = 0.2
-"""Often enough that what is known of purges is fresh when a request comes, also on a busy event loop."""
-_FLUSH_SECONDS: Final = 5.0
-_LANDED_LATELY: Final = 256
-"""Flights that may land while a request looks into the store, which then may have found nothing yet."""
-
-
-class Removed(NamedTuple):
-    """How many entries were removed, and who obeys."""
-
-    entries: int
-    obeyed: Obeyed
-
-
-Lead = Callable[[Flight], Awaitable[Made]]
-"""A computation: sends chunks to the flight as it makes them, if it streams, and returns the whole."""
 
 
 class Cache:
@@ -89,16 +62,12 @@ class Cache:
         self.store = store
         self.secret = secret or Secret()
         self.namespace = namespace
-        self.ttl = ttl
         self.counts = Counts()
-        self._budget_seconds = budget_seconds
-        self._memory_kept_last = self.memory.figures().max_bytes != 0
-        self._stored = GuardedStore(store, budget_seconds, self.counts) if store is not None else None
-        self._guard = self._stored.index if self._stored is not None else None
-        self._totals = Totals(self._guard, self.counts) if self._guard is not None else None
         self.threads = Threads()
         self.tracer: Tracer = NoTracer()
         self._clock = clock
+        self._stored = GuardedStore(store, budget_seconds, self.counts) if store is not None else None
+        self._guard = self._stored.index if self._stored is not None else None
         self._invalidation = Invalidation(
             store if store is not None else self.memory,
             self._guard,
@@ -108,20 +77,38 @@ class Cache:
             offline_seconds=offline.total_seconds(),
             directory=workers,
         )
-        self._invalidation.watch(MEMORIES, self._empty_memory)
         self.view = self._invalidation.view
+        self._flights = Flights(self._invalidation.known.current, self.view)
+        self._removal = Removal(self.memory, self._guard, self._flights, self._invalidation)
+        self._road = Road(
+            self.memory,
+            self._stored,
+            self._invalidation,
+            self._flights,
+            self._removal,
+            self._shared_flights(),
+            self.counts,
+            clock=clock,
+            budget_seconds=budget_seconds,
+            ttl=ttl,
+        )
         self.health: StoreHealth | None = None
         if store is not None and self._stored is not None:
             self.health = StoreHealth(store, self._stored, self.view)
-        self._shared: SharedFlights | None = None
-        if self._guard is not None and store is not None and store.leases and store.records:
-            self._shared = SharedFlights(
-                self._guard, store.leases, store.records, self.counts, self.secret, self._invalidation.known.current
-            )
-        self._flights: dict[bytes, Flight] = {}
-        self._landed_lately: deque[bytes] = deque(maxlen=_LANDED_LATELY)
-        self._tasks: set[asyncio.Task[Any]] = set()
-        self._housekeeper: asyncio.Task[None] | None = None
+        self._housekeeper: Housekeeper | None = None
+        if self._guard is not None:
+            self._housekeeper = Housekeeper(self._invalidation, Totals(self._guard, self.counts))
+
+        # The road's own methods, bound here: a hit takes no step more for being asked of the cache.
+        self.peek, self.lookup, self.answer = self._road.peek, self._road.lookup, self._road.answer
+        self.join_or_lead, self.under_way = self._road.join_or_lead, self._road.under_way
+        self.expects_to_keep, self.kept = self._road.expects_to_keep, self._road.kept
+
+    def _shared_flights(self) -> SharedFlights | None:
+        store, current = self.store, self._invalidation.known.current
+        if store is None or self._guard is None or not (store.leases and store.records):
+            return None
+        return SharedFlights(self._guard, store.leases, store.records, self.counts, self.secret, current)
 
     # -- identity ---------------------------------------------------------------------------------------------------
 
@@ -146,23 +133,13 @@ class Cache:
         return self
 
     @property
-    def store_state(self) -> StoreState:
-        """How the store is in one word; see ``StoreHealth``."""
-        return "none" if self.health is None else self.health.state
-
-    @property
-    def trouble(self) -> str | None:
-        """What of the store fails, in words; None where nothing does."""
-        return None if self.health is None else self.health.trouble
-
-    @property
     def counters(self) -> dict[str, float]:
         """What this process has counted, by name: answers by outcome, refusals, seconds saved; 0 for all others."""
         return self.counts.by_name()
 
     def trace(self, tracer: Tracer) -> None:
         """Tell a tracer of look-ups, flights and the store's calls."""
-        self.tracer = tracer
+        self.tracer = self._road.tracer = tracer
         if self._stored is not None:
             self._stored.trace(tracer)
 
@@ -170,114 +147,7 @@ class Cache:
         """Return the time by this cache's clock, in seconds since the Unix epoch."""
         return self._clock()
 
-    # -- the way of a request ---------------------------------------------------------------------------------------
-
-    def peek(self, key: bytes) -> Entry | None:
-        """Return the entry if it is in memory and what is known of purges may be trusted, at once."""
-        return self._peek(key) if self.view.trusted else None
-
-    def _peek(self, key: bytes) -> Entry | None:
-        entry = self.memory.peek(key)
-        if entry is not None and not self._invalidation.known.current(entry.tags, key):
-            self.memory.drop(key)
-            return None
-        return entry
-
-    async def lookup(
-        self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True, timeout_factor: float = 1.0
-    ) -> Answer | None:
-        """Return the stored entry from memory or from the store, if the policy lets it answer."""
-        asked = self.view.now()
-        if self.view.due:
-            await self._invalidation.settle()
-        if not policy.reads or not (self.view.trusted or self.view.covers(asked)):
-            return None
-        entry, tier = self._peek(key), self.memory.name
-        if entry is None and ask_store and self._stored is not None and self.view.ever_read:
-            tier = self._stored.name
-            with self.tracer.span("lookup", key=key.hex()):
-                entry = await self._stored.get(key, policy.expected_bytes, timeout_factor=timeout_factor)
-            if (
-                entry is not None
-                and self._invalidation.known.current(entry.tags, key)
-                and not self._invalidation.known.removed(key)
-            ):
-                self.memory.keep(entry)
-            else:
-                entry = None
-        if entry is None or not policy.accepts(entry, self._clock()):
-            return None
-        return Answer(Outcome.HIT, entry, tier=tier)
-
-    async def answer(
-        self,
-        key: bytes,
-        lead: Lead,
-        *,
-        ttl: timedelta | None = None,
-        tags: Iterable[str] = (),
-        policy: Policy = DEFAULT,
-        shared: bool = True,
-        looked: bool = False,
-    ) -> Answer:
-        """Answer from what is stored, from a computation under way, or from a new one that ``lead`` makes.
-
-        Returns as soon as there is something to hear. The computation is a task of its own: whoever asked may leave.
-        With ``no-store`` it is nobody else's, and ends when this call is cancelled or the answer is closed.
-        ``looked`` says that the caller has just looked the key up in the store, or leaves it to a shared flight, which
-        looks when it has its lease.
-
-        Raises:
-            NotCached: ``only-if-cached``, and nothing is stored.
-            Exception: what the computation raised before it had begun.
-
-        """
-        # While it is being computed the store has nothing to say.
-        found = await self.lookup(key, policy, ask_store=not (looked or self.under_way(key)))
-        if found is not None:
-            return found
-        if policy.only_if_cached:
-            raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
-        if policy.no_cache:
-            await self._landing_over(key)
-        flight, joined = self.join_or_lead(key, lead, ttl=ttl, tags=tags, policy=policy, shared=shared)
-        await flight.begun()
-        return Answer(Outcome.JOINED if joined else flight.outcome, flight.entry, flight, flight.tier)
-
-    def join_or_lead(
-        self,
-        key: bytes,
-        lead: Lead,
-        *,
-        ttl: timedelta | None = None,
-        tags: Iterable[str] = (),
-        policy: Policy = DEFAULT,
-        shared: bool = True,
-    ) -> tuple[Flight, bool]:
-        """Join the flight of a key that is under way, or begin one; return it and whether it was joined.
-
-        ``shared`` False is for what each process computes for itself, as it costs less than asking the others.
-        """
-        under_way = None if policy.no_store else self._under_way(key)
-        if under_way is not None:
-            self.counts.add(Counter.FLIGHTS, FlightPart.JOINED)
-            return under_way, True
-        stamp = self._invalidation.known.stamp(tags, key)
-        return self._launch(key, lead, ttl or self.ttl, stamp, policy, shared=shared), False
-
-    def expects_to_keep(self, flight: Flight) -> bool:
-        """Whether a value under way will be kept, as far as can be told before it is whole."""
-        kept_last = self._memory_kept_last if self._stored is None else self._stored.took_last_write
-        return kept_last and flight.keepable and not flight.discarded and self._invalidation.known.current(flight.stamp)
-
-    async def kept(self, flight: Flight) -> bool:
-        """Return whether a value that is whole, or what it is derived from, is kept.
-
-        False where a store does not say so within its budget.
-        """
-        landings = [each for each in (flight.landing, flight.source) if each is not None]
-        await asyncio.wait(landings, timeout=self._budget_seconds)
-        return any(each.done() and each.result() for each in landings)
+    # -- computing once --------------------------------------------------------------------------------------------
 
     async def fetch(
         self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
@@ -314,179 +184,7 @@ class Cache:
         if entry is not None and not outcome.computed:
             self.counts.add(Counter.SAVED_SECONDS, number=saved_seconds(entry))
 
-    # -- flights ----------------------------------------------------------------------------------------------------
-
-    def under_way(self, key: bytes) -> bool:
-        """Whether a request for the key would join a computation."""
-        return self._under_way(key) is not None
-
-    def _under_way(self, key: bytes) -> Flight | None:
-        """Return the flight that a request may join: not one whose tags were purged after it began."""
-        flight = self._flights.get(key)
-        if flight is None or not self._invalidation.known.current(flight.stamp):
-            return None
-        # Who cannot hear of purges joins only what began after any that may have been confirmed by now.
-        return flight if self.view.trusted or self.view.now() - flight.launched < TRUST_SECONDS else None
-
-    async def _landing_over(self, key: bytes) -> None:
-        """Wait until a value that is whole is written, too: who wants a new one does not join what has made it."""
-        flight = self._flights.get(key)
-        if flight is not None and flight.done and flight.task is not None:
-            await asyncio.wait([flight.task])
-
-    def _launch(self, key: bytes, lead: Lead, ttl: timedelta, stamp: Stamp, policy: Policy, *, shared: bool) -> Flight:
-        """Start a computation; between the look at ``_flights`` and this there is no await, so one wins."""
-        flight = Flight(self._clock(), stamp, private=policy.no_store, launched=self.view.now())
-        if policy.no_store:
-            flight.credit(Outcome.BYPASS, None)
-        else:
-            self._flights[key] = flight
-        task = asyncio.create_task(self._fly(flight, key, lead, ttl, policy, shared=shared))
-        self._tasks.add(task)
-        task.add_done_callback(partial(self._landed, flight, key))
-        flight.task, flight.abandon = task, partial(self._abandon, flight, key, task)
-        return flight
-
-    def _abandon(self, flight: Flight, key: bytes, task: asyncio.Task[None]) -> None:
-        """End a computation that nobody waits for; who asks from now on begins another."""
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-        task.cancel()
-
-    async def _fly(
-        self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy, *, shared: bool
-    ) -> None:
-        computing([flight])
-        with self.tracer.span("flight", key=key.hex()):
-            look = partial(self._found_after_all, flight, key, policy)
-            if self._shared is not None and shared and policy.reads and await self._knows(flight):
-                await self._fly_shared(self._shared, flight, key, lead, ttl, policy, look)
-            elif not ((self._shared is None or key in self._landed_lately) and await look()):
-                self.counts.add(Counter.FLIGHTS, FlightPart.LED, number=shared)
-                await self._compute(flight, key, lead, ttl, policy)
-
-    async def _knows(self, flight: Flight) -> bool:
-        """Whether all is known that was purged before a flight; else it may follow one that was purged long ago."""
-        if self.view.due:
-            await self._invalidation.settle()
-        return self.view.trusted or self.view.covers(flight.launched)
-
-    async def _fly_shared(
-        self,
-        others: SharedFlights,
-        flight: Flight,
-        key: bytes,
-        lead: Lead,
-        ttl: timedelta,
-        policy: Policy,
-        look: Look,
-    ) -> None:
-        lease = await others.lead_or_follow(flight, key, look)
-        if flight.done:
-            return
-        self.counts.add(Counter.FLIGHTS, FlightPart.LED)
-        try:
-            await self._compute(flight, key, lead, ttl, policy)
-        finally:
-            if lease is not None:
-                await lease.end()
-
-    async def _compute(self, flight: Flight, key: bytes, lead: Lead, ttl: timedelta, policy: Policy) -> None:
-        started = time.perf_counter()
-        made = await lead(flight)
-        entry = self._entry(key, made, flight, ttl, time.perf_counter() - started)
-        await self._keep(flight, entry, Keep.NOWHERE if policy.no_store else made.keep)
-
-    async def _found_after_all(
-        self, flight: Flight, key: bytes, policy: Policy, timeout_factor: float = 1.0, ending: Ending | None = None
-    ) -> bool:
-        """Look again after winning: another flight may have landed between the first look and now."""
-        if ending is not None:
-            return await self._found_relayed(flight, key, timeout_factor, ending)
-        found = await self.lookup(key, policy, timeout_factor=timeout_factor)
-        if found is None:
-            return False
-        assert found.entry is not None
-        if flight.outcome is Outcome.LED:  # and not one that followed another process
-            flight.credit(Outcome.HIT, found.tier)
-        flight.finish(found.entry)
-        return True
-
-    async def _found_relayed(self, flight: Flight, key: bytes, timeout_factor: float, ending: Ending) -> bool:
-        """Finish with the entry that was relayed; one that was purged meanwhile is heard to its end, and not kept."""
-        assert self._stored is not None
-        entry = ending.entry or await self._stored.get(key, timeout_factor=timeout_factor)
-        if entry is None or entry.key != key or not ending.fits(entry):
-            return False  # what was heard is not what is stored
-        if ending.entry is None and not flight.discarded and self._current(flight, entry):
-            self.memory.keep(entry)
-        flight.finish(entry)
-        return True
-
-    async def _keep(self, flight: Flight, entry: Entry, keep: Keep) -> None:
-        """Hand the entry to those who wait, then write it; what was purged meanwhile is not written."""
-        if self.view.due:  # this process may have been stopped meanwhile
-            await self._invalidation.settle()
-        if flight.discarded or not self._current(flight, entry):
-            keep = Keep.NOWHERE
-        kept = False
-        if keep is not Keep.NOWHERE:
-            kept = self._memory_kept_last = self.memory.keep(entry)
-        flight.finish(entry)
-        if self._stored is not None:
-            kept = keep is Keep.EVERYWHERE and await self._write(self._stored, flight, entry)
-        flight.landing.set_result(kept)
-
-    async def _write(self, stored: GuardedStore, flight: Flight, entry: Entry) -> bool:
-        """Write the entry and return whether it is kept; what was purged meanwhile is removed again."""
-        # Few wait for this, and not for long: a burst of writes may take its time before it counts as trouble.
-        kept = await stored.put(entry, timeout_factor=_WRITE_TIMEOUT_FACTOR)
-        if self.view.due:
-            await self._invalidation.settle()
-        if flight.discarded or not self._current(flight, entry):
-            await self.discard(entry.key)
-            return False
-        return kept
-
-    def _current(self, flight: Flight, entry: Entry) -> bool:
-        return self._invalidation.known.current(flight.stamp) and self._invalidation.known.current(
-            entry.tags, entry.key
-        )
-
-    def _entry(self, key: bytes, made: Made, flight: Flight, ttl: timedelta, elapsed_seconds: float) -> Entry:
-        parent = made.parent
-        lifetime = (made.ttl or ttl).total_seconds() * (1 - _JITTER * random.random())  # noqa: S311 (jitter is no secret)
-        return Entry(
-            key=key,
-            body=made.body,
-            media_type=made.media_type,
-            created=parent.created if parent else flight.created,
-            expires=parent.expires if parent else flight.created + lifetime,
-            compute_seconds=elapsed_seconds if made.compute_seconds is None else made.compute_seconds,
-            tags=derived(parent.tags, parent.key)
-            if parent
-            else tuple(each for each in flight.stamp if each[0] != MEMORIES),
-            about=made.about,
-        )
-
-    def _landed(self, flight: Flight, key: bytes, task: asyncio.Task[None]) -> None:
-        """Close the flight: only now, after the write, may another one for the same key start."""
-        self._tasks.discard(task)
-        flight.task = None
-        if not flight.landing.done():
-            flight.landing.set_result(False)
-        if self._flights.get(key) is flight:
-            del self._flights[key]
-            self._landed_lately.append(key)
-        error = EngineError("the computation was cancelled") if task.cancelled() else task.exception()
-        if error is None:
-            return
-        if not isinstance(error, SayonceError | CarriedError) and not logged(error):
-            log.error("a computation failed unexpectedly", exc_info=error)
-        if not flight.done:
-            flight.fail(error)
-
-    # -- care -------------------------------------------------------------------------------------------------------
+    # -- removing and purging ---------------------------------------------------------------------------------------
 
     async def delete(self, key: bytes) -> bool:
         """Remove one entry everywhere, also one that is being made; returns whether it was stored.
@@ -495,33 +193,35 @@ class Cache:
             StoreError: the store is away: only this instance obeys until it is back.
 
         """
-        return _told(await self.remove(key)).entries > 0
+        return (await self.remove(key)).everywhere() > 0
 
     async def remove(self, key: bytes, *derivatives: bytes, wait: bool = True) -> Removed:
         """Remove an entry and what is derived from it everywhere, also while it is being made.
 
         See ``purge`` for who obeys, and when.
         """
-        keys = (key, *derivatives)
-        here = sum([self.drop(each) for each in keys])
-        self._invalidation.known.tell_purged()
-        if self.store is None:
-            return Removed(here, Obeyed.EVERYWHERE)
-        stored, obeyed = await self._invalidation.remove(key, derivatives, wait=wait)
-        for each in keys:  # what was read before the first was removed
-            self.drop(each)
-        return Removed(max(here, stored), obeyed)
+        return await self._removal.remove(key, *derivatives, wait=wait)
 
     async def discard(self, key: bytes) -> None:
         """Remove one entry where it can be removed now; a store that does not answer is left as it is."""
-        self.drop(key)
-        if self._guard is not None:
-            await self._guard.call(Operation.DELETE, partial(self._guard.store.delete, key))
+        await self._removal.discard(key)
 
     def drop(self, key: bytes) -> bool:
         """Remove one entry from this process's memory, also one that is being made; returns whether it was there."""
-        self._discard_flights([key])
-        return self.memory.drop(key)
+        return self._removal.drop(key)
+
+    async def clear(self) -> int:
+        """Remove every entry, also those being made; returns how many the store held.
+
+        Raises:
+            StoreError: the store is away: only this instance obeys until it is back.
+
+        """
+        return (await self.remove_all()).everywhere()
+
+    async def remove_all(self, *, wait: bool = True) -> Removed:
+        """Remove every entry, also those being made; see ``purge`` for who obeys, and when."""
+        return await self._removal.remove_all(wait=wait)
 
     async def purge(self, *tags: str, wait: bool = True) -> Obeyed:
         """Outdate every entry that carries one of the tags, also those whose computation is under way.
@@ -557,6 +257,18 @@ class Cache:
         """Read what other instances have purged, unless it was read a moment ago."""
         await self._invalidation.settle()
 
+    # -- the store --------------------------------------------------------------------------------------------------
+
+    @property
+    def store_state(self) -> StoreState:
+        """How the store is in one word; see ``StoreHealth``."""
+        return "none" if self.health is None else self.health.state
+
+    @property
+    def trouble(self) -> str | None:
+        """What of the store fails, in words; None where nothing does."""
+        return None if self.health is None else self.health.trouble
+
     async def attempt(self, operation: Operation, run: Callable[[], Awaitable[T]], *, read_bytes: int = 0) -> T | None:
         """Return what an operation on the store returns, or None if the store fails within the budget.
 
@@ -564,47 +276,9 @@ class Cache:
         """
         return await run() if self._guard is None else await self._guard.call(operation, run, read_bytes=read_bytes)
 
-    async def clear(self) -> int:
-        """Remove every entry, also those being made; returns how many the store held.
-
-        Raises:
-            StoreError: the store is away: only this instance obeys until it is back.
-
-        """
-        return _told(await self.remove_all()).entries
-
-    async def remove_all(self, *, wait: bool = True) -> Removed:
-        """Remove every entry, also those being made; see ``purge`` for who obeys, and when."""
-        self._discard_flights(list(self._flights))
-        self._invalidation.known.tell_purged()
-        entries = await self.memory.clear()
-        if self._guard is None:
-            return Removed(entries, Obeyed.EVERYWHERE)
-        obeyed = await self._invalidation.purge(ALL, MEMORIES, wait=wait)
-        if obeyed is not Obeyed.HERE:
-            with suppress(StoreError):  # what stays is outdated, and goes when it expires
-                entries = await self._guard.store.clear()
-        return Removed(entries, obeyed)
-
-    async def _empty_memory(self) -> None:
-        self._discard_flights(list(self._flights))
-        self._invalidation.known.tell_purged()
-        await self.memory.clear()
-
-    def _discard_flights(self, keys: Iterable[bytes]) -> None:
-        for key in keys:
-            flight = self._flights.pop(key, None)
-            if flight is not None:
-                flight.discarded = True
-
     async def settle(self, timeout_seconds: float | None = None) -> None:
         """Wait until no flight is under way and every write has landed; what lasts longer is cancelled."""
-        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while self._tasks:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            _, late = await asyncio.wait(set(self._tasks), timeout=left)
-            for task in late:
-                task.cancel()
+        await self._flights.settle(timeout_seconds)
 
     async def open(self, *, checked: bool = False) -> Self:
         """Open the store; where it was ``checked`` before, what is wrong with its place now is trouble that may pass.
@@ -613,25 +287,20 @@ class Cache:
             ConfigError: the store's place is wrong.
 
         """
-        if self.store is not None:
+        if self.store is not None and self._housekeeper is not None:
             try:
                 await self.store.open()
             except ConfigError:
                 if not checked:
                     raise
-            await self._invalidation.read()
-            self._housekeeper = asyncio.create_task(self._keep_house())
+            await self._housekeeper.start()
         return self
 
     async def close(self) -> None:
         """Finish the flights, write the counters and release the store; idempotent."""
         await self.settle()
         if self._housekeeper is not None:
-            self._housekeeper.cancel()
-            await asyncio.wait([self._housekeeper])
-            self._housekeeper = None
-            assert self._totals is not None
-            await self._totals.flush()
+            await self._housekeeper.stop()
         self.threads.close()
         if self.store is not None:
             await self.store.close()
@@ -641,19 +310,3 @@ class Cache:
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
-
-    async def _keep_house(self) -> None:
-        assert self._totals is not None
-        flush_at = 0.0
-        while True:
-            await asyncio.sleep(_HOUSEKEEPING_SECONDS)
-            await self._invalidation.read()
-            if time.monotonic() >= flush_at:
-                await self._totals.flush()
-                flush_at = time.monotonic() + _FLUSH_SECONDS
-
-
-def _told(removed: Removed) -> Removed:
-    if removed.obeyed is Obeyed.HERE:
-        raise StoreError("the store does not answer: only this instance obeys until it is back")
-    return removed

@@ -7,49 +7,17 @@ one starts at the first byte, and one that leaves takes nothing with it, unless 
 from __future__ import annotations
 
 import asyncio
-import inspect
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from datetime import timedelta
-from enum import Enum, auto
-from typing import Any, Final
+from typing import Final
 
-import msgspec
-
-from sayonce.cache.compute_errors import CarryErrors
-from sayonce.cache.threads import Threads, waiting
+from sayonce.cache.threads import waiting
+from sayonce.core.audio_start import BodyForm
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Stamp
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError
-
-
-class Keep(Enum):
-    """Where a computed value is kept."""
-
-    EVERYWHERE = auto()
-    MEMORY = auto()  # cheaper to derive again than to keep in a shared store
-    NOWHERE = auto()
-
-
-class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a computation made.
-
-    ``parent`` is the entry that it was derived from alone: it then shares the parent's age, expiry and tags.
-    ``compute_seconds`` None means the time that the whole computation took, and ``ttl`` None the lookup's own.
-    """
-
-    body: bytes
-    media_type: str = "application/octet-stream"
-    about: dict[str, Any] = {}
-    compute_seconds: float | None = None
-    parent: Entry | None = None
-    keep: Keep = Keep.EVERYWHERE
-    ttl: timedelta | None = None
-
-
-Compute = Callable[[], bytes | Made | Awaitable[bytes | Made]]
 
 _OWN_VALUE: Final = (
     "a computation asks for the value that it computes, itself or through others: it would wait for ever"
@@ -79,8 +47,8 @@ class Flight:
         """Tells, when it has been written, whether it is kept where this cache keeps what lasts."""
         self.source: asyncio.Future[bool] | None = None
         """The same of the value that this one is derived from: while that is kept, nothing is computed again."""
-        self.head: Any = None
-        """What listeners must know before the first chunk; set with ``begin``."""
+        self.head: BodyForm = None
+        """The form of the body, which listeners must know before its first chunk; set with ``begin``."""
         self.entry: Entry | None = None
         self.error: BaseException | None = None
         self.outcome = Outcome.LED
@@ -111,7 +79,7 @@ class Flight:
         """Return what the body takes in memory while somebody listens: in chunks, and whole once it is."""
         return sum(map(len, self._chunks)) + (len(self.entry.body) if self.entry is not None else 0)
 
-    def begin(self, head: Any = None) -> None:
+    def begin(self, head: BodyForm = None) -> None:
         """Let listeners in: from here on a failure is one in mid-stream."""
         if self._begun and head != self.head:
             raise EngineError(_ANOTHER_TAKE)
@@ -269,16 +237,3 @@ _computing: ContextVar[Sequence[Flight]] = ContextVar("computing", default=())
 def computing(flights: Sequence[Flight]) -> None:
     """Say whose values the current task, and all that it starts, computes."""
     _computing.set(flights)
-
-
-async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
-    """Return what a plain or an async function computes, for whoever waits for the whole."""
-    with CarryErrors():
-        value: Any = await compute() if inspect.iscoroutinefunction(compute) else await threads.compute(compute)
-        if inspect.isawaitable(value):
-            value = await value
-    if isinstance(value, Made):
-        return value
-    if not isinstance(value, bytes):
-        raise TypeError(f"compute returned a {type(value).__name__}; bytes or Made are needed")
-    return Made(body=value)

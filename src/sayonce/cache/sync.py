@@ -16,8 +16,8 @@ from typing import Any, Final, Generic, Self, TypeVar
 
 from sayonce.cache.cache import Cache
 from sayonce.cache.compute_errors import CarriedError
-from sayonce.cache.flight import Compute
 from sayonce.cache.invalidation import Obeyed
+from sayonce.cache.made import Compute
 from sayonce.cache.threads import Threads
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest

@@ -15,10 +15,11 @@ from __future__ import annotations
 import os
 from hashlib import blake2b
 from hmac import compare_digest
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 
+from sayonce.core.audio_start import BodyForm
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.epochs import Stamp
 from sayonce.core.key import Secret
@@ -36,7 +37,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
 
     created: float
     stamp: Stamp
-    about: Any
+    about: BodyForm
 
 
 class Ending(msgspec.Struct, array_like=True, frozen=True):

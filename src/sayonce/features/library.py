@@ -14,7 +14,7 @@ import msgspec
 from sayonce import cache as base
 from sayonce.cache import sync
 from sayonce.cache.cache import DEFAULT_TTL
-from sayonce.cache.flight import Compute
+from sayonce.cache.made import Compute
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.features.arguments import OPENING, REMEMBERING, check, kept

@@ -53,15 +53,15 @@ class Clips:
             flight.credit(take.outcome, take.tier)
             flight.source = take.flight.landing if take.flight is not None else None
             if take.known_entry is None and take.flight is not None:
-                media_type = take.flight.head["media_type"]
-                if media_type == PCM:
-                    return await self._encode_live(plan, take.flight, flight)
-                if plan.request.format.holds(media_type):
-                    return await _pass_on(plan, take.flight, flight)
+                head = take.flight.head
+                assert isinstance(head, AudioStart)
+                if head.media_type == PCM:
+                    return await self._encode_live(plan, take.flight, head, flight)
+                if plan.request.format.holds(head.media_type):
+                    return await _pass_on(plan, take.flight, head, flight)
             return await _derive(plan, await take.result())
 
-    async def _encode_live(self, plan: Plan, take: Flight, flight: Flight) -> Made:
-        head = AudioStart(**take.head)
+    async def _encode_live(self, plan: Plan, take: Flight, head: AudioStart, flight: Flight) -> Made:
         audio_format = plan.request.format
         kind = audio_format, head.sample_rate_hz, head.channels
         encoder = self._encoders.take(*kind)
@@ -92,10 +92,10 @@ def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
         start, size = start + size, 2 * size
 
 
-async def _pass_on(plan: Plan, take: Flight, flight: Flight) -> Made:
+async def _pass_on(plan: Plan, take: Flight, head: AudioStart, flight: Flight) -> Made:
     """Send audio that the engine gives in the very format asked for as it comes."""
-    flight.created, flight.keepable = take.created, AudioStart(**take.head).proves_end
-    flight.begin(take.head["media_type"])
+    flight.created, flight.keepable = take.created, head.proves_end
+    flight.begin(head.media_type)
     async for chunk in take.chunks():
         flight.send(chunk)
     entry = await take.result()

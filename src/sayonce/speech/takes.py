@@ -141,7 +141,7 @@ class Takes:
 
     async def _silence(self, flight: Flight) -> Made:
         """Say nothing for a moment, where a text has nothing to speak: no engine is asked, and no store."""
-        flight.begin(msgspec.structs.asdict(_SILENT))
+        flight.begin(_SILENT)
         audio = bytes(2 * _SILENT.sample_rate_hz // _SILENT_PART)
         flight.send(audio)
         body, media_type, facts = await asyncio.to_thread(pack, _SILENT, audio, self.form)
@@ -211,7 +211,7 @@ async def _collect(engine: Engine, utterance: Utterance, flight: Flight) -> tupl
                 continue
             assert head is not None
             if item and not total_bytes:
-                flight.begin(msgspec.structs.asdict(head))
+                flight.begin(head)
             chunks.append(item)
             total_bytes += len(item)
             flight.send(item)

@@ -29,7 +29,7 @@ class Work:
 
     async def __call__(self, flight: Flight) -> Made:
         self.runs += 1
-        flight.begin({"rate": 24000})
+        flight.begin("audio/pcm")
         for number, chunk in enumerate(self.chunks):
             if number == 2:
                 await self.gate.wait()
@@ -83,7 +83,7 @@ async def test_a_follower_at_another_instance_hears_the_first_chunk_before_the_e
     work.gate.clear()
     await one.answer(key, work)
     follower = await other.answer(key, work)
-    assert (follower.outcome, follower.media_type) == (Outcome.JOINED, "{'rate': 24000}")
+    assert (follower.outcome, follower.media_type) == (Outcome.JOINED, "audio/pcm")
     heard = follower.flight.chunks()
     assert [await anext(heard), await anext(heard)] == [b"one", b"two"]
     work.gate.set()
@@ -110,7 +110,7 @@ async def die(cache):
     """End an instance's computation as SIGKILL would: nothing more is published, renewed or released."""
     cache._guard.call = cache._guard.done = lost
     leases = [task for task in asyncio.all_tasks() if task.get_coro().__qualname__.startswith("Lease.")]
-    for task in (*leases, *cache._tasks):
+    for task in (*leases, *cache._flights._tasks):
         task.cancel()
 
 

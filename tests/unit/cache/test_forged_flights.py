@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from sayonce.cache import Cache, Flight, cross_process, lease
 from sayonce.cache.cross_process import SharedFlights
 from sayonce.cache.lease import CHUNK, END, HEAD
+from sayonce.core.audio_start import AudioStart
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
@@ -73,7 +74,7 @@ def forged_records(key: bytes, owner: str, secret: Secret = OTHER, evil: bytes =
     """Return a whole flight of another sound, as well as it can be made with another secret."""
     seal = FlightSeal(secret, key, owner)
     entry = Entry(key=key, body=evil, media_type="", created=1.0, expires=2.0)
-    head = HEAD + msgspec.msgpack.encode(Head(1.0, (), {"rate": 24000}))
+    head = HEAD + msgspec.msgpack.encode(Head(1.0, (), "audio/pcm"))
     contents = [head, CHUNK + evil, END + msgspec.msgpack.encode(Ending.of(len(evil), entry))]
     return [seal.seal(COMPUTATION, place, content) for place, content in enumerate(contents)]
 
@@ -433,11 +434,7 @@ async def test_no_mp3_is_made_of_forged_sound_though_the_honest_take_is_restored
                 while tapped and attacker.lease(key) is None:
                     await asyncio.sleep(0.01)
                 owner = (attacker.lease(key) or new_owner(OTHER, key).encode()).decode()
-                head = HEAD + msgspec.msgpack.encode(
-                    Head(
-                        1.0, (), {"sample_rate_hz": 24000, "channels": 1, "media_type": "audio/pcm", "proves_end": True}
-                    )
-                )
+                head = HEAD + msgspec.msgpack.encode(Head(1.0, (), AudioStart(24000)))
                 seal, evil = FlightSeal(OTHER, key, owner), [head, CHUNK + bytes(48_000), END]
                 if not tapped:
                     attacker.plant_lease(key, owner)
@@ -487,7 +484,7 @@ async def test_a_take_over_whose_take_is_shorter_is_cut_and_its_own_take_is_kept
         [chunk async for chunk in heard]
     await victim.settle()
     assert await listen(await victim.answer(KEY, Work(b"wrong"))) == b"onet"
-    leader._tasks.copy().pop().cancel()
+    leader._flights._tasks.copy().pop().cancel()
 
 
 # -- any records at all -------------------------------------------------------------------------------------------------
@@ -573,3 +570,18 @@ def test_a_record_that_is_sealed_and_not_readable_is_neither_head_nor_end_of_a_f
     seal = FlightSeal(SECRET, KEY, OWNER)
     for content in (HEAD + b"\xc1", HEAD, END + b"\x01", END):
         assert asyncio.run(relayed([seal.seal(COMPUTATION, 0, content)])) == (b"", None)
+
+
+def test_nothing_is_heard_behind_a_head_that_has_no_known_form() -> None:
+    """As without a secret, where everybody can seal."""
+    seal = FlightSeal(SECRET, KEY, OWNER)
+    for form, heard in (({"rate": 24000}, b""), (24000, b""), ("audio/pcm", b"sound"), (None, b"sound")):
+        head = HEAD + msgspec.msgpack.encode((1.0, (), form))
+        records = [seal.seal(COMPUTATION, place, each) for place, each in enumerate((head, CHUNK + b"sound"))]
+        assert asyncio.run(relayed(records)) == (heard, None)
+
+
+def test_the_form_of_a_take_is_told_to_other_instances_as_it_always_was() -> None:
+    """Instances of two releases may follow one another."""
+    form = {"sample_rate_hz": 24000, "channels": 1, "media_type": "audio/pcm", "proves_end": True}
+    assert msgspec.msgpack.encode(Head(1.0, (), AudioStart(24000))) == msgspec.msgpack.encode((1.0, (), form))

@@ -153,7 +153,7 @@ async def test_a_request_after_a_removal_joins_no_computation_that_began_before_
     async def slow(flight):
         from sayonce.cache import Made
 
-        flight.begin({})
+        flight.begin()
         await gate.wait()
         return Made(body=b"old")
 

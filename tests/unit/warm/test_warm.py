@@ -321,9 +321,9 @@ async def test_a_gateway_is_asked_to_make_older_clips_anew(engine):
     async with serving(engine) as client:
         of_each = (rows_of(text, voice="anna", response_format=kind) for text in TEXTS[:3] for kind in ("flac", "mp3"))
         rows = [row for [row] in of_each]
-        client.service.cache._clock = lambda: time.time() - 1000
+        client.service.cache._road._clock = lambda: time.time() - 1000
         await through(client, rows)
-        client.service.cache._clock = time.time
+        client.service.cache._road._clock = time.time
         assert len(engine.calls) == 3
 
         async def renewed(age_seconds):

@@ -7,8 +7,9 @@ from abc import abstractmethod
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Literal
 
+from sayonce.core.audio_start import AudioStart
 from sayonce.speech.engines.declaration import Declaration
-from sayonce.speech.engines.utterance import AudioStart, Utterance
+from sayonce.speech.engines.utterance import Utterance
 
 if TYPE_CHECKING:
     from sayonce.speech.engines.copies.table import CopyTable

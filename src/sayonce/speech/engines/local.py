@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from typing import Final
 
+from sayonce.core.audio_start import AudioStart
 from sayonce.errors import EngineError, SayonceError
 from sayonce.speech.engines.base import Engine
-from sayonce.speech.engines.utterance import AudioStart, Utterance
+from sayonce.speech.engines.utterance import Utterance
 
 CHUNKS_AHEAD: Final = 8
 """How many chunks a model may be ahead of its listener."""

@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Final
 
+from sayonce.core.audio_start import AudioStart
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines._reading import named, read_text, silent_sign, unread_script
 from sayonce.speech.engines.base import Engine
@@ -32,7 +33,7 @@ from sayonce.speech.engines.espeak.voices import EspeakVoices
 from sayonce.speech.engines.fingerprint import below, digest_of, versions
 from sayonce.speech.engines.options import EngineOptions
 from sayonce.speech.engines.parameters import Parameter
-from sayonce.speech.engines.utterance import AudioStart, Utterance
+from sayonce.speech.engines.utterance import Utterance
 from sayonce.text.reading import Reading
 from sayonce.text.scripts import scripts_of
 from sayonce.text.sign_words import LANGUAGES, VERSION

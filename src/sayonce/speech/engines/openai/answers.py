@@ -11,11 +11,11 @@ import msgspec
 from sayonce.audio.decode import tags, telephony
 from sayonce.audio.decode.wav import LONGEST_BYTES, WavReader
 from sayonce.audio.decode.whole_file import decode
+from sayonce.core.audio_start import AudioStart
 from sayonce.errors import BadAudio
 from sayonce.speech.engines.openai.content import MOST_HEAD_BYTES, NO_AUDIO, PCM, WAV, tell
 from sayonce.speech.engines.openai.label import Label, Shape, read_label, shape_of
 from sayonce.speech.engines.openai.samples import SamplesReader
-from sayonce.speech.engines.utterance import AudioStart
 
 Chunks = AsyncIterator[bytes]
 

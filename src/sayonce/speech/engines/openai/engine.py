@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final
 import httpx
 
 from sayonce.audio.decode import mpeg
+from sayonce.core.audio_start import AudioStart
 from sayonce.errors import EngineBusy, EngineError
 from sayonce.speech.engines.base import Engine
 from sayonce.speech.engines.copies.keeper import CopyKeeper
@@ -31,7 +32,7 @@ from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.engines.runtime.balance import Balance, Failures, Upstream
 from sayonce.speech.engines.runtime.http_errors import translated
 from sayonce.speech.engines.runtime.retry_after import retry_after_seconds
-from sayonce.speech.engines.utterance import AudioStart, Utterance
+from sayonce.speech.engines.utterance import Utterance
 
 if TYPE_CHECKING:
     from sayonce.speech.engines.copies.table import CopyTable

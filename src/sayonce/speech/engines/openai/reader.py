@@ -8,9 +8,9 @@ from typing import Final
 
 import httpx
 
+from sayonce.core.audio_start import AudioStart
 from sayonce.errors import SayonceError
 from sayonce.speech.engines.openai import answers, content, events, refusals
-from sayonce.speech.engines.utterance import AudioStart
 
 log = logging.getLogger("sayonce.speech")
 

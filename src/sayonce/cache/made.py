@@ -1,0 +1,59 @@
+"""The value that a computation makes, and how a plain or an async function becomes a computation."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable
+from datetime import timedelta
+from enum import Enum, auto
+from typing import Any
+
+import msgspec
+
+from sayonce.cache.compute_errors import CarryErrors
+from sayonce.cache.flight import Flight
+from sayonce.cache.threads import Threads
+from sayonce.core.envelope import Entry
+
+
+class Keep(Enum):
+    """Where a computed value is kept."""
+
+    EVERYWHERE = auto()
+    MEMORY = auto()  # cheaper to derive again than to keep in a shared store
+    NOWHERE = auto()
+
+
+class Made(msgspec.Struct, frozen=True, kw_only=True):
+    """What a computation made.
+
+    ``parent`` is the entry that it was derived from alone: it then shares the parent's age, expiry and tags.
+    ``compute_seconds`` None means the time that the whole computation took, and ``ttl`` None the lookup's own.
+    """
+
+    body: bytes
+    media_type: str = "application/octet-stream"
+    about: dict[str, Any] = {}
+    compute_seconds: float | None = None
+    parent: Entry | None = None
+    keep: Keep = Keep.EVERYWHERE
+    ttl: timedelta | None = None
+
+
+Compute = Callable[[], bytes | Made | Awaitable[bytes | Made]]
+
+Lead = Callable[[Flight], Awaitable[Made]]
+"""A computation: sends chunks to the flight as it makes them, if it streams, and returns the whole."""
+
+
+async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
+    """Return what a plain or an async function computes, for whoever waits for the whole."""
+    with CarryErrors():
+        value: Any = await compute() if inspect.iscoroutinefunction(compute) else await threads.compute(compute)
+        if inspect.isawaitable(value):
+            value = await value
+    if isinstance(value, Made):
+        return value
+    if not isinstance(value, bytes):
+        raise TypeError(f"compute returned a {type(value).__name__}; bytes or Made are needed")
+    return Made(body=value)
