@@ -269,11 +269,13 @@ class Links(HTMLParser):
 
 @pytest.mark.parametrize("path", ["/", "/speech/"])
 async def test_pages_and_their_links_work_at_the_root_and_under_a_path(through, path):
-    links = Links((await through.get(path)).text).found
-    assert links
-    for link in links:
-        found = await through.get(urljoin(path, link))
-        assert (found.status_code, found.url.path.startswith(path)) == (200, True), link
+    for page in ("", "docs"):
+        answer = await through.get(path + page)
+        links = Links(answer.text).found
+        assert links
+        for link in links:
+            found = await through.get(urljoin(path + page, link))
+            assert (found.status_code, found.url.path.startswith(path)) == (200, True), link
     described = (await through.get(f"{path}openapi.json")).json()
     assert urljoin(f"{path}openapi.json", described["servers"][0]["url"]) == path
     bare = await through.get("/speech")
@@ -315,7 +317,7 @@ async def test_varnish_keeps_nothing(tmp_path, without):
                     assert others.status_code == 200
                     assert (await client.get(path)).status_code == 401
                     assert ("mine" in str(own), "mine" in others.text) == (path == "/v1/audio/voices", False)
-                for path in ("/health/live", "/health/ready", "/", "/dashboard/api.js", "/openapi.json"):
+                for path in ("/health/live", "/health/ready", "/", "/dashboard/api.js", "/docs"):
                     answers = [await client.get(path) for _ in range(2)]
                     # Of what it has kept Varnish names two transactions: the one of now, and the one that brought it.
                     assert [len(answer.headers["x-varnish"].split()) for answer in answers] == [1, 1], path

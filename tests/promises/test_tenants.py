@@ -9,7 +9,7 @@ from sayonce.gateway.access import new_key
 from tests.helpers.serving import serving, speak
 from tests.unit.speech.test_voices import Cloner, reference, upload
 
-PUBLIC = {"/health/live", "/health/ready", "/", "/dashboard/{name}", "/openapi.json"}
+PUBLIC = {"/health/live", "/health/ready", "/", "/dashboard/{name}", "/openapi.json", "/docs"}
 """Tell nothing of what anybody asked for."""
 OPERATOR = {
     ("GET", "/v1/cache/stats"),

@@ -166,7 +166,7 @@ _RESULTS: Final = {
 }
 
 _SERVE: Final = {
-    "sayonce listens on {address}, where you can hear it in a browser, and describes its API in /openapi.json": "sayonce 正在监听 {address} ,用浏览器打开即可试听,接口说明见 /openapi.json",
+    "sayonce listens on {address}, where you can hear it in a browser, and describes itself under /docs": "sayonce 正在监听 {address} ,用浏览器打开即可试听,接口说明见 /docs",
     "engines: {names}": "引擎:{names}",
     "large clips: {address}": "大段音频:{address}",
     "no API keys are configured, so only this machine is served; to serve others, make one with 'sayonce new-key TENANT --file keys.txt', set security.api_keys_file, and listen with --host 0.0.0.0": "没有配置 API 密钥,所以只为本机服务;要为其他机器服务,请用 'sayonce new-key TENANT --file keys.txt' 生成密钥,设置 security.api_keys_file,再用 --host 0.0.0.0 监听",

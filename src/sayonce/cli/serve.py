@@ -145,7 +145,7 @@ def _recorded(settings: Settings, config: str | None, address: str) -> Iterator[
 
 def _announce(service: Service, choice: Choice, address: str) -> None:
     talk(
-        "sayonce listens on {address}, where you can hear it in a browser, and describes its API in /openapi.json",
+        "sayonce listens on {address}, where you can hear it in a browser, and describes itself under /docs",
         address=address,
     )
     names = ", ".join(engine.name for engine in service.synthesizer.catalogue.engines)

@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 
 from sayonce.config import Settings, load_settings, workers_directory
@@ -83,7 +83,7 @@ class Gateway:
                 *Voices(service.synthesizer, access).routes(),
                 *Metrics(self.observer, service.cache, access).routes(),
                 *Dashboard(service.synthesizer, self.observer, access).routes(),
-                Route("/openapi.json", _description),
+                *_documents(),
             ],
             exception_handlers={
                 SayonceError: _on_error, HTTPException: _on_http_error,
@@ -185,8 +185,14 @@ def rereading(reread: Callable[[], None]) -> Iterator[None]:
         loop.remove_signal_handler(signal.SIGHUP)
 
 
-async def _description(_: Request) -> Response:
-    return Response(openapi.document(), media_type="application/json")
+def _documents() -> list[Route]:
+    async def description(_: Request) -> Response:
+        return Response(openapi.document(), media_type="application/json")
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(openapi.page())
+
+    return [Route("/openapi.json", description), Route("/docs", page)]
 
 
 async def _on_error(_: Request, error: Exception) -> Response:
@@ -208,7 +214,7 @@ async def _on_http_error(request: Request, error: Exception) -> Response:
         return response
     path = request.scope["path"]
     right = _right_address(request.app.routes, request.scope)
-    told = "/openapi.json describes those that there are" if right is None else f"the right address is {quoted(right)}"
+    told = "/docs shows those that there are" if right is None else f"the right address is {quoted(right)}"
     return error_response(NotFound(f"there is no path {quoted(path)}; {told}"))
 
 

@@ -19,8 +19,9 @@ from typing import Final
 from sayonce.errors import Forbidden, InvalidRequest, quoted
 from sayonce.gateway.http import Scope, headers_of
 
-PAGE: Final = "/"
-"""The one page that a link on another site may lead to."""
+PAGES: Final = frozenset(("/", "/docs"))
+"""What a link on another site may lead to."""
+_SHOWN_PAGES: Final = " and ".join(sorted(PAGES))
 _AUTHORITY: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::\d{0,5})?")
 _ORIGIN: Final = re.compile(rb"https?://([^/]*)")
 _BROWSER: Final = b"Mozilla/"
@@ -115,7 +116,7 @@ def _check_site(site: bytes | None, agent: bytes, scope: Scope) -> None:
             _check_page(scope)
     elif not _follows_link(scope):
         raise Forbidden(
-            f"without API keys a web page from another site may only link to {PAGE}", param="Sec-Fetch-Site"
+            f"without API keys a web page from another site may only link to {_SHOWN_PAGES}", param="Sec-Fetch-Site"
         )
 
 
@@ -129,10 +130,10 @@ def _check_page(scope: Scope) -> None:
     headers = headers_of(scope)
     page = _ORIGIN.match(headers.get(b"origin") or headers.get(b"referer", b""))
     own = page is not None and page.group(1) == headers.get(b"host")
-    if not own and not (scope["method"] == "GET" and scope["path"] == PAGE):
+    if not own and not (scope["method"] == "GET" and scope["path"] in PAGES):
         raise Forbidden(
-            f"without API keys a browser must say which page asks; under this name it only reaches {PAGE} and what "
-            "it asks for. Use https, http://localhost, or http://127.0.0.1; a program should not call itself "
+            f"without API keys a browser must say which page asks; under this name it only reaches {_SHOWN_PAGES} and "
+            "what they ask for. Use https, http://localhost, or http://127.0.0.1; a program should not call itself "
             f"{_BROWSER.decode()}",
             param="Referer",
         )
@@ -142,7 +143,7 @@ def _follows_link(scope: Scope) -> bool:
     """Whether the user follows a link to a page: nothing is told to the page that has the link."""
     return (
         scope["method"] == "GET"
-        and scope["path"] == PAGE
+        and scope["path"] in PAGES
         and headers_of(scope).get(b"sec-fetch-mode") == b"navigate"
         and headers_of(scope).get(b"sec-fetch-dest") == b"document"
     )

@@ -111,7 +111,7 @@ async def test_explain_compares_two_requests(client):
 
 async def test_a_path_that_is_not_there_is_an_error_in_the_apis_form(client):
     for method, path, status, told in (
-        ("GET", "/v1/nothing", 404, "there is no path '/v1/nothing'; /openapi.json"),
+        ("GET", "/v1/nothing", 404, "there is no path '/v1/nothing'; /docs"),
         ("DELETE", "/v1/" + 900 * "x", 404, f"there is no path '/v1/{76 * 'x'}…'"),
         ("PUT", "/v1/models", 405, "this path takes GET, HEAD, OPTIONS"),
         ("PUT", "/v1/audio/voices", 405, "this path takes GET, HEAD, OPTIONS, POST"),

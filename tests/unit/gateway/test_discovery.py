@@ -150,7 +150,7 @@ async def test_lists_and_health_are_served_at_nearly_the_right_address(client, p
      ("POST", "//v1/cache/purge", "/v1/cache/purge"), ("POST", "/audio/voices", "/v1/audio/voices"),
      ("POST", "/v1/audio/voices/", "/v1/audio/voices"), ("DELETE", "/audio/voices/anna", "/v1/audio/voices/anna"),
      ("GET", "/v1/metrics", "/metrics"), ("GET", "/metrics/", "/metrics"), ("GET", "/cache/stats", "/v1/cache/stats"),
-     ("GET", "/openapi.json/", "/openapi.json"), ("POST", "/api/v1/audio/speech", "/v1/audio/speech"),
+     ("GET", "/docs/", "/docs"), ("POST", "/api/v1/audio/speech", "/v1/audio/speech"),
      ("POST", "/v1/audio/speach", "/v1/audio/speech"),
      ("GET", "/v1/voices", "/v1/audio/voices"), ("GET", "/health/redy", "/health/ready"),
      ("POST", "/v1/%63ache/purge", "/v1/cache/purge"), ("POST", "/v1/cache%2Fpurge", "/v1/cache/purge"), ("GET", "/%6detrics", "/metrics"),
@@ -171,7 +171,7 @@ async def test_a_changing_request_at_nearly_the_right_address_is_told_the_right_
 async def test_an_address_that_is_near_none_is_told_where_all_are(client, path):
     answer = await client.get(path)
     assert answer.status_code == 404
-    assert "/openapi.json" in answer.json()["error"]["message"]
+    assert "/docs" in answer.json()["error"]["message"]
     assert len(answer.content) < 1000
 
 
@@ -278,7 +278,7 @@ async def answers_of_every_kind(client, headers=None):
     yield await speak(client, headers=headers, voice="nobody")
     for method, path in (
         ("GET", "/v1/models"), ("GET", "/v1/audio/voices"), ("GET", "/health/live"), ("GET", "/health/ready"), ("GET", "/"),
-        ("GET", "/openapi.json"), ("GET", "/metrics"), ("GET", "/v1/cache/stats"), ("GET", "/v1/nothing"),
+        ("GET", "/docs"), ("GET", "/openapi.json"), ("GET", "/metrics"), ("GET", "/v1/cache/stats"), ("GET", "/v1/nothing"),
         ("PUT", "/v1/models"), ("OPTIONS", "/v1/models"), ("HEAD", "/v1/models"), ("POST", "/v1/audio/speech"),
         ("POST", "/v1/cache/purge"), ("GET", "/dashboard/dashboard.js"),
     ):  # fmt: skip

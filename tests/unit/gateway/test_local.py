@@ -10,7 +10,7 @@ import pytest_asyncio
 from sayonce.config import load_settings
 from sayonce.errors import ConfigError, Forbidden, InvalidRequest
 from sayonce.gateway.access import new_key
-from sayonce.gateway.local import PAGE, LocalOnly
+from sayonce.gateway.local import PAGES, LocalOnly
 from sayonce.testing import StubEngine
 from tests.helpers.browser import chromium
 from tests.helpers.serving import serving, speak
@@ -75,7 +75,8 @@ def test_every_origin_but_the_servers_own_is_refused(origin):
 def test_requests_from_another_site_are_refused_but_for_a_link_to_a_page(site):
     local, host, fetch = LocalOnly(), ("host", "localhost"), ("sec-fetch-site", site)
     link = (("sec-fetch-mode", "navigate"), ("sec-fetch-dest", "document"))
-    local.check(asked(host, fetch, *link, method="GET", path=PAGE))
+    for path in PAGES:
+        local.check(asked(host, fetch, *link, method="GET", path=path))
     refused = [
         asked(host, fetch),
         asked(host, fetch, ("origin", "http://127.0.0.2:8000")),
@@ -105,8 +106,9 @@ BROWSER = (
 def test_a_browser_that_does_not_say_which_page_asks_only_reaches_pages(host):
     """To plain http under a name that it does not trust a browser sends neither Sec-Fetch-Site nor, for GET, Origin."""
     local, named = LocalOnly(["tts.example.com"]), ("host", host)
-    local.check(asked(named, BROWSER, method="GET", path=PAGE))
-    for page in (f"http://{host}/", f"http://{host}/openapi.json"):
+    for path in PAGES:
+        local.check(asked(named, BROWSER, method="GET", path=path))
+    for page in (f"http://{host}/", f"http://{host}/docs"):
         local.check(asked(named, BROWSER, ("referer", page), method="GET", path="/v1/cache/overview"))
     local.check(asked(named, BROWSER, ("origin", f"http://{host}")))
     local.check(asked(named, ("user-agent", "curl/8.14"), method="GET", path="/v1/models"))
@@ -165,7 +167,9 @@ async def client():
         yield client
 
 
-@pytest.mark.parametrize("path", ["/", "/v1/models", "/health/ready", "/metrics", "/v1/cache/stats", "/openapi.json"])
+@pytest.mark.parametrize(
+    "path", ["/", "/docs", "/v1/models", "/health/ready", "/metrics", "/v1/cache/stats", "/openapi.json"]
+)
 async def test_no_path_is_answered_under_a_foreign_host_name(client, path):
     answer = await client.get(path, headers={"host": "evil.com"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (403, "Host")

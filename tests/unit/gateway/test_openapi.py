@@ -2,6 +2,7 @@
 
 import json
 import re
+from html.parser import HTMLParser
 
 import msgspec
 import pytest
@@ -11,6 +12,7 @@ from sayonce.config import load_settings
 from sayonce.gateway import answers, openapi, refusals
 from sayonce.gateway.access import Access
 from sayonce.gateway.app import Gateway
+from sayonce.gateway.openapi.rendering import render
 from sayonce.gateway.paths import SPEECH
 from sayonce.service import Service
 from sayonce.testing import StubEngine
@@ -52,11 +54,13 @@ async def test_the_description_is_made_once_as_anyone_may_ask_for_it_over_and_ov
     """It takes the event loop many milliseconds, and needs no key."""
     made = []
     monkeypatch.setattr("sayonce.gateway.openapi.api.description", lambda: made.append(1) or API)
-    openapi.document.cache_clear()
+    for each in (openapi.document, openapi.page):
+        each.cache_clear()
     async with serving(StubEngine()) as client:
         for _ in range(3):
             assert (await client.get("/openapi.json")).json() == API
-    assert len(made) == 1
+            assert (await client.get("/docs")).text == render(API, openapi.everywhere())
+    assert len(made) == 2
 
 
 def test_every_reference_of_the_description_leads_somewhere():
@@ -82,7 +86,7 @@ def test_described_operations_have_unique_ids_and_summaries():
 def test_only_health_and_documents_are_open_to_strangers():
     assert API["security"] == [{"bearer": []}, {"header": []}]
     public = {path for path, _, operation in OPERATIONS if operation.get("security") == []}
-    assert public == {"/health/live", "/health/ready", "/openapi.json", "/", "/dashboard/{name}"}
+    assert public == {"/health/live", "/health/ready", "/openapi.json", "/docs", "/", "/dashboard/{name}"}
 
 
 def test_every_path_tells_of_what_is_refused_before_it_is_looked_at():
@@ -100,6 +104,12 @@ def test_the_right_admin_is_spoken_of_where_it_is_needed():
     assert needed == {
         "/v1/cache/stats", "/v1/cache/ledger", "/v1/cache/overview", "/v1/cache/clips/{key}", "/v1/cache/purge", "/metrics",
     }  # fmt: skip
+
+
+def test_the_page_shows_once_what_every_path_may_answer():
+    page = parsed(openapi.page()).text
+    for status in openapi.everywhere():
+        assert page.count(API["components"]["responses"][f"Error{status}"]["description"].partition("`")[0]) == 1
 
 
 def test_the_api_description_offers_every_format():
@@ -164,3 +174,58 @@ async def test_a_query_parameter_that_is_not_described_is_refused_with_those_tha
 
 def test_the_api_description_is_json():
     assert json.loads(json.dumps(API, allow_nan=False)) == API
+
+
+class Page(HTMLParser):
+    VOID = ("meta", "br")
+
+    def __init__(self):
+        super().__init__()
+        self.text, self.open, self.tags = "", [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def parsed(text):
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    return page
+
+
+def test_the_page_shows_every_operation_and_header():
+    page = parsed(openapi.page())
+    for path, method, _ in OPERATIONS:
+        assert f"{method.upper()} {path}" in page.text
+    for name in API["paths"][SPEECH]["post"]["responses"]["200"]["headers"]:
+        assert name in page.text
+
+
+def test_the_page_needs_nothing_from_elsewhere():
+    page = parsed(openapi.page())
+    assert not [tag for tag, _ in page.tags if tag in ("script", "link", "img", "iframe")]
+    assert not [attrs for _, attrs in page.tags if "://" in str(attrs)]
+    assert not re.search(r"url\(|@import", openapi.page())
+
+
+def test_the_page_follows_light_and_dark():
+    assert "color-scheme: light dark" in openapi.page()
+
+
+def test_the_page_escapes_what_it_quotes():
+    evil = "<script>alert(1)</script>"
+    operation = {"summary": evil, "responses": {evil: {"description": evil, "headers": {evil: {"description": evil}}}}}
+    api = {"info": {"version": evil, "description": evil}, "paths": {evil: {"get": operation}}}
+    page = render({**api, "components": {"schemas": {evil: evil}}})
+    assert "<script" not in page
+    assert parsed(page).text.count(evil) == 10

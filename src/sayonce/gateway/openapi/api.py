@@ -9,7 +9,8 @@ import msgspec
 
 from sayonce._version import __version__
 from sayonce.gateway.openapi.parts import ERRORS, JSONObject, error_response, header
-from sayonce.gateway.openapi.paths import paths
+from sayonce.gateway.openapi.paths import everywhere, paths
+from sayonce.gateway.openapi.rendering import render
 from sayonce.gateway.openapi.schemas import schemas
 
 _DESCRIPTION: Final = """Compute speech once, reuse it many times. OpenAI's speech API over an exact cache. \
@@ -57,3 +58,9 @@ def description() -> JSONObject:
 def document() -> bytes:
     """Return the description as JSON; it takes many milliseconds to make, and is made once."""
     return msgspec.json.encode(description())
+
+
+@cache
+def page() -> str:
+    """Return the description as one HTML page that needs nothing else; made once, too."""
+    return render(description(), everywhere())

@@ -72,6 +72,7 @@ def _own_paths() -> JSONObject:
         "/": {"get": public("The dashboard", "dashboard", STRING, "text/html")},
         "/dashboard/{name}": {"get": _dashboard_file()},
         "/openapi.json": {"get": public("This description", "description", _OPEN)},
+        "/docs": {"get": public("This description as a page", "page", STRING, "text/html")},
     }
 
 
