@@ -28,6 +28,8 @@ KINDS: Final[Mapping[str, str]] = {
 
 _UNKNOWN_FIELD: Final = re.compile(r"unknown field `([^`]*)`")
 _MISSING_FIELD: Final = re.compile(r"missing required field `([^`]*)`")
+_MERGED: Final = frozenset(("kind", "aliases", "voice_aliases", "tolerance"))
+"""Options of every engine that are more than the value of an attribute of the same name."""
 
 
 def build_engine(name: str, options: Mapping[str, Any]) -> Engine:
@@ -67,19 +69,9 @@ def _parse(name: str, options: Mapping[str, Any], into: type[EngineOptions]) -> 
 
 def _configure(engine: Engine, options: EngineOptions) -> None:
     """Give an engine what its section sets beyond its own options."""
-    for option in (
-        "concurrency",
-        "queue",
-        "queue_seconds",
-        "max_characters",
-        "default_voice",
-        "text",
-        "empty",
-        "cost_per_hour",
-        "cost_per_1k_chars",
-    ):
+    for option in EngineOptions.__struct_fields__:
         value = getattr(options, option)
-        if value is not None:
+        if value is not None and option not in _MERGED:
             setattr(engine, option, value)
     engine.models = (*options.aliases, *engine.models)
     engine.voice_aliases = options.voice_aliases

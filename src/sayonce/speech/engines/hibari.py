@@ -10,7 +10,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines._reading import read_text, unread_script
@@ -50,7 +50,7 @@ class HibariEngine(LocalEngine):
     """
 
     kind = "hibari"
-    options: ClassVar = HibariOptions
+    options = HibariOptions
     sample_rate_hz = 24_000
     default_voice = "heart"
     pauses = True

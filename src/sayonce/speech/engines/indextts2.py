@@ -12,7 +12,7 @@ from importlib.machinery import ModuleSpec
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Final, Literal
+from typing import Any, Final, Literal
 
 from sayonce.errors import ConfigError, EngineError, InvalidRequest, NotFound, quoted
 from sayonce.speech.engines.declaration import Voice
@@ -86,7 +86,7 @@ class IndexTTS2Engine(LocalEngine):
     """
 
     kind = "indextts2"
-    options: ClassVar = IndexTTS2Options
+    options = IndexTTS2Options
     sample_rate_hz = 22_050
     clones = True
     concurrency = 1

@@ -12,7 +12,7 @@ import sys
 from collections.abc import AsyncGenerator, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 from sayonce.core.audio_start import AudioStart
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
@@ -62,7 +62,7 @@ class EspeakEngine(Engine):
     """
 
     kind = "espeak"
-    options: ClassVar = EspeakOptions
+    options = EspeakOptions
     default_voice = "en-us"
     pauses = True
     concurrency = 4

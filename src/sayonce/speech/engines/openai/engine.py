@@ -7,7 +7,7 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, asynccontextmanager
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import httpx
 
@@ -47,7 +47,7 @@ class OpenAIEngine(Engine):
     """A client of one server, or of several equal ones. What is undeclared is handed on and keyed whole."""
 
     kind = "openai"
-    options: ClassVar = OpenAIOptions
+    options = OpenAIOptions
     passes_unknown = True
     clones = True
     also_voice = "speaker"  # vLLM-Omni's
