@@ -10,7 +10,6 @@ not in the id. So nobody's file may stand in for another's, and no file for one 
 
 from __future__ import annotations
 
-import asyncio
 import math
 import re
 from functools import partial
@@ -22,6 +21,7 @@ import msgspec
 from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.cache import Cache, Obeyed
 from sayonce.cache.sealed_table import SealedTable
+from sayonce.cache.shared_reading import SharedReading
 from sayonce.core.counters import Operation
 from sayonce.core.eviction import LRU
 from sayonce.errors import InvalidRequest, NotFound, TooLarge, VoicesUnavailable, quoted
@@ -71,7 +71,7 @@ class UploadedVoices:
         self.names = VoiceNames(cache, self._store)
         self.copies = CopyTable(cache, self._store, self.names, self.refresh)
         self._audio: LRU[bytes] = LRU(_REFERENCES_IN_MEMORY_BYTES)
-        self._refreshing: asyncio.Task[None] | None = None
+        self._reading = SharedReading(self.names.learn)
         cache.watch(_EPOCH, self.refresh)
 
     @property
@@ -100,14 +100,7 @@ class UploadedVoices:
             StoreError: it did not answer; the names known so far stay.
 
         """
-        under_way = self._refreshing
-        if under_way is not None and not under_way.done():
-            await asyncio.wait([under_way])  # it may have read before the change that this caller has heard of
-        if self._refreshing is under_way:  # else another has begun the next one, and this caller shares it
-            self._refreshing = asyncio.create_task(self.names.learn())
-            self._refreshing.add_done_callback(_looked_at)
-        assert self._refreshing is not None
-        await asyncio.shield(self._refreshing)
+        await self._reading()
 
     async def add(
         self, tenant: str, name: str, audio: bytes, ref_text: str, *, wait: bool = True
@@ -213,11 +206,6 @@ class UploadedVoices:
 
     async def _stored(self, address: str) -> list[bytes | None]:
         return [await self._store.read_field(_REFERENCES, address)]
-
-
-def _looked_at(task: asyncio.Task[None]) -> None:
-    if not task.cancelled():
-        task.exception()  # in case every waiter has left
 
 
 def check_name(name: str) -> None:

@@ -11,6 +11,7 @@ import httpx
 import msgspec
 
 from sayonce.audio.decode.media_type import media_type_of
+from sayonce.cache.shared_reading import SharedReading
 from sayonce.errors import EngineError, EngineTimeout
 from sayonce.speech.engines.runtime.http_errors import translated
 
@@ -70,7 +71,7 @@ class ServerVoices:
         self._name = name
         self._client = client
         self.url = url
-        self._looking: asyncio.Task[Mapping[str, Listed]] | None = None
+        self._listing = SharedReading(self._look)
 
     async def look(self) -> Mapping[str, Listed]:
         """Return the voices that the server lists, by name, as it does after this was called.
@@ -80,14 +81,7 @@ class ServerVoices:
             EngineError: it did not answer.
 
         """
-        under_way = self._looking
-        if under_way is not None and not under_way.done():
-            await asyncio.wait([under_way])  # which may have been read before this was called
-        if self._looking is under_way:  # else another caller has begun the next one, and this one shares it
-            self._looking = asyncio.create_task(self._look())
-            self._looking.add_done_callback(_looked_at)
-        assert self._looking is not None
-        return await asyncio.shield(self._looking)
+        return await self._listing()
 
     async def _look(self) -> Mapping[str, Listed]:
         async with self._asking("GET", "", _LOOK_SECONDS) as response:
@@ -162,8 +156,3 @@ async def _read(name: str, response: httpx.Response, most_bytes: int) -> bytes:
 
 def _ending(media_type: str) -> str:
     return media_type.partition("/")[2].removeprefix("x-") or "wav"
-
-
-def _looked_at(task: asyncio.Task[Mapping[str, Listed]]) -> None:
-    if not task.cancelled():
-        task.exception()  # in case every waiter has left
