@@ -205,7 +205,7 @@ def test_a_request_counts_as_large_by_all_its_strings_together():
 def test_every_declared_text_of_every_engine_has_a_bound(place):
     module, _, name = place.partition(":")
     for parameter in getattr(import_module(module), name).parameters:
-        if parameter.type is str and parameter.name != "emo_audio":  # a clip
+        if parameter.type is str and parameter.name != "emo_audio":  # audio
             with pytest.raises(InvalidRequest) as told:
                 parameter.accept(LARGE)
             assert told.value.param == parameter.name

@@ -12,7 +12,7 @@ from sayonce.speech.request import parse_request
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
 from tests.helpers.upstream import Upstream
-from tests.unit.speech.test_voices import Cloner, clip, upload
+from tests.unit.speech.test_voices import Cloner, reference, upload
 
 MISS = "sayonce; fwd=miss; stored"
 
@@ -135,7 +135,7 @@ async def test_an_uploaded_voice_goes_before_a_name_of_openais_at_once_at_every_
         for number, client in enumerate((here, there)):
             assert (await speak(client, voice="alloy", text=f"After, {number}.")).status_code == 200
             assert (await speak(client, voice="alloy", text="Before.")).headers["x-sayonce-key"]
-        assert one.calls[-1].reference.audio == other.calls[-1].reference.audio == clip()
+        assert one.calls[-1].reference.audio == other.calls[-1].reference.audio == reference()
         listed = [each for each in (await here.get("/v1/audio/voices")).json()["data"] if each["id"] == "alloy"]
         named = [each for each in (await here.get("/v1/audio/voices")).json()["data"] if each["name"] == "alloy"]
         assert (listed, len(named)) == ([], 1)
