@@ -1,4 +1,4 @@
-"""The environment variables: what each setting's is called, and those that are no setting."""
+"""The environment variables: the name of each setting's, and names that are misspelt."""
 
 from __future__ import annotations
 

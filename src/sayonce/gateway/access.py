@@ -1,4 +1,4 @@
-"""Who may ask, and for which tenant: API keys from a file that holds only their digests.
+"""Access by API keys: which client is admitted, and as which tenant; the keys' file holds only their digests.
 
 A key is sent as ``Authorization: Bearer KEY``, or as ``api-key: KEY``, as clients of Azure do; once, and in one of them.
 
@@ -27,26 +27,26 @@ from sayonce.errors import ConfigError, Forbidden, Unauthorized
 KEY_PREFIX: Final = "so-"
 _KEY_HEADERS: Final = (b"authorization", b"api-key")
 _NO_KEY: Final = (b"", b"bearer")
-"""What clients send that have been given none."""
+"""The values that clients without a key send."""
 _HOW: Final = "'Authorization: Bearer <key>' or 'api-key: <key>'"
 _DIGEST: Final = re.compile("[0-9a-fA-F]{64}")
 
 log = logging.getLogger("sayonce.gateway")
 
 
-class Caller(msgspec.Struct, frozen=True):
-    """An authorised caller. The tenant is part of every key's document; ``admin`` is over all tenants."""
+class Client(msgspec.Struct, frozen=True):
+    """An authorised client. The tenant is part of each cache key; ``admin`` is the right over all tenants."""
 
     tenant: str = ""
     admin: bool = False
 
 
 class Access:
-    """Checks credentials; without any configured, everyone who reaches the server is the one tenant ``""``.
+    """Checks credentials; without configured keys every client is the one tenant ``""``.
 
     Args:
         path: the file of API keys; None where there are none.
-        public_lists: whether the engines' own models and voices are told without a key.
+        public_lists: whether the engines' own models and voices are listed without a key.
 
     Raises:
         ConfigError: the file is unreadable or malformed.
@@ -57,34 +57,34 @@ class Access:
         self._path = path
         self._public_lists = public_lists
         self._reading = threading.Lock()
-        self._callers = None if path is None else _read(path)
-        self._anonymous = Caller(admin=True)
+        self._clients = None if path is None else _read(path)
+        self._anonymous = Client(admin=True)
 
     def reload(self) -> None:
-        """Read the file of API keys again; where that fails, the keys that are known stay valid, and the log says why."""
+        """Read the file of API keys again; where that fails, the known keys stay valid, and the log says why."""
         if self._path is None:
             log.info("no API keys are configured, so there are none to read again")
             return
         with self._reading:  # of several at once, the last to read is the last to have its way
             try:
-                self._callers = _read(self._path)
+                self._clients = _read(self._path)
             except ConfigError as error:
                 log.error("the API keys were not read again, the old ones stay valid: %s", error)  # noqa: TRY400 (it says all)
             else:
-                log.info("read %d API keys from %s", len(self._callers), self._path)
+                log.info("read %d API keys from %s", len(self._clients), self._path)
 
     @property
     def open(self) -> bool:
-        return self._callers is None
+        return self._clients is None
 
-    def authorise(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Return who asks.
+    def authorise(self, headers: Iterable[tuple[bytes, bytes]]) -> Client:
+        """Return the client of a request.
 
         Raises:
             Unauthorized: no key, or one that is not in the file.
 
         """
-        if self._callers is None:
+        if self._clients is None:
             return self._anonymous
         presented = [each for each in headers if each[0] in _KEY_HEADERS]
         if len(presented) != 1:
@@ -92,8 +92,8 @@ class Access:
             raise Unauthorized(f"an API key is needed: send {_HOW} {often}")
         return self._check(*presented[0])
 
-    def authorise_reader(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller | None:
-        """Return who asks for a list; None for a stranger, who may see what the engines themselves offer.
+    def authorise_reader(self, headers: Iterable[tuple[bytes, bytes]]) -> Client | None:
+        """Return the client that asks for a list; None without a key, where the engines' own lists are public.
 
         Raises:
             Unauthorized: there is no key and lists are not public, or there is one and it is not valid.
@@ -105,15 +105,15 @@ class Access:
             return None
         return self.authorise(headers)
 
-    def authorise_admin(self, headers: Iterable[tuple[bytes, bytes]]) -> Caller:
-        """Return who asks, if they may administer the cache."""
-        caller = self.authorise(headers)
-        if not caller.admin:
+    def authorise_admin(self, headers: Iterable[tuple[bytes, bytes]]) -> Client:
+        """Return the client of a request; raise Forbidden where it may not administer the cache."""
+        client = self.authorise(headers)
+        if not client.admin:
             raise Forbidden("this needs a key with the 'admin' right")
-        return caller
+        return client
 
-    def _check(self, name: bytes, value: bytes) -> Caller:
-        assert self._callers is not None
+    def _check(self, name: bytes, value: bytes) -> Client:
+        assert self._clients is not None
         key = value
         if name == b"authorization":
             scheme, _, key = value.partition(b" ")
@@ -121,10 +121,10 @@ class Access:
                 raise Unauthorized(f"the API key must be sent as {_HOW}")
         # A look-up in a table may take longer for a digest that begins as a known one does. Nobody can make digests
         # with a beginning of their choice beyond some bits, and a digest's beginning says nothing of its random key.
-        caller = self._callers.get(sha256(key.strip()).digest())
-        if caller is None:
+        client = self._clients.get(sha256(key.strip()).digest())
+        if client is None:
             raise Unauthorized("this API key is not valid")
-        return caller
+        return client
 
 
 def load_access(settings: Settings) -> Access:
@@ -162,40 +162,40 @@ def new_key(tenant: str, *, admin: bool = False) -> tuple[str, str]:
     return key, f"{line}:admin" if admin else line
 
 
-def _read(path: str) -> dict[bytes, Caller]:
-    callers: dict[bytes, Caller] = {}
+def _read(path: str) -> dict[bytes, Client]:
+    clients: dict[bytes, Client] = {}
     lines: dict[bytes, int] = {}
     content = read_file(path, "security.api_keys_file").removeprefix(BOM_UTF8)
     for number, raw in enumerate(content.split(b"\n"), 1):
         line = _decoded(raw, f"{path}, line {number}").strip()
         if not line or line.startswith("#"):
             continue
-        digest, caller = _key(line, f"{path}, line {number}")
+        digest, client = _key(line, f"{path}, line {number}")
         if (first := lines.setdefault(digest, number)) != number:
             raise ConfigError(
                 f"{path}, line {number}: the key of line {first} again; a key has one line, so delete one of them"
             )
-        callers[digest] = caller
-    if not callers:
+        clients[digest] = client
+    if not clients:
         raise ConfigError(f"{path}: holds no key; make one with 'sayonce new-key TENANT --file {path}'")
-    return callers
+    return clients
 
 
-def _decoded(line: bytes, place: str) -> str:
+def _decoded(line: bytes, where: str) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        raise ConfigError(f"{place}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
+        raise ConfigError(f"{where}: byte {error.start + 1} is not UTF-8; save the file as UTF-8") from None
 
 
-def _key(line: str, place: str) -> tuple[bytes, Caller]:
+def _key(line: str, where: str) -> tuple[bytes, Client]:
     tenant, _, rest = line.partition(":")
     digest, _, right = rest.partition(":")
     if not tenant or not _DIGEST.fullmatch(digest) or right not in ("", "admin"):
-        raise ConfigError(f"{place}: not 'tenant:SHA-256 of the key in hexadecimal' or '…:admin'")
+        raise ConfigError(f"{where}: not 'tenant:SHA-256 of the key in hexadecimal' or '…:admin'")
     if not _is_tenant(tenant):
-        raise ConfigError(f"{place}: a tenant's name {_TENANT_RULE}")
-    return bytes.fromhex(digest), Caller(tenant, right == "admin")
+        raise ConfigError(f"{where}: a tenant's name {_TENANT_RULE}")
+    return bytes.fromhex(digest), Client(tenant, right == "admin")
 
 
 _TENANT_RULE: Final = (

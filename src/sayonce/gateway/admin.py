@@ -1,4 +1,4 @@
-"""The routes beside speech: health, statistics, explain and purge."""
+"""The routes for operators: health, statistics, explain and purge."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _STATUSES: Final[tuple[Status, ...]] = ("ready", "loading", "failed")
 
 
 class Admin:
-    """Everything of the gateway that is not hot."""
+    """The routes for operators."""
 
     def __init__(self, synthesizer: Synthesizer, access: Access, max_body_bytes: int) -> None:
         self._max_body_bytes = max_body_bytes
@@ -60,10 +60,10 @@ class Admin:
         return json_response(answers.Live())
 
     async def ready(self, _: Request) -> Response:
-        """Ready is being able to answer: an engine that can speak.
+        """Answer 200 as soon as an engine can speak.
 
-        Trouble alone, of the store or of an engine's servers, changes nothing: who were sent elsewhere for it would
-        miss what is stored here, and come back to find it again.
+        Trouble of the store or of an engine's servers changes nothing: a load balancer that sent clients elsewhere for it
+        would have them miss the clips that this instance holds.
         """
         engines: dict[str, State] = {engine.name: engine.state for engine in self._synthesizer.catalogue.engines}
         loaded = {"ready" if state == "down" else state for state in engines.values()}
@@ -77,14 +77,14 @@ class Admin:
 
     async def explain(self, request: Request) -> Response:
         """Explain a request, or ``{"request": …, "other": …}``; without another, against the nearest recent take."""
-        caller = self._access.authorise(request.scope["headers"])
+        client = self._access.authorise(request.scope["headers"])
         fields = await self._fields(request)
         asked = as_object(fields["request"]) if "request" in fields else fields
-        plan = await self._synthesizer.plan_fields(asked, caller.tenant)
+        plan = await self._synthesizer.plan_fields(asked, client.tenant)
         stored = answers.Stored(take=await self._tier(plan.take_key), clip=await self._tier(plan.clip_key))
         answer = answers.Manifest(**explain.manifest(self._synthesizer, plan), stored=stored)
         if "other" in fields:
-            other = await self._synthesizer.plan_fields(as_object(fields["other"]), caller.tenant)
+            other = await self._synthesizer.plan_fields(as_object(fields["other"]), client.tenant)
             found = explain.manifest(self._synthesizer, other)
             answer.differences = explain.differences(answer.document, found["document"])
         else:

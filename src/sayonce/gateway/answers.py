@@ -36,7 +36,7 @@ class Models(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
 
 
 class Named(msgspec.Struct, kw_only=True):
-    """What a list to choose from shows, as clients such as Open WebUI read it."""
+    """A choice in a list, as clients such as Open WebUI read it."""
 
     id: str
     name: str
@@ -66,7 +66,7 @@ class Voice(msgspec.Struct, kw_only=True, tag_field="object", tag="voice"):
 
 
 class Voices(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
-    """The uploaded voices, then each engine's own and what OpenAI's names stand for there; `voices` has each id once."""
+    """The uploaded voices, then each engine's own and OpenAI's names for them; `voices` has each id once."""
 
     data: list[Voice]
     voices: list[Named]
@@ -75,7 +75,7 @@ class Voices(msgspec.Struct, kw_only=True, tag_field="object", tag="list"):
 Obeying = Annotated[
     str,
     Meta(
-        description="Who obeys the change: `every instance` that reaches the store; `within 1 s` the same, with"
+        description="The instances that obey the change: `every instance` that reaches the store; `within 1 s` the same, with"
         " `wait=false` (202); `this instance`, while the store is away (202).",
         examples=[each.value for each in Obeyed],
     ),
@@ -114,7 +114,7 @@ class Offline(msgspec.Struct, kw_only=True):
 
 
 class Ready(msgspec.Struct, kw_only=True):
-    """What each engine can do, and the store."""
+    """The state of each engine and of the store."""
 
     status: Status
     engines: dict[str, State]
@@ -123,7 +123,7 @@ class Ready(msgspec.Struct, kw_only=True):
 
 
 class Ledger(msgspec.Struct, kw_only=True):
-    """What each account asked for and saved in the days `from` to `to`."""
+    """The requests and savings of each account in the days `from` to `to`."""
 
     first: Annotated[date, Meta(description="The first day.")] = msgspec.field(name="from")
     last: Annotated[date, Meta(description="The last day.")] = msgspec.field(name="to")
@@ -138,7 +138,7 @@ class Stored(msgspec.Struct, kw_only=True):
 
 
 class Manifest(msgspec.Struct, kw_only=True):
-    """A request's keys, and what they are made from."""
+    """A request's keys, and the document that they are made from."""
 
     key: Hex
     clip_key: Hex
@@ -155,14 +155,14 @@ class Manifest(msgspec.Struct, kw_only=True):
 
 
 class Purged(msgspec.Struct, kw_only=True):
-    """Who obeys a purge, and how many entries were removed where that is known."""
+    """The instances that obey a purge, and the number of removed entries where it is known."""
 
     obeyed: Obeying
     removed: int | UnsetType = UNSET
 
 
 class Told(msgspec.Struct, kw_only=True):
-    """What went wrong, in OpenAI's form."""
+    """An error in OpenAI's form."""
 
     message: str
     type: str

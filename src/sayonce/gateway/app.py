@@ -200,12 +200,12 @@ async def _on_error(_: Request, error: Exception) -> Response:
     return error_response(error)
 
 
-async def _on_disconnect(_: Request, error: Exception) -> Response:  # noqa: ARG001 (nobody is there to hear why)
+async def _on_disconnect(_: Request, error: Exception) -> Response:  # noqa: ARG001 (the client has left)
     return Response(status_code=400)
 
 
 async def _on_http_error(request: Request, error: Exception) -> Response:
-    """Answer what Starlette refuses by itself: a path that is unknown, and a method that a path does not take."""
+    """Answer a request that Starlette refuses: for an unknown path, or by a method that the path does not take."""
     assert isinstance(error, HTTPException)
     if error.status_code == MethodNotAllowed.status:
         allowed = ", ".join(_methods(request.app.routes, request.scope))

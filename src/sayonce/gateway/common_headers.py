@@ -15,7 +15,7 @@ NO_STORE: Final = (b"cache-control", b"no-store")
 
 
 def begin(scope: Scope, cors: Cors | None) -> None:
-    """Note in a request's scope what its answer has in any case."""
+    """Note in a request's scope the headers that its answer has in any case."""
     headers = headers_of(scope)
     scope[_REQUEST_ID] = request_id.begin(headers)
     if cors is not None:

@@ -18,7 +18,7 @@ AT_ONCE: Final = "sayonce.at_once"
 
 
 class Held:
-    """What an answer keeps in memory while its client reads: one body that several clients read is held once.
+    """The memory that an answer holds while its client reads: a body that several clients read is held once.
 
     Attributes:
         of: an object that is the same for all clients that read the same body.

@@ -68,7 +68,7 @@ class ConnectionBounds:
         self.unread.forget(connection)
 
     def make_room(self, asking: Connection) -> None:
-        """Refuse requests that are not whole, the one that has been silent longest first, until what is held fits."""
+        """Refuse unfinished requests, the one that has been silent longest first, until the others fit into the bound."""
         while self.buffered_bytes > self.server.buffered_max_bytes:
             self.warn("unfinished requests take as much memory as they may; those that are silent longest are refused")
             unfinished = (each for each in self.connections if each.unfinished and each is not asking)
@@ -78,10 +78,10 @@ class ConnectionBounds:
                 return
 
     def pause(self, connection: Connection) -> None:
-        """Count a client that does not read as fast as it is sent to.
+        """Count a client that reads more slowly than the server sends.
 
-        What the others hold has changed, too: they read, and flights grow. All are counted anew some times a second, and
-        not at each pause: thousands of them would be all that the event loop does.
+        The other connections' memory has changed, too: their clients read, and flights grow. All are counted anew some
+        times a second, and not at each pause: thousands of pauses would keep the event loop busy.
         """
         self.unread.note(connection)
         now = connection.loop.time()

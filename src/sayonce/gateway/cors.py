@@ -1,7 +1,7 @@
-"""Which web pages from elsewhere may ask: the origins that are listed, with their own key and without cookies (CORS).
+"""CORS: web pages of the listed origins may send requests, with their own key and without cookies.
 
-What a page may send and read is told by the Fetch standard's headers. Credentials mode is never allowed: a key is sent in
-a header, by the page that has it.
+The Fetch standard's headers say which headers a page may send and read. Credentials mode is never allowed: a page sends
+its key in a header.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ EXPOSED: Final = (
     "X-Sayonce-Ignored",
     "X-Sayonce-Key",
 )
-"""What a page may read beside the headers that any page may."""
+"""The headers that a page may read beside those that any page may."""
 ACCEPTED: Final = ("authorization", "api-key", "cache-control", "content-type", "x-request-id")
-"""What a page may send; beside it, what it asks for: the OpenAI SDK sends ten headers of its own."""
+"""The headers that a page may send, beside those that its preflight names: the OpenAI SDK sends ten of its own."""
 _MAX_AGE_SECONDS: Final = 600
 _NAMES: Final = re.compile(rb"[0-9A-Za-z!#$%&'*+.^_`|~, -]{1,1024}")
 _ORIGIN: Final = b"origin"
@@ -41,7 +41,7 @@ class Cors:
         self._exposed = (b"access-control-expose-headers", ", ".join(EXPOSED).encode())
 
     def headers(self, headers: Mapping[bytes, bytes]) -> Headers:
-        """Return what every answer to a request says of who may read it."""
+        """Return the headers that say which origins may read the answer to a request."""
         origin = headers.get(_ORIGIN)
         if self._any:
             return [(b"access-control-allow-origin", b"*"), self._exposed]  # also to others: a cache keeps one for all
@@ -50,7 +50,7 @@ class Cors:
         return [_VARY, (b"access-control-allow-origin", origin), self._exposed]
 
     def preflight(self, headers: Mapping[bytes, bytes], methods: Iterable[str]) -> Headers:
-        """Return what a listed page learns of a path before it asks; nothing for others."""
+        """Return the answer to a preflight of a listed page; nothing for other pages."""
         origin = headers.get(_ORIGIN)
         if b"access-control-request-method" not in headers or not (self._any or origin in self._origins):
             return []

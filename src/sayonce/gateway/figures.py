@@ -26,7 +26,7 @@ ShownState = Annotated[
 
 
 class Tier(msgspec.Struct, kw_only=True):
-    """What a place where clips are kept holds; null where it cannot tell, or does not answer."""
+    """The contents of a tier; null where it does not count them, or does not answer."""
 
     name: str
     entries: float | None
@@ -35,7 +35,7 @@ class Tier(msgspec.Struct, kw_only=True):
 
 
 class Stats(msgspec.Struct, kw_only=True):
-    """What the cache holds and saves."""
+    """The contents and the savings of the cache."""
 
     memory: Tier
     process: Counters
@@ -69,7 +69,7 @@ class Latency(msgspec.Struct, kw_only=True):
 
 
 class Savings(msgspec.Struct, kw_only=True):
-    """What computing took and reuse saved; costs are in the currency of the engines' prices."""
+    """The cost of computing and the savings of reuse, in the currency of the engines' prices."""
 
     compute_seconds: float
     saved_seconds: float
@@ -89,7 +89,7 @@ class UpstreamFigures(msgspec.Struct, kw_only=True):
 
 
 class EngineFigures(msgspec.Struct, kw_only=True):
-    """An engine, and what it did and does."""
+    """An engine and its work."""
 
     name: str
     kind: str
@@ -124,7 +124,7 @@ class RefusedValues(msgspec.Struct, kw_only=True):
 
 
 class SweepFigures(msgspec.Struct, kw_only=True):
-    """What sweeps of the bodies removed, and when the last was done, in seconds since the Unix epoch."""
+    """The bodies that sweeps removed, and the time of the last sweep, in seconds since the Unix epoch."""
 
     removed: float
     removed_bytes: float
@@ -145,7 +145,7 @@ class StoreFigures(msgspec.Struct, kw_only=True):
 
 
 class Overview(msgspec.Struct, kw_only=True):
-    """What the dashboard shows."""
+    """The figures of the dashboard."""
 
     version: str
     now: float

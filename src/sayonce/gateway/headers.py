@@ -1,4 +1,4 @@
-"""What an answer of ``POST /v1/audio/speech`` says beside the sound: how it was answered, its key, and what was left out."""
+"""The headers of speech: how the request was answered, its key, and the fields that were left out."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
 
 _HEADERS: Final = "sayonce.headers"
-"""Where a request's scope has what ``headers_of`` returns."""
+"""The key of the headers in a request's scope, for ``headers_of``."""
 _LONGEST_PARAM: Final = 256
 log = logging.getLogger("sayonce.gateway")
 
@@ -94,7 +94,7 @@ async def _read_rest(message: MutableMapping[str, Any], receive: Receive, max_by
 async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
     """Do some work for a client that has sent its request; when it leaves before the end, the work is cancelled.
 
-    A server does not fail a ``send`` after the client has left, so what is sent does not tell.
+    A server does not fail a ``send`` after the client has left, so sending does not notice it.
 
     Raises:
         Disconnected: the client left.
@@ -115,7 +115,7 @@ async def while_connected(work: Coroutine[Any, Any, T], receive: Receive) -> T:
 def check_json(headers: Mapping[bytes, bytes], *, declared: bool) -> None:
     """Check that the body is declared as JSON, or, unless it must be ``declared``, as nothing at all.
 
-    A web page from elsewhere may send anything but what it declares as JSON without asking first.
+    A web page from elsewhere may send any body without a preflight, unless it declares the body as JSON.
 
     Raises:
         UnsupportedMedia: it is declared as something else, or not at all.
@@ -151,7 +151,7 @@ def query_of(request: Request, *known: str) -> Mapping[str, str]:
     """Return the parameters in a request's target.
 
     Raises:
-        InvalidRequest: one is unknown, and so what was meant may be something else than what would be done.
+        InvalidRequest: one is unknown: the client may mean something else than the server would do.
 
     """
     for name in request.query_params:

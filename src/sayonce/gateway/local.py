@@ -1,12 +1,12 @@
-"""Without API keys: this machine alone is answered, and no web page from elsewhere may ask in its user's name.
+"""Without API keys the gateway answers this machine alone, and no web page from elsewhere in its user's name.
 
 A server on loopback is reached by every web page that its user opens: browsers send requests to it from any site, and
-a site's own name may be made to lead to it (DNS rebinding). The browser says who asks, in headers that no page can
+a site's own name may be made to lead to it (DNS rebinding). The browser names the page in headers that no page can
 change: ``Host``, ``Origin`` (RFC 6454) and ``Sec-Fetch-Site`` (W3C Fetch Metadata). Programs send no such ``Origin``.
 
 Browsers send ``Sec-Fetch-Site`` only to addresses that they trust: ``https``, and this machine under its usual names. To
-others, such as a name of ``server.allowed_hosts`` over plain ``http``, they send no ``Origin`` with a GET either. What is
-left there is ``Referer``, which a page can leave out and cannot make up: a browser is answered where it names our page.
+others, such as a name of ``server.allowed_hosts`` over plain ``http``, they send no ``Origin`` with a GET either. There
+``Referer`` is left, which a page can leave out and cannot make up: a browser is answered where it names our page.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _REMEMBERED: Final = 256
 
 
 class LocalOnly:
-    """Refuses what another machine, or a web page from elsewhere, asks for.
+    """Refuses the requests of other machines, and of web pages from elsewhere.
 
     Args:
         allowed_hosts: names, beside those of this machine, by which a proxy on it may ask.
@@ -46,11 +46,11 @@ class LocalOnly:
         self._known: set[bytes] = set()
 
     def check(self, scope: Scope) -> None:
-        """Check who asks.
+        """Check that a request comes from this machine and from no foreign page.
 
         Raises:
-            InvalidRequest: the request does not say, or says more than once, whom it asks.
-            Forbidden: it is not this machine, or a web page from elsewhere.
+            InvalidRequest: the request has no ``Host`` header, or more than one.
+            Forbidden: it comes from another machine, or from a web page from elsewhere.
 
         """
         hosts, site, foreign, agent = 0, None, False, b""

@@ -16,7 +16,7 @@ from sayonce.observe.observer import Observer
 
 
 class Metrics:
-    """What was counted, for programs that watch and for whoever writes the bill."""
+    """The figures of all requests, for monitoring and for bills."""
 
     def __init__(self, observer: Observer, cache: Cache, access: Access) -> None:
         self._observer = observer

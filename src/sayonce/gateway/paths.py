@@ -1,7 +1,7 @@
 """The right address of a path that is nearly one: with doubled or trailing slashes, without its ``/v1``, or as at Azure.
 
-What only reads or speaks is served there; what changes or administers is answered with the right address alone, as a
-proxy may guard that by its path. Nothing is redirected: many clients drop the body of a POST on their way.
+A request that only reads or speaks is served there; one that changes or administers is told the right address, as a
+proxy may guard that path. Nothing is redirected: many clients drop the body of a POST on their way.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def deployment(path: str) -> str | None:
 
 
 def as_written(path: str, raw: bytes, named: Iterable[str]) -> str:
-    """Return a path with nothing decoded but a name at its end: a proxy that guards a path may compare what it reads.
+    """Return a path with nothing decoded but a name at its end: a proxy that guards a path may compare the path as written.
 
     ``named`` are the beginnings of paths that end in a name, such as ``/v1/audio/voices/``.
     """

@@ -52,7 +52,7 @@ class Plans:
         return await self._with_newest_voices(fields, tenant, asked)
 
     async def with_newest_voices(self, body: bytes, tenant: str) -> KnownPlan:
-        """Plan a request whose voice may have been uploaded at another instance a moment ago."""
+        """Plan a request after a look for voices that were uploaded at other instances."""
         return KnownPlan(await self._with_newest_voices(parse_json(body), tenant))
 
     async def _with_newest_voices(self, fields: dict[str, Any], tenant: str, asked: float = math.inf) -> Plan:

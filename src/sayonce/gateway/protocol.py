@@ -1,4 +1,4 @@
-"""uvicorn's HTTP protocol with bounds on what a client may send, hold and leave unread, before anyone is authenticated.
+"""uvicorn's HTTP protocol with bounds on the bytes that a client may send, hold and leave unread, before it is authorised.
 
 A request that arrives whole, as nearly all do, passes with a few comparisons. Times are checked twice a second, for all
 connections at once (``connection_bounds``). A refusal has the API's form, where an answer can still be sent.

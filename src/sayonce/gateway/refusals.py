@@ -40,7 +40,7 @@ CROWDED: Final = Refusal(503, "the server has as many connections as it may, all
 
 
 class SettingsRefusals(msgspec.Struct, frozen=True, kw_only=True):
-    """The refusals whose message names a setting and its value."""
+    """The refusals with a setting and its value in their message."""
 
     header_bytes: Refusal
     header_seconds: Refusal

@@ -43,16 +43,16 @@ from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Synthesizer
 
 _SLICE_BYTES: Final = 65_536
-"""What a stream sends at once, well within a millisecond."""
+"""The bytes that a stream sends at once, well within a millisecond."""
 
 _UNBUFFERED: Final = (b"x-accel-buffering", b"no")
 """Has nginx pass a stream on as it comes."""
 _BEGUN: Final = "sayonce.begun"
-"""Marks the scope of a request whose answer has begun: what goes wrong from then on can only cut it off."""
+"""Marks in a request's scope that the answer has begun: from then on an error can only cut it off."""
 
 
 class SpeechEndpoint:
-    """The route that everything else exists for, as a plain ASGI application."""
+    """The route of speech, as a plain ASGI application."""
 
     def __init__(
         self,
@@ -77,7 +77,7 @@ class SpeechEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, plan = time.perf_counter(), None
         try:
-            caller = self._access.authorise(scope["headers"])
+            client = self._access.authorise(scope["headers"])
             headers = headers_of(scope)
             check_json(headers, declared=self._access.open)
             control = headers.get(b"cache-control")
@@ -87,14 +87,14 @@ class SpeechEndpoint:
                 body = msgspec.json.encode(parse_json(body) | {"model": scope[DEPLOYMENT]})
             if not self._cache.view.fresh:
                 await self._cache.settle_view()
-            known = await self._plans.of(body, caller.tenant)
+            known = await self._plans.of(body, client.tenant)
             plan = known.plan
             entry = self._synthesizer.peek(plan) if policy is DEFAULT else None
             if entry is not None:
                 answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
             else:
                 if plan.request.names_unknown_voice:
-                    known = await self._plans.with_newest_voices(body, caller.tenant)
+                    known = await self._plans.with_newest_voices(body, client.tenant)
                     plan = known.plan
                 answer = await self._answer(plan, policy, receive)
             sending = self._send(scope, send, known, answer)
@@ -124,10 +124,10 @@ class SpeechEndpoint:
         self._observer.failed(error, started, plan)
 
     async def _answer(self, plan: Plan, policy: Policy, receive: Receive) -> Answer:
-        """Answer from the store, whose budget is its time limit, or while the client waits for the making.
+        """Answer from the store within its budget, or else compute while the client waits.
 
         Raises:
-            Disconnected: the client left; its place in an engine's queue is freed, unless others wait with it.
+            Disconnected: the client left; its turn in an engine's queue is freed, unless other clients wait with it.
 
         """
         found = await self._synthesizer.find(plan, policy)
@@ -170,7 +170,7 @@ class SpeechEndpoint:
         return await _send_stream(scope, send, answer, headers, sse.events(answer), self._turn)
 
     async def _is_stored(self, answer: Answer) -> bool:
-        """Return whether what was made is kept; while it is being made, whether it will be, by all that is known."""
+        """Return whether a new clip is stored; while it is being made, whether the cache expects to store it."""
         flight = answer.flight
         if flight is None or answer.outcome is not Outcome.LED:
             return False
@@ -198,7 +198,7 @@ async def _while_heard(sending: Coroutine[Any, Any, float], answer: Answer, rece
 
 @contextmanager
 def _holding(scope: Scope, answer: Answer) -> Iterator[None]:
-    """Tell the connection what a streamed answer keeps in memory, should its client not read."""
+    """Tell the connection the memory that a streamed answer holds, in case its client does not read."""
     held: Held = scope.get(HELD) or Held()
     flight, entry = answer.flight, answer.entry
     if flight is not None:

@@ -6,7 +6,7 @@ from sayonce.gateway.connection import Connection
 
 
 class Unread:
-    """The memory of answers whose clients read more slowly than the server sends, counted as it changes.
+    """The memory of answers for clients that read more slowly than the server sends, counted as it changes.
 
     Each connection has its unsent bytes to itself; a body or a flight that several clients read is counted once.
     """
@@ -22,7 +22,7 @@ class Unread:
         return len(self._own)
 
     def note(self, connection: Connection) -> None:
-        """Count what a connection holds now."""
+        """Count the memory that a connection holds now."""
         self.forget(connection)
         unsent, held = connection.transport.get_write_buffer_size(), connection.held
         self._own[connection] = unsent, id(held.of)
@@ -51,5 +51,5 @@ class Unread:
             self.note(connection)
 
     def slowest(self) -> Connection | None:
-        """Return the connection whose client has gone longest without reading."""
+        """Return the connection that has gone longest without being read."""
         return min(self._own, key=lambda each: each.read_at, default=None)

@@ -28,7 +28,7 @@ from sayonce.speech.voice_names import NamedVoice
 from sayonce.speech.voices import MAX_REFERENCE_BYTES
 
 _FORM_BYTES: Final = 65_536
-"""What a form may have beside the audio."""
+"""The bytes that a form may have beside the audio."""
 _LISTS_BYTES: Final = 16_000_000
 _STRANGER: Final = b"\0"
 """Stands for no tenant, and can be no tenant's name."""
@@ -53,14 +53,14 @@ class Voices:
         ]
 
     async def list(self, request: Request) -> Response:
-        caller = self._access.authorise_reader(request.scope["headers"])
-        if caller is not None and not self._voices.names.read:
+        client = self._access.authorise_reader(request.scope["headers"])
+        if client is not None and not self._voices.names.read:
             await self._synthesizer.learn_voices()
-        version, place = self._voices.names.version, _STRANGER if caller is None else caller.tenant.encode()
-        listed = self._listed.get(place)
+        version, listed_for = self._voices.names.version, _STRANGER if client is None else client.tenant.encode()
+        listed = self._listed.get(listed_for)
         if listed is None or listed[0] != version:
-            listed = version, self._list(None if caller is None else caller.tenant)
-            self._listed.put(place, listed, len(listed[1]))
+            listed = version, self._list(None if client is None else client.tenant)
+            self._listed.put(listed_for, listed, len(listed[1]))
         return Response(listed[1], media_type="application/json")
 
     def _list(self, tenant: str | None) -> bytes:
@@ -86,19 +86,19 @@ class Voices:
 
     async def add(self, request: Request) -> Response:
         """Keep a reference under a name; the answer gives the content's id, by which the voice is keyed."""
-        caller = self._access.authorise(request.scope["headers"])
+        client = self._access.authorise(request.scope["headers"])
         wait = parse_wait(query_of(request, "wait").get("wait", True))
         name, audio, ref_text = await _fields(request)
         self._check_free(name)
-        voice, obeyed = await self._voices.add(caller.tenant, name, audio, ref_text, wait=wait)
+        voice, obeyed = await self._voices.add(client.tenant, name, audio, ref_text, wait=wait)
         body = answers.UploadedVoice(**_facts(voice), obeyed=obeyed)
         return json_response(body, 201 if obeyed is Obeyed.EVERYWHERE else 202)
 
     async def remove(self, request: Request) -> Response:
-        caller = self._access.authorise(request.scope["headers"])
+        client = self._access.authorise(request.scope["headers"])
         name = request.path_params["name"]
         wait = parse_wait(query_of(request, "wait").get("wait", True))
-        obeyed = await self._voices.remove(caller.tenant, name, wait=wait)
+        obeyed = await self._voices.remove(client.tenant, name, wait=wait)
         return json_response(answers.DeletedVoice(name=name, deleted=True, obeyed=obeyed), status_of(obeyed))
 
     def _check_free(self, name: str) -> None:

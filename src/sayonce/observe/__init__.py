@@ -1,1 +1,1 @@
-"""What an operator looks at: what a cache did, and what another size or policy would have done."""
+"""Metrics, logs, traces, the savings ledger and the simulator; the routes that show them are in `gateway`."""

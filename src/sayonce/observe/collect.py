@@ -1,4 +1,4 @@
-"""Samples of what a process counted: its cache, and its engines."""
+"""Samples from the counters and gauges of a process: of its cache, its store and its engines."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ METRIC_OF: Final = {
 
 
 def of_cache(cache: Cache) -> Samples:
-    """Return what a cache counted in this process, and what its memory holds."""
+    """Return the counts of a cache in this process, and the contents of its memory."""
     samples = _zeros(cache)
     for (counter, *labels), number in dict(cache.counts).items():
         if counter in METRIC_OF:
@@ -70,7 +70,7 @@ def _add_sweeps(samples: Samples, sweeps: Sweeps) -> None:
 
 
 def _zeros(cache: Cache) -> Samples:
-    """Begin at 0 with what alerts look at: a counter that appears with its first event has not risen."""
+    """Start the counters of alerts at 0: a counter that appears with its first event has not risen."""
     samples: Samples = {"sayonce_refused_values": {(reason.value,): [0] for reason in Refusal}}
     parts = cache.health.failing if cache.health is not None else ()
     samples["sayonce_store_errors"] = {(part, kind.value): [0] for part in parts for kind in Failure}
@@ -78,7 +78,7 @@ def _zeros(cache: Cache) -> Samples:
 
 
 async def of_store(cache: Cache) -> Samples:
-    """Return what the store behind a cache holds; nothing while it does not answer."""
+    """Return the contents of the store behind a cache; nothing while it does not answer."""
     samples: Samples = {}
     if cache.store is not None:
         figures = await cache.attempt(Operation.STATS, cache.store.stats)
@@ -88,7 +88,7 @@ async def of_store(cache: Cache) -> Samples:
 
 
 def of_engines(synthesizer: Synthesizer) -> Samples:
-    """Return what the engines are doing now."""
+    """Return the present work of the engines, and the calls of their servers."""
     samples: Samples = {}
     for engine in synthesizer.catalogue.engines:
         slots = synthesizer.takes.slots[engine.name]

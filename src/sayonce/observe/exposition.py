@@ -18,9 +18,9 @@ _BOUNDS = [*map(str, BUCKET_SECONDS), "+Inf"]
 
 
 class CacheCollector:
-    """What a cache counted, for a Prometheus registry of your own: ``REGISTRY.register(CacheCollector(cache))``.
+    """The counts of a cache for a Prometheus registry of your own: ``REGISTRY.register(CacheCollector(cache))``.
 
-    It is an asynchronous one or one for plain code.
+    The cache is asynchronous, or the blocking facade of one.
     """
 
     def __init__(self, cache: Cache | SyncCache[Any]) -> None:
@@ -39,7 +39,7 @@ class _Collected:
 
 
 def render(samples: Samples, accept: str = "") -> tuple[bytes, str]:
-    """Return samples as text and its content type: OpenMetrics for who accepts it, else Prometheus's own."""
+    """Return samples as text and its content type: OpenMetrics where the scraper accepts it, else Prometheus's own."""
     encode, content_type = choose_encoder(accept)
     return encode(_Collected(samples)), content_type
 

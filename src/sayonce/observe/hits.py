@@ -1,4 +1,4 @@
-"""Hits, noted with next to no work, and charged to the ledger by the lot."""
+"""Hits are noted with little work each, and charged to the ledger in batches."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sayonce.observe.metrics import BUCKET_SECONDS, Histogram
 from sayonce.observe.recent import Clip, Noted
 from sayonce.speech.plan import Plan
 
-_MAX_LOTS: Final = 1000
+_MAX_BATCHES: Final = 1000
 """Clips that are counted apart until they are charged."""
 _HIT: Final = Outcome.HIT.value
 _HITS: Final[CountKey] = (Counter.ANSWERS, Outcome.HIT)
@@ -26,8 +26,8 @@ Charge = Callable[[Plan, Outcome, Worth, int], None]
 """Charges a clip's hits."""
 
 
-class Lot:
-    """A clip's hits since they were last charged, and whatever else noting one more needs, looked up once.
+class Batch:
+    """A clip's hits since they were last charged, and all that noting one more needs, looked up once.
 
     The entry is not held: one that came from a store is in memory for the one hit alone.
     """
@@ -70,38 +70,38 @@ class Hits:
         self._clip_of = clip_of
         self._latest = latest
         self._counts = counts
-        self._lots: dict[bytes, Lot] = {}
+        self._batches: dict[bytes, Batch] = {}
 
     def note(self, plan: Plan, entry: Entry, tier: str | None, started: float) -> float:
         """Note a hit that was sent, and return its seconds; this is all that watching a hit costs.
 
         A hit is sent in one piece: its first byte is its last.
         """
-        lot = self._lots.get(plan.clip_key)
-        if lot is None or lot.created != entry.created or lot.tier != tier:
-            lot = self._begin(plan, entry, tier)
+        batch = self._batches.get(plan.clip_key)
+        if batch is None or batch.created != entry.created or batch.tier != tier:
+            batch = self._begin(plan, entry, tier)
         ended = time.perf_counter()
         seconds = ended - started
-        lot.hits += 1
-        times = lot.times
+        batch.hits += 1
+        times = batch.times
         times.counts[bisect_left(BUCKET_SECONDS, seconds)] += 1
         times.sum += seconds
         counts = self._counts
         counts[_HITS] += 1
-        counts[_SAVED] += lot.worth.seconds
-        self._latest.append((ended, lot.clip, _HIT, tier, seconds))
+        counts[_SAVED] += batch.worth.seconds
+        self._latest.append((ended, batch.clip, _HIT, tier, seconds))
         return seconds
 
     def charge(self) -> None:
-        """Charge what was noted since the last time."""
-        lots, self._lots = self._lots, {}
-        for lot in lots.values():
-            lot.clip.hits += lot.hits
-            self._charge(lot.plan, Outcome.HIT, lot.worth, lot.hits)
+        """Charge the hits since the last time."""
+        batches, self._batches = self._batches, {}
+        for batch in batches.values():
+            batch.clip.hits += batch.hits
+            self._charge(batch.plan, Outcome.HIT, batch.worth, batch.hits)
 
-    def _begin(self, plan: Plan, entry: Entry, tier: str | None) -> Lot:
-        if len(self._lots) >= _MAX_LOTS or plan.clip_key in self._lots:
+    def _begin(self, plan: Plan, entry: Entry, tier: str | None) -> Batch:
+        if len(self._batches) >= _MAX_BATCHES or plan.clip_key in self._batches:
             self.charge()
         times = self._times_of(plan.request.engine.name, tier)
-        lot = self._lots[plan.clip_key] = Lot(plan, entry, tier, times, self._clip_of(plan, entry))
-        return lot
+        batch = self._batches[plan.clip_key] = Batch(plan, entry, tier, times, self._clip_of(plan, entry))
+        return batch

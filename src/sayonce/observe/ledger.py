@@ -1,4 +1,4 @@
-"""The savings ledger: what each tenant, engine, model, voice and day asked for, and what reuse saved.
+"""The savings ledger: requests, computing and savings by tenant, engine, model, voice and day.
 
 Every process writes the running figures of its own day, whole and under a name of its own: a write that is repeated, or
 that a timeout left in doubt, changes nothing. The figures of a day are the sum over the processes that wrote some.
@@ -69,7 +69,7 @@ METRICS: Final = {
 
 
 class Worth(NamedTuple):
-    """What a clip took to compute, what that cost, and how large the clip is."""
+    """The seconds and the cost of computing a clip, and its size."""
 
     seconds: float
     cost: float
@@ -83,7 +83,7 @@ class Worth(NamedTuple):
 
 
 class _Part:
-    """What one process charged in one day."""
+    """The charges of one process in one day."""
 
     def __init__(self, day: int) -> None:
         self.day = day
@@ -92,7 +92,7 @@ class _Part:
         self.written = encode({})
 
     def go_on_with(self, name: str, accounts: Accounts) -> None:
-        """Take another part's place, with what it has besides this one's."""
+        """Continue another part under its name, with its accounts added to this one's."""
         self.name, self.written = name, encode(accounts)
         for owner, figures in self.accounts.items():
             accounts.setdefault(owner, Figures()).add(figures)
@@ -100,7 +100,7 @@ class _Part:
 
 
 class Ledger:
-    """What this process charges to accounts. Days are UTC's."""
+    """The charges of this process to accounts. Days are UTC's."""
 
     def __init__(self, clock: Clock, *, max_accounts: int = MAX_ACCOUNTS) -> None:
         self._clock = clock
@@ -132,7 +132,7 @@ class Ledger:
         figures.saved_bytes += size
 
     def charge_computing(self, plan: Plan, entry: Entry) -> None:
-        """Charge what was computed before anybody asked for it: it costs, and answers no request."""
+        """Charge a clip that was computed ahead: it costs, and answers no request."""
         figures, worth = self._account(plan), Worth.of(plan, entry)
         figures.compute_seconds += worth.seconds
         figures.cost += worth.cost
@@ -147,7 +147,7 @@ class Ledger:
         return samples
 
     async def write(self, store: Store, do: Do) -> bool:
-        """Write what has changed and return whether all of it was taken; what was not is written the next time."""
+        """Write the changed parts, and return whether the store took all; the others are written the next time."""
         for part in (*self._past, self._part):
             encoded = encode(part.accounts)
             if encoded != part.written:
@@ -158,7 +158,7 @@ class Ledger:
         return True
 
     async def go_on_with(self, store: Store, name: str) -> None:
-        """Write to an ended process's part of today from now on, on top of what it has; only one may do so at a time.
+        """Continue an ended process's part of today from now on; only one process at a time may do so.
 
         Raises:
             StoreError: the store did not answer; this process keeps the part of its own.
@@ -168,7 +168,7 @@ class Ledger:
         self._part.go_on_with(name, {} if written is None else _decode(written))
 
     async def read(self, store: Store | None, day: int) -> list[Accounts]:
-        """Return what every process charged in a day, this one's newest figures among it.
+        """Return the charges of every process in a day, with the newest of this one.
 
         Raises:
             StoreError: the store did not answer.
@@ -211,7 +211,7 @@ def number_of(day: date) -> int:
 
 
 def _decode(part: bytes) -> Accounts:
-    """Return what a part says; nothing where it is none of ours."""
+    """Return the accounts of a part; none where the bytes are not ours."""
     try:
         return dict(_decoder.decode(part))
     except msgspec.MsgspecError:

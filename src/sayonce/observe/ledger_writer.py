@@ -1,4 +1,4 @@
-"""Pass a process's charges on to the store: now and then, and when it ends."""
+"""Write the charges of a process to the store: every few seconds, and at its end."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class LedgerWriter:
         self._task = asyncio.create_task(self._keep_writing())
 
     async def stop(self) -> None:
-        """Write what has not been written, with more time than the budget, as there is no other."""
+        """Write the last charges, with more time than the budget: there is no later chance."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])

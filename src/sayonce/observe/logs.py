@@ -1,6 +1,6 @@
 """Logs as lines for people or JSON for programs: digests and lengths, never a text or a key.
 
-The project's modules log through ``logging``; structlog is what renders it.
+The project's modules log through ``logging``; structlog renders the records.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def logging_config(log_format: Format, level: Level) -> dict[str, Any]:
 
 
 _OF_REQUESTS: Final = frozenset(("sayonce.request", "sayonce.gateway", "uvicorn.error"))
-"""Loggers whose lines are about the request under way; what else happens meanwhile may outlive it by far."""
+"""Loggers whose lines are about the request under way; other work of the same task may outlive it by far."""
 
 
 def _with_request_id(_logger: object, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

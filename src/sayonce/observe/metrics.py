@@ -1,4 +1,4 @@
-"""Every metric that there is: its name, its kind, its labels, and what it says; and how samples of several add up.
+"""All metrics: name, kind, labels and meaning; and the sum of the samples of several processes.
 
 Samples are plain numbers until somebody scrapes. No label holds a text, a voice, a tenant or a key: engines, outcomes,
 tiers and reasons are few.
@@ -139,5 +139,5 @@ def total(parts: Iterable[Samples]) -> Samples:
 
 
 def lasting(samples: Samples) -> Samples:
-    """Leave out what a process that has ended no longer has."""
+    """Leave out the gauges, which an ended process no longer has."""
     return {name: series for name, series in samples.items() if name not in _GAUGES}

@@ -1,4 +1,4 @@
-"""What a gateway tells of every request: numbers for the metrics, a charge in the ledger, and at most one log line."""
+"""The observer of requests: it counts them for the metrics, charges the ledger, and writes at most one log line each."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ _own_log = logging.getLogger("sayonce.observe")
 
 _SERVER_ERROR: Final = 500
 REFUSED: Final = "refused"
-"""A request that was the caller's mistake."""
+"""The outcome of a request that was the client's mistake."""
 
 
 class Observer:
-    """Watches the requests of one process; an async context manager, between whose ends figures are passed on.
+    """Watches the requests of one process; an async context manager that passes the figures on while it is open.
 
-    ``texts`` lets the dashboard say what its most reused clips say.
+    ``texts`` lets the dashboard show the texts of its most reused clips.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class Observer:
         )
         self._task: asyncio.Task[None] | None = None
 
-    # -- what the gateway tells -------------------------------------------------------------------------------------
+    # -- noting requests -------------------------------------------------------------------------------------------
 
     def answered(self, plan: Plan, answer: Answer, started: float, begun: float) -> None:
         """Note an answer that was sent whole; times are ``time.perf_counter``'s, ``begun`` 0 when it did not stream."""
@@ -115,7 +115,7 @@ class Observer:
             fields |= {"format": plan.request.format.name, "characters": len(utterance.text)}
         log.log(level, "speech", extra={"outcome": outcome, **fields, "ms": round(1000 * seconds, 2)})
 
-    # -- what is read -----------------------------------------------------------------------------------------------
+    # -- reading figures --------------------------------------------------------------------------------------------
 
     @property
     def ledger(self) -> Ledger:
@@ -125,11 +125,11 @@ class Observer:
 
     @property
     def texts(self) -> bool:
-        """Whether a dashboard may say what clips say."""
+        """Whether a dashboard may show the texts of clips."""
         return self._recent.texts
 
     def shown(self) -> Shown:
-        """Return what a dashboard shows beside the numbers, of all processes of this server."""
+        """Return the clips and requests that a dashboard shows, of all processes of this server."""
         return self._workers.show(self._shown())
 
     def _shown(self) -> Shown:
@@ -167,19 +167,19 @@ class Observer:
             self._task.cancel()
             await asyncio.wait([self._task])
         await self._writer.stop()
-        with _told():
+        with _warned():
             self._workers.end(self._own())
 
     async def _pass_on(self) -> None:
         while True:
-            with _told():
+            with _warned():
                 self._workers.leave(self._own(), self._shown())
             await asyncio.sleep(WRITE_SECONDS)
 
 
 @contextmanager
-def _told() -> Iterator[None]:
-    """Only tell of a disk that does not take the figures."""
+def _warned() -> Iterator[None]:
+    """Log, and do not raise, that the disk does not take the figures."""
     try:
         yield
     except OSError as error:

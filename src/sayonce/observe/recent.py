@@ -1,4 +1,4 @@
-"""The latest requests, and the clips that were reused most: what a dashboard shows beside the numbers."""
+"""The latest requests and the most reused clips, which a dashboard shows beside the numbers."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _REQUESTS: Final = 50
 _CLIPS: Final = 1000
 _SHOWN_CLIPS: Final = 20
 _PASSED_ON_CLIPS: Final = 200
-"""Of each process, so that what all of them use is found also where it is no process's first choice."""
+"""Of each process, so that a clip which all processes use is found also where it is not first in any of them."""
 _TEXT_CHARACTERS: Final = 200
 
 
 class Clip(msgspec.Struct):
-    """A take and how often it was reused, in whatever format; ``text`` only where the operator allows it."""
+    """A take and how often it was reused, in any format; ``text`` only where the operator allows it."""
 
     key: str = ""
     engine: str = ""
@@ -48,7 +48,7 @@ class Request(msgspec.Struct):
 
 
 class Shown(msgspec.Struct, array_like=True):
-    """What a dashboard shows: the clips that were reused most, and the latest requests, the newest first."""
+    """The most reused clips, and the latest requests, the newest first."""
 
     clips: list[Clip] = []
     latest: list[Request] = []
@@ -63,8 +63,8 @@ UNKNOWN: Final = Clip()
 class Recent:
     """A little of the latest requests: bounded, and in memory alone.
 
-    Without ``texts`` nothing here says what was spoken. With them a clip's line says it, since every request for the
-    clip brings its text along: so none has to be stored, and none outlives the process or a purge.
+    Without ``texts`` no spoken text is held. With them a clip's line has its text: every request for the clip brings the
+    text along, so none has to be stored, and none outlives the process or a purge.
     """
 
     def __init__(self, *, texts: bool = False) -> None:
@@ -83,7 +83,7 @@ class Recent:
         return clip
 
     def shown(self) -> Shown:
-        """Return more than is shown: others have more of it."""
+        """Return more clips than a dashboard shows: the other processes' counts may change their order."""
         now, moment = time.time(), time.perf_counter()
         latest = [
             Request(now - (moment - ended), clip.engine, clip.voice, outcome, reason, seconds)
@@ -104,12 +104,12 @@ class Recent:
 
 
 def without_texts(shown: Shown) -> Shown:
-    """Return what may be left for other processes."""
+    """Return a copy that may be left for other processes."""
     return Shown([msgspec.structs.replace(clip, text=None) for clip in shown.clips], shown.latest)
 
 
 def together(own: Shown, others: Iterable[Shown]) -> Shown:
-    """Return what is shown of all processes; a clip's text is known where this one has been asked for it."""
+    """Return the clips and requests of all processes; a clip has its text where this process was asked for it."""
     clips = {clip.key: msgspec.structs.replace(clip) for clip in own.clips}
     latest = list(own.latest)
     for other in others:
@@ -127,7 +127,7 @@ def _most_reused(clips: Iterable[Clip], number: int) -> list[Clip]:
 
 
 def named(plan: Plan) -> Clip:
-    """Return a line that says whose clip was asked for, and nothing else."""
+    """Return a line with the key, engine and voice of a clip, and nothing else."""
     return Clip(plan.take_key.hex(), plan.request.engine.name, plan.request.utterance.voice)
 
 

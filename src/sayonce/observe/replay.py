@@ -24,7 +24,7 @@ _OUTCOMES: Final = frozenset(outcome.value for outcome in Outcome)
 
 
 class Trace(msgspec.Struct):
-    """What was recorded: the requests in the order of their times, and how they were answered then."""
+    """The recorded requests in the order of their times, and how they were answered."""
 
     accesses: list[Access] = []
     reused: int | None = None

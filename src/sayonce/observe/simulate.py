@@ -24,7 +24,7 @@ BYTES_PER_SECOND: Final = 24_000
 
 
 class Access(msgspec.Struct, frozen=True):
-    """One request: when, for which value, how large that is, and what computing it costs.
+    """One request: its time, its value, the size of the value, and the cost of computing it.
 
     A value with a ``parent`` is derived from it for next to nothing: a clip in another format from its take.
     """
@@ -38,14 +38,14 @@ class Access(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
-    """What a cache would have done with a trace."""
+    """The work of a cache on a trace."""
 
     requests: int
     hits: int
     compute_seconds: float
-    """What the misses cost."""
+    """The cost of the misses."""
     saved_seconds: float
-    """What the hits would have cost."""
+    """The cost that the hits saved."""
     peak_bytes: int
     evicted: int
 
@@ -61,7 +61,7 @@ class Result(msgspec.Struct, frozen=True):
 
 
 def simulate(trace: Iterable[Access], policy: PolicyName, max_bytes: int, ttl_seconds: float | None = None) -> Result:
-    """Return what a cache of this size would have saved on a trace, whose times must not go backwards."""
+    """Return the savings of a cache of this size on a trace; the times of the trace must not go backwards."""
     kept: EvictionPolicy[float] = new_policy(policy, max_bytes)  # the values are when they expire
     ttl_seconds = math.inf if ttl_seconds is None else ttl_seconds
     requests = hits = peak_bytes = 0
@@ -122,7 +122,7 @@ def reference_trace(
         phrases: how many short texts are in use at a time (a median of 3 s of sound), their popularity following Zipf.
         skew: Zipf's exponent.
         one_off_share: the share of requests for long texts that nobody repeats (a median of 20 s of sound).
-        drift: the share of phrases that each new day replaces, whatever their popularity.
+        drift: the share of phrases that each new day replaces, popular or not.
         days: how many the trace covers.
 
     A clip takes 24 kB a second; computing it takes 50 ms and a fifth of its duration, with noise of three tenths.

@@ -1,4 +1,4 @@
-"""Record which requests came when, without saying what was asked: a trace for ``sayonce simulate``.
+"""Record the times of requests, without their texts: a trace for ``sayonce simulate``.
 
 A trace is text. Its first line is ``# sayonce trace 1``; each further line is one answered request::
 
@@ -94,7 +94,7 @@ class Recorder:
         )
 
     async def flush(self) -> None:
-        """Write what waits."""
+        """Write the waiting notes."""
         waiting, self._waiting = self._waiting, []
         if waiting:
             await asyncio.to_thread(self._append, waiting)

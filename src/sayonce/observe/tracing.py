@@ -51,7 +51,7 @@ class OpenTelemetry:
         return carrier
 
     def traced(self, app: ASGI) -> ASGI:
-        """Return an ASGI application whose every request is a span, within its caller's trace if it has one."""
+        """Return an ASGI application that makes a span of every request, within the client's trace if there is one."""
 
         async def call(scope: Message, receive: Receive, send: Send) -> None:
             carrier = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
@@ -69,7 +69,7 @@ class OpenTelemetry:
         return call
 
     def close(self) -> None:
-        """Send what has not been sent; this may wait for the collector."""
+        """Send the last spans; this may wait for the collector."""
         self._provider.shutdown()
 
     @contextmanager

@@ -1,6 +1,6 @@
-"""One answer of several processes: each leaves its figures in a directory, and whoever is asked adds them up.
+"""The figures of several processes: each leaves its own in a directory, and the process that is asked adds them up.
 
-What a process counted stays after its end, so that no sum ever falls; what it held does not.
+The counters of a process stay after its end, so that no sum ever falls; its gauges do not.
 """
 
 from __future__ import annotations
@@ -46,14 +46,14 @@ class Workers:
         self._clock = clock
         # A process id may come again, and the file of the one before must stay.
         self._name = f"{os.getpid()}-{time.time_ns()}"
-        self._told = False
+        self._warned = False
 
     def leave(self, samples: Samples, shown: Shown) -> None:
-        """Leave this process's samples, and what its dashboard shows, for the others."""
+        """Leave this process's samples, clips and requests for the others."""
         self._write(_Left(self._clock(), samples, without_texts(shown)))
 
     def end(self, samples: Samples) -> None:
-        """Leave what stays after this process's end."""
+        """Leave the counters, which stay after this process's end."""
         self._write(_Left(0.0, lasting(samples)))
 
     def _write(self, left: _Left) -> None:
@@ -65,12 +65,12 @@ class Workers:
             hidden.write_bytes(msgspec.msgpack.encode(left))
             hidden.replace(self._directory / self._name)
         except OSError as error:
-            self._tell("this worker's figures cannot be left for the others: %s", error)
+            self._warn("this worker's figures cannot be left for the others: %s", error)
 
-    def _tell(self, message: str, *arguments: object) -> None:
-        if not self._told:
+    def _warn(self, message: str, *arguments: object) -> None:
+        if not self._warned:
             log.warning(message, *arguments)
-        self._told = True
+        self._warned = True
 
     def sum(self, samples: Samples) -> Samples:
         """Return this process's samples together with those that the others have left."""
@@ -80,7 +80,7 @@ class Workers:
         return total([samples, {"sayonce_workers": {(): [1 + living]}}, *left])
 
     def show(self, shown: Shown) -> Shown:
-        """Return what this process shows together with what the others that live do."""
+        """Return the clips and requests of this process and of the living others."""
         return together(shown, (each.shown for alive, each in self._others() if alive))
 
     def _others(self) -> Iterator[tuple[bool, _Left]]:
@@ -89,7 +89,7 @@ class Workers:
         try:
             paths = [path for path in hold(self._directory).iterdir() if path.is_file()]
         except OSError as error:
-            self._tell("the figures of the other workers cannot be read: %s", error)
+            self._warn("the figures of the other workers cannot be read: %s", error)
             return
         for path in paths:
             if path.name.startswith(".") or path.name == self._name:
@@ -97,7 +97,7 @@ class Workers:
             try:
                 left = _decode(path.read_bytes())
             except (OSError, msgspec.MsgspecError):
-                self._tell("%s is not of this program, or cannot be read, and is ignored", path)
+                self._warn("%s is not of this program, or cannot be read, and is ignored", path)
                 continue
             alive = self._clock() - left.at < _GONE_SECONDS and left.at > 0
             yield alive, left

@@ -41,7 +41,7 @@ async def test_containers_that_clients_name_stay_within_the_bounds_that_are_docu
         assert len(gateway._local._known) <= 256
         assert len(observer._recent._clips) <= 1000
         assert len(observer.ledger._part.accounts) <= MAX_ACCOUNTS + 1  # and the one that all others share
-        assert len(observer._hits._lots) <= 1000
+        assert len(observer._hits._batches) <= 1000
         assert len(client.service.synthesizer.takes.refusals._refused) <= 1000
         for first in range(0, 3 * MAX_PURGED_TAGS, 50):
             tags = [f"voice=voice-{number}" for number in range(first, first + 50)]

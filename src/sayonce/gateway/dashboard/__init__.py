@@ -1,4 +1,4 @@
-"""The dashboard at ``/``: what an operator looks at first, in any browser, without anything from elsewhere."""
+"""The dashboard at ``/``: its page and its figures; the routes that change something are in `gateway`."""
 
 from sayonce.gateway.dashboard.routes import Dashboard
 

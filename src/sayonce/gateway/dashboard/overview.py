@@ -51,7 +51,7 @@ _TIER: Final = {
 
 
 def overview(samples: Samples, shown: Shown, synthesizer: Synthesizer, *, texts: bool) -> Overview:
-    """Return what all processes of a server counted since it began, and what they do now."""
+    """Return the counts of all processes of a server since its start, and their present work."""
     cache, catalogue = synthesizer.cache, synthesizer.catalogue
     errors = samples.get("sayonce_request_errors", {})
     return Overview(
@@ -128,7 +128,7 @@ def _upstream(samples: Samples, engine: Engine, url: str) -> UpstreamFigures:
 
 
 def _tiers(samples: Samples, cache: Cache) -> list[Tier]:
-    """Return what each tier holds; None for a store that does not answer."""
+    """Return the contents of each tier; None for a store that does not answer."""
     names = [cache.memory.name, *([cache.store.name] if cache.store is not None else [])]
     return [
         Tier(name=name, **{field: _one(samples, metric, name) for field, metric in _TIER.items()}) for name in names

@@ -1,4 +1,4 @@
-"""``GET /`` and what its page asks for: one document of figures, and the clips to listen to."""
+"""``GET /`` and the requests of its page: one document of figures, and the clips to listen to."""
 
 from __future__ import annotations
 

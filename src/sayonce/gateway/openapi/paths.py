@@ -1,4 +1,4 @@
-"""The paths of the description: what each route takes, and what it answers."""
+"""The paths of the description: the parameters, the body and the answers of each route."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def paths() -> JSONObject:
 
 
 def everywhere() -> JSONObject:
-    """Return what any path may answer, most of it before the path is looked at."""
+    """Return the errors that any path may answer, most of them before the path is looked at."""
     return errors(400, 403, 405, 408, 414, 431, 500, 503)
 
 
