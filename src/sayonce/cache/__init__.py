@@ -1,4 +1,4 @@
-"""Compute once, reuse many: look-up, single flight and storing, for any value."""
+"""Compute once, reuse many, for any value: look-up, flights, purges and trouble; how a store keeps bytes is in ``stores``."""
 
 from sayonce.cache.answer import Answer, saved_seconds
 from sayonce.cache.cache import Cache

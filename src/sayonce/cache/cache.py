@@ -58,6 +58,7 @@ class Cache:
         workers: Path | None = None,
         clock: Clock = time.time,
     ) -> None:
+        # Long, as it is the one place that puts the parts together.
         self.memory = memory if memory is not None else MemoryStore(clock=clock)
         self.store = store
         self.secret = secret or Secret()
@@ -134,7 +135,7 @@ class Cache:
 
     @property
     def counters(self) -> dict[str, float]:
-        """What this process has counted, by name: answers by outcome, refusals, seconds saved; 0 for all others."""
+        """The counters of this process, by name: answers by outcome, refusals, seconds saved; 0 for all others."""
         return self.counts.by_name()
 
     def trace(self, tracer: Tracer) -> None:
@@ -198,7 +199,7 @@ class Cache:
     async def remove(self, key: bytes, *derivatives: bytes, wait: bool = True) -> Removed:
         """Remove an entry and what is derived from it everywhere, also while it is being made.
 
-        See ``purge`` for who obeys, and when.
+        See ``purge`` for the instances that obey, and when.
         """
         return await self._removal.remove(key, *derivatives, wait=wait)
 
@@ -220,11 +221,11 @@ class Cache:
         return (await self.remove_all()).everywhere()
 
     async def remove_all(self, *, wait: bool = True) -> Removed:
-        """Remove every entry, also those being made; see ``purge`` for who obeys, and when."""
+        """Remove every entry, also those being made; see ``purge`` for the instances that obey, and when."""
         return await self._removal.remove_all(wait=wait)
 
     async def purge(self, *tags: str, wait: bool = True) -> Obeyed:
-        """Outdate every entry that carries one of the tags, also those whose computation is under way.
+        """Outdate every entry that carries one of the tags, also those that are being computed.
 
         This instance obeys at once. All others that reach the store do when this returns, for which it waits half a
         second, once for all tags; with ``wait`` False they do within a second. While the store is away only this
@@ -266,7 +267,7 @@ class Cache:
 
     @property
     def trouble(self) -> str | None:
-        """What of the store fails, in words; None where nothing does."""
+        """The store's trouble, in words; None where nothing fails."""
         return None if self.health is None else self.health.trouble
 
     async def attempt(self, operation: Operation, run: Callable[[], Awaitable[T]], *, read_bytes: int = 0) -> T | None:
@@ -281,10 +282,10 @@ class Cache:
         await self._flights.settle(timeout_seconds)
 
     async def open(self, *, checked: bool = False) -> Self:
-        """Open the store; where it was ``checked`` before, what is wrong with its place now is trouble that may pass.
+        """Open the store; where it was ``checked`` before, what is wrong with its address now is trouble that may pass.
 
         Raises:
-            ConfigError: the store's place is wrong.
+            ConfigError: the store's address is wrong.
 
         """
         if self.store is not None and self._housekeeper is not None:

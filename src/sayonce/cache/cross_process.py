@@ -1,6 +1,6 @@
-"""One computation between processes: lead it under a lease, or follow the one who does, from the first byte.
+"""One computation between processes: lead it under a lease, or follow the leader, from the first byte.
 
-Nothing that the store says is believed: a follower relays only records that open as the next ones of a flight whose
+Nothing that the store says is believed: a follower relays only records that open as the next ones of a flight, once the
 leader has answered its challenge, and compares the whole with the entry. A leader that is gone, silent or not genuine
 loses its lease, and its follower takes over. A store in trouble only means that everyone computes alone.
 """
@@ -61,7 +61,7 @@ class Look(Protocol):
 class Doubt(StrEnum):
     """Why a leader is followed no longer."""
 
-    FORGED = "forged"  # a lease or a record that no instance with the secret made, for this place
+    FORGED = "forged"  # a lease or a record that no instance with the secret made, for this position
     SILENT = "silent"  # no answer to a challenge, or no sign of life since
     OUTDATED = "outdated"  # it began before a purge that this instance knows of
 
@@ -107,7 +107,7 @@ class SharedFlights:
         self._told = -_TELL_AGAIN_SECONDS
 
     async def lead_or_follow(self, flight: Flight, key: bytes, look: Look) -> Lease | None:
-        """Follow whoever computes the key until the flight is finished, or return the lease to compute it here.
+        """Follow the process that computes the key until the flight is finished, or return the lease to compute it here.
 
         None without a finished flight means that the store does not answer, or is not believed: compute alone.
         """
@@ -138,9 +138,9 @@ class SharedFlights:
         return None
 
     async def _holder(self, key: bytes, owner: str) -> str | None:
-        """Return who has the lease, ``owner`` perhaps; None where the store gives none.
+        """Return the holder of the lease, ``owner`` perhaps; None where the store gives none.
 
-        One that takes nothing new is not asked: a lease in it may be of someone who could not give it back.
+        One that takes nothing new is not asked: its holder may have been unable to give a lease back.
         """
         if self._guard.unwritable is not None:
             return None
@@ -215,12 +215,12 @@ class SharedFlights:
 
     async def _relay(self, flight: Flight, seal: FlightSeal, signs: _Signs, question: Question) -> Ending | None:
         """Pass a holder's records on, each of which must be the next one."""
-        place, relayed_bytes, value = 0, 0, b""
+        position, relayed_bytes, value = 0, 0, b""
         async for sighting in signs.of(question):
             for record in sighting.records:
-                content = _opened(seal, COMPUTATION, place, record)
+                content = _opened(seal, COMPUTATION, position, record)
                 signs.seen()
-                place += 1
+                position += 1
                 kind, content = content[:1], content[1:]
                 if kind == CHUNK:
                     relayed_bytes += len(content)
@@ -244,7 +244,7 @@ class SharedFlights:
 
 
 class _Signs:
-    """What a follower sees of a holder, as long as it gives signs of life."""
+    """The records of a holder, as long as it gives signs of life."""
 
     def __init__(self, poller: RecordPoller) -> None:
         self._poller = poller
@@ -286,9 +286,9 @@ async def _welcomed(signs: _Signs, seal: FlightSeal, question: Question, challen
     return False
 
 
-def _opened(seal: FlightSeal, part: str, place: int, record: bytes) -> bytes:
+def _opened(seal: FlightSeal, part: str, position: int, record: bytes) -> bytes:
     try:
-        return seal.open(part, place, record)
+        return seal.open(part, position, record)
     except Refused:
         raise NotBelieved(Doubt.FORGED) from None
 

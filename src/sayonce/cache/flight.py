@@ -38,9 +38,9 @@ class Flight:
         """When it began by the clock of this instance's view."""
         self.stamp = stamp
         self.private = private
-        """Made for one listener, who alone hears it, and kept nowhere: it ends when that one leaves."""
+        """Made for one listener alone, and kept nowhere: it ends when that listener leaves."""
         self.discarded = False
-        """Deleted while under way: those who listen hear it to its end, and it is not kept."""
+        """Deleted while under way: its listeners hear it to its end, and it is not kept."""
         self.keepable = True
         """Whether the value may be kept, as far as that is known before it is whole."""
         self.landing: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
@@ -55,13 +55,13 @@ class Flight:
         """How the leader's own request was answered, once the flight has begun."""
         self.tier: str | None = None
         self.task: asyncio.Task[None] | None = None
-        """What computes and writes it, until that is over."""
+        """The task that computes and writes it, until that is over."""
         self.abandon: Callable[[], None] = _nothing
         """Ends the computation when nobody wants it any more."""
         self._queued = False
         self._listeners = 0
         self.awaited: list[Flight] = []
-        """Flights whose values this one's computation waits for now."""
+        """The flights that this one's computation waits for now."""
         self._chunks: list[bytes] = []
         self._begun = False
         self._repeat = b""
@@ -95,7 +95,7 @@ class Flight:
             self._notify()
 
     def restart(self) -> None:
-        """Begin again after the one who made the body is gone: what listeners have must come again, byte for byte."""
+        """Begin again after the maker of the body is gone: what listeners have must come again, byte for byte."""
         self._repeat = b"".join(self._chunks)
 
     def _beyond_repeat(self, chunk: bytes) -> bytes:
@@ -111,7 +111,10 @@ class Flight:
 
     @contextmanager
     def queued(self) -> Iterator[None]:
-        """Mark the time in which the computation waits for its turn: who waits for it in vain costs nothing yet."""
+        """Mark the time in which the computation waits for its turn.
+
+        While queued, nothing has been computed: the flight is abandoned when its last listener leaves.
+        """
         self._queued = True
         self._abandon_if_deserted()
         try:
@@ -125,7 +128,7 @@ class Flight:
             self.abandon()
 
     def finish(self, entry: Entry) -> None:
-        """End with the whole value; it fails for those who have heard more than that, of one that began the same."""
+        """End with the whole value; fail if listeners have heard more than that, of one that began the same."""
         if self._repeat:
             return self.fail(EngineError(_ANOTHER_TAKE))
         self.entry = entry
@@ -137,15 +140,13 @@ class Flight:
         self._end()
 
     def _end(self) -> None:
-        self.abandon = (
-            _nothing  # what it was refers to this flight, whose megabytes would wait for the garbage collector
-        )
+        self.abandon = _nothing  # the former callback refers to this flight: a cycle would keep its megabytes
         self._notify()
 
     async def begun(self) -> None:
         """Wait until there is something to hear; raise the computation's error if it failed before that.
 
-        Who waits here listens, until the wait is cancelled or ``leave`` is called after it.
+        The caller listens, until the wait is cancelled or ``leave`` is called after it.
         """
         self._listeners += 1
         try:
@@ -164,7 +165,7 @@ class Flight:
 
     @contextmanager
     def _waited_for(self) -> Iterator[None]:
-        """Lend the place of the computation that waits here, and note what it waits for.
+        """Lend the slot of the computation that waits here, and note what it waits for.
 
         Raises:
             RecursionError: this flight waits for that very computation, itself or through others.
@@ -225,15 +226,15 @@ class Flight:
                 await self._changed.wait()
 
     def _notify(self) -> None:
-        """Wake all who wait now; each then looks at the state itself, so no wake-up is lost."""
+        """Wake all that wait now; each then looks at the state itself, so no wake-up is lost."""
         self._changed.set()
         self._changed.clear()
 
 
 _computing: ContextVar[Sequence[Flight]] = ContextVar("computing", default=())
-"""Whose value this code computes; it follows a call into threads, tasks and other event loops."""
+"""The flights that this code computes; they follow a call into threads, tasks and other event loops."""
 
 
 def computing(flights: Sequence[Flight]) -> None:
-    """Say whose values the current task, and all that it starts, computes."""
+    """Note the flights that the current task, and all that it starts, computes."""
     _computing.set(flights)

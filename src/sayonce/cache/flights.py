@@ -33,7 +33,7 @@ class Flights:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def joinable(self, key: bytes) -> Flight | None:
-        """Return the flight that a request may join: not one whose tags were purged after it began."""
+        """Return the flight that a request may join: not one with tags that were purged after it began."""
         flight = self._flights.get(key)
         if flight is None or not self._current(flight.stamp):
             return None

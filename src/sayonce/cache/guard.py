@@ -26,9 +26,9 @@ T = TypeVar("T")
 _CALLS: Final = Counter.STORE_CALLS
 """Looked up once: up to Python 3.11 a member of an enum costs a call, and a hit from a store counts one."""
 CALLS_AT_ONCE: Final = 32
-"""More only wait longer; waiting for a place is part of the budget, and no sign of an outage."""
+"""More only wait longer; waiting for a slot is part of the budget, and no sign of an outage."""
 WRITING_BYTES: Final = 64_000_000
-"""What may be on its way to a slow store; what comes on top is not stored."""
+"""Bytes that may be on their way to a slow store; what comes on top is not stored."""
 _BYTES_PER_SECOND: Final = 20_000_000
 """The slowest transfer that a budget allows for, beyond its fixed part."""
 _SILENT_PART: Final = 0.8
@@ -38,7 +38,7 @@ _SCOUT_TIMEOUT_FACTOR: Final = 2.0
 _CONNECT_SECONDS: Final = 0.5
 """How long a probe may take to reach the store; nobody waits for it."""
 _TELL_AGAIN_SECONDS: Final = 60.0
-"""What happens with every call is told once a minute: a line for each request would be trouble of its own."""
+"""Trouble that comes with every call is told once a minute: a line for each request would be trouble of its own."""
 
 
 class Guard:
@@ -70,7 +70,7 @@ class Guard:
         self.took_last_write = True
         """Whether the store kept the last value that was written to it."""
         self._told_unwritable = False
-        self._places = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         self._writing_bytes = 0
         self._deadlines = Deadlines(budget_seconds, self._doubt)
         self._told: defaultdict[str, float] = defaultdict(float)
@@ -104,7 +104,7 @@ class Guard:
         try:
             seconds = self._budget_seconds * timeout_factor + (size_bytes + read_bytes) / _BYTES_PER_SECOND
             with self.tracer.span(self._part, store=self._name, operation=operation):
-                result = await self._ask(run, seconds, self._places, patient=timeout_factor > 1 and not size_bytes)
+                result = await self._ask(run, seconds, self._slots, patient=timeout_factor > 1 and not size_bytes)
         except Refused as refused:
             self._refused(refused)
             return None
@@ -134,7 +134,7 @@ class Guard:
         self,
         run: Callable[[], Awaitable[T]],
         seconds: float,
-        places: AbstractAsyncContextManager[Any],
+        slots: AbstractAsyncContextManager[Any],
         *,
         patient: bool = False,
     ) -> T:
@@ -146,13 +146,13 @@ class Guard:
         deadline = self._deadlines.after(seconds, patient=patient)
         try:
             with deadline:
-                async with places:
+                async with slots:
                     waited_seconds = deadline.passed_seconds
                     result = await run()
         except (Refused, StoreError):
             raise
         except TimeoutError:
-            # A call that waited for a place, or for our own event loop, and then had no time left tells nothing.
+            # A call that waited for a slot, or for our own event loop, and then had no time left tells nothing.
             silent = deadline.passed_seconds - waited_seconds > _SILENT_PART * seconds
             failure = Failure.TIMEOUT if silent else Failure.BUSY
             raise StoreError("no answer within the budget", failure=failure) from None

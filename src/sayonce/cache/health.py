@@ -1,4 +1,4 @@
-"""How the store behind memory is, in one word and in a sentence: what every place that tells of a store says."""
+"""How the store behind memory is, in one word and in a sentence, for every report of it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StoreHealth:
         self._stored = stored
         self._view = view
         self.lost: dict[str, str] = {}
-        """What of a table cannot be read, by table, as noted by those who read it."""
+        """Why a table cannot be read whole, by table, as its readers have noted."""
 
     @property
     def state(self) -> StoreState:
@@ -43,7 +43,7 @@ class StoreHealth:
 
     @property
     def trouble(self) -> str | None:
-        """What fails, in words; None where nothing does."""
+        """The trouble, in words; None where nothing fails."""
         return next((why for why in self._troubles() if why is not None), None)
 
     @property

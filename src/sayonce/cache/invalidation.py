@@ -1,4 +1,4 @@
-"""Purges of this instance and of all others: who obeys what, and from when on.
+"""Purges of this instance and of all others: which instances obey, and from when on.
 
 A purge is obeyed here at once, then written into a table of the store, which every instance reads several times a
 second and before it trusts what it knows for longer than ``TRUST_SECONDS``. The workers of one server also tell one
@@ -190,7 +190,7 @@ class Invalidation:
         return await self._spread(wait=wait)
 
     async def remove(self, key: bytes, derived: Iterable[bytes], *, wait: bool = True) -> tuple[int, Obeyed]:
-        """Remove a key and what is derived from its entry; returns how many of them were there, and who obeys.
+        """Remove a key and what is derived from its entry; returns how many of them were there, and which instances obey.
 
         What was computed before and is stored later, by an instance that is slow, is outdated by the key's record.
         """

@@ -14,7 +14,7 @@ from sayonce.core.epochs import ALL, Epochs, Stamp, key_in
 from sayonce.core.purges import check_tags
 
 MEMORIES: Final = "memories"
-"""The tag whose epoch rises when instances are to empty their memory; no entry carries it."""
+"""This tag's epoch rises when instances are to empty their memory; no entry carries it."""
 MAX_PURGED_TAGS: Final = 1000
 """Beyond so many, a purge outdates everything, and the records of single tags go."""
 MAX_REMOVED_KEYS: Final = 2000
@@ -24,7 +24,7 @@ _LATE_SECONDS: Final = 3600.0
 
 
 class Unwritten(msgspec.Struct):
-    """What was purged and is not in the store yet: epochs of tags, and keys."""
+    """Purges that are not in the store yet: epochs of tags, and keys."""
 
     epochs: dict[str, int] = {}
     keys: set[bytes] = set()
@@ -34,7 +34,7 @@ class Unwritten(msgspec.Struct):
 
 
 class KnownPurges:
-    """What was purged, as far as this instance knows, and the callbacks of those that have to hear of it."""
+    """The purges that this instance knows, and the callbacks of the parts that have to hear of them."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -46,7 +46,7 @@ class KnownPurges:
         """Epochs that the store does not have any more, or that another worker has not written yet."""
         self.watched: dict[str, Callable[[], Awaitable[None]]] = {}
         self.owed: set[str] = set()
-        """Watched tags whose callback has not succeeded since they rose."""
+        """Watched tags that rose, until their callback has succeeded."""
         self._removing: Counter[bytes] = Counter()
         self._on_purge: list[Callable[[], None]] = []
 
@@ -139,7 +139,7 @@ class KnownPurges:
     # -- forgetting -------------------------------------------------------------------------------------------------
 
     def needless(self, epochs: Mapping[str, int]) -> set[str]:
-        """Return the tags whose epochs outdate nothing but what a later purge of everything does, or what is gone."""
+        """Return the tags that outdate nothing but what a later purge of everything does, or what is gone."""
         everything = self.epochs.known.get(ALL, 0)
         outdated = {tag for tag, epoch in epochs.items() if epoch < everything}
         return (outdated - {ALL, *self.watched}) | (self.surplus() & epochs.keys())

@@ -33,7 +33,7 @@ WELCOMES: Final = "welcomes"
 HEAD: Final = b"h"
 CHUNK: Final = b"c"
 BEAT: Final = b"b"
-"""A sign of life, for those who wait while there is nothing to hear."""
+"""A sign of life, for followers that wait while there is nothing to hear."""
 VALUE: Final = b"v"
 """A part of the entry, where followers do not find it in the store: it was purged meanwhile, or is not kept."""
 END: Final = b"e"
@@ -73,7 +73,7 @@ class Lease:
         self._followed = asyncio.Event()
         self._welcomed: set[bytes] = set()
         self._telling = asyncio.Lock()
-        self._place = 0
+        self._position = 0
         self._told_at = 0.0
         self._whole = True
         self._relayed_bytes = 0
@@ -121,7 +121,9 @@ class Lease:
     async def _attend(self) -> None:
         """Welcome followers, and give them signs of life."""
         if not self._flight.has_begun:
-            with suppress(TimeoutError):  # the first byte first of all: it is on its way to those who wait here
+            with suppress(
+                TimeoutError
+            ):  # the first byte first of all: it is on its way to the listeners of this process
                 async with asyncio.timeout(_SIGN_SECONDS):
                     await self._flight.silence_over()
             await asyncio.sleep(_UNATTENDED_SECONDS)
@@ -140,7 +142,7 @@ class Lease:
                 await self._tell(BEAT)
 
     async def _welcome(self, records: Sequence[bytes]) -> None:
-        """Answer the challenges that have come: who answers is at work now, and no record of an earlier time."""
+        """Answer the challenges that have come: an answer proves that the leader is at work now, and no record of an earlier time."""
         challenges = {self._challenge(record): None for record in records}
         new = [each for each in challenges if each is not None and each not in self._welcomed]
         if not new or len(self._welcomed) >= _MAX_FOLLOWERS:
@@ -182,8 +184,10 @@ class Lease:
             if not self._whole:
                 return False
             self._told_at = time.monotonic()
-            records = [self._seal.seal(COMPUTATION, self._place + offset, each) for offset, each in enumerate(contents)]
-            self._place += len(records)
+            records = [
+                self._seal.seal(COMPUTATION, self._position + offset, each) for offset, each in enumerate(contents)
+            ]
+            self._position += len(records)
             publish = partial(self._records.publish, self._key, self._owner, COMPUTATION, records)
             self._whole = False  # until the store confirms it, which it does not where this is cancelled
             self._whole = await self._guard.done(

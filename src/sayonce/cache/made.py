@@ -25,7 +25,7 @@ class Keep(Enum):
 
 
 class Made(msgspec.Struct, frozen=True, kw_only=True):
-    """What a computation made.
+    """A computed value.
 
     ``parent`` is the entry that it was derived from alone: it then shares the parent's age, expiry and tags.
     ``compute_seconds`` None means the time that the whole computation took, and ``ttl`` None the lookup's own.
@@ -47,7 +47,7 @@ Lead = Callable[[Flight], Awaitable[Made]]
 
 
 async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
-    """Return what a plain or an async function computes, for whoever waits for the whole."""
+    """Return what a plain or an async function computes, for callers that wait for the whole."""
     with CarryErrors():
         value: Any = await compute() if inspect.iscoroutinefunction(compute) else await threads.compute(compute)
         if inspect.isawaitable(value):

@@ -1,4 +1,4 @@
-"""A table of the store whose values are sealed, each for the one field in which it stands."""
+"""A table of the store with sealed values, each for the one field in which it stands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an operator asks first: how much is kept, how often it is used, and what that saved."""
+"""The figures that an operator asks for first: how much is kept, how often it is used, and what that saved."""
 
 from __future__ import annotations
 

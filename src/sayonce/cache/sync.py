@@ -26,7 +26,7 @@ T = TypeVar("T")
 C = TypeVar("C", bound=Cache)
 
 _COMPUTATIONS: Final = 512
-"""At once: each has a caller whose thread waits for it, so it is the callers who bound them."""
+"""At once: a caller's thread waits for each, so the number of callers bounds them."""
 _left_by_fork: list[Any] = []
 """Threads of the parent process, kept so that nothing finalizes the sockets and files that they share with it."""
 
@@ -132,7 +132,7 @@ class SyncCache(Generic[C]):
         return thread.run(operation(cache))
 
     def _here(self) -> tuple[LoopThread, C]:
-        """Return this process's thread and cache: after a fork the parent's are of no use."""
+        """Return the event loop's thread and the cache of this process: after a fork the parent's are of no use."""
         if self._thread.pid != os.getpid():
             with self._starting:
                 if self._thread.pid != os.getpid():
@@ -142,7 +142,7 @@ class SyncCache(Generic[C]):
 
     @property
     def asynchronous(self) -> C:
-        """This process's asynchronous cache, whose figures may be read in any thread."""
+        """This process's asynchronous cache; its figures may be read in any thread."""
         return self._here()[1]
 
     @property

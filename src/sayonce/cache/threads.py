@@ -1,6 +1,6 @@
 """Threads for what blocks: computations, some of which wait for others, and the files that identify a call.
 
-A computation that waits for another's value lends its place meanwhile. In a plain pool all threads may be taken by
+A computation that waits for another's value lends its slot meanwhile. In a plain pool all threads may be taken by
 computations that wait for ones which wait for a thread, and nothing would ever end. Whatever else the process does in
 the event loop's own threads, such as calls that wait for values of this cache, keeps none from being computed.
 """
@@ -27,7 +27,7 @@ COMPUTATIONS: Final = min(32, (os.cpu_count() or 1) + 4)
 """At once, for callers that cost no thread: as many as asyncio's own pool would run."""
 _READERS: Final = 8
 _UNBOUNDED: Final = 1 << 20
-"""Places bound the computations, and whoever waits is not to keep the last thread."""
+"""Slots bound the computations; a thread that waits must not be the last one."""
 
 
 class Threads:
@@ -51,13 +51,13 @@ class Threads:
         return await asyncio.get_running_loop().run_in_executor(self._reading, copy_context().run, function, *args)
 
     async def compute(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Run a computation once there is a place for it; first come those that another one waits for."""
+        """Run a computation once there is a slot for it; first come those that another one waits for."""
         await self._turn()
         context = copy_context()
-        place = _Place(self)
-        context.run(_current.set, place)
+        slot = _Slot(self)
+        context.run(_current.set, slot)
         running = self._computing.submit(partial(context.run, partial(_carried, function, *args)))
-        running.add_done_callback(place.leave)  # and not when whoever waits for it is cancelled
+        running.add_done_callback(slot.leave)  # and not when the caller is cancelled
         return await asyncio.wrap_future(running)
 
     async def _turn(self) -> None:
@@ -72,10 +72,10 @@ class Threads:
                 self.change(1)
             raise
 
-    def change(self, places: int) -> None:
-        """Count places that became free, or were taken back, and let in whom there is a place for."""
+    def change(self, slots: int) -> None:
+        """Count slots that became free, or were taken back, and start as many computations as there are slots."""
         with self._lock:
-            self._free += places
+            self._free += slots
             while self._free > 0 and (waiting := self._first or self._rest):
                 turn = waiting.popleft()
                 if turn.set_running_or_notify_cancel():
@@ -93,8 +93,8 @@ def _carried(function: Callable[[*Ts], T], *args: *Ts) -> T:
         return function(*args)
 
 
-class _Place:
-    """A computation's place, lent while it waits for anything."""
+class _Slot:
+    """A computation's slot, lent while it waits for anything."""
 
     def __init__(self, threads: Threads) -> None:
         self._threads = threads
@@ -118,19 +118,19 @@ class _Place:
         return not (self._left or self._waits)
 
 
-_current: ContextVar[_Place | None] = ContextVar("place", default=None)
+_current: ContextVar[_Slot | None] = ContextVar("slot", default=None)
 """Of the computation that this code runs for; it follows a call from a thread into an event loop."""
 
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Lend the place of the computation that waits here, if it is one."""
-    place = _current.get()
-    if place is None:
+    """Lend the slot of the computation that waits here, if it is one."""
+    slot = _current.get()
+    if slot is None:
         yield
         return
-    place.wait(1)
+    slot.wait(1)
     try:
         yield
     finally:
-        place.wait(-1)
+        slot.wait(-1)

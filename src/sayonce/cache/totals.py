@@ -1,4 +1,4 @@
-"""What a process counts, added from time to time to the store's lasting totals."""
+"""The counters of a process, added from time to time to the store's lasting totals."""
 
 from __future__ import annotations
 

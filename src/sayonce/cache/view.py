@@ -1,6 +1,6 @@
 """How long what an instance knows of purges and names may be trusted.
 
-Whoever purges, or changes a name, waits ``TRUST_SECONDS`` before saying that it is done. So no instance may use what
+An instance that purges, or changes a name, waits ``TRUST_SECONDS`` before saying that it is done. So no instance may use what
 it read earlier than that without reading again, counted from the *beginning* of the reading, on a clock that goes on
 while the process is stopped. A reading that began after a request had come is good for that request however long it
 took, as on a busy machine: it has all that was confirmed before the request was sent.

@@ -1,1 +1,1 @@
-"""Pure parts: no I/O, and no clock of their own."""
+"""The pure parts of the cache: keys, envelopes, decisions, counters; no I/O, no clock of their own, no threads."""

@@ -52,7 +52,7 @@ class Counter(StrEnum):
 
 
 class Operation(StrEnum):
-    """What the store, or the bodies outside it, is asked for; the values are labels of a metric."""
+    """A call of the store, or of the bodies outside it; the values are labels of a metric."""
 
     GET = "get"
     PUT = "put"
@@ -90,7 +90,7 @@ class FlightPart(StrEnum):
 
 
 class CopyOutcome(StrEnum):
-    """What became of an uploaded voice's copy at a server that keeps voices."""
+    """The fate of an uploaded voice's copy at a server that keeps voices."""
 
     SENT = "sent"
     LOST = "lost"  # the server has forgotten it
@@ -103,7 +103,7 @@ CountKey = tuple[Counter, *tuple[str, ...]]
 
 
 class Counts(defaultdict[CountKey, float]):
-    """What one process has counted since it started: numbers by key, 0 for what has not happened yet."""
+    """The counters of one process since it started: numbers by key, 0 for what has not happened yet."""
 
     def __init__(self) -> None:
         super().__init__(float)

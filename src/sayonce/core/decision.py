@@ -1,4 +1,4 @@
-"""What a request's ``Cache-Control`` lets the cache do (RFC 9111 section 5.2.1)."""
+"""A request's ``Cache-Control``, and what it lets the cache do (RFC 9111 section 5.2.1)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Policy(msgspec.Struct, frozen=True):
 
 DEFAULT: Final = Policy()
 _FOREVER_SECONDS: Final = 2**31
-"""What a number of seconds that is too large to represent stands for (RFC 9111 section 1.2.2)."""
+"""Stands for a number of seconds that is too large to represent (RFC 9111 section 1.2.2)."""
 _MAX_DIGITS: Final = 10
 
 

@@ -7,7 +7,7 @@ from hashlib import blake2b
 from typing import Final
 
 _BITS_PER_KEY: Final = 16
-_PLACES: Final = struct.Struct("<4I")
+_POSITIONS: Final = struct.Struct("<4I")
 """Four bits that a key sets; with 16 bits a key, one unseen key in 400 passes for seen."""
 
 
@@ -15,7 +15,7 @@ class Doorkeeper:
     """Tells a key that comes again from one that comes for the first time (Einziger, Friedman and Manes 2017, TinyLFU).
 
     It remembers the last ``keys`` distinct keys at least, and twice as many at most: when the young generation is full
-    it becomes the old one, whose place is emptied.
+    it becomes the old one, and a new young one begins empty.
     """
 
     def __init__(self, keys: int = 65_536) -> None:
@@ -26,22 +26,22 @@ class Doorkeeper:
 
     def seen(self, key: bytes) -> bool:
         """Remember a key and return whether it was known."""
-        places = _PLACES.unpack(blake2b(key, digest_size=_PLACES.size).digest())
-        if _has(self._young, places):
+        positions = _POSITIONS.unpack(blake2b(key, digest_size=_POSITIONS.size).digest())
+        if _has(self._young, positions):
             return True
-        known = _has(self._old, places)
+        known = _has(self._old, positions)
         if self._added == self._keys:
             self._young, self._old, self._added = bytearray(len(self._young)), self._young, 0
-        for place in places:
-            self._young[(place >> 3) % len(self._young)] |= 1 << (place & 7)
+        for position in positions:
+            self._young[(position >> 3) % len(self._young)] |= 1 << (position & 7)
         self._added += 1
         return known
 
 
-def _has(bits: bytearray, places: tuple[int, ...]) -> bool:
+def _has(bits: bytearray, positions: tuple[int, ...]) -> bool:
     # A plain loop: a generator would take twice as long.
     size = len(bits)
-    for place in places:  # noqa: SIM110
-        if not bits[(place >> 3) % size] >> (place & 7) & 1:
+    for position in positions:  # noqa: SIM110
+        if not bits[(position >> 3) % size] >> (position & 7) & 1:
             return False
     return True

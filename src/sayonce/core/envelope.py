@@ -36,7 +36,7 @@ from sayonce.core.outcome import Refusal
 MAGIC: Final = b"SYO"
 VERSION: Final = 1
 OUTSIDE: Final = 2
-"""The version of a pointer: an envelope whose body lies in a body store."""
+"""The version of a pointer: an envelope with its body in a body store."""
 _PREFIX: Final = struct.Struct(">3sBI")
 _NONCE_BYTES: Final = 12
 _SEAL_BYTES: Final = _NONCE_BYTES + 16
@@ -46,7 +46,7 @@ HEAD_BYTES: Final = _PREFIX.size + ADDRESS_BYTES
 _CIPHERS: Final = 1024
 """Ciphers kept at hand."""
 OVERHEAD_BYTES: Final = 256
-"""What an entry is counted for beyond its body: header, seal and the structures that hold it."""
+"""Counted for each entry beyond its body: header, seal and the structures that hold it."""
 
 
 Sealed = bytes | bytearray | memoryview
@@ -61,7 +61,7 @@ class Refused(Exception):
 
 
 class Header(msgspec.Struct, array_like=True, frozen=True):
-    """What is known of a value besides its body. Fields are only ever added at the end, with a default."""
+    """All that is known of a value besides its body. Fields are only ever added at the end, with a default."""
 
     media_type: str
     created: float
@@ -95,7 +95,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Pointer(msgspec.Struct, frozen=True):
-    """A value whose body lies outside: all that is known of it, and the address of its body."""
+    """A value with its body outside: all that is known of it, and the address of the body."""
 
     key: bytes
     address: bytes

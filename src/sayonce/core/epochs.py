@@ -31,7 +31,7 @@ def key_tag(key: bytes) -> str:
 
 
 def key_in(tag: str) -> bytes | None:
-    """Return the key whose tag this is; None for a tag of another kind."""
+    """Return the key that a tag is made of; None for a tag of another kind."""
     if not tag.startswith(_KEY) or len(tag) != len(_KEY) + _HEX_DIGITS:
         return None
     try:
@@ -85,7 +85,7 @@ class Epochs:
         return max(max(self._epochs.values(), default=0) + 1, int(now * 1000))
 
     def learn(self, epochs: Mapping[str, int]) -> list[str]:
-        """Take over epochs, and return the tags whose epoch rose; an epoch never goes back."""
+        """Take over epochs, and return the tags that rose; an epoch never goes back."""
         risen = [tag for tag, epoch in epochs.items() if epoch > self._epochs.get(tag, 0)]
         for tag in risen:
             self._epochs[tag] = epochs[tag]

@@ -21,7 +21,7 @@ PolicyName: TypeAlias = Literal["gdsf", "lru"]
 MAX_USES: Final = 15
 """Uses beyond which a value gains no more, so that an old favourite can be overtaken."""
 MISS_SECONDS: Final = 0.001
-"""What any miss costs, so that values whose cost is unknown or nothing are told apart by uses and size."""
+"""The least cost of a miss, so that values of unknown or no cost are told apart by uses and size."""
 
 
 class EvictionPolicy(Protocol[V]):

@@ -23,7 +23,7 @@ DIGEST_BYTES: Final = 32
 _encode = msgspec.msgpack.Encoder(order="deterministic").encode
 _SCALARS: Final = frozenset((str, bytes, bool, int, type(None)))
 _INTEGERS: Final = range(-(2**63), 2**64)
-"""What MessagePack holds."""
+"""The integers that MessagePack holds."""
 
 
 class Digest(bytes):
@@ -35,7 +35,7 @@ class Digest(bytes):
 class Secret:
     """The operator's secret, and the separate keys drawn from it: digests, seals, names of bodies, records of flights.
 
-    Without a secret they are fixed, public keys: digests are then guessable by whoever knows a text, and seals only
+    Without a secret they are fixed, public keys: anybody who knows a text can then guess its digest, and seals only
     detect accidents.
     """
 

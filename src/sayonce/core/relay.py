@@ -1,4 +1,4 @@
-"""What instances tell one another of a computation, sealed so that nobody without the secret has a say in it.
+"""The records by which instances tell one another of a computation, sealed under the secret.
 
 ::
 
@@ -6,7 +6,7 @@
     record             MAC (16 bytes), content
 
 Both MACs are keyed BLAKE2b-128 under the secret's flight key. A record's binds the key, the owner (and so this one
-flight), the part that it belongs to, and its place there: no record can be taken for another flight's, moved, repeated
+flight), the part that it belongs to, and its position in that part: no record can be taken for another flight's, moved, repeated
 or left out. Without a secret they detect accidents alone, as the seals of entries do.
 """
 
@@ -33,7 +33,7 @@ OWNER_CHARACTERS: Final = 2 * (_NONCE_BYTES + _MAC_BYTES)
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True):
-    """What is told before the first chunk. ``stamp`` holds the epochs that were known when the computation began."""
+    """The record before the first chunk. ``stamp`` holds the epochs that were known when the computation began."""
 
     created: float
     stamp: Stamp
@@ -41,7 +41,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True):
 
 
 class Ending(msgspec.Struct, array_like=True, frozen=True):
-    """What is told after the last chunk: how many bytes there were in all, and which entry they are the sound of.
+    """The record after the last chunk: how many bytes there were in all, and of which entry.
 
     ``entry`` is that entry itself where the store does not have it, and was told in records of its own.
     """
@@ -66,25 +66,25 @@ class FlightSeal:
         self._bound = blake2b(digest_size=_MAC_BYTES, key=secret.flight_key, person=b"sayonce record")
         self._bound.update(_framed(key) + _framed(owner.encode()))
 
-    def seal(self, part: str, place: int, content: bytes) -> bytes:
-        """Return the record at a place of a part."""
-        return self._mac(part, place, content) + content
+    def seal(self, part: str, position: int, content: bytes) -> bytes:
+        """Return the record at a position of a part."""
+        return self._mac(part, position, content) + content
 
-    def open(self, part: str, place: int, record: bytes) -> bytes:
+    def open(self, part: str, position: int, record: bytes) -> bytes:
         """Return the content of a record.
 
         Raises:
-            Refused: it is not the record at this place of this part.
+            Refused: it is not the record at this position of this part.
 
         """
         mac, content = record[:_MAC_BYTES], record[_MAC_BYTES:]
-        if not compare_digest(mac, self._mac(part, place, content)):
+        if not compare_digest(mac, self._mac(part, position, content)):
             raise Refused(Refusal.SEAL)
         return content
 
-    def _mac(self, part: str, place: int, content: bytes) -> bytes:
+    def _mac(self, part: str, position: int, content: bytes) -> bytes:
         mac = self._bound.copy()
-        mac.update(_framed(part.encode()) + place.to_bytes(8))
+        mac.update(_framed(part.encode()) + position.to_bytes(8))
         mac.update(content)
         return mac.digest()
 

@@ -10,7 +10,7 @@ Attribute = str | int | float | bool
 
 
 class Tracer(Protocol):
-    """What a tracer does; ``sayonce.observe.tracing`` has one for OpenTelemetry."""
+    """A tracer; ``sayonce.observe.tracing`` has one for OpenTelemetry."""
 
     def span(self, name: str, **attributes: Attribute) -> AbstractContextManager[None]:
         """Return a context that is a span of the trace under way, or nothing when there is none."""
