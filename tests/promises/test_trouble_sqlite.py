@@ -161,7 +161,7 @@ async def test_a_file_that_may_only_be_read_still_gives_hits_and_is_told_once(
 ) -> None:
     async with standing(url(path)) as stand:
         await stand.fill()
-        writer = cast("SQLiteStore", stand.cache.store)._writer
+        writer = cast("SQLiteStore", stand.cache.store)._database.writer
         await writer.run(lambda db: db.execute("PRAGMA query_only = 1"))
         for _ in range(3):
             assert await stand.ask_all(KNOWN) == {Outcome.HIT}

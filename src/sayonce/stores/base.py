@@ -76,14 +76,17 @@ class Store(ABC):
 
     name: str
     """The tier's name in ``Cache-Status`` and counters: ``memory``, ``sqlite``, ``redis``."""
-    incomplete = False
-    """Whether a damaged file was given up, and not all names in its tables could be taken over."""
     unread: Mapping[str, str] = MappingProxyType({})
     """Tables that are beyond their bounds and so not read, with the reason."""
     leases: Leases | None = None
     """The leases on computations; None when only one process has the store."""
     records: Records | None = None
     """The records by which processes share a computation; None when they do not share any."""
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a damaged file was given up, and not all names in its tables could be taken over."""
+        return False
 
     @abstractmethod
     async def get(self, key: bytes) -> Entry | None:

@@ -121,7 +121,9 @@ async def test_the_first_whole_file_after_sqlite_is_full_is_not_called_stored(tm
     async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db", store__budget_ms=5000) as client:
         assert await whole(client, "One.") == STORED
         await client.service.cache.settle()
-        await client.service.cache.store._writer.run(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
+        await client.service.cache.store._database.writer.run(
+            lambda db: db.execute("PRAGMA max_page_count = 40").fetchone()
+        )
         engine.chunks = 60  # more than all that could be removed to make room
         assert await whole(client, "Two.") == MISS
         assert await streamed(client, "Three.") == MISS

@@ -372,7 +372,7 @@ async def test_maintenance_of_the_file_by_an_operator_changes_nothing_that_is_st
 
 
 async def test_nothing_in_a_foreign_file_makes_sqlite_call_a_function(sqlite_store: SQLiteStore) -> None:
-    for opened in sqlite_store._opened:
+    for opened in sqlite_store._database.opened:
         assert await opened.run(lambda db: db.execute("PRAGMA trusted_schema").fetchone()) == (0,)
 
 
@@ -406,7 +406,7 @@ async def test_a_full_disk_is_a_store_error_and_leaves_the_rest_readable(
     sqlite_store: SQLiteStore, make_entry: MakeEntry
 ) -> None:
     await sqlite_store.put(make_entry(1))
-    await sqlite_store._writer.run(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
+    await sqlite_store._database.writer.run(lambda db: db.execute("PRAGMA max_page_count = 40").fetchone())
     with pytest.raises(StoreError, match=r"clips\.db: database or disk is full") as failed:
         await sqlite_store.put(make_entry(2, body=os.urandom(1_000_000)))
     assert failed.value.failure is Failure.FULL
@@ -417,12 +417,12 @@ async def test_a_full_disk_is_a_store_error_and_leaves_the_rest_readable(
 
 async def test_a_file_that_becomes_read_only_is_a_store_error(sqlite_store: SQLiteStore, make_entry: MakeEntry) -> None:
     await sqlite_store.put(make_entry(1))
-    await sqlite_store._writer.run(lambda db: db.execute("PRAGMA query_only = 1"))
+    await sqlite_store._database.writer.run(lambda db: db.execute("PRAGMA query_only = 1"))
     with pytest.raises(StoreError, match="readonly") as failed:
         await sqlite_store.put(make_entry(2))
     assert failed.value.failure is Failure.FULL
     assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
-    await sqlite_store._writer.run(lambda db: db.execute("PRAGMA query_only = 0"))
+    await sqlite_store._database.writer.run(lambda db: db.execute("PRAGMA query_only = 0"))
 
 
 async def test_a_damaged_file_is_kept_beside_a_new_one_that_goes_on(
@@ -475,13 +475,13 @@ async def test_a_running_store_takes_over_what_it_knows_from_a_damaged_file(
     await sqlite_store.read_table("voices")
     await sqlite_store.count({"hit": 3})
     await sqlite_store.totals()
-    await sqlite_store._writer.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
+    await sqlite_store._database.writer.run(lambda db: db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone())
     size = sqlite_store.path.stat().st_size
     with sqlite_store.path.open("r+b") as file:
         file.seek(4096)
         file.write(os.urandom(size - 4096))
-    await sqlite_store._reader.run(lambda db: db.execute("PRAGMA shrink_memory"))
-    await sqlite_store._writer.run(lambda db: db.execute("PRAGMA shrink_memory"))
+    await sqlite_store._database.reader.run(lambda db: db.execute("PRAGMA shrink_memory"))
+    await sqlite_store._database.writer.run(lambda db: db.execute("PRAGMA shrink_memory"))
     assert await sqlite_store.put(make_entry(99))
     assert await sqlite_store.read_table("purges") == {"voice=alice": b"record"}
     assert await sqlite_store.read_table("voices") == {"alice": b"a record"}
@@ -538,7 +538,7 @@ async def test_an_older_copy_that_replaces_the_file_undoes_no_purge(tmp_path: Pa
     assert await stores[0].read_table("purges") == {"alice": b"2"}
     await stores[0].write_field("purges", "alice", b"3")
     assert await stores[1].read_table("purges") == {"alice": b"3"}
-    assert await stores[1]._writer.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
+    assert await stores[1]._database.writer.run(lambda db: db.execute("PRAGMA journal_mode").fetchone()) == ("wal",)
     for store in stores:
         await store.close()
     assert integrity(path) == (0, "ok")
@@ -571,7 +571,7 @@ async def test_a_disk_that_hangs_blocks_neither_the_event_loop_nor_memory(
     sqlite_store: SQLiteStore, make_entry: MakeEntry
 ) -> None:
     disk = threading.Event()
-    hanging = asyncio.create_task(sqlite_store._writer.run(lambda _: disk.wait(10)))
+    hanging = asyncio.create_task(sqlite_store._database.writer.run(lambda _: disk.wait(10)))
     await asyncio.sleep(0)
     waiting = [asyncio.create_task(sqlite_store.put(make_entry(number))) for number in range(400)]
     await asyncio.sleep(0)
@@ -586,7 +586,7 @@ async def test_a_disk_that_hangs_blocks_neither_the_event_loop_nor_memory(
 
 async def test_a_write_whose_caller_has_left_still_lands(sqlite_store: SQLiteStore, make_entry: MakeEntry) -> None:
     disk = threading.Event()
-    hanging = asyncio.create_task(sqlite_store._writer.run(lambda _: disk.wait(10)))
+    hanging = asyncio.create_task(sqlite_store._database.writer.run(lambda _: disk.wait(10)))
     put = asyncio.create_task(sqlite_store.put(make_entry(1)))
     await asyncio.sleep(0)
     put.cancel()
@@ -594,7 +594,7 @@ async def test_a_write_whose_caller_has_left_still_lands(sqlite_store: SQLiteSto
         await put
     disk.set()
     await hanging
-    await sqlite_store._writer.run(lambda _: None)  # what was waiting is done
+    await sqlite_store._database.writer.run(lambda _: None)  # what was waiting is done
     assert await sqlite_store.get(make_entry(1).key) == make_entry(1)
 
 
