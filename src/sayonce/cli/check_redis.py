@@ -55,7 +55,9 @@ async def _table(opened: Store, name: str) -> Mapping[str, bytes]:
 
 
 def _beyond(why: str) -> Finding:
-    advice = phrase("remove from it what is not of this program, or all of it: running servers put back what they know")
+    advice = phrase(
+        "remove the fields that other programs wrote, or the whole table: running servers write their own back"
+    )
     return fail("store", why, advice)
 
 

@@ -64,7 +64,7 @@ def secrets(settings: Settings) -> Iterator[Finding]:
         yield warn(
             "secret",
             phrase(
-                "none is configured: who can write to the store can forge clips, and who can read it can guess texts"
+                "none is configured: write access to the store is enough to forge clips, and read access to guess texts"
             ),
             phrase(
                 "set security.key_secret_file to a file of random bytes, the same for every server that shares the store"

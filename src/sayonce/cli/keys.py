@@ -29,7 +29,7 @@ def new_key(tenant: str, *, admin: bool, file: Path | None) -> None:
             tenant=tenant,
         )
     if admin:
-        talk("it has the right 'admin', over what every tenant has: it is for the operator, and for no tenant")
+        talk("it has the right 'admin' over the clips of all tenants: give it to the operator, and to no tenant")
     data(key)
 
 

@@ -45,7 +45,7 @@ SayOutput = Annotated[
     str | None,
     typer.Option("-o", "--output", metavar="FILE", help="Where to write it; - is stdout. [default: speech.FORMAT]"),
 ]
-SayVoice = Annotated[str | None, typer.Option("--voice", metavar="VOICE", help="Who says it.")]
+SayVoice = Annotated[str | None, typer.Option("--voice", metavar="VOICE", help="The voice to speak in.")]
 SayFormat = Annotated[
     str | None, typer.Option("--format", metavar="FORMAT", help="By default what FILE ends in, else wav.")
 ]
@@ -73,7 +73,7 @@ PurgeText = Annotated[
     str | None,
     typer.Option("--text", metavar="TEXT", help="What was said, with the options that it was said with."),
 ]
-PurgeVoice = Annotated[str | None, typer.Option("--voice", metavar="VOICE", help="With --text: who said it.")]
+PurgeVoice = Annotated[str | None, typer.Option("--voice", metavar="VOICE", help="With --text: the voice.")]
 PurgeModel = Annotated[str | None, typer.Option("--model", metavar="NAME", help="With --text: the request's.")]
 PurgeFormat = Annotated[
     str | None, typer.Option("--format", metavar="FORMAT", help="With --text; a clip goes in every format.")
@@ -159,7 +159,7 @@ SimulatedTTLs = Annotated[
 
 KeyTenant = Annotated[str, typer.Argument(metavar="TENANT", help="Whose key it is; tenants share no clips.")]
 KeyAdmin = Annotated[
-    bool, typer.Option("--admin", help="The operator's: sees, hears and purges what every tenant has.")
+    bool, typer.Option("--admin", help="The operator's key: it may see, hear and purge the clips of all tenants.")
 ]
 KeyFile = Annotated[Path | None, typer.Option("--file", help="The keys' file, to which its line is added.")]
 

@@ -80,7 +80,7 @@ def run(job: Job, settings_of: Callable[[], Settings]) -> None:
     lasting(settings)
     if job.said is not None or job.request is not None:
         if settings.security.api_keys_file is not None and job.tenant is None:
-            raise wrong("with API keys each clip belongs to a tenant: say with --tenant whose it is")
+            raise wrong("with API keys each clip belongs to a tenant: name it with --tenant")
         asyncio.run(_purge_request(job, settings))
         return
     if job.everything and not job.yes:
@@ -127,7 +127,7 @@ def _catalogue(settings: Settings) -> Catalogue:
 async def _purge(settings: Settings, tag: str | None, digest: bytes | None) -> None:
     async with build_cache(settings) as cache:
         if tag is not None:
-            told = phrase("purged {tag}: what was stored under it before now is no longer answered", tag=tag)
+            told = phrase("purged {tag}: nothing that was stored under it before now is used any more", tag=tag)
             obeyed = await purging.purge(Synthesizer(cache, _catalogue(settings)), tag)
         elif digest is not None:
             entries, obeyed = await Synthesizer(cache, Catalogue(())).forget(digest)

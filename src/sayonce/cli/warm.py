@@ -101,7 +101,7 @@ def _run_in_store(job: Job, settings: Settings) -> None:
     """Make the clips with this process's engines, and keep them in the store."""
     lasting(settings)
     if settings.security.api_keys_file is not None and job.tenant is None:
-        raise wrong("with API keys each clip belongs to a tenant: say with --tenant whose clips to make")
+        raise wrong("with API keys each clip belongs to a tenant: name with --tenant the one to make clips for")
     since, rows = job.since, job.rows.read({})
     if since:
         _tell_of_memory(settings)
@@ -112,7 +112,10 @@ def _tell_of_memory(settings: Settings) -> None:
     store, _ = shareable(settings.store_url)
     for gateway in gateways():
         if gateway.store == store:
-            talk("what the gateway on {url} has in its memory it plays on: to renew that, add --url", url=gateway.url)
+            talk(
+                "the gateway on {url} goes on with the clips in its memory: to renew those too, add --url",
+                url=gateway.url,
+            )
 
 
 def _run_in_gateway(job: Job, remote: Remote) -> None:
@@ -203,7 +206,7 @@ async def _warm(job: Job, target: Target, rows: Sequence[Row]) -> Summary:
 
         def stop() -> None:
             loop.remove_signal_handler(signal.SIGINT)  # so that the next one ends it at once
-            talk("interrupted: what is being made is finished and kept; interrupt again to leave at once")
+            talk("interrupted: clips under way are finished and kept; interrupt again to leave at once")
             warmer.stop()
 
         loop.add_signal_handler(signal.SIGINT, stop)

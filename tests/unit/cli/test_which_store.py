@@ -131,7 +131,7 @@ def test_only_its_user_can_read_a_gateways_record_and_it_holds_no_secret(sayonce
 def test_refreshing_beside_a_gateway_tells_that_its_memory_is_another_matter(sayonce, other, records):
     with running(store__url=f"sqlite:///{sayonce.directory}/a.db"):
         told = other("warm", "-", "--engine", "espeak", "--refresh", stdin=b"Hello.")
-        assert f"what the gateway on {URL} has in its memory it plays on: to renew that, add --url" in told.err
+        assert f"the gateway on {URL} goes on with the clips in its memory: to renew those too, add --url" in told.err
         assert "memory" not in other("warm", "-", "--engine", "espeak", stdin=b"Hello.").err
 
 
