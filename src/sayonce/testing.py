@@ -49,8 +49,7 @@ class StubEngine(Engine):
     )
 
     def __init__(self, name: str = "stub", *, chunks: int = 4, sample_rate_hz: int = 24_000) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         self.chunks = chunks
         self.sample_rate_hz = sample_rate_hz
         self.revision = "1"

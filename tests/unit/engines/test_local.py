@@ -13,12 +13,12 @@ from tests.helpers.engine_speech import hear, pcm, utterance
 class Model(LocalEngine):
     """A model that a test holds by the hand."""
 
-    name = kind = "model"
+    kind = "model"
     sample_rate_hz = 8_000
     default_voice = "one"
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__("model")
         self.go = threading.Event()
         self.made = 0
         self.begun: list[str] = []

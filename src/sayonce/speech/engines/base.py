@@ -35,7 +35,8 @@ class Engine(Declaration):
     resized: Callable[[int], None] = staticmethod(lambda _: None)
     """Called with ``capacity`` when that may have changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str) -> None:
+        self.name = name
         self.ready = asyncio.Event()
         self.failed: Exception | None = None
 

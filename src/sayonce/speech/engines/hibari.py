@@ -63,8 +63,7 @@ class HibariEngine(LocalEngine):
     )
 
     def __init__(self, name: str, options: HibariOptions) -> None:  # noqa: ARG002
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         try:
             from hibari import voices  # noqa: PLC0415 (an optional part)
         except ModuleNotFoundError:

@@ -94,8 +94,7 @@ class IndexTTS2Engine(LocalEngine):
     """Makes the loaded model, of a revision, remember what it computes from references; without one it computes each time."""
 
     def __init__(self, name: str, options: IndexTTS2Options) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         self._options = options
         self.parameters = _COMMON if options.version == "2" else (*_COMMON, *_ONLY_2_5)
         self._model_dir = Path(options.model_dir)

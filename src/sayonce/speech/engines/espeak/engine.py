@@ -75,8 +75,7 @@ class EspeakEngine(Engine):
     )
 
     def __init__(self, name: str, options: EspeakOptions) -> None:  # noqa: ARG002
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         try:
             import espeakng_loader  # noqa: PLC0415 (an optional part)
         except ModuleNotFoundError:

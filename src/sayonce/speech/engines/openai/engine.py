@@ -60,8 +60,7 @@ class OpenAIEngine(Engine):
     )
 
     def __init__(self, name: str, options: OpenAIOptions) -> None:
-        super().__init__()
-        self.name = name
+        super().__init__(name)
         self.models = options.models
         self.upstream_model = options.model
         self.drop = checked_drop(self, options.drop)
