@@ -75,23 +75,7 @@ class Gateway:
             trace=self._trace,
         )
         self._tracer = self._traced()
-        self._others = Starlette(
-            routes=[
-                Route(SPEECH, self._speech, methods=["POST"]),  # for its methods: it is reached without a router
-                *Models(service.synthesizer.catalogue, access).routes(),
-                *Admin(service.synthesizer, access, server.max_body_bytes).routes(),
-                *Voices(service.synthesizer, access).routes(),
-                *Metrics(self.observer, service.cache, access).routes(),
-                *Dashboard(service.synthesizer, self.observer, access).routes(),
-                *_documents(),
-            ],
-            exception_handlers={
-                SayonceError: _on_error, HTTPException: _on_http_error,
-                Disconnected: _on_disconnect, Exception: _on_bug,
-            },
-            lifespan=self._lifespan,
-        )  # fmt: skip
-        self._others.router.redirect_slashes = False
+        self._others = self._router()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -112,6 +96,28 @@ class Gateway:
             return
         answer = self._options if scope["method"] == "OPTIONS" else self._others
         await answer(scope, receive, common_headers.completed(scope, send))
+
+    def _router(self) -> Starlette:
+        """Return the application of all routes; speech is in it for its methods, and is reached without it."""
+        service, access = self._service, self._access
+        router = Starlette(
+            routes=[
+                Route(SPEECH, self._speech, methods=["POST"]),
+                *Models(service.synthesizer.catalogue, access).routes(),
+                *Admin(service.synthesizer, access, service.settings.server.max_body_bytes).routes(),
+                *Voices(service.synthesizer, access).routes(),
+                *Metrics(self.observer, service.cache, access).routes(),
+                *Dashboard(service.synthesizer, self.observer, access).routes(),
+                *_documents(),
+            ],
+            exception_handlers={
+                SayonceError: _on_error, HTTPException: _on_http_error,
+                Disconnected: _on_disconnect, Exception: _on_bug,
+            },
+            lifespan=self._lifespan,
+        )  # fmt: skip
+        router.router.redirect_slashes = False
+        return router
 
     async def _options(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Tell the methods of a path, also to a web page that asks before it sends its key."""

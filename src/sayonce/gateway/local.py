@@ -20,7 +20,7 @@ from sayonce.errors import Forbidden, InvalidRequest, quoted
 from sayonce.gateway.http import Scope, headers_of
 
 PAGES: Final = frozenset(("/", "/docs"))
-"""What a link on another site may lead to."""
+"""The pages that a link on another site may lead to."""
 _SHOWN_PAGES: Final = " and ".join(sorted(PAGES))
 _AUTHORITY: Final = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[0-9A-Za-z._-]+)(?::\d{0,5})?")
 _ORIGIN: Final = re.compile(rb"https?://([^/]*)")

@@ -12,7 +12,7 @@ from typing import Final
 
 SPEECH: Final = "/v1/audio/speech"
 DEPLOYMENT: Final = "sayonce.deployment"
-"""Where a request's scope has the model that its address names, as clients of Azure have it there."""
+"""The key, in a request's scope, of the model that its address names, as clients of Azure write it."""
 _PREFIXES: Final = ("openai", "v1")
 _VERSIONED: Final = frozenset(("audio", "cache", "models"))
 _SERVED: Final = {

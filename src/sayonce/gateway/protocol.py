@@ -9,12 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
-from typing import Any, Final, cast
+from typing import Final, cast
 
 import httptools
-from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
-from uvicorn.server import ServerState
 
 from sayonce.config import ServerSettings
 from sayonce.gateway.bounded_connection import BoundedConnection
@@ -56,21 +54,12 @@ def bounded(server: ServerSettings) -> type[asyncio.Protocol]:
 class BoundedProtocol(BoundedConnection):
     """The requests of one connection."""
 
-    def __init__(
-        self,
-        bounds: ConnectionBounds,
-        config: Config,
-        server_state: ServerState,
-        app_state: dict[str, Any],
-        _loop: asyncio.AbstractEventLoop | None,
-    ) -> None:
-        super().__init__(bounds, config, server_state, app_state, _loop)
-        self._body = 0
-        """Bytes of the unfinished request's body, with the framing of its chunks."""
-        self._chunks = 0
-        self._piece = 0
-        """Bytes that came last."""
-        self._wrong: Refusal | None = None
+    _body = 0
+    """Bytes of the unfinished request's body, with the framing of its chunks."""
+    _chunks = 0
+    _piece = 0
+    """Bytes that came last."""
+    _wrong: Refusal | None = None
 
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
 
