@@ -16,8 +16,8 @@ from sayonce.cache.purge_table import TABLE as PURGES
 from sayonce.errors import EngineError
 from sayonce.speech.engines import build_engine
 from sayonce.speech.voice_names import TABLE as VOICES
-from sayonce.stores.base import BOUNDS
 from sayonce.stores.redis.names import table_name
+from sayonce.stores.tables import BOUNDS
 from sayonce.testing import StubEngine
 from tests.helpers.commandline import CommandLine
 from tests.helpers.deployments import Node

@@ -1,4 +1,4 @@
-"""Where values are kept: this process's memory, one SQLite file, or Redis."""
+"""The stores: memory, one SQLite file, Redis, and large bodies outside them; budgets and failures are ``cache``'s."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ import time
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Sealer
 from sayonce.core.eviction import PolicyName
-from sayonce.stores.base import Store
+from sayonce.stores.base import SealedStore, Store, StoreStats
+from sayonce.stores.leases import Leases
+from sayonce.stores.records import Question, Records, Sighting
 from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
 
-__all__ = ["open_store"]
+__all__ = ["Leases", "Question", "Records", "SealedStore", "Sighting", "Store", "StoreStats", "open_store"]
 
 
 def open_store(

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import msgspec
 
@@ -34,33 +34,6 @@ class StoreStats(msgspec.Struct, frozen=True):
     entries: int | None
     used_bytes: int | None
     max_bytes: int | None
-
-
-class TableBound(NamedTuple):
-    """What a table holds at most where others than this program may write to it.
-
-    A longer value is read as an empty one, which is nobody's record; a larger table is not read at all.
-    """
-
-    fields: int
-    value_bytes: int
-    total_bytes: int
-
-
-FIELD_BYTES: Final = 4_096
-"""Of a field's name; a longer one is left out."""
-BOUNDS: Final = {
-    "purges": TableBound(20_000, 4_096, 16_000_000),
-    "voices": TableBound(200_000, 100_000, 64_000_000),
-    "voice clips": TableBound(200_000, 10_100_000, 64_000_000),
-    "voice copies": TableBound(20_000, 4_096, 16_000_000),
-}
-_BOUND: Final = TableBound(10_000, 10_000_000, 64_000_000)
-
-
-def bound_of(table: str) -> TableBound:
-    """Return the bound of a table: far above what is in it where nobody else writes to it."""
-    return BOUNDS.get(table, _BOUND)
 
 
 TOTALS: Final = "totals"

@@ -17,9 +17,9 @@ from sayonce.errors import Failure, StoreError
 from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.speech.voice_names import VoiceNames
 from sayonce.stores import open_store
-from sayonce.stores.base import BOUNDS, FIELD_BYTES, TableBound, bound_of
 from sayonce.stores.redis.names import TOTALS, name_of, table_name
 from sayonce.stores.redis.protocol import MAX_VALUE_BYTES
+from sayonce.stores.tables import BOUNDS, FIELD_BYTES, TableBound, bound_of
 from tests.helpers.serving import serving, until
 from tests.unit.cache.test_purges import SECRET, instance, say
 from tests.unit.speech.test_voice_names import gateway, node, quick, speak, upstream, was_refused  # noqa: F401 (fixtures)

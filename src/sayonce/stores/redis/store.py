@@ -20,39 +20,32 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.outcome import Refusal
 from sayonce.errors import ConfigError, Failure, StoreError
-from sayonce.stores.base import BOUNDS, FIELD_BYTES, SealedStore, StoreStats, TableBound, bound_of
+from sayonce.stores.base import SealedStore, StoreStats
 from sayonce.stores.redis.cluster import ClusterServers
 from sayonce.stores.redis.health import Health, health_of
 from sayonce.stores.redis.leases import RedisLeases
-from sayonce.stores.redis.names import PREFIX, TOTALS, name_of, table_name
+from sayonce.stores.redis.names import TOTALS, name_of, table_name
+from sayonce.stores.redis.operations import BEYOND, add_to_totals, clear_page, read_figures, read_hash, read_heads
 from sayonce.stores.redis.protocol import MAX_VALUE_BYTES, Read, ValueTooLarge
 from sayonce.stores.redis.records import RedisRecords
 from sayonce.stores.redis.script import Script
 from sayonce.stores.redis.server import FAILURES, Get, Operation, Server, kind_of, tls_context
 from sayonce.stores.redis.topology import SentinelServers, Servers, SingleServer
 from sayonce.stores.redis.url import RedisURL, Topology, shown_address
+from sayonce.stores.tables import BOUNDS, FIELD_BYTES, TableBound, bound_of
 
 log = logging.getLogger("sayonce.store")
 settings_log = logging.getLogger("sayonce.store.settings")
 T = TypeVar("T")
 
-_ENTRY: Final = re.compile(rb"sayonce:2:\{[0-9a-f]{64}\}")
 _MAX_TTL_MS: Final = 100 * 365 * 86_400_000
-_SCANNED_AT_ONCE: Final = 1000
 _EXAMINED_SECONDS: Final = 2.0
 _CLEAN: Final = Script("clean", int)
 _FIELD: Final[Script[bytes | None]] = Script("field", bytes | None)  # type: ignore[arg-type]
 _SWAP: Final = Script("swap", int)
-_TABLE: Final = Script("table", list[bytes])
 _TOTALS_BOUND: Final = TableBound(10_000, 64, 1_000_000)
-_BEYOND: Final = {
-    b"fields": "has more than {fields:,} fields",
-    b"bytes": "has more than {total_bytes:,} bytes",
-}
-"""The answers of ``table.lua`` for a table that is too large."""
 _NUMBER: Final = re.compile(rb"-?[0-9]{1,18}(\.[0-9]{1,20})?")
 """A total, as Redis writes it."""
-_NO_NUMBER: Final = ("not a float", "NaN or Infinity", "not a valid float")
 _SERVERS: Final[dict[Topology, type[Servers]]] = {
     "single": SingleServer,
     "sentinel": SentinelServers,
@@ -115,10 +108,10 @@ class RedisStore(SealedStore):
         return bool(await self._at(name, lambda redis: redis.unlink(name)))
 
     async def clear(self) -> int:
-        return sum([removed async for removed in self._pages(_clear)])
+        return sum([removed async for removed in self._pages(clear_page)])
 
     async def stats(self) -> StoreStats:
-        found = [await self._on(primary, _stats) for primary in await self._primaries()]
+        found = [await self._on(primary, read_figures) for primary in await self._primaries()]
         bounds = [bound for _, _, bound in found]
         entries, used_bytes = sum(entries for entries, _, _ in found), sum(used for _, used, _ in found)
         return StoreStats(entries, used_bytes, sum(bounds) if all(bounds) else None)
@@ -132,7 +125,7 @@ class RedisStore(SealedStore):
 
     async def count(self, deltas: Mapping[str, float]) -> None:
         if deltas:
-            await self._in(TOTALS, partial(_count, deltas=deltas))
+            await self._in(TOTALS, partial(add_to_totals, deltas=deltas))
 
     async def totals(self) -> dict[str, float]:
         stored = await self._whole(TOTALS, _TOTALS_BOUND)
@@ -175,9 +168,9 @@ class RedisStore(SealedStore):
 
         """
         arguments = (bound.fields, FIELD_BYTES, bound.value_bytes, bound.total_bytes)
-        found = await self._in(hash_name, partial(_table, hash_name=hash_name, arguments=arguments))
+        found = await self._in(hash_name, partial(read_hash, hash_name=hash_name, arguments=arguments))
         if isinstance(found, bytes):
-            why = _BEYOND[found].format(fields=bound.fields, total_bytes=bound.total_bytes)
+            why = BEYOND[found].format(fields=bound.fields, total_bytes=bound.total_bytes)
             raise StoreError(
                 f"{self.url.shown}: {hash_name} {why}, which others have written, and is not read",
                 failure=Failure.BEYOND,
@@ -208,7 +201,7 @@ class RedisStore(SealedStore):
             )  # fmt: skip
 
     def _heads(self, length: int) -> AsyncIterator[list[bytes]]:
-        return self._pages(partial(_scan_heads, length=length))
+        return self._pages(partial(read_heads, length=length))
 
     async def _warn(self) -> None:
         """Tell once of settings that a cache suffers from; a server that is down now is found out by the first call."""
@@ -287,55 +280,3 @@ def _check_files(url: RedisURL) -> None:
     except OSError as error:
         files = ", ".join(f"{option} {getattr(url, option)}" for option in _FILES if getattr(url, option))
         raise ConfigError(f"{files}: not PEM files that fit together ({error.strerror or error})") from None
-
-
-async def _table(redis: Any, *, hash_name: str, arguments: tuple[int, ...]) -> dict[str, bytes] | bytes:
-    """Return a hash, or why it is not read."""
-    match await _TABLE(redis, [hash_name], *arguments):
-        case [why] if why in _BEYOND:
-            return why
-        case found:
-            pairs = zip(found[::2], found[1::2], strict=True)
-            return {name.decode(errors="surrogateescape"): value for name, value in pairs}
-
-
-async def _scan(redis: Any, cursor: int) -> tuple[int, list[bytes]]:
-    cursor, found = await redis.scan(cursor, match=f"{PREFIX}{{*}}", count=_SCANNED_AT_ONCE)
-    return cursor, [name for name in found if _ENTRY.fullmatch(name)]
-
-
-async def _clear(redis: Any, *, cursor: int) -> tuple[int, int]:
-    """Remove a page of entries, each by a command of its own: a Cluster's lie in different slots."""
-    cursor, names = await _scan(redis, cursor)
-    async with redis.pipeline(transaction=False) as pipeline:
-        for name in names:
-            pipeline.unlink(name)
-        return cursor, sum(await pipeline.execute())
-
-
-async def _scan_heads(redis: Any, *, cursor: int, length: int) -> tuple[int, list[bytes]]:
-    cursor, names = await _scan(redis, cursor)
-    async with redis.pipeline(transaction=False) as pipeline:
-        for name in names:
-            pipeline.getrange(name, 0, length - 1)
-        heads = await pipeline.execute(raise_on_error=False)  # one of another type is none of ours
-    return cursor, [head for head in heads if isinstance(head, bytes) and head]
-
-
-async def _stats(redis: Any) -> tuple[int, int, int]:
-    async with redis.pipeline(transaction=False) as pipeline:
-        entries, memory = await pipeline.dbsize().info("memory").execute()
-    return int(entries), int(memory["used_memory"]), int(memory["maxmemory"])
-
-
-async def _count(redis: Any, *, deltas: Mapping[str, float]) -> None:
-    async with redis.pipeline(transaction=True) as pipeline:
-        for name, delta in deltas.items():
-            pipeline.hincrbyfloat(TOTALS, name, delta)
-        added = await pipeline.execute(raise_on_error=False)
-    for (name, delta), answer in zip(deltas.items(), added, strict=True):
-        if not isinstance(answer, Exception):
-            continue
-        if not any(what in str(answer) for what in _NO_NUMBER):
-            raise answer
-        await redis.hset(TOTALS, name, delta)  # a total that is no number begins again, and costs no other
