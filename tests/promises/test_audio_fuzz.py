@@ -72,9 +72,9 @@ def check_whole(name, pcm, numbers, extra=0):
     surplus = kind.surplus * rate / kind.rate if kind.surplus else 0.06 * rate * kind.lossless
     assert -1 <= pcm.frames - source <= len(numbers) * surplus + 1 + extra
     begin = 0
-    for place, number in enumerate(numbers, 1):  # each has a delay of its own
+    for count, number in enumerate(numbers, 1):  # each has a delay of its own
         length = len(sources(name)[number]) * rate // kind.rate
-        span = pcm.samples[2 * begin : 2 * (begin + length + place * int(surplus) + extra)]
+        span = pcm.samples[2 * begin : 2 * (begin + length + count * int(surplus) + extra)]
         part = Pcm(span, rate, 1, len(span) // 2)
         assert likeness(part, *by_others(name, number)) >= 0.98
         begin += length

@@ -27,7 +27,7 @@ class Resampler:
             self._stream = soxr.ResampleStream(source_hz, target_hz, self.channels, dtype="float32", quality=QUALITY)
 
     def convert(self, samples: Pcm16Samples, *, last: bool = False) -> Pcm16Samples:
-        """Return what can be converted now: the filter holds some milliseconds back until ``last``."""
+        """Return the samples that are converted by now: the filter holds some milliseconds back until ``last``."""
         if self._stream is None and not self._folds:
             return samples
         sound = samples.astype(np.float32) / 32768

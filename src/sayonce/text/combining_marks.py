@@ -15,7 +15,7 @@ _OF_TWO_MARKS: Final = dict.fromkeys((0x0F73, 0x0F75, 0x0F81), "\u0f71")
 
 _ACCENTS: Final = re.compile("[\u0300-\u036f\u0483-\u0489\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
 MEANT: Final = re.compile("[\u0305\u0334-\u0338\u033f\u0488\u0489\u1abe\u20d0-\u20ff]")
-"""Bars, vectors, strokes and what encloses a character: they tell what it means, not how it sounds."""
+"""Bars, vectors, strokes and enclosing marks: they change the meaning of a character, not its sound."""
 
 
 def too_many_marks(text: str) -> str | None:

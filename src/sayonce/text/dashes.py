@@ -51,7 +51,7 @@ def write_minus(text: str) -> str:
 
 
 def _two(match: re.Match[str]) -> str:
-    """Return what two hyphens are between numbers: a range's dash, and a minus where that can be."""
+    """Return the signs for two hyphens between numbers: a range's dash, and a minus where that can be."""
     text, start, end = match.string, match.start(), match.end()
     if _EQUALS.match(text, end):
         return MINUS + MINUS

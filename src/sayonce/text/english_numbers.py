@@ -1,4 +1,4 @@
-"""English numbers to the last digit, for an engine that takes them for values and leaves out what a value does not need."""
+"""English numbers to the last digit, for an engine that reads values, and leaves out digits that a value does not need."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ _FIGURE: Final = re.compile(
     r"|(?P<numeral>\d+(?:[.,]\d+)*))"
     rf"(?P<joint>(?:[^\w\n{_MONEY}&@#%+=<>^°−]|_)+(?<![^.…]\.)(?=\.?\d))?"
 )
-"""A number, and what stands between it and the next; ``alone`` and ``kept`` are what the package reads right: telephone
+"""A number, and the text between it and the next; ``alone`` and ``kept`` are forms that the package reads right: telephone
 numbers, fractions, ranges; times, dates, prices. The first three it does not see before a full stop."""
 _SLASH: Final = re.compile(r"(?<![\w:/])/(?=\d)")
 """It would be left out together with the number."""
@@ -99,7 +99,7 @@ def _decimal_comma(match: re.Match[str]) -> str:
 def write_figures(text: str) -> str:
     """Return a text in which numbers are read to the last digit, each by itself.
 
-    What the package would leave out is written digit by digit: leading zeros, a decimal's last zeros, what is behind a
+    Digits that the package would leave out are written one by one: leading zeros, a decimal's last zeros, digits behind a
     comma. Where nothing would be heard between two numbers, there is a comma and a space.
     """
     text = _AT.sub("@ ", _SLASH.sub("slash ", text))

@@ -1,4 +1,4 @@
-"""Latin letters without what makes them foreign, for an engine that passes over those it does not know."""
+"""Latin letters without their foreign marks, for an engine that passes over letters that it does not know."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from sayonce.text.ornaments import leave_out_ornaments
 from sayonce.text.reading import Reading
 
 _DEEPEST: Final = 100
-"""Levels of lists and quotations; the parser drops what lies deeper, so such a text is taken for plain."""
+"""Levels of lists and quotations; the parser drops deeper ones, so such a text is taken for plain."""
 
 
 @cache
@@ -99,7 +99,7 @@ def _too_slow(text: str) -> tuple[str, ...]:
 
 
 def _blocks(tokens: Sequence[Token]) -> Iterator[str]:
-    """Yield what each block says: a heading, a paragraph, an item of a list, a row of a table."""
+    """Yield the text of each block: a heading, a paragraph, an item of a list, a row of a table."""
     numbers: list[int | None] = []
     item: int | None = None
     rows: list[list[str]] = []
@@ -158,13 +158,13 @@ def _joined(before: str, narrow: str, wide: str, after: str) -> str:
 
 
 def _ended(line: str) -> str:
-    """Return what a block says with an end, so that the next one is not read in the same breath."""
+    """Return the text of a block with an end, so that the next one is not read in the same breath."""
     said = line.rstrip(_CLOSING) or line
     return line if said[-1] in _ENDS else line + ("。" if _ends_wide(said) else ".")
 
 
 def _inline(tokens: Sequence[Token]) -> str:
-    """Return what a run of text says."""
+    """Return the text of inline tokens."""
     said: list[str] = []
     for token in tokens:
         match token.type:

@@ -34,7 +34,7 @@ _ORNAMENT: Final = (
 
 
 def _runs(ornament: str) -> tuple[re.Pattern[str], re.Pattern[str]]:
-    """Return what finds ornaments with the space around them, and what finds each of them."""
+    """Return a pattern for ornaments with the space around them, and one for each of them."""
     return re.compile(rf"[^\S\n]*({ornament}(?:[^\S\n]*{ornament})*)[^\S\n]*"), re.compile(ornament)
 
 

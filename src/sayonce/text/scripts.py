@@ -21,7 +21,7 @@ _SPELLED: Final = {"HALFWIDTH": "KATAKANA", "IDEOGRAPHIC": "CJK", "VEDIC": "DEVA
 
 @lru_cache(maxsize=8192)
 def script_of(character: str) -> str | None:
-    """Return the script of a letter or of a letter's mark, such as "CYRILLIC"; None for what every voice may meet."""
+    """Return the script of a letter or of a letter's mark, such as "CYRILLIC"; None for signs, which every voice may get."""
     if character < _FIRST_FOREIGN or not (character.isalpha() or is_mark(character)):
         return None
     first = unicodedata.name(character, "UNKNOWN").replace("-", " ").split(" ", 1)[0]

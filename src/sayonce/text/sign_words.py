@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 VERSION: Final = 8
-"""Raised when a table or a rule changes what is spoken: it is in the identity of the engines that read by it."""
+"""Raised when a word or a rule changes the spoken text: it is in the identity of the engines that read by it."""
 
 LANGUAGES: Final = ("en", "cmn", "fr", "de", "ru")
 

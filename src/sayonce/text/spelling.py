@@ -84,20 +84,7 @@ class _Speller:
         self._alone = {
             sign: forms[-1] if "{}" in forms[0] else forms[0] for sign, forms in (self._measures | self._money).items()
         }
-        scale = (
-            rf"(?P<scale>\s?(?:{sign_words.SCALES[language]})(?!\w))?"
-            if language != "cmn"
-            else r"(?P<scale>[十百千万亿]+)?"
-        )
-        to = self._glue + sign_words.RANGE[language] + self._glue
-        kept = rf"(?<![A-Za-z/-])[{re.escape(own_money)}]\s?{AMOUNT}" if own_money else ""
-        own = rf"(?!{kept})[{re.escape(own_money)}]|" if own_money else ""
-        foreign = "".join(set(self._money) - set(own_money))
-        money, foreign = f"[{re.escape(_MONEY)}]", f"{own}[{re.escape(foreign)}]"
-        self._before = re.compile(
-            rf"(?P<sign>{foreign})\s?(?P<minus>{MINUS}?)(?P<number>{_NUMBER}(?:(?:[-–]|{to}){_NUMBER})?){scale}"
-        )
-        self._behind = re.compile(rf"{kept and kept + '|'}(?P<minus>)(?P<number>{_NUMBER}){scale}\s?(?P<sign>{money})")
+        self._before, self._behind, self._own_money = self._amounts(own_money)
         self._measured = re.compile(rf"({_NUMBER})\s?(°[CF]|[{''.join(set(''.join(self._measures)) - set('CF'))}])")
         self._own_letters = "〇" if language == "cmn" else ""
         self._per = sign_words.PER[language]
@@ -109,7 +96,24 @@ class _Speller:
             (JOINT, self._words["_"]),
             (BAR, self._words["|"]),
         )
-        self._own_money = re.compile(kept) if own_money else None
+
+    def _amounts(self, own_money: str) -> tuple[re.Pattern[str], re.Pattern[str], re.Pattern[str] | None]:
+        """Return patterns for an amount behind its currency, for one before it, and for those that the engine reads."""
+        scale = (
+            rf"(?P<scale>\s?(?:{sign_words.SCALES[self._language]})(?!\w))?"
+            if self._language != "cmn"
+            else r"(?P<scale>[十百千万亿]+)?"
+        )
+        to = self._glue + sign_words.RANGE[self._language] + self._glue
+        kept = rf"(?<![A-Za-z/-])[{re.escape(own_money)}]\s?{AMOUNT}" if own_money else ""
+        own = rf"(?!{kept})[{re.escape(own_money)}]|" if own_money else ""
+        foreign = "".join(set(self._money) - set(own_money))
+        money, foreign = f"[{re.escape(_MONEY)}]", f"{own}[{re.escape(foreign)}]"
+        before = re.compile(
+            rf"(?P<sign>{foreign})\s?(?P<minus>{MINUS}?)(?P<number>{_NUMBER}(?:(?:[-–]|{to}){_NUMBER})?){scale}"
+        )
+        behind = re.compile(rf"{kept and kept + '|'}(?P<minus>)(?P<number>{_NUMBER}){scale}\s?(?P<sign>{money})")
+        return before, behind, re.compile(kept) if own_money else None
 
     def _of(self, table: Mapping[str, tuple[Forms, ...]]) -> dict[str, Forms]:
         return {sign: row[self._column] for sign, row in table.items()}
@@ -160,8 +164,8 @@ class _Speller:
 
     def _counted(self, match: re.Match[str], parts: Iterable[tuple[str, str | None]]) -> str:
         words = (
-            f"{number}{self._glue}{sign_words.form(sign_words.PRIMES[what][self._column], number, self._language)}"
-            for what, number in parts
+            f"{number}{self._glue}{sign_words.form(sign_words.PRIMES[unit][self._column], number, self._language)}"
+            for unit, number in parts
             if number is not None
         )
         return self._spaced(match, self._glue.join(words))

@@ -257,7 +257,7 @@ async def test_long_references_that_are_sent_along_make_no_other_synthesis_wait(
 
 async def test_uploads_are_refused_when_the_decoders_queue_is_full(client, monkeypatch):
     decoding = client.service.synthesizer.decoding
-    decoding._free = decoding._queue = 0
+    decoding._free_slots = decoding._queue = 0
     answer = await client.post(
         "/v1/audio/voices", data={"name": "alice"}, files={"audio_sample": ("a.wav", reference())}
     )

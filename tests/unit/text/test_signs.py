@@ -236,8 +236,8 @@ UNSEEN = ["\u200b", "\u00ad", "\ufeff", "\u2060", "\u200e", "\u202a", "\u200c", 
 @given(st.text("ab é", min_size=1, max_size=8), st.lists(st.tuples(st.integers(0, 8), st.sampled_from(UNSEEN))))
 def test_invisible_characters_are_neither_heard_nor_keyed(text, unseen):
     text, with_unseen = f"x{text}x", list(f"x{text}x")
-    for place, character in unseen:
-        with_unseen.insert(place, character)
+    for position, character in unseen:
+        with_unseen.insert(position, character)
     assert plan("".join(with_unseen)).take_key == plan(text).take_key
 
 

@@ -79,7 +79,7 @@ def walk_w64(body: bytes, start: int) -> Container:
     """Describe one Wave64 file: chunks as in WAV, but a length has 64 bits and counts the header.
 
     Raises:
-        BadAudio: it is cut off, or does not say what its samples are.
+        BadAudio: it is cut off, or does not state the form of its samples.
 
     """
     end = start + int.from_bytes(body[start + _GUID_BYTES : start + _W64_CHUNK.size], "little")

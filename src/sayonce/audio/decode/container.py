@@ -13,8 +13,8 @@ from sayonce.errors import BadAudio
 class Container(msgspec.Struct, frozen=True, kw_only=True):
     """The facts that an audio file states about itself.
 
-    ``frames`` is the exact number of samples a channel where the container's frames say it; else ``seconds`` is what
-    there is at least. ``decoder_version`` is raised when the samples of a lossy format come out otherwise than before.
+    ``frames`` is the exact number of samples a channel where the container's frames say it; else ``seconds`` is the
+    least duration. ``decoder_version`` is raised when the samples of a lossy format come out otherwise than before.
     """
 
     name: str
@@ -25,7 +25,7 @@ class Container(msgspec.Struct, frozen=True, kw_only=True):
     decoder_version: int = 1
 
     def check(self, frames: int, sample_rate_hz: int) -> None:
-        """Compare what was decoded with what the container says.
+        """Compare the number of decoded samples with the length that the container states.
 
         Raises:
             BadAudio: it differs.

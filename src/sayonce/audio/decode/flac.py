@@ -70,7 +70,7 @@ def _walk_frames(body: bytes, position: int) -> tuple[int, int]:
             total += header.frames
         elif limit == len(body) or _ends_before(body, position, limit):
             return _last_end(body, position), total
-        else:  # what looks like the next stream are samples
+        else:  # these are samples that look like the next stream
             limit = _next_mark(body, limit + 1)
 
 
@@ -109,7 +109,7 @@ def _last_end(body: bytes, position: int) -> int:
 def _own_zeros(body: bytes, position: int) -> int:
     """Return how many zeros from here on are a checksum's own: it is right before its last bytes where these are zeros.
 
-    One or two zeros and then the end, or the next stream, are taken for that, and more for what stands behind the file.
+    One or two zeros before the end, or before the next stream, are taken for that; more are not of the file.
     """
     zeros = len(body[position : position + 3]) - len(body[position : position + 3].lstrip(b"\0"))
     return zeros if zeros <= 2 else 0  # noqa: PLR2004 (the checksum's bytes)

@@ -1,4 +1,4 @@
-"""A-law and mu-law (ITU-T G.711): what each of the 256 codes stands for, in 16 bits."""
+"""A-law and mu-law (ITU-T G.711): the sample of 16 bits for each of the 256 codes."""
 
 from __future__ import annotations
 

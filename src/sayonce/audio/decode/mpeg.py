@@ -42,7 +42,7 @@ class Frame(msgspec.Struct, frozen=True):
 
 
 class _Info(msgspec.Struct, frozen=True):
-    """The first frame of a file that an encoder finished: how many follow, and what to leave out at both ends."""
+    """The first frame of a file that an encoder finished: how many frames follow, and how many samples to leave out at both ends."""
 
     frames: int
     delay: int = 0
@@ -121,7 +121,7 @@ def _part(end: int, packets: list[bytes], first: Frame, info: _Info | None) -> C
 
 
 def _trimmed(packets: list[bytes], skipped: int, frames: int) -> Iterator[Block]:
-    """Decode in fixed point, for the same samples on every machine, and leave out what the encoder added."""
+    """Decode in fixed point, for the same samples on every machine, and leave out the samples that the encoder added."""
     rest = frames
     for block in libav.packet_blocks(_NAME, "mp3", packets):
         samples = block.samples[skipped : skipped + rest]

@@ -51,7 +51,7 @@ def walk(body: bytes, start: int) -> Container:
 
 
 def _blocks(name: str, body: bytes) -> Iterator[Block]:
-    """Decode by libsndfile; by FFmpeg what it does not know, or what begins at another position than 0 and is short."""
+    """Decode by libsndfile; by FFmpeg Speex, and short Opus that begins at another position than 0."""
     if name == "Ogg Speex":
         yield from libav.container_blocks(name, "ogg", body)
         return

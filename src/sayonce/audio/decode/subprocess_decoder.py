@@ -129,7 +129,7 @@ class _DecoderProcess:
             self._control, its = socket.socketpair()
             with its:
                 self._process = subprocess.Popen(  # noqa: S603 (our own module)
-                    [sys.executable, "-P", "-m", worker.__name__],  # -P: what lies in the directory is not imported
+                    [sys.executable, "-P", "-m", worker.__name__],  # -P: imports nothing from the working directory
                     stdin=its.fileno(),
                     start_new_session=True,
                 )

@@ -1,6 +1,6 @@
 """The process that decodes files from strangers: forked anew for each file, with a bound on its memory and its time.
 
-Decoders are written in C, and read what a file claims: a few hundred bytes may crash one, fill the memory or keep it
+Decoders are written in C, and believe what a file claims: a few hundred bytes may crash one, fill the memory or keep it
 busy for hours. Here that ends a process which has this one file. A fork of a process in which the libraries are loaded
 costs a few milliseconds.
 
@@ -87,7 +87,7 @@ def _send(line: socket.socket, kind: bytes, payload: bytes = b"") -> None:
 def main() -> None:
     for library in _LIBRARIES:
         importlib.import_module(library)
-    gc.freeze()  # what is shared with the forks stays so
+    gc.freeze()  # memory that is shared with the forks stays shared
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # no zombies
     for ending in (signal.SIGINT, signal.SIGTERM):  # sent to all processes of a terminal; the parent ends this one
         signal.signal(ending, signal.SIG_IGN)

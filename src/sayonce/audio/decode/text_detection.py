@@ -1,10 +1,10 @@
-"""Text where samples of 16 bits should be: errors in any encoding, told by what sound never looks like.
+"""Text where samples of 16 bits should be: errors in any encoding, told by patterns that sound never has.
 
 - Bytes without a control character: 256 bytes of sound have one in eight, unless it stays louder than an eighth of full
   scale on one side; a quiet sample's high byte is 0 or 255. Samples made of 8 bits repeat a byte to within one, or have zeros.
 - 32 printable ASCII bytes in a row, mostly letters: 16 samples above a quarter of full scale, on one side, with
   letters for low bytes too, are one in 10^13 in the loudest noise.
-- At the end, what begins like JSON, an event, a page or a traceback and goes on as text; and 24 bytes of a script that is
+- At the end, bytes that begin like JSON, an event, a page or a traceback and go on as text; and 24 bytes of a script that is
   not Latin: in UTF-8 no sound has them, in another encoding twelve samples in a row would be loud, on one side, and rough.
 - UTF-16 and UTF-32: see ``wide_text_detection``.
 - A whole answer of less than 256 bytes is 5 ms of sound, too short for speech: there a word is enough.
@@ -150,7 +150,7 @@ def _is_object(text: str) -> bool:
 
 
 def _ends_in_utf8(text: bytes) -> bool:
-    """Whether the last bytes are letters of a script that is not Latin, and what stands between words."""
+    """Whether the last bytes are letters of a script that is not Latin, with the characters between words."""
     with suppress(UnicodeDecodeError):
         words = text[-_WORDS_BYTES:].lstrip(_CONTINUES).decode()
         foreign = [each for each in words if not each.isascii() and unicodedata.category(each)[0] in "LM"]

@@ -27,14 +27,14 @@ class DecoderThreads:
     Tenants take turns, and none may have more than half of the queue.
 
     Args:
-        threads: how many run at once.
-        queue: how many may wait.
+        threads: how many functions run at once.
+        queue: how many callers may wait.
 
     """
 
     def __init__(self, threads: int = _THREADS, queue: int = _QUEUE) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="sayonce-decode")
-        self._free = threads
+        self._free_slots = threads
         self._queue = queue
         self._waiting: OrderedDict[str, deque[asyncio.Future[None]]] = OrderedDict()
         """The queue of each tenant; the next tenant in turn comes first."""
@@ -53,11 +53,11 @@ class DecoderThreads:
         try:
             return await asyncio.wrap_future(running)
         finally:
-            del running  # it has the error, whose traceback has this frame: a cycle around a client's megabytes
+            del running  # its error's traceback has this frame: a cycle that would hold a client's megabytes
 
     async def _turn(self, tenant: str) -> None:
-        if self._free:
-            self._free -= 1
+        if self._free_slots:
+            self._free_slots -= 1
             return
         mine = self._waiting.get(tenant, ())
         if len(mine) >= (self._queue + 1) // 2 or sum(map(len, self._waiting.values())) >= self._queue:
@@ -84,9 +84,9 @@ class DecoderThreads:
             loop.call_soon_threadsafe(self._next)
 
     def _next(self) -> None:
-        """Give a free thread to the tenant that has waited longest for a turn."""
+        """Give a free slot to the tenant that has waited longest for a turn."""
         if not self._waiting:
-            self._free += 1
+            self._free_slots += 1
             return
         tenant, turns = self._waiting.popitem(last=False)
         turn = turns.popleft()
@@ -95,7 +95,7 @@ class DecoderThreads:
         turn.set_result(None)
 
     def close(self) -> None:
-        """End at once: what is being decoded in a process of its own, too."""
+        """End at once, also the decodings in a subprocess."""
         for turn in [turn for turns in self._waiting.values() for turn in turns]:
             turn.cancel()
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -77,7 +77,7 @@ class WavReader:
         """Return the samples that are whole by now as they are encoded, interleaved, possibly none.
 
         Raises:
-            BadAudio: it is no WAV, in an encoding that is not read, or followed by what is neither WAV nor a chunk.
+            BadAudio: it is no WAV, in an encoding that is not read, or followed by bytes that are neither WAV nor a chunk.
 
         """
         self._held += raw
@@ -92,7 +92,7 @@ class WavReader:
         return to_pcm16(self.end()).tobytes()
 
     def end(self) -> Samples:
-        """Check that all has come that the headers promised; return what could have been the next header.
+        """Check that all has come that the headers promised; return the last bytes, which could have been the next header.
 
         Raises:
             BadAudio: it has not, or there is no sample at all.
@@ -207,7 +207,7 @@ class WavReader:
         return raw or None
 
     def _read_chunk(self) -> bytes | None:
-        """Find what is behind the samples: another file, more samples, a chunk, or nothing that is sound."""
+        """Read on behind the samples: another file, more samples, a chunk, or nothing that is sound."""
         del self._held[: tags.skip(self._held)]
         if self._held and _may_be_file(self._held):
             self._step = self._read_header

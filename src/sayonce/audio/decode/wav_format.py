@@ -1,4 +1,4 @@
-"""The encodings of samples in WAV: what the ``fmt`` chunk states, and how its samples are read."""
+"""The encodings of WAV: the facts of the ``fmt`` chunk, and the samples of each encoding."""
 
 from __future__ import annotations
 

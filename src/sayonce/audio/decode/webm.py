@@ -1,4 +1,4 @@
-"""WebM and Matroska (RFC 9559): every block of the audio track, up to an end that fits what the elements say."""
+"""WebM and Matroska (RFC 9559): every block of the audio track, up to an end that agrees with the elements."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text in UTF-16 or UTF-32 where samples should be: sound passes through zero, or through what is no character."""
+"""Text in UTF-16 or UTF-32 where samples should be: sound passes through zero, or through values that are no characters."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _is_foreign(raw: bytes, encoding: str) -> bool:
 
 
 def texts_at_end(tail: bytes) -> Iterator[str]:
-    """Yield what these last bytes are in each encoding, for what is told by its words."""
+    """Yield these last bytes as text in each encoding: a message is told by its words."""
     for encoding, size in _ENCODINGS.items():
         for each in _unpadded(tail, size):
             yield each[len(each) % size :].decode(encoding, "replace")

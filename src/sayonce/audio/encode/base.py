@@ -11,12 +11,12 @@ from sayonce.errors import BadAudio
 
 
 class Sink(io.BytesIO):
-    """The file that an encoder writes. What has been taken from it was sent: later patches reach the file only."""
+    """The file that an encoder writes. Bytes that were taken from it were sent: later patches reach the file only."""
 
     _sent = 0
 
     def take(self) -> bytes:
-        """Return what was appended since the last time."""
+        """Return the bytes that were appended since the last call."""
         with self.getbuffer() as written:
             fresh = bytes(written[self._sent :])
         self._sent += len(fresh)
@@ -55,7 +55,7 @@ class Encoder(ABC):
         return self._sink.take()
 
     def get_ready(self) -> None:  # noqa: B027 (most codecs have nothing to set up)
-        """Do what the first samples would wait for."""
+        """Set up the codec, so that the first samples do not wait for that."""
 
     def finish(self) -> tuple[bytes, bytes]:
         """Return the last bytes for a listener, and the whole file with its headers and lengths in order.
@@ -81,4 +81,4 @@ class Encoder(ABC):
 
     @abstractmethod
     def _close(self) -> None:
-        """Write what the codec still holds, and patch the file's headers."""
+        """Write the samples that the codec still holds, and patch the file's headers."""

@@ -38,7 +38,7 @@ def open_encoder(chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
         BadAudio: speech of this rate or number of channels cannot be encoded.
 
     """
-    if channels not in (1, 2) or not 4_000 <= sample_rate_hz <= 192_000:  # noqa: PLR2004 (what every codec can take)
+    if channels not in (1, 2) or not 4_000 <= sample_rate_hz <= 192_000:  # noqa: PLR2004 (every codec takes these)
         raise BadAudio(f"Speech of {sample_rate_hz} Hz in {channels} channels cannot be encoded")
     if chosen.name == "pcm":
         return PcmEncoder(sample_rate_hz, channels, chosen.sample_rate_hz)
@@ -69,14 +69,14 @@ class Encoders:
 
 
 def encode(pcm: Pcm, chosen: Format) -> bytes:
-    """Return decoded sound as a finished file; see ``open_encoder`` for what it raises."""
+    """Return decoded sound as a finished file; see ``open_encoder`` for the errors."""
     encoder = open_encoder(chosen, pcm.sample_rate_hz, pcm.channels)
     encoder.feed(pcm.samples)
     return encoder.finish()[1]
 
 
 def transcode(body: bytes, chosen: Format) -> bytes:
-    """Return an audio file in another format; see ``decode`` and ``open_encoder`` for what it raises."""
+    """Return an audio file in another format; see ``decode`` and ``open_encoder`` for the errors."""
     from sayonce.audio.decode.whole_file import decode  # noqa: PLC0415 (most encoders decode nothing)
 
     return encode(decode(body), chosen)

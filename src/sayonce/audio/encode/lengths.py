@@ -19,7 +19,7 @@ def stated(body: bytes, media_type: str, frames: int) -> bytes:
 
     Args:
         body: one file, which was decoded to its end.
-        media_type: what it is.
+        media_type: its media type.
         frames: the samples a channel that it has.
 
     """

@@ -16,7 +16,7 @@ from sayonce.audio.pcm import Pcm16Samples
 from sayonce.audio.resample import Resampler, nearest_rate
 
 _OPUS_BITS: Final = {8_000: 12_000, 12_000: 16_000, 16_000: 24_000, 24_000: 28_000, 48_000: 32_000}
-"""Bits a second and channel by sample rate: what RFC 6716 section 2.1.1 calls the sweet spots for speech."""
+"""Bits a second and channel by sample rate: the sweet spots for speech of RFC 6716 section 2.1.1."""
 _OPUS_PAGE_MS: Final = 200.0
 _SET_OGG_PAGE_LATENCY_MS: Final = 0x1302  # SFC_SET_OGG_PAGE_LATENCY_MS of sndfile.h
 _UPDATE_HEADER_NOW: Final = 0x1060  # SFC_UPDATE_HEADER_NOW
