@@ -7,7 +7,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
@@ -48,6 +48,7 @@ def test_a_representative_lies_within_any_tolerance_and_represents_itself(
 
 
 @given(st.floats(allow_nan=False, allow_infinity=False), steps)
+@example(5.900062784349801e16, "7")
 def test_huge_and_tiny_values_have_representatives_too(value: float, tolerance: str) -> None:
     parameter = Parameter(name="p", type=float, default=0.5, tolerance=float(tolerance))
     chosen = parameter.accept(value)

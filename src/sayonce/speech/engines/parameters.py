@@ -101,6 +101,8 @@ class Parameter(msgspec.Struct, frozen=True, kw_only=True):
         if not tolerance:
             return value
         middle, width = Decimal(str(self.default or 0)), 2 * tolerance
+        if self.type is float and _FLOATS_IN_A_BUCKET * math.ulp(value) >= width:
+            return value  # the middle of its bucket, as a float, might lie in the next one
         bucket = ((Decimal(str(value)) - middle) / width + Decimal("0.5")).to_integral_value(ROUND_FLOOR)
         chosen = self.type(middle + bucket * width)
         if self.minimum is not None:
@@ -124,6 +126,8 @@ def _shown(value: Any) -> str:
     return shown if len(shown) <= _LONGEST_SHOWN else f"a {type(value).__name__}"
 
 
+_FLOATS_IN_A_BUCKET: Final = 4
+"""So few that rounding to one of them leads out of it."""
 _INTEGERS: Final = range(-(2**63), 2**64)
 """The integers that a key can hold."""
 _LONGEST_SHOWN: Final = 40
