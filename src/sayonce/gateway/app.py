@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 
 from sayonce.config import Settings, load_settings, workers_directory
@@ -30,9 +30,10 @@ from sayonce.gateway.http import (
     Receive,
     Scope,
     Send,
-    error_body,
+    error_answer,
     error_response,
     headers_of,
+    json_response,
     send_error,
 )
 from sayonce.gateway.local import LocalOnly
@@ -256,4 +257,4 @@ def _matching(routes: Iterable[BaseRoute], scope: Scope) -> list[Route]:
 
 
 async def _on_bug(_: Request, error: Exception) -> Response:  # noqa: ARG001 (Starlette raises it again, and it is logged)
-    return JSONResponse(error_body(SayonceError("internal error; the server's log has it")), 500)
+    return json_response(error_answer(SayonceError("internal error; the server's log has it")), 500)

@@ -36,7 +36,7 @@ class BoundedConnection(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.access_log = self.access_log and config.access_log  # whatever handlers others give to its logger
+        self.access_log = self.access_log and config.access_log  # also where uvicorn's logger has handlers of others
         self.bounds = bounds
         self.url = b""
         self.last = self.began = self.read_at = self.loop.time()
@@ -108,7 +108,7 @@ class BoundedConnection(HttpToolsProtocol):
         if self.cycle.response_complete:
             if now - self.last > _LINGER_SECONDS or age > server.request_seconds:
                 self.cut()
-        elif self.flow.read_paused:  # it is we who are slow
+        elif self.flow.read_paused:  # the server is slow
             self.began += CHECK_SECONDS
         elif age > server.request_seconds:
             self.refuse(self.bounds.refusals.request_seconds)

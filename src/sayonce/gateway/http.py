@@ -182,13 +182,13 @@ def status_of(obeyed: Obeyed) -> int:
 
 async def send_error(send: Send, error: SayonceError) -> None:
     """Answer with an error in OpenAI's form."""
-    await send_json(send, error_body(error), error.status, error_headers(error))
+    await send_json(send, error_answer(error), error.status, error_headers(error))
 
 
 def error_response(error: SayonceError) -> Response:
     """Return the same as a response."""
     headers = {name.decode(): value.decode() for name, value in error_headers(error)}
-    return Response(msgspec.json.encode(error_body(error)), error.status, headers, media_type="application/json")
+    return Response(msgspec.json.encode(error_answer(error)), error.status, headers, media_type="application/json")
 
 
 def error_headers(error: SayonceError) -> Headers:
@@ -202,11 +202,9 @@ def error_headers(error: SayonceError) -> Headers:
     return headers
 
 
-def error_body(error: SayonceError) -> dict[str, Any]:
+def error_answer(error: SayonceError) -> answers.Error:
     param = None if error.param is None else error.param[:_LONGEST_PARAM]
-    told = answers.Told(message=error.message, type=error.kind, param=param, code=error.code)
-    body: dict[str, Any] = msgspec.to_builtins(answers.Error(error=told))
-    return body
+    return answers.Error(error=answers.Told(message=error.message, type=error.kind, param=param, code=error.code))
 
 
 def as_sayonce_error(error: BaseException) -> SayonceError:

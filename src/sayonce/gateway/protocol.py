@@ -155,7 +155,7 @@ class BoundedProtocol(BoundedConnection):
             self.cycle.more_body = False  # also of a request that was answered before it was whole
 
     def on_response_complete(self) -> None:
-        if self._charged:  # what came of the next request stays
+        if self._charged:  # the bytes of the next request stay
             answered = self.cycle.response_complete and self.cycle.scope is self.scope
             self._release(self._charged if answered else self._charged - self._received)
         if self._earlier:

@@ -10,7 +10,7 @@ import msgspec
 
 from sayonce.cache import Answer
 from sayonce.errors import SayonceError
-from sayonce.gateway.http import error_body
+from sayonce.gateway.http import error_answer
 
 MEDIA_TYPE: Final = b"text/event-stream"
 _SLICE_BYTES: Final = 24_576
@@ -23,7 +23,7 @@ async def events(answer: Answer) -> AsyncIterator[bytes]:
         async for chunk in _audio(answer):
             yield _delta(base64.b64encode(chunk).decode())
     except SayonceError as error:
-        yield _event({"type": "error", **error_body(error)})
+        yield _event({"type": "error", "error": error_answer(error).error})
         raise
     yield _DONE
 

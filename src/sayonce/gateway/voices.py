@@ -130,7 +130,7 @@ async def _fields(request: Request) -> tuple[str, bytes, str]:
     try:
         async with Request(request.scope, replay).form(max_files=1, max_fields=8, max_part_size=_BODY_BYTES) as form:
             return await _parts(form)
-    except HTTPException as error:  # what Starlette makes of a MultiPartException
+    except HTTPException as error:  # Starlette raises it for a MultiPartException
         raise InvalidRequest(f"the form cannot be read: {error.detail}") from None
 
 
