@@ -58,7 +58,6 @@ class Cache:
         workers: Path | None = None,
         clock: Clock = time.time,
     ) -> None:
-        # Long, as it is the one place that puts the parts together.
         self.memory = memory if memory is not None else MemoryStore(clock=clock)
         self.store = store
         self.secret = secret or Secret()
@@ -70,33 +69,12 @@ class Cache:
         self._clock = clock
         self._stored = GuardedStore(store, budget_seconds, self.counts) if store is not None else None
         self._guard = self._stored.index if self._stored is not None else None
-        self._invalidation = Invalidation(
-            store if store is not None else self.memory,
-            self._guard,
-            PurgeRecords(Sealer(self.secret), namespace, self.key),
-            self.counts,
-            clock=clock,
-            offline_seconds=offline.total_seconds(),
-            directory=workers,
-        )
+        self._invalidation = self._new_invalidation(offline, workers)
         self.view = self._invalidation.view
         self._flights = Flights(self._invalidation.known.current, self.view)
         self._removal = Removal(self.memory, self._guard, self._flights, self._invalidation)
-        self._road = Road(
-            self.memory,
-            self._stored,
-            self._invalidation,
-            self._flights,
-            self._removal,
-            self._shared_flights(),
-            self.counts,
-            clock=clock,
-            budget_seconds=budget_seconds,
-            ttl=ttl,
-        )
-        self.health: StoreHealth | None = None
-        if store is not None and self._stored is not None:
-            self.health = StoreHealth(store, self._stored, self.view)
+        self._road = self._new_road(budget_seconds)
+        self.health = None if self._stored is None else StoreHealth(self._stored, self.view)
         self._housekeeper: Housekeeper | None = None
         if self._guard is not None:
             self._housekeeper = Housekeeper(self._invalidation, Totals(self._guard, self.counts))
@@ -105,6 +83,31 @@ class Cache:
         self.peek, self.lookup, self.answer = self._road.peek, self._road.lookup, self._road.answer
         self.join_or_lead, self.under_way = self._road.join_or_lead, self._road.under_way
         self.expects_to_keep, self.kept = self._road.expects_to_keep, self._road.kept
+
+    def _new_invalidation(self, offline: timedelta, workers: Path | None) -> Invalidation:
+        return Invalidation(
+            self.store if self.store is not None else self.memory,
+            self._guard,
+            PurgeRecords(Sealer(self.secret), self.namespace, self.key),
+            self.counts,
+            clock=self._clock,
+            offline_seconds=offline.total_seconds(),
+            directory=workers,
+        )
+
+    def _new_road(self, budget_seconds: float) -> Road:
+        return Road(
+            self.memory,
+            self._stored,
+            self._invalidation,
+            self._flights,
+            self._removal,
+            self._shared_flights(),
+            self.counts,
+            clock=self._clock,
+            budget_seconds=budget_seconds,
+            ttl=self.ttl,
+        )
 
     def _shared_flights(self) -> SharedFlights | None:
         store, current = self.store, self._invalidation.known.current

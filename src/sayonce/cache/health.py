@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from sayonce.cache.guarded_store import GuardedStore
     from sayonce.cache.view import View
-    from sayonce.stores.base import Store
 
 StoreState = Literal["none", "ok", "incomplete", "unwritable", "failing"]
 STATES: Final[tuple[StoreState, ...]] = ("ok", "incomplete", "unwritable", "failing")
@@ -26,8 +25,8 @@ class StoreHealth:
     failed, or a table is beyond its bound.
     """
 
-    def __init__(self, store: Store, stored: GuardedStore, view: View) -> None:
-        self._store = store
+    def __init__(self, stored: GuardedStore, view: View) -> None:
+        self._store = stored.index.store
         self._stored = stored
         self._view = view
         self.lost: dict[str, str] = {}

@@ -27,7 +27,7 @@ C = TypeVar("C", bound=Cache)
 
 _COMPUTATIONS: Final = 512
 """At once: a caller's thread waits for each, so the number of callers bounds them."""
-_left_by_fork: list[Any] = []
+_left_by_fork: list[object] = []
 """Threads of the parent process, kept so that nothing finalizes the sockets and files that they share with it."""
 
 

@@ -61,8 +61,8 @@ def _bodies(cache: Cache) -> BlobStore | None:
 
 
 def _add_sweeps(samples: Samples, sweeps: Sweeps) -> None:
-    for outcome in ("done", "failed", "withheld"):
-        add(samples, "sayonce_bodies_sweeps", (outcome,), getattr(sweeps, outcome))
+    for outcome, number in (("done", sweeps.done), ("failed", sweeps.failed), ("withheld", sweeps.withheld)):
+        add(samples, "sayonce_bodies_sweeps", (outcome,), number)
     add(samples, "sayonce_bodies_swept", (), sweeps.removed)
     add(samples, "sayonce_bodies_swept_bytes", (), sweeps.removed_bytes)
     if sweeps.last is not None:
