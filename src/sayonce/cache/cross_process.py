@@ -41,7 +41,7 @@ _ATTEMPTS: Final = 2
 """The second has a connection of its own, where the first had one that leads nowhere any more."""
 _BROKEN_LEASES: Final = 3
 """How many leases one flight breaks before it computes without one: somebody puts them there. One that was waited for
-in vain counts for all but one."""
+without an answer counts for all but one."""
 _ASK_AGAIN_SECONDS: Final = 1.0
 """After how long a challenge without an answer is put again."""
 _TELL_AGAIN_SECONDS: Final = 60.0

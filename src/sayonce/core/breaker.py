@@ -92,7 +92,7 @@ class Breaker:
         return not probed
 
     def suspected(self, at: float) -> None:
-        """Count an earlier moment in which a call had waited in vain, as the failure that follows confirms it."""
+        """Count an earlier moment in which a call had waited and got no answer, as the failure that follows confirms it."""
         self._moments.append(at)
         self._silent += 1
 

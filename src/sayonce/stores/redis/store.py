@@ -1,7 +1,7 @@
 """A store in Redis (6.2 or later) or Valkey: one GET a hit, explicit timeouts, and no retries of its own.
 
-Entries are ``sayonce:2:{<hexadecimal digest>}`` with a time to live; counters and tables are the hashes
-``sayonce:2:{totals}`` and ``sayonce:2:{book:…}``, without one, so that a ``volatile-…`` eviction policy spares them.
+Entries are ``sayonce:2:{<hexadecimal digest>}`` with a time to live; counters and tables are hashes (named in
+``names``) without one, so that a ``volatile-…`` eviction policy spares them.
 """
 
 from __future__ import annotations
