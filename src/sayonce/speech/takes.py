@@ -200,7 +200,7 @@ async def _ready(engine: Engine) -> None:
 
 
 async def _collect(engine: Engine, utterance: Utterance, flight: Flight) -> tuple[AudioStart, bytes]:
-    """Pass on what the engine gives as it comes, and return it whole."""
+    """Send the flight's listeners the engine's audio as it comes, and return the whole of it."""
     head: AudioStart | None = None
     chunks: list[bytes] = []
     total_bytes = 0

@@ -32,11 +32,11 @@ _CLAIM_SECONDS: Final = 40.0
 _COPY_SECONDS: Final = 5.0
 """How long requests wait for a copy."""
 _WAIT_SECONDS: Final = 10.0
-"""How long is waited for a copy that another process sends."""
+"""How long this process waits for a copy that another one sends."""
 _REFUSED_SECONDS: Final = 3600.0
 _FAILED_SECONDS: Final = 60.0
 _UNABLE_SECONDS: Final = 10.0
-"""After an answer that it cannot now, which cost nobody time: it may be starting."""
+"""The pause after a server answered that it cannot now: it may be starting, and cost nobody time."""
 _LOOKS: Final = 2
 _POLL_SECONDS: Final = 0.1
 _FIRST_PAUSE_SECONDS: Final = 1.0
@@ -44,7 +44,7 @@ _LONGEST_PAUSE_SECONDS: Final = 300.0
 
 
 class _Sending(msgspec.Struct, frozen=True):
-    """A copy that is on its way, for which requests wait until a moment."""
+    """A copy on its way to a server; requests wait for it until a moment."""
 
     task: asyncio.Task[Copy | None]
     waited_for_until: float

@@ -13,7 +13,7 @@ from sayonce.speech.engines.copies.server import ServerVoices
 T = TypeVar("T")
 
 NOTHING_SECONDS: Final = 600.0
-"""How long a server that keeps no voices, or does not keep this one, is not given it again."""
+"""How long a server is left alone that keeps no voices, or does not keep this one."""
 _MOST_LOSSES: Final = 3
 """A copy that is lost so often within ten minutes is not there to stay: others send a reference under its name, or none lasts."""
 _MOST_REMEMBERED: Final = 1000
@@ -55,11 +55,11 @@ class KnownCopies:
             self.avoid(name, NOTHING_SECONDS)
 
     def rest(self, seconds: float) -> None:
-        """Try none for a while: each goes along with its requests."""
+        """Try no copy for a while: each reference goes along with its requests."""
         self._rests_until = self._clock() + seconds
 
     def avoid(self, name: str, seconds: float) -> None:
-        """Do not try this one for a while."""
+        """Do not try this copy for a while."""
         self.marks.pop(name, None)
         _remember(self._avoided, name, self._clock() + seconds)
 

@@ -43,7 +43,7 @@ class Slots:
 
     @property
     def taken(self) -> int:
-        """How many have a slot or wait for one."""
+        """How many requests have a slot or wait for one."""
         return self.speaking + self.waiting
 
     def resize(self, concurrency: int) -> None:
