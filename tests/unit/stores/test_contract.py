@@ -17,13 +17,16 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.stores.base import SealedStore, Store
 from sayonce.stores.blobs.url import open_blob_store
+from sayonce.stores.leases import Leases
 from sayonce.stores.memory import MemoryStore
+from sayonce.stores.records import COMPUTATION, Question, Records
 from sayonce.stores.redis.names import name_of
 from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.stores.url import RedisURL
 from tests.helpers.clock import FakeClock
 from tests.helpers.documents import code_blocks
+from tests.helpers.memory_leases import share
 from tests.helpers.redis_server import emptied
 
 MakeEntry = Callable[..., Entry]
@@ -381,3 +384,65 @@ async def test_a_table_keeps_its_values_through_clear(store):
     assert (await store.read_field("clips", "alice"), await store.read_field("clips", "bob")) == (b"four", None)
     assert [await store.remove_field("voices", "alice") for _ in range(2)] == [True, False]
     assert await store.read_table("voices") == {"bob": b"three"}
+
+
+# -- leases and records, of the stores that several processes share ----------------------------------------------------
+
+KEY = bytes(range(32))
+
+
+@pytest.fixture(params=["memory", "sqlite", "valkey", "redis"])
+async def shared(
+    request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock
+) -> AsyncIterator[tuple[Leases, Records]]:
+    """The leases and records of a store; those in memory are what other tests share a store by."""
+    store = make_kept(request.param, request, tmp_path, sealer, clock).store
+    if request.param == "memory":
+        share(store, clock)
+    assert store.leases is not None
+    assert store.records is not None
+    await store.open()
+    yield store.leases, store.records
+    await store.close()
+
+
+async def test_one_of_many_holds_a_lease_until_it_releases_it(shared: tuple[Leases, Records]) -> None:
+    leases, _ = shared
+    owners = [f"owner {number}" for number in range(10)]
+    holders = set(await asyncio.gather(*(leases.acquire(KEY, owner, 60) for owner in owners)))
+    assert len(holders) == 1
+    (holder,) = holders
+    assert [await leases.renew(KEY, owner, 60) for owner in owners] == [owner == holder for owner in owners]
+    for owner in set(owners) - holders:
+        await leases.release(KEY, owner)
+    assert await leases.acquire(KEY, "another", 60) == holder
+    assert await leases.acquire(bytes(32), "another", 60) == "another"
+    await leases.release(KEY, holder)
+    assert await leases.acquire(KEY, "another", 60) == "another"
+
+
+async def test_a_lease_that_is_not_renewed_ends(shared: tuple[Leases, Records], clock: FakeClock) -> None:
+    leases, _ = shared
+    assert await leases.acquire(KEY, "dead", 0.1) == "dead"
+    clock.move(0.1)
+    async with asyncio.timeout(10):  # a server has a clock of its own
+        while await leases.acquire(KEY, "successor", 0.1) != "successor":
+            await asyncio.sleep(0.01)
+    assert not await leases.renew(KEY, "dead", 60)
+
+
+async def test_records_come_in_order_to_each_reader_by_part_and_holder(shared: tuple[Leases, Records]) -> None:
+    leases, records = shared
+    await leases.acquire(KEY, "owner", 60)
+    await records.publish(KEY, "owner", COMPUTATION, [b"one", b"two"])
+    await records.publish(KEY, "owner", "followers", [b"a challenge"])
+    first, challenges, other = await records.read(
+        [Question(KEY, "owner", COMPUTATION), Question(KEY, "owner", "followers"), Question(KEY, "other", COMPUTATION)]
+    )
+    assert (first.held, first.records) == (True, [b"one", b"two"])
+    assert (challenges.held, challenges.records) == (True, [b"a challenge"])
+    assert (other.held, other.records) == (False, [])
+    await records.publish(KEY, "owner", COMPUTATION, [b"three"])
+    await leases.release(KEY, "owner")
+    (rest,) = await records.read([Question(KEY, "owner", COMPUTATION, first.position)])
+    assert (rest.held, rest.records) == (False, [b"three"])

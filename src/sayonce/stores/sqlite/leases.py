@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final, Protocol, TypeVar
 
 from sayonce.core.clock import Clock
 from sayonce.stores.leases import OWNER_CHARACTERS, Leases
 from sayonce.stores.records import COMPUTATION, ENDED_SECONDS
 
-Run = Callable[[Callable[[sqlite3.Connection], Any]], Awaitable[Any]]
+T = TypeVar("T")
 
 _OWNER: Final = f"coalesce(substr(CAST(owner AS BLOB), 1, {OWNER_CHARACTERS}), x'')"
 """An owner as bytes, also where another program wrote a number: SQLite's columns take values of any type."""
+
+
+class Run(Protocol):
+    """Runs work on a connection, off the event loop."""
+
+    async def __call__(self, work: Callable[[sqlite3.Connection], T]) -> T: ...
 
 
 class SQLiteLeases(Leases):
@@ -37,12 +43,12 @@ class SQLiteLeases(Leases):
             (holder,) = db.execute(f"SELECT {_OWNER} FROM leases WHERE key = ?", (key,)).fetchone()  # noqa: S608 (a constant)
             return _text(holder)
 
-        return str(await self._change(work))
+        return await self._change(work)
 
     async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
         now = self._clock()
         sql = "UPDATE leases SET expires = ? WHERE key = ? AND owner = ? AND expires > ?"
-        return bool(await self._change(lambda db: db.execute(sql, (now + seconds, key, owner, now)).rowcount))
+        return await self._change(lambda db: db.execute(sql, (now + seconds, key, owner, now)).rowcount > 0)
 
     async def release(self, key: bytes, owner: str) -> None:
         ended = self._clock() + ENDED_SECONDS

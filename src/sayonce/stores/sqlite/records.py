@@ -30,8 +30,7 @@ class SQLiteRecords(Records):
         def work(db: sqlite3.Connection) -> list[Sighting]:
             return [_sighting(db, question, now) for question in questions]
 
-        sightings: list[Sighting] = await self._read_with(work)
-        return sightings
+        return await self._read_with(work)
 
 
 def _sighting(db: sqlite3.Connection, question: Question, now: float) -> Sighting:
