@@ -195,7 +195,7 @@ def test_doctor_tells_of_a_table_beyond_its_bound(quick, node, upstream, tmp_pat
     assert result.code == 1
     told = result.out
     assert "20,000 fields" in told
-    assert "running servers put back what they know" in told
+    assert "running servers write their own back" in told
 
 
 @pytest.mark.parametrize("table", [PURGES, VOICES])
