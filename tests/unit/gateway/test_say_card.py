@@ -2,24 +2,19 @@
 
 import asyncio
 import re
-import shlex
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from sayonce.errors import EngineBusy, EngineError
-from sayonce.gateway.access import new_key
 from sayonce.speech.engines import Voice, build_engine
 from sayonce.testing import StubEngine
 from tests.helpers.browser import chromium, fits, opened, shows
-from tests.helpers.equal_servers import replicas
 from tests.helpers.serving import serving, speak, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
-ADMIN, ADMIN_LINE = new_key("shop", admin=True)
 SHOWN = {"en-GB": ("Synthesized and kept", "Hit: from memory"), "zh-CN": ("已合成并保存", "命中：内存")}
 SOUND = "() => { const { paused, currentTime, src } = document.getElementById('said-player'); return { paused, currentTime, src }; }"
 
@@ -332,194 +327,3 @@ async def test_the_say_card_saves_a_clip_in_the_format_that_was_asked_for(browse
         assert download.suggested_filename == f"sayonce-{answer.headers['x-sayonce-key'][:12]}.{name}"
         assert Path(await download.path()).read_bytes() == answer.content
         assert page.complaints == []
-
-
-# -- what goes wrong ----------------------------------------------------------------------------------------------------
-
-
-async def test_the_say_card_tells_before_it_asks_that_a_text_cannot_be_spoken(browser, client, engine):
-    async with card(browser, client) as page:
-        for text, told in (("  ", "Write what is to be said"), ("é" * 4097, "at most 4,096 characters")):
-            await say(page, text)
-            await shows(page, told, "#say-text-error")
-            assert await page.evaluate("document.activeElement.id") == "say-text"
-            assert await page.locator("#say-text").get_attribute("aria-invalid") == "true"
-        await shows(page, "4,097 of 4,096", "#say-count")
-        await say(page, "e\u0301" * 4096)  # composed, as the server counts, it is just short enough
-        await shows(page, "Synthesized", "#said-outcome")
-        assert await page.locator("#say-text").get_attribute("aria-invalid") is None
-        assert page.complaints == []
-
-
-@pytest.mark.parametrize(("locale", "told"), [("en-GB", "This voice cannot say it."), ("zh-CN", "这个音色无法朗读。")])
-async def test_the_say_card_tells_an_error_at_its_field_in_plain_words(browser, client, locale, told):
-    async with card(browser, client, locale=locale, width=375) as page:
-        await page.evaluate("document.getElementById('say-voice').append(new Option('nobody'))")
-        await page.locator("#say-voice").select_option("nobody")
-        await say(page)
-        await shows(page, told, "#say-voice-error")
-        await shows(page, "has no voice 'nobody'", "#say-voice-error")
-        assert await page.evaluate("document.activeElement.id") == "say-voice"
-        assert await page.locator("#say-voice").get_attribute("aria-invalid") == "true"
-        assert await fits(page)
-        await page.locator("#say-voice").select_option("ben")
-        await say(page)
-        await page.locator("#say-again").wait_for()
-        assert await page.locator("#say-voice-error").inner_text() == ""
-
-
-@pytest.mark.parametrize(
-    ("failure", "told"),
-    [
-        (EngineError("the weights are gone"), "The engine failed."),
-        (EngineBusy("the queue is full", retry_after_seconds=7), "try again in 7 s"),
-    ],
-)
-async def test_the_say_card_tells_an_engines_failure_as_the_engines(browser, client, engine, failure, told):
-    engine.failure = failure
-    async with card(browser, client) as page:
-        await say(page)
-        await shows(page, told, "#say-form-error")
-        await shows(page, failure.message, "#say-form-error")
-        await shows(page, "Not said", "#said-outcome")
-        assert not await page.locator("#said-clip").is_visible()
-        await page.locator("#language").select_option("zh")
-        await shows(page, "引擎", "#say-form-error")
-
-
-async def test_the_say_card_does_not_offer_a_clip_that_broke_off(browser, client, engine):
-    engine.gate.clear()
-    async with card(browser, client) as page:
-        await say(page)
-        await figure(page, "First sound")
-        engine.failure, engine.fails_at = EngineError("burnt"), 1
-        engine.gate.set()
-        await shows(page, "Broken off", "#said-outcome")
-        await shows(page, "is not the whole of it", "#say-form-error")
-        assert not await page.locator("#said-clip").is_visible()
-        assert (await page.evaluate(SOUND))["src"] == ""
-
-
-# -- engines, voices, keys, places --------------------------------------------------------------------------------------
-
-
-async def test_the_say_card_takes_the_name_of_a_voice_that_only_the_upstream_server_knows(browser):
-    async with replicas(1) as [server]:
-        far = build_engine("far", {"kind": "openai", "model": "m", "base_url": server.url, "default_voice": "fay"})
-        async with serving(far) as client, card(browser, client) as page:
-            assert not await page.locator("#say-voice").is_visible()
-            assert await page.locator("#say-voice-name").get_attribute("placeholder") == "fay"
-            await page.locator("#say-voice-name").fill("flora")
-            await page.keyboard.press("Enter")
-            await shows(page, "Synthesized", "#said-outcome")
-            assert server.said[-1]["voice"] == "flora"
-            assert page.complaints == []
-
-
-async def test_the_say_card_lists_aliases_last_with_what_they_mean(browser, client, engine):
-    async with card(browser, client) as page:
-        assert await page.locator("#say-engine option").all_inner_texts() == [
-            "stub", "tts-1 → stub", "tts-1-hd → stub", "gpt-4o-mini-tts → stub",
-        ]  # fmt: skip
-        voices = await page.locator("#say-voice option").all_inner_texts()
-        assert voices[:5] == ["Default (anna)", "anna", "ben", "lin · Mandarin", "alloy → anna"]
-        await say(page, "Hello there.")
-        await shows(page, "Synthesized", "#said-outcome")
-        await page.locator("#say-engine").select_option("tts-1")
-        await page.locator("#say-voice").select_option("alloy")
-        await say(page)
-        await shows(page, "Hit: from memory", "#said-outcome")
-        assert page.complaints == []
-        assert "alloy" not in await page.locator("#voices").inner_text(), "that lists what there is"
-
-
-async def test_the_say_card_asks_with_the_key_and_forgets_its_clip_with_the_key(browser, tmp_path, engine):
-    (tmp_path / "keys.txt").write_text(f"{ADMIN_LINE}\n")
-    async with (
-        serving(engine, security__api_keys_file=str(tmp_path / "keys.txt")) as client,
-        opened(browser, client) as page,
-    ):
-        await page.locator("#key").fill(ADMIN)
-        await page.keyboard.press("Enter")
-        await say(page, "A secret.")
-        await shows(page, "Synthesized and kept", "#said-outcome")
-        command = await page.locator("#say-command").text_content()
-        assert "Bearer $API_KEY" in command
-        assert ADMIN not in await page.content()
-        await page.locator("#forget").click()
-        await page.locator("#key").fill(ADMIN)
-        await page.keyboard.press("Enter")
-        await page.locator("#say-intro").wait_for()
-        assert not await page.locator("#said").is_visible()
-        assert "Hello" in await page.locator("#say-text").input_value()
-        assert "secret" not in await page.content()
-        assert (await page.evaluate(SOUND))["src"] == ""
-        assert page.complaints == []
-
-
-async def test_the_say_card_works_under_a_path_of_a_proxy(browser, client):
-    here = f"http://127.0.0.1:{client.port}/tools/speech/"
-    context = await browser.new_context()
-    page, complaints, elsewhere = await context.new_page(), [], []
-    page.on("console", lambda message: message.type in ("error", "warning") and complaints.append(message.text))
-    page.on("request", lambda request: request.url.startswith((here, "blob:")) or elsewhere.append(request.url))
-    await page.route(f"{here}**", lambda route: route.continue_(url=route.request.url.replace("/tools/speech/", "/")))
-    await page.goto(here)
-    await say(page)
-    await shows(page, "Synthesized and kept", "#said-outcome")
-    await figure(page, "Computing paid")
-    assert f"{here}v1/audio/speech " in await page.locator("#say-command").text_content()
-    await context.close()
-    assert (complaints, elsewhere) == ([], [])
-
-
-async def test_the_command_on_the_say_card_speaks_what_the_form_speaks(browser, client):
-    async with card(browser, client) as page:
-        await page.locator("#say-text").fill('It\'s "so" — \\ 你好 $HOME `ls`\n!')
-        await page.locator("#say-voice").select_option("ben")
-        await page.locator("#say-format").select_option("wav")
-        _, url, _, header, _, body, _, file = shlex.split(await page.locator("#say-command").text_content())
-        sent = await client.post(url, content=body.encode(), headers=dict([header.split(": ")]))
-        assert (file, sent.headers["content-type"]) == ("hello.wav", "audio/wav")
-        await say(page)
-        await shows(page, "Hit: from memory", "#said-outcome")
-
-
-# -- by keyboard --------------------------------------------------------------------------------------------------------
-
-
-async def test_the_say_card_is_used_by_keyboard_in_its_order(browser, client):
-    async with card(browser, client) as page:
-        await page.locator("#say-text").focus()
-        await page.keyboard.press("Enter")  # a line of the text
-        await page.keyboard.press("Control+Enter")
-        await shows(page, "Synthesized and kept", "#said-outcome")
-        await ended(page)
-        assert await page.evaluate("document.activeElement.id") == "say-text"
-        reached = []
-        for _ in range(20):
-            name = await page.evaluate("document.activeElement.id || document.activeElement.localName")
-            if name not in reached[-1:]:
-                reached.append(name)
-            outline = await page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
-            assert outline != "none" or name == "said-player", name  # the browser draws that of its player's parts
-            if name == "summary":
-                break
-            await page.keyboard.press("Tab")
-        assert reached == [
-            "say-text", "say-engine", "say-voice", "say-format", "say-button", "said-player", "say-again", "said-save",
-            "summary",
-        ]  # fmt: skip
-        assert page.complaints == []
-
-
-async def test_the_say_card_announces_what_happens_once_to_screen_readers(browser, client):
-    async with card(browser, client) as page:
-        told = await page.evaluate_handle(
-            "() => { const told = []; const place = document.getElementById('say-status');"
-            " new MutationObserver(() => told.push(place.textContent)).observe(place, { childList: true }); return told; }"
-        )
-        await say(page)
-        await ended(page)
-        await asyncio.sleep(0)
-        assert await told.json_value() == ["Synthesized and kept"]
