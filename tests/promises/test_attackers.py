@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.helpers.commandline import CommandLine, stop
-from tests.unit.gateway.test_protocol import LIVE, post
+from tests.helpers.commandline import stop
+from tests.helpers.raw_requests import LIVE, post
 
 SPARE_MB = 150
 """Above what the bounds say: what Python and the system keep beside it."""
@@ -27,11 +27,6 @@ BOUNDS = {
     "SAYONCE_MEMORY__MAX_BYTES": "20 MB",
 }
 HELLO = json.dumps({"input": "Hello there.", "response_format": "mp3"}).encode()
-
-
-@pytest.fixture
-def sayonce(tmp_path):
-    return CommandLine(tmp_path)
 
 
 @contextmanager

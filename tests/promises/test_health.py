@@ -19,12 +19,11 @@ from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.stores.redis.names import table_name
 from sayonce.stores.tables import BOUNDS
 from sayonce.testing import StubEngine
-from tests.helpers.commandline import CommandLine
-from tests.helpers.deployments import Node
+from tests.helpers.redis_stores import fill_table
 from tests.helpers.serving import serving, speak
-from tests.promises.test_trouble_sqlite import disk, is_full  # noqa: F401 (a fixture)
-from tests.unit.speech.test_voices import Cloner, upload
-from tests.unit.stores.test_redis_bounds import fill
+from tests.helpers.sqlite_files import is_full
+from tests.helpers.stub_engines import Cloner
+from tests.helpers.uploaded_voices import upload
 
 SAID_SECONDS = 20.0
 LOUD = 1000
@@ -45,17 +44,6 @@ class Trouble:
     doctor: str | None = None
     """How a line of ``sayonce doctor`` begins; None where only a running server can know."""
     settings: dict[str, str] = field(default_factory=dict)
-
-
-@pytest.fixture
-def node(tmp_path):
-    with Node(tmp_path).running() as node:
-        yield node
-
-
-@pytest.fixture
-def sayonce(tmp_path):
-    return CommandLine(tmp_path)
 
 
 async def ask(client, *, new: list[int] = [0]) -> None:  # noqa: B006 (a number that was not asked for yet)
@@ -122,7 +110,7 @@ async def purges_beyond_their_bound(stack, request):
     node = request.getfixturevalue("node")
     client = await stack.enter_async_context(serving(StubEngine(), store=node.url))
     with node.client() as redis:
-        fill(redis, PURGES, BOUNDS[PURGES].fields + 1)
+        fill_table(redis, PURGES, BOUNDS[PURGES].fields + 1)
     return beyond(client, node, "20,000 fields")
 
 

@@ -10,11 +10,9 @@ import numpy as np
 import pytest
 
 import sayonce
-from sayonce.core.envelope import Sealer
-from sayonce.core.key import Secret
-from sayonce.features.library import Cache, SyncCache
-from sayonce.stores import open_store
+from sayonce.features.library import SyncCache
 from tests.helpers.deployments import Node, wait_until
+from tests.helpers.instances import patient_cache
 from tests.helpers.voice_samples import SAMPLES, reference
 
 VOICES = 30
@@ -88,17 +86,11 @@ def is_hit(cache, embed, audio):
     return cache.counters["hit"] > before
 
 
-def patient(url):
-    """Return a cache that a busy machine does not make give up on its store, and compute alone."""
-    secret = Secret()
-    return Cache(open_store(url, sealer=Sealer(secret), budget_seconds=10), secret=secret, budget_seconds=10)
-
-
 async def test_fifty_threads_and_fifty_tasks_that_ask_for_a_cold_voice_encode_it_once(valkey):
     encoder, options = Encoder(), {"revision": "1", "audio": ("audio",)}
     encoder.gate.clear()
-    with SyncCache(lambda: patient(valkey.url)) as plain, ThreadPoolExecutor(50) as threads:
-        async with patient(valkey.url) as cache:
+    with SyncCache(lambda: patient_cache(valkey.url)) as plain, ThreadPoolExecutor(50) as threads:
+        async with patient_cache(valkey.url) as cache:
             of_threads, of_tasks = (each.remember("speaker", **options)(encoder) for each in (plain, cache))
 
             def counted(name):

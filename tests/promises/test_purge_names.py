@@ -8,14 +8,8 @@ from sayonce.gateway.access import new_key
 from sayonce.speech.engines import build_engine
 from tests.helpers.commandline import InProcess
 from tests.helpers.serving import serving, speak
-from tests.helpers.upstream import Upstream
-from tests.unit.speech.test_voices import Cloner, reference, upload
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as upstream:
-        yield upstream
+from tests.helpers.stub_engines import Cloner
+from tests.helpers.uploaded_voices import reference, upload
 
 
 @pytest.fixture

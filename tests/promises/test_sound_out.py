@@ -19,7 +19,7 @@ from sayonce.testing import StubEngine
 from tests.helpers.audio_samples import murmur, pieces, stream
 from tests.helpers.commandline import CommandLine
 from tests.helpers.serving import serving, speak
-from tests.helpers.upstream import Upstream, wav
+from tests.helpers.upstream import wav
 
 HZ = 1_000
 SHAPES = [(16_000, 1), (22_050, 1), (24_000, 1), (44_100, 2)]
@@ -96,12 +96,6 @@ def test_two_channels_are_mixed_into_one_for_pcm_and_stay_two_in_wav():
 
 
 # -- over HTTP ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as server:
-        yield server
 
 
 def far(upstream, **options):

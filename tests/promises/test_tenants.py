@@ -7,7 +7,8 @@ import pytest
 from sayonce.audio import voice as hearing
 from sayonce.gateway.access import new_key
 from tests.helpers.serving import serving, speak
-from tests.unit.speech.test_voices import Cloner, reference, upload
+from tests.helpers.stub_engines import Cloner
+from tests.helpers.uploaded_voices import reference, upload
 
 PUBLIC = {"/health/live", "/health/ready", "/", "/dashboard/{name}", "/openapi.json", "/docs"}
 """Tell nothing of what anybody asked for."""

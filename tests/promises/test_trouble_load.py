@@ -29,12 +29,6 @@ pytestmark = pytest.mark.timeout(120)
 log = logging.getLogger("tests.load")
 
 
-@pytest.fixture
-def node(tmp_path: Path) -> Iterator[Node]:
-    with Node(tmp_path).running() as node:
-        yield node
-
-
 @pytest.mark.slow
 async def test_a_cache_whose_redis_is_killed_stopped_full_and_back_answers_within_the_bound(
     node: Node, record_property: Callable[[str, Any], None]

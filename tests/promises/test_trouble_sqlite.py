@@ -6,7 +6,6 @@ import asyncio
 import os
 import random
 import shutil
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
@@ -25,10 +24,10 @@ from sayonce.stores.sqlite.store import SQLiteStore
 from tests.helpers.commandline import CommandLine, stop
 from tests.helpers.deployments import wait_until
 from tests.helpers.serving import until
+from tests.helpers.sqlite_files import NEW, checkpoint, is_full, purges, told, url, whole
 from tests.helpers.steady_load import Load
 from tests.helpers.store_in_trouble import BOUND_SECONDS, KNOWN, SLACK_SECONDS, Stand, standing
 
-NEW = range(100, 120)
 LOADED = range(40)
 RATE_HZ = 60
 MAX_BYTES = 2_000_000
@@ -56,30 +55,8 @@ def another_program(path: Path, what: str) -> Iterator[None]:
 
 
 @pytest.fixture
-def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of two megabytes."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], check=False, capture_output=True
-    )
-    if not mounted or mounted.returncode:
-        pytest.skip("needs the right to mount a small file system")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-@pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "clips.db"
-
-
-def url(path: Path) -> str:
-    return f"sqlite:///{path}"
-
-
-def told(caplog: pytest.LogCaptureFixture, message: str) -> int:
-    return sum(message in record.getMessage() for record in caplog.records)
 
 
 @asynccontextmanager
@@ -146,14 +123,6 @@ async def test_a_disk_that_others_have_filled_is_told_once_and_still_gives_hits(
         assert stand.cache.store_state == "ok"
         assert told(caplog, "takes new values again") == 1
         assert stand.slowest_seconds < BOUND_SECONDS + SLACK_SECONDS
-
-
-def is_full(file: int) -> bool:
-    try:
-        os.write(file, bytes(4096))
-    except OSError:
-        return True
-    return False
 
 
 async def test_a_file_that_may_only_be_read_still_gives_hits_and_is_told_once(
@@ -331,24 +300,6 @@ async def test_a_file_that_goes_away_is_noticed_within_a_second_though_nobody_wr
         await stand.fill()
         path.unlink()
         await until(path.exists)
-
-
-async def purges(stand: Stand) -> dict[str, bytes]:
-    assert stand.cache.store is not None
-    return await stand.cache.store.read_table("purges")
-
-
-def checkpoint(path: Path) -> None:
-    db = sqlite3.connect(path)
-    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-    db.close()
-
-
-def whole(path: Path) -> bool:
-    db = sqlite3.connect(path)
-    (checked,) = db.execute("PRAGMA integrity_check").fetchone()
-    db.close()
-    return bool(checked == "ok")
 
 
 def test_two_workers_whose_file_is_removed_and_later_damaged_fail_no_request_and_tell_it_once(tmp_path: Path) -> None:

@@ -25,12 +25,15 @@ from tests.helpers.commandline import CommandLine, stop
 from tests.helpers.deployments import wait_until
 from tests.helpers.paths import ROOT
 from tests.helpers.serving import until
+from tests.helpers.sqlite_files import NEW, checkpoint, is_full, purges, told, url, whole
 from tests.helpers.store_in_trouble import BOUND_SECONDS, KNOWN, SLACK_SECONDS, Stand, standing
-from tests.promises.test_trouble_sqlite import NEW, checkpoint, disk, is_full, path, purges, told, url, whole
-
-__all__ = ["disk", "path"]  # fixtures
 
 DAY_SECONDS: Final = 86_400.0
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "clips.db"
 
 
 @asynccontextmanager

@@ -25,9 +25,9 @@ from sayonce.speech.engines import build_engine
 from tests.helpers import hostile_files
 from tests.helpers.audio_files import KINDS, made, speech
 from tests.helpers.serving import serving, speak
+from tests.helpers.stub_engines import Passing
 from tests.helpers.upstream import Upstream
 from tests.helpers.voice_samples import reference
-from tests.unit.speech.test_bounds import Passing
 
 PLENTY = 100_000_000
 WAV = msgspec.msgpack.encode(("audio/wav", 1, False))

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from sayonce.cache import Cache, Flight, Made, lease
+from sayonce.cache import Cache, lease
 from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
@@ -14,35 +14,8 @@ from sayonce.errors import EngineError, Failure, StoreError
 from sayonce.stores import open_store
 from sayonce.stores.records import COMPUTATION
 from sayonce.testing import FakeClock, FaultyStore
+from tests.helpers.chunked_work import Work, listen
 from tests.helpers.memory_leases import share
-
-
-class Work:
-    """Sends four chunks; waits for ``gate`` before the third."""
-
-    def __init__(self, *chunks):
-        self.chunks = chunks or (b"one", b"two", b"three", b"four")
-        self.runs = 0
-        self.gate = asyncio.Event()
-        self.gate.set()
-        self.failure = None
-
-    async def __call__(self, flight: Flight) -> Made:
-        self.runs += 1
-        flight.begin("audio/pcm")
-        for number, chunk in enumerate(self.chunks):
-            if number == 2:
-                await self.gate.wait()
-                if self.failure:
-                    raise self.failure
-            flight.send(chunk)
-        return Made(body=b"".join(self.chunks))
-
-
-async def listen(answer) -> bytes:
-    if answer.entry is not None:
-        return answer.entry.body
-    return b"".join([chunk async for chunk in answer.flight.chunks()])
 
 
 @pytest.fixture(params=["memory", "sqlite", "valkey"])

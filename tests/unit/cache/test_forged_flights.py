@@ -33,9 +33,9 @@ from sayonce.stores import open_store
 from sayonce.stores.records import COMPUTATION, RECORD_BYTES, Question, Sighting
 from sayonce.testing import StubEngine
 from tests.helpers.attacker import Attacker, RedisAttacker, SQLiteAttacker
+from tests.helpers.chunked_work import Work, listen
 from tests.helpers.paths import ROOT
 from tests.helpers.serving import serving, speak
-from tests.unit.cache.test_cross_process import Work, listen
 
 SECRET = Secret(b"known to the instances alone")
 OTHER = Secret(b"the attacker's")

@@ -3,49 +3,26 @@
 import asyncio
 import logging
 import time
-from contextlib import asynccontextmanager
 
 import msgspec
 import pytest
 
-from sayonce.cache import Cache, Obeyed
+from sayonce.cache import Obeyed
 from sayonce.cache.known_purges import MAX_PURGED_TAGS, Unwritten
 from sayonce.cache.purge_table import TABLE
 from sayonce.cache.workers_directory import WorkersDirectory
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
-from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
 from sayonce.errors import InvalidRequest
-from sayonce.stores import open_store
 from sayonce.stores.redis.names import table_name
-
-SECRET = Secret(b"a secret of all instances")
-
-
-@asynccontextmanager
-async def instance(url, secret=SECRET, clock=time.time, namespace=""):
-    store = open_store(url, sealer=Sealer(secret), clock=clock, budget_seconds=0.2)
-    async with Cache(store, secret=secret, clock=clock, budget_seconds=0.2, namespace=namespace) as cache:
-        yield cache
+from tests.helpers.instances import SECRET, instance, say
 
 
 @pytest.fixture
 async def two(valkey):
     async with instance(valkey.url) as one, instance(valkey.url) as other:
         yield one, other
-
-
-async def say(cache, what, said, *tags):
-    """Return what is heard, and whether it was stored."""
-
-    async def lead(flight):
-        from sayonce.cache import Made
-
-        return Made(body=said)
-
-    answer = await cache.answer(cache.key(what), lead, tags=tags)
-    return (await answer.result()).body, answer.outcome is Outcome.HIT
 
 
 async def test_of_purges_at_the_same_moment_none_is_lost(two):

@@ -8,7 +8,7 @@ from sayonce.cache import Made, Obeyed, known_purges
 from sayonce.cache.purge_table import TABLE
 from sayonce.core.epochs import ALL, Epochs, derived, key_tag
 from sayonce.stores.redis.names import name_of, table_name
-from tests.unit.cache.test_purges import instance, say
+from tests.helpers.instances import instance, say
 
 KEYS = [bytes([number]) * 32 for number in range(8)]
 

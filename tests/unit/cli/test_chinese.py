@@ -14,18 +14,12 @@ from sayonce.cli import usage
 from sayonce.cli.app import app
 from sayonce.cli.chinese import PHRASES
 from sayonce.cli.language import choose, phrase
-from tests.helpers.commandline import CommandLine
 
 SOURCES = Path(usage.__file__).parent
 TALKING = {"phrase", "talk", "wrong"}
 CHINESE = re.compile("[\u4e00-\u9fff]")
 LOCALE = {"LC_ALL": "", "LANG": "zh_CN.UTF-8", "PYTHONUTF8": "1"}
 STRERRORS = {os.strerror(number) for number in errno.errorcode}
-
-
-@pytest.fixture
-def sayonce(tmp_path):
-    return CommandLine(tmp_path)
 
 
 @pytest.fixture(autouse=True)

@@ -9,23 +9,12 @@ import sys
 from contextlib import closing
 
 import httpx
-import pytest
 
-from tests.helpers.commandline import CommandLine, InProcess, stop
+from tests.helpers.commandline import stop
 from tests.helpers.upstream import Upstream
 
 TEXT = "Hello, how are you today?"
 COMMANDS = ["say", "serve", "stats", "explain", "lint-key", "purge", "doctor", "new-key", "version"]
-
-
-@pytest.fixture
-def sayonce(tmp_path):
-    return CommandLine(tmp_path)
-
-
-@pytest.fixture
-def quick(tmp_path, monkeypatch, capsys):
-    return InProcess(tmp_path, monkeypatch, capsys)
 
 
 def test_help_names_every_command_and_imports_no_heavy_library():

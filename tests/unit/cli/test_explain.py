@@ -6,15 +6,9 @@ import unicodedata
 import pytest
 
 from sayonce.cli.code_points import changes
-from tests.helpers.commandline import InProcess
 
 TEXT = "Hello, how are you today?"
 ESPEAK = ("--engine", "espeak")
-
-
-@pytest.fixture
-def quick(tmp_path, monkeypatch, capsys):
-    return InProcess(tmp_path, monkeypatch, capsys)
 
 
 def request(text=TEXT, **fields):

@@ -19,7 +19,7 @@ from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores import open_store
 from sayonce.testing import StubEngine
-from tests.helpers.commandline import COMMAND, CommandLine, InProcess, stop
+from tests.helpers.commandline import COMMAND, CommandLine, stop
 
 ESPEAK = ("--engine", "espeak")
 
@@ -27,11 +27,6 @@ ESPEAK = ("--engine", "espeak")
 @pytest.fixture(params=["sqlite", "valkey"])
 def url(request, tmp_path):
     return f"sqlite:///{tmp_path}/clips.db" if request.param == "sqlite" else request.getfixturevalue("valkey").url
-
-
-@pytest.fixture
-def quick(tmp_path, monkeypatch, capsys):
-    return InProcess(tmp_path, monkeypatch, capsys)
 
 
 @pytest.fixture

@@ -10,19 +10,9 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from tests.helpers.commandline import COMMAND, CommandLine, InProcess, hide
+from tests.helpers.commandline import COMMAND, hide
 
 TEXT = "Hello, how are you today?"
-
-
-@pytest.fixture
-def sayonce(tmp_path):
-    return CommandLine(tmp_path)
-
-
-@pytest.fixture
-def quick(tmp_path, monkeypatch, capsys):
-    return InProcess(tmp_path, monkeypatch, capsys)
 
 
 def test_say_answers_the_second_time_from_the_store_with_the_same_bytes(sayonce):

@@ -11,15 +11,10 @@ import pytest
 
 from sayonce.cli import serve
 from sayonce.gateway.app import Gateway
-from tests.helpers.commandline import CommandLine, stop
+from tests.helpers.commandline import stop
 
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 12
 SHORT = {"input": "Hello there.", "response_format": "wav"}
-
-
-@pytest.fixture
-def sayonce(tmp_path):
-    return CommandLine(tmp_path)
 
 
 def test_a_signal_lets_serve_finish_its_flights_and_exit_with_0(sayonce):

@@ -10,14 +10,7 @@ from sayonce.config import load_settings
 from sayonce.service import build_cache
 from sayonce.speech.voices import UploadedVoices
 from tests.helpers.commandline import InProcess
-from tests.helpers.upstream import Upstream
 from tests.helpers.voice_samples import reference
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as upstream:
-        yield upstream
 
 
 @pytest.fixture

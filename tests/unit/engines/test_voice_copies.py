@@ -13,9 +13,9 @@ from sayonce.speech.engines import build_engine
 from sayonce.speech.engines.copies import keeper
 from sayonce.speech.engines.copies import server as server_api
 from tests.helpers.serving import serving, until
+from tests.helpers.uploaded_voices import reference, upload
 from tests.helpers.upstream import SAMPLE_RATE_HZ
 from tests.helpers.vllm_omni import Omni, omnis, sound
-from tests.unit.speech.test_voices import reference, upload
 
 FORMAT = {"model": "far", "response_format": "pcm", "sample_rate": SAMPLE_RATE_HZ}
 

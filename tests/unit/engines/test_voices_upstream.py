@@ -8,17 +8,10 @@ import soundfile
 
 from sayonce.speech.engines import build_engine
 from tests.helpers.serving import serving
-from tests.helpers.upstream import Upstream
-from tests.unit.speech.test_voices import reference, upload
+from tests.helpers.uploaded_voices import reference, upload
 
 HIT = "sayonce; hit; detail=memory"
 MISS = "sayonce; fwd=miss; stored"
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as upstream:
-        yield upstream
 
 
 def far(upstream, **options):

@@ -311,9 +311,9 @@ import sys
 import sayonce
 from tests.engines.indextts2 import EDITIONS, build, loaded
 from tests.unit.features.test_adapter_indextts2 import runs, speak
-from tests.promises.test_hot_voices import patient
+from tests.helpers.instances import patient_cache
 for number in (0, 2):
-    with loaded(EDITIONS[number]) as edition, sayonce.SyncCache(lambda: patient(sys.argv[1])) as cache:
+    with loaded(EDITIONS[number]) as edition, sayonce.SyncCache(lambda: patient_cache(sys.argv[1])) as cache:
         tts = sayonce.adapters.indextts2.wrap(build(edition.cls), cache)
         print("ready", flush=True)
         sys.stdin.readline()

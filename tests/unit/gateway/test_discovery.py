@@ -11,7 +11,8 @@ from sayonce.gateway.paths import corrected
 from sayonce.speech.openai_names import MODELS, VOICES
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
-from tests.unit.speech.test_voices import Cloner, upload
+from tests.helpers.stub_engines import Cloner
+from tests.helpers.uploaded_voices import upload
 
 SPEECH = {"model": "stub", "input": "Hello there.", "voice": "anna", "response_format": "wav"}
 

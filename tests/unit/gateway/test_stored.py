@@ -7,18 +7,9 @@ import time
 import pytest
 
 from sayonce.testing import StubEngine
-from tests.helpers.deployments import Node
 from tests.helpers.serving import serving, speak, until
 
 MISS, STORED = "sayonce; fwd=miss", "sayonce; fwd=miss; stored"
-
-
-@pytest.fixture
-def node(tmp_path):
-    node = Node(tmp_path)
-    node.start()
-    yield node
-    node.kill()
 
 
 async def streamed(client, text, **fields):

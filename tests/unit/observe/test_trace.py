@@ -24,7 +24,7 @@ from sayonce.observe.trace import HEADER, Recorder, append
 from sayonce.service import Service
 from sayonce.speech.engines import AudioStart
 from sayonce.testing import FakeClock, StubEngine
-from tests.helpers.commandline import CommandLine, InProcess, stop
+from tests.helpers.commandline import CommandLine, stop
 from tests.helpers.serving import serving, speak
 
 LINE = re.compile(r"\d+\.\d{3},[0-9a-f]{24},\d+,(store|memory),([0-9a-f]{24})?,\d+,[\d.e+-]+,[a-z: -]+,[0-9a-f]{8}\n")
@@ -36,11 +36,6 @@ VALUE, BYTES, KEPT, TAKE, TAKE_BYTES, COST, OUTCOME, TENANT = range(1, 9)
 @pytest.fixture
 def file(tmp_path):
     return tmp_path / "requests.trace"
-
-
-@pytest.fixture
-def quick(tmp_path, monkeypatch, capsys):
-    return InProcess(tmp_path, monkeypatch, capsys)
 
 
 def lines_of(file):

@@ -17,7 +17,7 @@ import uvloop
 from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.cache.flight import Flight
 from sayonce.errors import DecodersBusy, InvalidRequest
-from sayonce.speech.engines import KINDS, Parameter
+from sayonce.speech.engines import KINDS
 from sayonce.speech.engines.bounds import (
     MAX_DEPTH,
     MAX_FIELDS,
@@ -28,26 +28,11 @@ from sayonce.speech.engines.bounds import (
     is_large,
 )
 from sayonce.speech.request import parse_json
-from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
+from tests.helpers.stub_engines import Passing
 from tests.helpers.voice_samples import reference
 
 MEGABYTES = 7_900_000
-
-
-class Passing(StubEngine):
-    """As an engine elsewhere: it takes instructions, any other field and any voice, and clones."""
-
-    kind = "passing"
-    passes_unknown = True
-    clones = True
-    parameters = (Parameter(name="instructions", type=str, default=""),)
-
-    def offers(self, voice: str) -> bool:
-        return voice == "anna"
-
-    def resolve_voice(self, voice: str) -> str:
-        return voice
 
 
 @pytest.fixture

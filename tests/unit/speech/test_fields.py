@@ -14,7 +14,6 @@ from sayonce.speech.lint import lint_engine
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
-from tests.helpers.upstream import Upstream
 
 OPENAIS = {"instructions": "Speak calmly.", "user": "user-1234"}
 TOLD = "instructions, user"
@@ -27,12 +26,6 @@ def far(url="http://127.0.0.1:1/v1", **options):
 def plan(engine, *, strict=False, **fields):
     synthesizer = Synthesizer(Cache(), Catalogue([engine], strict=strict))
     return synthesizer.plan(synthesizer.parse({"input": "Hello.", **fields}))
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as upstream:
-        yield upstream
 
 
 async def heard(upstream, requests, **options):

@@ -22,7 +22,7 @@ from sayonce.speech.lint import lint_engine
 from sayonce.speech.request import parse_json, parse_request
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.testing import StubEngine
-from tests.unit.core.test_key import PAIRS, everywhere, typed
+from tests.helpers.confusable_values import PAIRS, everywhere, typed
 
 
 def synthesizer_of(*engines, **options):

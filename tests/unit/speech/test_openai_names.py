@@ -11,8 +11,8 @@ from sayonce.speech.openai_names import MODELS, VOICES, meanings
 from sayonce.speech.request import parse_request
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
-from tests.helpers.upstream import Upstream
-from tests.unit.speech.test_voices import Cloner, reference, upload
+from tests.helpers.stub_engines import Cloner
+from tests.helpers.uploaded_voices import reference, upload
 
 MISS = "sayonce; fwd=miss; stored"
 
@@ -44,12 +44,6 @@ def asked(catalogue, **fields):
 async def status(client, **fields):
     answer = await speak(client, **fields)
     return answer.headers.get("cache-status") or (answer.status_code, answer.json()["error"]["message"])
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as upstream:
-        yield upstream
 
 
 # -- with no configuration ----------------------------------------------------------------------------------------------

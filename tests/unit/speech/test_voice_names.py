@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import json
-from contextlib import asynccontextmanager
 from types import SimpleNamespace
 
 import pytest
@@ -12,54 +11,15 @@ from sayonce.cache import Cache
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.speech import voices
-from sayonce.speech.engines import build_engine
 from sayonce.speech.voice_names import TABLE, VoiceNames
 from sayonce.speech.voices import UploadedVoices
 from sayonce.stores import open_store
 from sayonce.stores.redis.names import table_name
 from sayonce.stores.sqlite.file import damaged_beside
 from sayonce.testing import FaultyStore
-from tests.helpers.commandline import InProcess
-from tests.helpers.deployments import Node
-from tests.helpers.serving import serving, until
-from tests.helpers.upstream import Upstream
-from tests.unit.speech.test_voices import reference, upload
-
-SECRET = "a secret of the tests"
-
-
-@pytest.fixture
-def node(tmp_path):
-    node = Node(tmp_path)
-    node.start()
-    yield node
-    node.kill()
-
-
-@pytest.fixture
-def upstream():
-    with Upstream() as upstream:
-        yield upstream
-
-
-@asynccontextmanager
-async def gateway(node, upstream, secret=SECRET, **options):
-    section = {"kind": "openai", "base_url": upstream.url, "model": "tts", **options}
-    engine = build_engine("far", section)
-    async with serving(engine, store=node.url, security__key_secret=secret) as client:
-        yield client
-
-
-async def speak(client, text="Hello.", **fields):
-    return await client.post(
-        "/v1/audio/speech", json={"model": "far", "input": text, "response_format": "wav", **fields}
-    )
-
-
-def was_refused(answer):
-    assert answer.status_code == 503, answer.text
-    assert (answer.headers["retry-after"], answer.json()["error"]["param"]) == ("1", "voice")
-    return True
+from tests.helpers.gateway_to_upstream import gateway, speak, was_refused
+from tests.helpers.serving import until
+from tests.helpers.uploaded_voices import reference, upload
 
 
 def passed_on(upstream):
@@ -287,11 +247,6 @@ async def test_an_instance_that_has_seen_too_many_names_passes_on_none(monkeypat
     await uploaded.add("", "bob", reference(), "")
     with pytest.raises(Exception, match="no uploaded voice 'somebody'"):
         uploaded.names.find("", "somebody")
-
-
-@pytest.fixture
-def quick(tmp_path, monkeypatch, capsys):
-    return InProcess(tmp_path, monkeypatch, capsys)
 
 
 def test_doctor_warns_where_lost_names_would_be_passed_on(quick, node, upstream, tmp_path):

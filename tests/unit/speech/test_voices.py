@@ -2,12 +2,9 @@
 
 import asyncio
 import base64
-import io
 import threading
 
-import numpy as np
 import pytest
-import soundfile
 
 from sayonce.audio.voice import Voice
 from sayonce.cache import Cache
@@ -19,27 +16,8 @@ from sayonce.speech.voice_names import NamedVoice
 from sayonce.speech.voices import UploadedVoices
 from sayonce.testing import FaultyStore, StubEngine
 from tests.helpers.serving import serving, speak
-
-
-def reference(seed=1, container="WAV", seconds=1.0):
-    noise = np.random.default_rng(seed).integers(-8000, 8000, int(16000 * seconds), np.int16)
-    file = io.BytesIO()
-    soundfile.write(file, noise, 16000, format=container, subtype="PCM_16")
-    return file.getvalue()
-
-
-class Cloner(StubEngine):
-    """Speaks in the voice of a reference: its noise depends on the reference's samples and transcript."""
-
-    clones = True
-
-    def sound(self, utterance, number):
-        reference = utterance.reference
-        if reference is not None:
-            samples, _ = soundfile.read(io.BytesIO(reference.audio), dtype="int16")
-            heard = f"{utterance.text} in {hash(samples.tobytes())} saying {reference.text}"
-            utterance = type(utterance)(heard, "reference", utterance.model, utterance.parameters)
-        return super().sound(utterance, number)
+from tests.helpers.stub_engines import Cloner
+from tests.helpers.uploaded_voices import reference, upload
 
 
 @pytest.fixture
@@ -51,11 +29,6 @@ async def engine():
 async def client(engine, tmp_path):
     async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db") as client:
         yield client
-
-
-async def upload(client, name="alice", audio=None, ref_text="", **more):
-    files = {"audio_sample": ("clip.wav", reference() if audio is None else audio)}
-    return await client.post("/v1/audio/voices", data={"name": name, "ref_text": ref_text}, files=files, **more)
 
 
 async def test_an_uploaded_voice_speaks_by_its_name(client, engine):

@@ -17,30 +17,16 @@ import redis
 
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.errors import Failure, StoreError
-from sayonce.stores import open_store
 from sayonce.stores.redis.names import TOTALS, name_of, table_name
 from sayonce.stores.redis.server import FAILURES, MAX_CONNECTIONS, kind_of
 from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.url import RedisURL
 from tests.helpers.deployments import free_port
 from tests.helpers.redis_server import Server, run_redis_server
+from tests.helpers.redis_stores import PASSWORD, QUOTED, opened
 from tests.helpers.tcp_proxy import wire_to
 
 MakeEntry = Callable[..., Entry]
-PASSWORD = "pa/ss:wo@rd?#%"
-QUOTED = "pa%2Fss%3Awo%40rd%3F%23%25"
-
-
-@asynccontextmanager
-async def opened(
-    url: str, sealer: Sealer, *, budget_seconds: float = 5, clock: Callable[[], float]
-) -> AsyncIterator[RedisStore]:
-    store = open_store(url, sealer=sealer, budget_seconds=budget_seconds, clock=clock)
-    assert isinstance(store, RedisStore)
-    await store.open()
-    await asyncio.wait([store._examining])  # its look at the settings, which has a connection of its own
-    yield store
-    await store.close()
 
 
 @pytest.fixture

@@ -18,7 +18,8 @@ from sayonce.speech.voice_names import TABLE as VOICES
 from sayonce.stores import open_store
 from sayonce.stores.redis.parser import MAX_ANSWER_BYTES, MAX_ELEMENTS, Announced
 from tests.helpers.serving import serving, speak
-from tests.unit.speech.test_voices import Cloner, upload
+from tests.helpers.stub_engines import Cloner
+from tests.helpers.uploaded_voices import upload
 
 COMMAND = re.compile(rb"(?:^|\r\n)\*\d+\r\n")
 SIMPLE = st.sampled_from([b"+OK\r\n", b":-7\r\n", b"$-1\r\n", b"*-1\r\n", b"*0\r\n"])

@@ -20,10 +20,12 @@ from sayonce.stores import open_store
 from sayonce.stores.redis.names import TOTALS, name_of, table_name
 from sayonce.stores.redis.protocol import MAX_VALUE_BYTES
 from sayonce.stores.tables import BOUNDS, FIELD_BYTES, TableBound, bound_of
+from tests.helpers.gateway_to_upstream import gateway, speak, was_refused
+from tests.helpers.instances import SECRET, instance, say
+from tests.helpers.redis_stores import fill_table
 from tests.helpers.serving import serving, until
-from tests.unit.cache.test_purges import SECRET, instance, say
-from tests.unit.speech.test_voice_names import gateway, node, quick, speak, upstream, was_refused  # noqa: F401 (fixtures)
-from tests.unit.speech.test_voices import Cloner, upload
+from tests.helpers.stub_engines import Cloner
+from tests.helpers.uploaded_voices import upload
 
 
 @pytest.fixture
@@ -37,13 +39,6 @@ async def store(valkey):
 def entry(number, body=b"sound"):
     now = time.time()
     return Entry(key=bytes([number]) * 32, body=body, media_type="audio/wav", created=now, expires=now + 60)
-
-
-def fill(client, table, fields):
-    """Write so many fields of garbage into a table."""
-    page = table_name(table)
-    for start in range(0, fields, 5000):
-        client.hset(page, mapping={f"garbage {number}": "x" for number in range(start, min(fields, start + 5000))})
 
 
 async def test_a_value_beyond_the_bound_is_refused_and_commands_behind_it_are_answered(store, valkey):
@@ -125,7 +120,7 @@ async def test_a_long_record_of_a_purge_costs_itself_and_the_next_purge_replaces
 async def test_while_the_table_of_purges_cannot_be_read_that_is_shown_and_no_purge_is_called_done(valkey):
     async with serving(Cloner(), store=valkey.url) as client:
         with valkey.client() as redis:
-            fill(redis, PURGES, BOUNDS[PURGES].fields + 1)
+            fill_table(redis, PURGES, BOUNDS[PURGES].fields + 1)
             await until(lambda: client.service.cache.store_state == "failing" and not client.service.cache.view.fresh)
             ready = (await client.get("/health/ready")).json()
             assert (ready["status"], ready["store"]) == ("ready", "failing")
@@ -142,12 +137,12 @@ async def test_while_the_table_of_purges_cannot_be_read_that_is_shown_and_no_pur
         assert (await upload(client)).status_code == 201
 
 
-async def test_while_the_table_of_names_cannot_be_read_no_name_is_passed_on(node, upstream, monkeypatch):  # noqa: F811
+async def test_while_the_table_of_names_cannot_be_read_no_name_is_passed_on(node, upstream, monkeypatch):
     monkeypatch.setitem(BOUNDS, VOICES, TableBound(1000, 100_000, 1_000_000))
     async with gateway(node, upstream) as client:
         await upload(client)
     with node.client() as redis:
-        fill(redis, VOICES, 1001)
+        fill_table(redis, VOICES, 1001)
         async with gateway(node, upstream) as client:
             for voice in ("alice", "somebody"):
                 assert was_refused(await speak(client, voice=voice))
@@ -165,7 +160,7 @@ def spelled(*names):
     return [json.dumps(names), plain + " ", plain.replace("a", "\\u0061", 1), plain.encode() + b"\n"]
 
 
-async def test_another_spelling_of_a_names_field_says_nothing_of_the_name(node, upstream):  # noqa: F811
+async def test_another_spelling_of_a_names_field_says_nothing_of_the_name(node, upstream):
     async with gateway(node, upstream) as client:
         await upload(client)
         with node.client() as redis:
@@ -185,12 +180,12 @@ async def test_another_spelling_of_a_names_field_says_nothing_of_the_name(node, 
     assert [said.get("voice") for said in upstream.heard if "ref_audio" not in said] == ["vanya"]
 
 
-def test_doctor_tells_of_a_table_beyond_its_bound(quick, node, upstream, tmp_path):  # noqa: F811
+def test_doctor_tells_of_a_table_beyond_its_bound(quick, node, upstream, tmp_path):
     (tmp_path / "sayonce.toml").write_text(
         f'[store]\nurl = "{node.url}"\n[engines.far]\nkind = "openai"\nmodel = "tts"\nbase_url = "{upstream.url}"\n'
     )
     with node.client() as redis:
-        fill(redis, PURGES, BOUNDS[PURGES].fields + 1)
+        fill_table(redis, PURGES, BOUNDS[PURGES].fields + 1)
     result = quick("doctor")
     assert result.code == 1
     told = result.out

@@ -10,7 +10,7 @@ from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.stores import open_store
 from sayonce.stores.redis.names import TOTALS, table_name
-from tests.unit.cache.test_purges import instance, say
+from tests.helpers.instances import instance, say
 
 
 @pytest.fixture

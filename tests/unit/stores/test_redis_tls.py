@@ -17,7 +17,7 @@ from sayonce.stores.redis.server import tls_context
 from tests.helpers.certificates import issue, make_ca, pem
 from tests.helpers.deployments import free_port, wait_until
 from tests.helpers.redis_server import Server, run_redis_server
-from tests.unit.stores.test_redis import PASSWORD, QUOTED, opened
+from tests.helpers.redis_stores import PASSWORD, QUOTED, opened
 
 MakeEntry = Callable[..., Entry]
 
