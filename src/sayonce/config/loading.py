@@ -20,7 +20,7 @@ from sayonce.errors import ConfigError
 
 DEFAULT_FILE: Final = "sayonce.toml"
 _OPTIONS: Final = {"trace.file": "--trace", "store.url": "--store", "bodies.url": "--bodies"}
-"""Settings whose command-line option has another name than the setting."""
+"""Settings that a command-line option of another name sets."""
 
 
 def load_settings(

@@ -188,15 +188,8 @@ async def test_a_foreign_name_in_an_absolute_target_is_refused_as_in_host(client
 @pytest.mark.parametrize("path", ["/v1/audio/speech", "/v1/cache/purge", "/v1/cache/explain"])
 @pytest.mark.parametrize(
     "declared",
-    [
-        None,
-        "text/plain",
-        "application/x-www-form-urlencoded",
-        "multipart/form-data; boundary=x",
-        "application/jsonp",
-        "",
-    ],
-)
+    [None, "text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "application/jsonp", ""],
+)  # fmt: skip
 async def test_a_json_body_must_say_that_it_is_json(client, path, declared):
     headers = {} if declared is None else {"content-type": declared}
     answer = await client.post(path, content=json.dumps(SPEECH), headers=headers)
