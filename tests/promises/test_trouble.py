@@ -15,8 +15,7 @@ from sayonce.cache.guard import CALLS_AT_ONCE, WRITING_BYTES, Guard
 from sayonce.core.counters import Counter, Counts, Operation
 from sayonce.core.outcome import Outcome
 from sayonce.errors import Failure
-from sayonce.testing import FaultyStore
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock, FaultyStore
 from tests.helpers.deployments import Node
 from tests.helpers.faults import (
     OUTAGES,
@@ -135,11 +134,11 @@ async def test_damaged_values_are_misses_that_heal(scene: Scene) -> None:
 async def test_a_clock_that_jumps_fails_nobody(scene: Scene, clock: FakeClock, jump_seconds: float) -> None:
     async with standing(scene.node.url, clock=clock) as stand:
         await stand.fill()
-        clock.move(jump_seconds)
+        clock.advance(jump_seconds)
         await stand.ask_all(KNOWN)
         await stand.cache.settle()
         assert await stand.ask_all(KNOWN) == {Outcome.HIT}
-        clock.move(-jump_seconds)
+        clock.advance(-jump_seconds)
         await stand.ask_all(KNOWN)
         await stand.cache.settle()
         assert await stand.ask_all(KNOWN) == {Outcome.HIT}

@@ -8,6 +8,7 @@ from sayonce.cache import Made, Obeyed, known_purges
 from sayonce.cache.purge_table import TABLE
 from sayonce.core.epochs import ALL, Epochs, derived, key_tag
 from sayonce.stores.redis.names import name_of, table_name
+from sayonce.testing import FakeClock
 from tests.helpers.instances import instance, say
 
 KEYS = [bytes([number]) * 32 for number in range(8)]
@@ -107,11 +108,11 @@ async def test_more_keys_than_can_be_known_at_once_outdate_everything(valkey, fe
 
 async def test_the_record_of_a_key_removed_long_ago_makes_room(valkey, few):
     """It is not put back either by an instance that knows it."""
-    now = [1_000_000.0]
-    async with instance(valkey.url, clock=lambda: now[0]) as one, instance(valkey.url, clock=lambda: now[0]) as other:
+    clock = FakeClock(1_000_000.0)
+    async with instance(valkey.url, clock=clock) as one, instance(valkey.url, clock=clock) as other:
         for number, key in enumerate(KEYS):
             await one.remove(key, wait=number % 4 == 3)
-            now[0] += 3600.0
+            clock.advance(3600.0)
         async with asyncio.timeout(10):
             while valkey.client().hlen(table_name(TABLE)) > 5:  # the memories, three keys, and the one that came last
                 await asyncio.sleep(0.1)

@@ -17,9 +17,9 @@ def view(clock):
 
 def test_tables_that_were_read_are_fresh_and_trusted_for_half_a_second_and_no_longer(view, clock):
     view = view(offline_seconds=24 * 3600)
-    clock.move(TRUST_SECONDS - 0.01)
+    clock.advance(TRUST_SECONDS - 0.01)
     assert (view.trusted, view.fresh, view.due) == (True, True, False)
-    clock.move(0.02)
+    clock.advance(0.02)
     assert (view.trusted, view.fresh, view.due) == (False, False, True)
 
 
@@ -31,7 +31,7 @@ def test_no_table_is_trusted_or_fresh_before_it_is_first_read(clock):
 def test_the_age_of_a_table_counts_from_the_moment_when_reading_it_began(view, clock):
     view = view(offline_seconds=0)
     began = view.now()
-    clock.move(2 * TRUST_SECONDS)
+    clock.advance(2 * TRUST_SECONDS)
     view.read(began)
     assert (view.trusted, view.fresh, view.covers(began), view.covers(began + 0.1)) == (False, False, True, False)
 
@@ -44,7 +44,7 @@ def fails_for(view, clock, seconds):
             view.failed(view.now())
         if view.trusted:
             trusted_seconds = view.now() - started
-        clock.move(0.125)
+        clock.advance(0.125)
     return trusted_seconds
 
 

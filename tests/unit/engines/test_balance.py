@@ -137,7 +137,7 @@ async def test_a_refusal_or_a_caller_who_leaves_says_nothing_of_a_server(bench, 
 async def test_a_good_server_is_never_checked(bench, clock):
     for _ in range(10):
         await bench.ask()
-        clock.move(100)
+        clock.advance(100)
     assert bench.checked == []
 
 
@@ -237,17 +237,17 @@ async def test_a_server_that_asks_for_a_pause_gets_it(bench, clock):
     with pytest.raises(EngineBusy, match="asked for a pause") as busy:
         await bench.choose()
     assert busy.value.retry_after_seconds == 20
-    clock.move(12.5)
+    clock.advance(12.5)
     with pytest.raises(EngineBusy) as busy:
         await bench.choose({bench.servers[1]: EngineError("down")})
     assert busy.value.retry_after_seconds == 8
-    clock.move(7.5)
+    clock.advance(7.5)
     assert await bench.ask() == "a"
 
 
 async def test_a_pause_that_a_server_asks_for_is_bounded(bench, clock):
     bench.balance.rest(bench.servers[0], 86_400)
-    clock.move(60)
+    clock.advance(60)
     assert {await bench.ask() for _ in range(2)} == {"a", "b"}
 
 

@@ -88,7 +88,7 @@ async def test_the_hint_when_to_retry_follows_how_often_a_slot_gets_free(clock):
     slots = Slots(1, 0, clock=clock)
     for _ in range(30):
         async with slots:
-            clock.move(20)
+            clock.advance(20)
     async with slots:
         with pytest.raises(EngineBusy) as busy:
             await slots.__aenter__()
@@ -100,8 +100,8 @@ async def test_the_hint_is_bounded_and_time_without_work_does_not_count(clock):
     for seconds in (2.0, 10_000.0):
         for _ in range(30):
             async with slots:
-                clock.move(seconds)
-            clock.move(5_000)
+                clock.advance(seconds)
+            clock.advance(5_000)
         async with slots:
             with pytest.raises(EngineBusy) as busy:
                 await slots.__aenter__()

@@ -112,7 +112,7 @@ async def test_figures_that_a_store_in_trouble_did_not_take_are_written_later_un
 
     charge(ledger)
     assert not await ledger.write(store, never)
-    clock.move(86_400)
+    clock.advance(86_400)
     charge(ledger)
     charge(ledger)
     assert await ledger.write(store, directly)
@@ -123,7 +123,7 @@ async def test_figures_that_a_store_in_trouble_did_not_take_are_written_later_un
 async def test_a_clock_that_is_set_back_overwrites_no_day_of_the_ledger(charge, store, clock):
     ledger = Ledger(clock)
     for seconds in (0, 86_400, -86_400):
-        clock.move(seconds)
+        clock.advance(seconds)
         charge(ledger)
         await ledger.write(store, directly)
     found = await read(store, clock, DAY, date(2023, 11, 15))
@@ -187,7 +187,7 @@ async def test_the_ledgers_metrics_go_on_over_midnight(charge, clock):
     ledger = Ledger(clock)
     for _ in range(3):
         charge(ledger)
-        clock.move(86_400)
+        clock.advance(86_400)
     assert ledger.samples()["sayonce_saved_compute_seconds"]["stub",] == [6.0]
 
 

@@ -39,7 +39,7 @@ def test_counters_of_a_process_outlive_it_and_its_gauges_do_not(tmp_path, clock)
     alive = one.sum(held(1, 5))
     assert alive["sayonce_engine_calls"]["stub",] == [35]
     assert (alive["sayonce_engine_waiting"]["stub",], alive["sayonce_workers"][()]) == ([4], [2])
-    clock.move(60)
+    clock.advance(60)
     later = one.sum(held(1, 5))
     assert later["sayonce_engine_calls"]["stub",] == [35]
     assert (later["sayonce_engine_waiting"]["stub",], later["sayonce_workers"][()]) == ([1], [1])
@@ -53,7 +53,7 @@ def test_of_several_processes_timestamps_the_latest_counts_also_of_a_process_tha
     other.leave(swept(100.0), Shown())
     assert one.sum(swept(50.0))["sayonce_bodies_last_sweep_timestamp_seconds"] == {(): [100.0]}
     ended.end(swept(200.0))
-    clock.move(60)
+    clock.advance(60)
     assert one.sum({})["sayonce_bodies_last_sweep_timestamp_seconds"] == {(): [200.0]}
 
 

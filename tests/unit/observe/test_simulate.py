@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sayonce.core.envelope import OVERHEAD_BYTES, Entry
 from sayonce.observe.simulate import DAY_SECONDS, Access, Result, footprint, reference_trace, simulate
 from sayonce.stores.memory import MemoryStore
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 
 POLICIES = ["gdsf", "lru"]
 TRACES = st.lists(st.tuples(st.floats(0, 100), st.integers(0, 9), st.floats(0, 10)), max_size=200).map(

@@ -26,7 +26,7 @@ from sayonce.stores.blobs.store import BlobStore, address_of, name_of
 from sayonce.stores.blobs.url import open_blob_store
 from sayonce.stores.memory import MemoryStore
 from sayonce.stores.sqlite.store import SQLiteStore
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 from tests.helpers.paths import TESTS
 
 MakeEntry = Callable[..., Entry]
@@ -92,7 +92,7 @@ async def test_equal_bodies_of_an_hour_are_kept_once(
 ) -> None:
     clock.now -= clock.now % 3600
     await asyncio.gather(*(store.put(make_entry(number, body=LARGE)) for number in range(20)))
-    clock.move(3599)
+    clock.advance(3599)
     await store.put(make_entry(20, body=LARGE))
     assert len(files(tmp_path)) == 1
     assert [(await store.get(make_entry(number).key)).body for number in range(21)] == [LARGE] * 21  # type: ignore[union-attr]

@@ -22,7 +22,7 @@ from sayonce.stores.blobs.url import open_blob_store
 from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.stores.url import RedisURL
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 from tests.helpers.redis_server import emptied
 
 MakeEntry = Callable[..., Entry]
@@ -74,7 +74,7 @@ async def test_a_sweep_removes_bodies_without_a_pointer_and_no_others(
         await store.put(entry)
     orphans = {name_of(await bodies.put(f"orphan {number}".encode())) for number in range(go)}
     before = await names(bodies)
-    clock.move(OVER)
+    clock.advance(OVER)
     swept = await sweep(store.addresses(), bodies)
     assert (swept.pointers, swept.bodies, swept.removed, swept.dry) == (stay, stay + go, go, False)
     assert await names(bodies) == before - orphans
@@ -89,9 +89,9 @@ async def test_a_sweep_leaves_a_body_for_its_hour_and_the_grace_time(
     await store.put(lasting(make_entry, clock, 1))
     clock.now -= clock.now % HOUR
     await bodies.put(b"orphan")
-    clock.move(HOUR + GRACE_SECONDS - 1)
+    clock.advance(HOUR + GRACE_SECONDS - 1)
     assert (await sweep(store.addresses(), bodies)).removed == 0
-    clock.move(1)
+    clock.advance(1)
     assert (await sweep(store.addresses(), bodies)).removed == 1
 
 
@@ -101,7 +101,7 @@ async def test_a_sweep_removes_the_body_of_an_entry_that_is_gone(
 ) -> None:
     entry = make_entry(1, expires=clock() + 0.05 if gone == "expired" else clock() + DAY)
     await store.put(entry)
-    clock.move(OVER)
+    clock.advance(OVER)
     if gone == "expired":
         await asyncio.sleep(0.06)  # Redis has its own clock
     elif gone == "deleted":
@@ -120,7 +120,7 @@ async def test_a_dry_run_of_a_sweep_removes_nothing(
 ) -> None:
     await store.put(lasting(make_entry, clock, 1))
     await bodies.put(b"orphan")
-    clock.move(OVER)
+    clock.advance(OVER)
     swept = await sweep(store.addresses(), bodies, dry=True)
     assert (swept.removed, swept.removed_bytes, swept.dry) == (1, 6, True)
     assert len(await names(bodies)) == 2
@@ -131,7 +131,7 @@ async def test_a_sweep_for_a_store_without_any_pointer_removes_nothing_unless_to
 ) -> None:
     """Another store's index would take everybody's bodies away."""
     await bodies.put(b"somebody's")
-    clock.move(OVER)
+    clock.advance(OVER)
     swept = await sweep(store.addresses(), bodies)
     assert (swept.removed, swept.dry) == (1, True)
     assert len(await names(bodies)) == 1
@@ -145,7 +145,7 @@ async def test_a_sweep_removes_no_more_than_its_limit_at_once(
     await store.put(lasting(make_entry, clock, 1))
     for number in range(5):
         await bodies.put(f"orphan {number}".encode())
-    clock.move(OVER)
+    clock.advance(OVER)
     assert [(await sweep(store.addresses(), bodies, limit=3)).removed for _ in range(3)] == [3, 2, 0]
 
 
@@ -154,8 +154,8 @@ async def test_a_sweep_removes_the_oldest_hours_beyond_the_bound_in_bytes(
 ) -> None:
     for number in range(6):
         await store.put(lasting(make_entry, clock, number, body=bytes([number]) * 1000))
-        clock.move(HOUR)
-    clock.move(GRACE_SECONDS)
+        clock.advance(HOUR)
+    clock.advance(GRACE_SECONDS)
     dry = await sweep(store.addresses(), bodies, max_bytes=3500, dry=True)
     swept = await sweep(store.addresses(), bodies, max_bytes=3500)
     assert dry.removed == swept.removed == 3
@@ -189,7 +189,7 @@ async def test_a_sweep_whose_index_fails_half_way_loses_no_body(
             raise StoreError("gone")
 
     monkeypatch.setattr(store, "_heads", failing)
-    clock.move(OVER)
+    clock.advance(OVER)
     with pytest.raises(StoreError, match="gone"):
         await sweep(store.addresses(), bodies)
     assert len(await names(bodies)) == 3
@@ -219,7 +219,7 @@ async def test_no_live_body_is_swept_while_others_write(
         done = asyncio.Event()
         sweeping = asyncio.create_task(sweep_on(done))
         await asyncio.gather(*(write(number) for number in chance.sample(range(40), 20)))
-        clock.move(chance.uniform(600, 3 * HOUR))
+        clock.advance(chance.uniform(600, 3 * HOUR))
         await asyncio.gather(*(write(number) for number in chance.sample(range(40), 20)))
         done.set()
         await sweeping
@@ -242,7 +242,7 @@ async def test_a_sweep_leaves_files_alone_that_are_no_bodies(
     for other in others:
         other.parent.mkdir(exist_ok=True)
         other.touch()
-    clock.move(OVER)
+    clock.advance(OVER)
     assert (await sweep(store.addresses(), store.bodies)).bodies == 1
     assert all(other.exists() for other in others)
     await store.close()
@@ -256,8 +256,8 @@ async def test_the_directory_of_an_hour_goes_with_its_last_body(
     await store.open()
     for _ in range(3):
         await store.bodies.put(b"orphan")
-        clock.move(HOUR)
-    clock.move(GRACE_SECONDS)
+        clock.advance(HOUR)
+    clock.advance(GRACE_SECONDS)
     await store.put(lasting(make_entry, clock, 1))
     assert (await sweep(store.addresses(), store.bodies)).removed == 3
     assert len(list((tmp_path / "bodies").iterdir())) == 1
@@ -278,10 +278,10 @@ async def test_of_many_instances_one_sweeps_bodies_and_not_again_for_two_hours(
     sweepers = [Sweeper(store.addresses, store.leases, bodies, max_bytes=10**12) for store in stores]
     await stores[0].put(lasting(make_entry, clock, 1))
     await bodies.put(b"orphan")
-    clock.move(OVER)
+    clock.advance(OVER)
     turns = []
     for seconds in (0, 1, EVERY_SECONDS - 2, 1):
-        clock.move(seconds)
+        clock.advance(seconds)
         turns.append(sum(await asyncio.gather(*(sweeper.turn() for sweeper in sweepers))))
     assert turns == [1, 0, 0, 1]
     assert len(await names(bodies)) == 1
@@ -304,9 +304,9 @@ async def test_a_sweeper_sweeps_by_itself_and_outlives_trouble(
     await store.open()
     await store.put(lasting(make_entry, clock, 1))
     await store.bodies.put(b"orphan")
-    clock.move(OVER)
+    clock.advance(OVER)
     while len(await names(store.bodies)) > 1:
-        clock.move(EVERY_SECONDS)
+        clock.advance(EVERY_SECONDS)
         await asyncio.sleep(0.01)
     await sweeper.stop()
     await store.close()
@@ -320,7 +320,7 @@ async def test_a_withheld_sweep_is_counted_as_withheld(tmp_path: Path, sealer: S
     store.bodies = open_blob_store(f"file://{tmp_path}/bodies", secret=Secret(), clock=clock, inline_max_bytes=0)
     await store.open()
     await store.bodies.put(b"another's")
-    clock.move(OVER)
+    clock.advance(OVER)
     assert await Sweeper(store.addresses, store.leases, store.bodies, max_bytes=10**12).turn()
     await store.close()
     assert (store.bodies.sweeps.withheld, store.bodies.sweeps.done, store.bodies.sweeps.removed) == (1, 0, 0)
@@ -333,7 +333,7 @@ async def test_bodies_that_a_failing_sweep_removed_are_counted(
     await store.put(lasting(make_entry, clock, 1))
     for number in range(3):
         await bodies.put(b"orphan %d" % number)
-    clock.move(OVER)
+    clock.advance(OVER)
     listed = bodies.list
 
     async def failing() -> AsyncIterator[list[Body]]:

@@ -24,7 +24,7 @@ from sayonce.stores.redis.names import name_of
 from sayonce.stores.redis.store import RedisStore
 from sayonce.stores.sqlite.store import SQLiteStore
 from sayonce.stores.url import RedisURL
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 from tests.helpers.documents import code_blocks
 from tests.helpers.memory_leases import share
 from tests.helpers.redis_server import emptied
@@ -140,9 +140,9 @@ async def test_an_entry_is_served_until_it_expires_and_not_after(
 ) -> None:
     entry = make_entry(1, expires=clock() + 60)
     await store.put(entry)
-    clock.move(59.999)
+    clock.advance(59.999)
     assert await store.get(entry.key) == entry
-    clock.move(0.001)
+    clock.advance(0.001)
     assert await store.get(entry.key) is None
 
 
@@ -152,9 +152,9 @@ async def test_reading_an_entry_does_not_prolong_its_life(
     entry = make_entry(1, expires=clock() + 60)
     await store.put(entry)
     for _ in range(3):
-        clock.move(15)
+        clock.advance(15)
         assert await store.get(entry.key) == entry
-    clock.move(15)
+    clock.advance(15)
     assert await store.get(entry.key) is None
 
 
@@ -362,13 +362,13 @@ async def test_the_least_recently_used_entry_goes_first_and_reading_is_using(
     bounded: Store, make_entry: MakeEntry, clock: FakeClock
 ) -> None:
     for number in range(10):
-        clock.move(1)
+        clock.advance(1)
         await bounded.put(make_entry(number, body=bytes(10_000)))
     for number in (3, 0):
-        clock.move(1)
+        clock.advance(1)
         assert await bounded.get(make_entry(number).key) is not None
     for number in (10, 11, 12):
-        clock.move(1)
+        clock.advance(1)
         await bounded.put(make_entry(number, body=bytes(10_000)))
     there = [number for number in range(13) if await bounded.get(make_entry(number).key) is not None]
     assert there == [0, 3, 5, 6, 7, 8, 9, 10, 11, 12]
@@ -424,7 +424,7 @@ async def test_one_of_many_holds_a_lease_until_it_releases_it(shared: tuple[Leas
 async def test_a_lease_that_is_not_renewed_ends(shared: tuple[Leases, Records], clock: FakeClock) -> None:
     leases, _ = shared
     assert await leases.acquire(KEY, "dead", 0.1) == "dead"
-    clock.move(0.1)
+    clock.advance(0.1)
     async with asyncio.timeout(10):  # a server has a clock of its own
         while await leases.acquire(KEY, "successor", 0.1) != "successor":
             await asyncio.sleep(0.01)

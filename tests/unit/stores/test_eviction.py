@@ -22,7 +22,7 @@ from sayonce.stores.sqlite.eviction import Eviction
 from sayonce.stores.sqlite.schema import SCHEMA
 from sayonce.stores.sqlite.space import Space
 from sayonce.stores.sqlite.store import SQLiteStore
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 
 MakeEntry = Callable[..., Entry]
 
@@ -332,7 +332,7 @@ async def test_a_store_follows_its_eviction_policy(
     )
     await store.open()
     for number, seconds in ((1, 60.0), (2, 1.0), (3, 30.0), (3, 30.0)):
-        clock.move(1)
+        clock.advance(1)
         await store.put(with_cost(make_entry, number, seconds))
         if number != 3:
             await store.get(number.to_bytes(32))
@@ -358,7 +358,7 @@ async def test_a_sqlite_file_may_be_opened_with_another_eviction_policy(tmp_path
         store = SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock, max_bytes=55_000, policy=name)
         await store.open()
         for number in range(20):
-            clock.move(1)
+            clock.advance(1)
             for _ in range(2):
                 await store.put(with_cost(make_entry, 100 * turn + number, seconds))
         stats = await store.stats()

@@ -21,7 +21,7 @@ from sayonce.errors import StoreError
 from sayonce.stores import open_store
 from sayonce.stores.redis.names import name_of
 from sayonce.stores.redis.store import RedisStore
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 from tests.helpers.deployments import Cluster, Node, SentinelSet
 from tests.helpers.paths import ROOT
 from tests.helpers.redis_server import Server, emptied

@@ -13,7 +13,7 @@ from sayonce.errors import StoreError
 from sayonce.stores import open_store
 from sayonce.stores.redis.health import Health
 from sayonce.stores.redis.store import RedisStore
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 from tests.helpers.deployments import SERVICE, Node, SentinelNode
 from tests.helpers.redis_server import Server
 

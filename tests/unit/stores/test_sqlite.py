@@ -24,7 +24,7 @@ from sayonce.stores import open_store
 from sayonce.stores.sqlite import connection
 from sayonce.stores.sqlite.file import damaged_beside
 from sayonce.stores.sqlite.store import SQLiteStore
-from tests.helpers.clock import FakeClock
+from sayonce.testing import FakeClock
 
 MakeEntry = Callable[..., Entry]
 
@@ -190,9 +190,9 @@ async def test_uses_of_entries_are_remembered_after_the_file_is_closed(
     first, second = (SQLiteStore(tmp_path / "clips.db", sealer=sealer, clock=clock, max_bytes=35_000) for _ in range(2))
     await first.open()
     for number in (1, 2, 3):
-        clock.move(1)
+        clock.advance(1)
         await first.put(make_entry(number, body=bytes(10_000)))
-    clock.move(1)
+    clock.advance(1)
     await first.get(make_entry(1).key)
     await first.close()
     await second.open()
@@ -216,7 +216,7 @@ async def test_expired_entries_make_room_with_the_next_write(
 ) -> None:
     for number in range(5):
         await sqlite_store.put(make_entry(number, expires=clock() + 10))
-    clock.move(10)
+    clock.advance(10)
     await sqlite_store.put(make_entry(9))
     assert (await sqlite_store.stats()).entries == 1
 
