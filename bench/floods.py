@@ -1,7 +1,7 @@
 """What a client that means no good takes from others: a bystander's hits in memory, and the process's peak, flood by flood.
 
 ``python -m bench.floods [--seconds 5] [--only TEXT]``: one server without API keys and with bounds of 20 MB, on one core;
-the floods and the bystander, who opens a connection for each of its hits, on another.
+the floods and the bystander, which opens a connection for each of its hits, on another.
 """
 
 from __future__ import annotations

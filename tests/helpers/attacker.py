@@ -1,4 +1,4 @@
-"""Someone who can read and write a store and does not have the secret: writes past Sayonce, into Redis or the file."""
+"""An attacker that can read and write a store and does not have the secret: it writes into Redis or the file itself."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ def any_of(numbers: Sequence[int]) -> Callable[[], int]:
 
 @dataclass
 class Load:
-    """Requests at a steady rate, whatever becomes of the ones before, and what became of each."""
+    """Requests at a steady rate, which wait for none before them, and the result of each."""
 
     ask: Callable[[int], Awaitable[bool]]
     """Asks for a number, checks the answer, and returns whether it was a hit."""

@@ -83,7 +83,7 @@ class Upstream:
 
 @asynccontextmanager
 async def raw_upstream(answer: bytes, *, reset: bool = False, hang: bool = False) -> AsyncIterator[str]:
-    """A server that sends these bytes to whoever connects, and then closes, resets the connection, or hangs."""
+    """A server that sends these bytes to each connection, and then closes, resets the connection, or hangs."""
     over = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

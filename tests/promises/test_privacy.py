@@ -1,4 +1,4 @@
-"""What is said stays between those who said and heard it: nothing that is kept or logged holds a text."""
+"""Texts stay private: nothing that is stored or logged holds one."""
 
 import logging
 

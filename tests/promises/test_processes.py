@@ -123,7 +123,7 @@ async def test_a_leader_killed_in_mid_stream_leaves_no_short_clip_anywhere(tmp_p
         places = asyncio.Semaphore(LEADERS_AT_ONCE)
 
         async def outlived(text, chunks):
-            """Kill a leader a moment after so many chunks; who follows hears all, and who asked it no false end."""
+            """Kill a leader a moment after so many chunks: its followers hear the whole clip, and its own client no false end."""
             if chunks < CHUNKS:  # else it is killed about when it is done
                 upstream.held[text] = chunks
             async with places, leading(tmp_path, store) as leader:

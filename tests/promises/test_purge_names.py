@@ -1,4 +1,4 @@
-"""A purge by a name: whatever that name would be answered with is computed anew, under whichever name it was made."""
+"""A purge by a name: every clip that would answer that name is computed anew, under any name that it was made by."""
 
 import asyncio
 

@@ -36,7 +36,7 @@ async def client():
 
 @pytest.fixture(params=["redis", "sqlite"])
 def losable(request, tmp_path):
-    """Yield two addresses of one store, and what makes it be away for whoever has the first one."""
+    """Yield two addresses of one store, and a function that cuts the first address off."""
     if request.param == "redis":
         with far_wire_to(request.getfixturevalue("valkey").port) as wire:
             yield wire.url, request.getfixturevalue("valkey").url, lost(wire)

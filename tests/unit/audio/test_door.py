@@ -1,4 +1,4 @@
-"""What comes in is heard to its end, whatever wrote it; else it is refused with a reason."""
+"""A file that comes in is decoded to its end, whichever program wrote it, or refused with a reason."""
 
 import io
 import struct

@@ -1,4 +1,4 @@
-"""Someone who can write to the store, and has no secret, at a computation that instances share: nothing forged is heard.
+"""An attacker that writes to the store without the secret, while instances share a computation: no forged byte is heard.
 
 The attacker writes past Sayonce, into a real Redis (Valkey) and into the SQLite file. He knows the program, and may have
 recorded whatever instances wrote before; the seals that he makes himself are made with another secret.

@@ -1,4 +1,4 @@
-"""Purges between instances: none is lost among others, whatever lies in the table, and however clocks differ."""
+"""Purges between instances: none is lost, with any content of the table and any difference between clocks."""
 
 import asyncio
 import logging
@@ -26,7 +26,7 @@ async def two(valkey):
 
 
 async def test_of_purges_at_the_same_moment_none_is_lost(two):
-    """Whatever was computed before a purge that was confirmed is a hit at no instance after it."""
+    """After a purge is confirmed, nothing that was computed before it is a hit at any instance."""
     one, other = two
     for number in range(100):
         wait = number % 10 == 0

@@ -1,4 +1,4 @@
-"""What commands do is in the ledger too: each answer of ``say``, and what ``warm`` computed, whoever else writes."""
+"""Commands write to the ledger too: each answer of ``say`` and each computation of ``warm``, beside other writers."""
 
 import asyncio
 import json

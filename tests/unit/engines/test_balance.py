@@ -53,7 +53,7 @@ class Bench:
         return await self.balance.choose(failures or {}, EACH, wait_seconds)
 
     async def ask(self, error=None, failures=None):
-        """Ask once, and return who was asked."""
+        """Ask once, and return the name of the server that was asked."""
         chosen = await self.choose(failures)
         try:
             with self.balance.asking(chosen):

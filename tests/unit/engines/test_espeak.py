@@ -260,7 +260,7 @@ def _alive(pid: int) -> bool:
 
 
 async def _until(true) -> None:
-    """Wait for another process, of whose end nobody tells us."""
+    """Wait for another process, whose end the system does not report to this one."""
     end = time.monotonic() + 10
     while not true():
         assert time.monotonic() < end

@@ -12,7 +12,7 @@ async def settle() -> None:
 
 
 class Callers:
-    """Callers who keep their slot until they are told to leave."""
+    """Callers that keep their slot until they are told to leave."""
 
     def __init__(self, slots: Slots) -> None:
         self.slots = slots

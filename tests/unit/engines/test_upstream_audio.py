@@ -1,4 +1,4 @@
-"""What servers answer is heard whole and as it is meant, whatever its label says; else it is an error with a reason."""
+"""An upstream server's audio is heard whole and in its true format under any label, or is an error with a reason."""
 
 import bz2
 import gzip

@@ -1,4 +1,4 @@
-"""One engine over several equal servers, on real sockets, behind the gateway: whatever befalls one of them."""
+"""One engine over several equal servers, on real sockets, behind the gateway, while one of them fails."""
 
 import asyncio
 import logging

@@ -1,4 +1,4 @@
-"""What a remembered function raises reaches everyone who asked, whatever it is, and the cache stays usable."""
+"""Any exception of a remembered function reaches every caller, and the cache stays usable."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Who may ask: authorised before anything is looked up, and tenants share nothing."""
+"""Access: a request is authorised before anything is looked up, and tenants share nothing."""
 
 import asyncio
 import os
@@ -172,7 +172,7 @@ class LookedUp(dict):
 
 
 async def test_checking_a_key_costs_the_same_however_many_keys_there_are(client, keys):
-    """Otherwise whoever asks, with or without a key, costs all others the more time the more tenants there are."""
+    """Otherwise each request, with or without a key, would cost the others more time with each further tenant."""
     client.access._clients = LookedUp(client.access._clients)
     assert (await speak(client, headers=keys["school"])).status_code == 200
     assert (await speak(client, headers={"authorization": "Bearer wrong"})).status_code == 401

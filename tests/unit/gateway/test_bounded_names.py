@@ -1,4 +1,4 @@
-"""Whatever names clients send, what is counted, recorded and remembered of them stays within its bounds."""
+"""Names that clients send: counters, records and memory of them stay within their bounds."""
 
 import asyncio
 import gc
@@ -17,7 +17,7 @@ GROWTH_BYTES = 10_000_000
 
 
 class Anyone(StubEngine):
-    """Speaks in whatever voice it is asked for."""
+    """Speaks in any voice that it is asked for."""
 
     def voices(self):
         return ()

@@ -169,7 +169,7 @@ async def test_the_first_client_may_hang_up_and_the_clip_is_stored(client, engin
 
 
 async def test_a_hit_plays_the_very_bytes_that_the_miss_streamed(client):
-    """Whatever an engine puts between and behind its parts is in both, or in neither."""
+    """Sound that an engine puts between and behind its parts is in both, or in neither."""
     streamed = [await speak(client, "One. Two.", response_format=each) for each in ("pcm", "wav", "flac")]
     played = [await speak(client, "One. Two.", response_format=each) for each in ("pcm", "wav", "flac")]
     assert "miss" in streamed[0].headers["cache-status"]

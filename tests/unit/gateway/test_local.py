@@ -277,7 +277,7 @@ async def served_page(reader, writer):
 
 @pytest.mark.parametrize("elsewhere", ["127.0.0.2", "evil.localhost", "localhost", "127.0.0.1"])
 async def test_from_a_web_page_on_another_origin_nothing_is_purged_uploaded_read_or_spent(browser, elsewhere):
-    """Also from this machine's other ports: whatever else is served here is another origin."""
+    """Also from this machine's other ports: another server on this machine is another origin."""
     engine = StubEngine()
     async with serving(engine) as client, await asyncio.start_server(served_page, "0.0.0.0") as pages:
         await speak(client)

@@ -1,4 +1,4 @@
-"""The savings ledger: exact over processes and restarts, whatever the store does meanwhile."""
+"""The savings ledger: exact over processes and restarts, also while the store fails."""
 
 import csv
 import io

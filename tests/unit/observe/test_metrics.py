@@ -1,4 +1,4 @@
-"""``/metrics``: what it counts is what happened, whoever is scraped, and it tells nothing else."""
+"""``/metrics``: its counts are true at every worker, and it tells nothing else."""
 
 import asyncio
 import time

@@ -219,7 +219,7 @@ async def test_decoding_has_its_own_threads_and_a_full_queue_is_told_to_come_bac
 
 
 async def test_long_references_that_are_sent_along_make_no_other_synthesis_wait(client, monkeypatch):
-    """Whoever decodes for minutes takes none of the threads that encoders need."""
+    """A reference that takes minutes to decode takes none of the threads that encoders need."""
     import threading
 
     from sayonce.audio.voice import Voice

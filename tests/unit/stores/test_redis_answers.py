@@ -1,4 +1,4 @@
-"""Whatever a Redis answers, or who stands in its place: room is made for what we ask for, and only the store fails."""
+"""Answers of a Redis, or of another server in its place: memory is bounded by what was asked for, and only the store fails."""
 
 import asyncio
 import logging

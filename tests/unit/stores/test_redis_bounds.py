@@ -1,4 +1,4 @@
-"""Whatever others write into Redis, what is read of it is bounded, and what cannot be read is shown and no "there is none"."""
+"""Foreign writes in Redis: reads of them are bounded, and a table that cannot be read is told and not taken for empty."""
 
 import asyncio
 import json
@@ -155,7 +155,7 @@ async def test_while_the_table_of_names_cannot_be_read_no_name_is_passed_on(node
 
 
 def spelled(*names):
-    """Return other spellings of a name's field, which say the same to whoever only decodes them."""
+    """Return other spellings of a name's field, which decode to the same."""
     plain = json.dumps(names, separators=(",", ":"))
     return [json.dumps(names), plain + " ", plain.replace("a", "\\u0061", 1), plain.encode() + b"\n"]
 

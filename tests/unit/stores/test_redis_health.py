@@ -1,4 +1,4 @@
-"""What is said of a Redis whose settings do not suit a cache, and Sentinels with a login of their own."""
+"""The health of a Redis: settings that do not suit a cache, and Sentinels with a login of their own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the connections for hits promise, whatever pieces a network makes of the answers."""
+"""Multiplexed connections keep their promises, in whichever pieces the answers come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Redis over TLS: it proves who it is, and so can we."""
+"""Redis over TLS: the server proves its identity, and so can the client."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def tls_server(tmp_path: Path, certificates: Path) -> Iterator[Server]:
 
 @pytest.fixture
 def strict_server(tmp_path: Path, certificates: Path) -> Iterator[Server]:
-    """A Cluster of one node that speaks TLS alone, and with those alone who show a certificate of its CA."""
+    """A Cluster of one node that speaks TLS alone, and only to clients with a certificate of its CA."""
 
     def ready(port: int) -> redis.Redis:
         return redis.Redis(

@@ -279,7 +279,7 @@ async def test_a_sign_is_heard_as_its_words_to_the_last_sample():
 
 
 def test_other_words_for_signs_have_another_version():
-    """Whoever changes words or rules raises ``VERSION``, as the same text is another sound then, and writes down both."""
+    """A change of words or rules raises ``VERSION``, as the same text is another sound then; both are written down here."""
     known = [*sign_words.WORDS, *sign_words.MEASURES, *sign_words.CURRENCIES, "−", "‑", "½", "²", "^", "*", "~"]
     texts = [carrier.replace("{}", sign) for sign in known for carrier in CARRIERS["en"]]
     texts += [sign for pairs in AS_WORDS.values() for sign, _ in pairs]

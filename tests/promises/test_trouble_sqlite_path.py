@@ -1,4 +1,4 @@
-"""The place of a SQLite file in trouble: what is put there, its log, its directory, its disk, its clock."""
+"""SQLite in trouble with the path of its file: foreign files at it, its log, its directory, its disk, its clock."""
 
 from __future__ import annotations
 
