@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 import pytest
 
 from sayonce.cache import Cache, Made
-from sayonce.core.decision import Policy
+from sayonce.core.cache_control import Policy
 from sayonce.core.outcome import Outcome
 from sayonce.speech.engines import AudioStart, build_engine
 from sayonce.testing import StubEngine

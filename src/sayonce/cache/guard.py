@@ -33,10 +33,10 @@ _BYTES_PER_SECOND: Final = 20_000_000
 """The slowest transfer that a budget allows for, beyond its fixed part."""
 _SILENT_PART: Final = 0.8
 """Of its time: so much of it a call must have waited for the store itself before that tells of the store."""
-_SCOUT_TIMEOUT_FACTOR: Final = 2.0
+_PROBE_TIMEOUT_FACTOR: Final = 2.0
 """Of the budget: a store that twice does not answer within so long does not answer."""
 _CONNECT_SECONDS: Final = 0.5
-"""How long a probe may take to reach the store; nobody waits for it."""
+"""How long the probe of an open breaker may take to reach the store; nobody waits for it."""
 _TELL_AGAIN_SECONDS: Final = 60.0
 """Trouble that comes with every call is told once a minute: a line for each request would be trouble of its own."""
 
@@ -72,10 +72,10 @@ class Guard:
         self._told_unwritable = False
         self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
         self._writing_bytes = 0
-        self._deadlines = Deadlines(budget_seconds, self._doubt)
+        self._deadlines = Deadlines(budget_seconds, self._probe_for_waiting)
         self._told: defaultdict[str, float] = defaultdict(float)
-        self._scout: asyncio.Task[None] | None = None
-        self._probe: asyncio.Task[None] | None = None
+        self._doubt_probe: asyncio.Task[None] | None = None
+        self._recovery_probe: asyncio.Task[None] | None = None
 
     async def call(
         self,
@@ -104,7 +104,7 @@ class Guard:
         try:
             seconds = self._budget_seconds * timeout_factor + (size_bytes + read_bytes) / _BYTES_PER_SECOND
             with self.tracer.span(self._part, store=self._name, operation=operation):
-                result = await self._ask(run, seconds, self._slots, patient=timeout_factor > 1 and not size_bytes)
+                result = await self._ask(run, seconds, self._slots, probed=timeout_factor > 1 and not size_bytes)
         except Refused as refused:
             self._refused(refused)
             return None
@@ -136,14 +136,14 @@ class Guard:
         seconds: float,
         slots: AbstractAsyncContextManager[Any],
         *,
-        patient: bool = False,
+        probed: bool = False,
     ) -> T:
         """Run an operation within a time; whatever it raises but ``Refused`` becomes a ``StoreError``.
 
-        While a patient one waits, the store is looked at beside it: whether it is busy, or does not answer at all.
+        While a ``probed`` one waits, the store is probed beside it: it may be busy, or not answer at all.
         """
         waited_seconds = seconds
-        deadline = self._deadlines.after(seconds, patient=patient)
+        deadline = self._deadlines.after(seconds, probed=probed)
         try:
             with deadline:
                 async with slots:
@@ -190,7 +190,7 @@ class Guard:
             log.warning("%s: circuit breaker opened, calls are skipped: %s", self._name, error)
             self._deadlines.expire()  # what others still wait for will not come either
         elif not self.breaker.open:
-            self._send_scout()
+            self._probe_in_doubt()
 
     def _takes_nothing(self, error: StoreError) -> None:
         if self.unwritable is None:
@@ -221,20 +221,20 @@ class Guard:
 
     # -- in doubt, and while it is not asked --------------------------------------------------------------------------
 
-    def _doubt(self) -> None:
-        """Look at the store for a call that waits: if it does not answer either, the wait was the first failure."""
-        self._send_scout(doubted_at=time.monotonic())
+    def _probe_for_waiting(self) -> None:
+        """Probe the store for a call that waits: if it does not answer either, the wait was the first failure."""
+        self._probe_in_doubt(doubted_at=time.monotonic())
 
-    def _send_scout(self, doubted_at: float | None = None) -> None:
-        if self._scout is None or self._scout.done():
-            self._scout = asyncio.create_task(self._make_sure(doubted_at))
+    def _probe_in_doubt(self, doubted_at: float | None = None) -> None:
+        if self._doubt_probe is None or self._doubt_probe.done():
+            self._doubt_probe = asyncio.create_task(self._probe_until_sure(doubted_at))
 
-    async def _make_sure(self, doubted_at: float | None) -> None:
-        """In doubt, ask until there is an answer or the breaker opens, so that few have to find out by waiting."""
+    async def _probe_until_sure(self, doubted_at: float | None) -> None:
+        """Probe until there is an answer or the breaker opens, so that few calls have to find out by waiting."""
         while doubted_at is not None or (self.breaker.doubtful and not self.breaker.open):
             began = time.monotonic()
             try:
-                await self._ask(self._look, self._budget_seconds * _SCOUT_TIMEOUT_FACTOR, nullcontext())
+                await self._ask(self._look, self._budget_seconds * _PROBE_TIMEOUT_FACTOR, nullcontext())
             except Refused:
                 self._answered()
             except StoreError as error:
@@ -250,9 +250,9 @@ class Guard:
     def _probe_when_due(self) -> None:
         """Find out in the background whether the store is back, so that no request waits for it."""
         if self.breaker.allows(time.monotonic()):
-            self._probe = asyncio.create_task(self._try_again())
+            self._recovery_probe = asyncio.create_task(self._probe_recovery())
 
-    async def _try_again(self) -> None:
+    async def _probe_recovery(self) -> None:
         """Reach the store in some time, then have it answer within the budget, as a request would ask it."""
         try:
             await self._ask(self._look, max(_CONNECT_SECONDS, self._budget_seconds), nullcontext())

@@ -7,7 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from sayonce.cache.made import Lead
-from sayonce.core.decision import DEFAULT, Policy
+from sayonce.core.cache_control import DEFAULT, Policy
 
 
 class Lookup(msgspec.Struct, frozen=True):

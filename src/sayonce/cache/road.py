@@ -24,9 +24,9 @@ from sayonce.cache.known_purges import MEMORIES
 from sayonce.cache.lookup import Lookup
 from sayonce.cache.made import Keep, Lead, Made
 from sayonce.cache.removal import Removal
+from sayonce.core.cache_control import DEFAULT, Policy
 from sayonce.core.clock import Clock
 from sayonce.core.counters import Counter, Counts, FlightPart
-from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import derived
 from sayonce.core.outcome import Outcome

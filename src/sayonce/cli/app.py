@@ -85,7 +85,7 @@ def stats(
     store: options.StoreOption = None, config: options.ConfigOption = None, as_json: options.JSONOption = False
 ) -> None:
     """Show what the store holds, how often it was used, and what that saved."""
-    from sayonce.cli.inspect import stats as run
+    from sayonce.cli.stats import stats as run
     from sayonce.cli.which_store import store_settings
 
     run(store_settings(config, as_json=as_json, store_url=store), as_json=as_json)
@@ -129,7 +129,7 @@ def lint_key(
     engine: options.EngineOption = None, config: options.ConfigOption = None, as_json: options.JSONOption = False
 ) -> None:
     """Flip every parameter, and fail if one that is heard does not change the key."""
-    from sayonce.cli.inspect import lint_key as run
+    from sayonce.cli.lint_key import lint_key as run
     from sayonce.cli.settings import settings
 
     run(settings(config, server_engine=engine, store_url="memory://"), as_json=as_json)
@@ -258,7 +258,7 @@ def simulate(
 @app.command("new-key")
 def new_key(tenant: options.KeyTenant, admin: options.KeyAdmin = False, file: options.KeyFile = None) -> None:
     """Make an API key, print it this once, and add its digest to the keys' file."""
-    from sayonce.cli.keys import new_key as run
+    from sayonce.cli.new_key import new_key as run
 
     run(tenant, admin=admin, file=file)
 

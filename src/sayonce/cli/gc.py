@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from sayonce.cli.inspect import lasting
 from sayonce.cli.language import phrase
 from sayonce.cli.output import address, data, data_json, size, talk
+from sayonce.cli.which_store import lasting
 from sayonce.config import Settings
 from sayonce.errors import ConfigError
 from sayonce.service import build_cache

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import time
 
-from sayonce.cli.inspect import lasting
 from sayonce.cli.output import data, data_json
+from sayonce.cli.which_store import lasting
 from sayonce.config import Settings
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_export import LedgerLine, as_csv, lines, period

@@ -13,11 +13,11 @@ import typer
 
 from sayonce.cache import Obeyed
 from sayonce.cli.explain import plan_of
-from sayonce.cli.inspect import lasting
 from sayonce.cli.language import phrase
 from sayonce.cli.options import wrong
 from sayonce.cli.output import address, data
 from sayonce.cli.requests import Said, read_request, utf8
+from sayonce.cli.which_store import lasting
 from sayonce.config import Settings
 from sayonce.core.key import DIGEST_BYTES
 from sayonce.errors import MissingExtra, StoreError

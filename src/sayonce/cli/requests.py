@@ -13,10 +13,10 @@ import msgspec
 from sayonce.cli.language import phrase
 from sayonce.cli.options import pairs
 from sayonce.errors import ConfigError, InvalidRequest
-from sayonce.speech.encodings import decode
 from sayonce.speech.engines import Engine
 from sayonce.speech.engines.fields import TOLERATED
 from sayonce.speech.engines.parameters import read_value
+from sayonce.warm.text_files import decode
 
 STDIN: Final = "-"
 _JSON: Final = "{"

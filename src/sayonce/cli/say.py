@@ -11,7 +11,7 @@ import msgspec
 
 from sayonce.audio.formats import FORMATS
 from sayonce.cache import saved_seconds
-from sayonce.cli.files import STDOUT, open_output
+from sayonce.cli.clip_output import STDOUT, open_output
 from sayonce.cli.language import phrase
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data_json, seconds, talk

@@ -15,8 +15,8 @@ from sayonce.cli.output import data, data_json, size
 from sayonce.config import StoreSettings, parse_duration, parse_size
 from sayonce.core.eviction import PolicyName
 from sayonce.errors import ConfigError
-from sayonce.observe.replay import Tier, Trace, read_traces
 from sayonce.observe.simulate import DAY_SECONDS, Access, footprint, reference_trace, simulate
+from sayonce.observe.trace_reader import Tier, Trace, read_traces
 
 POLICIES: Final[tuple[PolicyName, ...]] = ("gdsf", "lru")
 _PERCENTS: Final = (1, 2, 5, 10, 20, 50, 100)

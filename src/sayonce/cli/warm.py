@@ -16,13 +16,13 @@ import typer
 
 from sayonce.cache import Cache
 from sayonce.cli.exit_codes import FAILED, INTERRUPTED
-from sayonce.cli.inspect import lasting
 from sayonce.cli.language import phrase
 from sayonce.cli.options import wrong
 from sayonce.cli.output import data_json, seconds, table, talk
 from sayonce.cli.progress import progress
 from sayonce.cli.running import gateways, shareable
 from sayonce.cli.warm_rows import Rows
+from sayonce.cli.which_store import lasting
 from sayonce.config import ByteSize, Settings, parse_duration
 from sayonce.errors import ConfigError
 from sayonce.observe.ledger import Ledger

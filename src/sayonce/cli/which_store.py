@@ -55,6 +55,22 @@ def store_settings(
     return choice.settings
 
 
+def lasting(settings: Settings) -> None:
+    """Refuse a store that ends with the process.
+
+    Raises:
+        ConfigError: it is ``memory://``.
+
+    """
+    if settings.store_url == "memory://":
+        raise ConfigError(
+            phrase(
+                "memory:// is the memory of one running server: ask that server, under /v1/cache, or name another "
+                "--store"
+            )
+        )
+
+
 def choose(config: str | None, overrides: Overrides, *, needed: bool = True) -> Choice:
     """Return the settings, those of a running gateway where nothing here names a store.
 

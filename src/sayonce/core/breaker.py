@@ -1,4 +1,4 @@
-"""A circuit breaker: while a backend fails, calls are skipped, and one at a time tries whether it is back.
+"""A circuit breaker: while a backend fails, calls are skipped, and one probe at a time asks whether it is back.
 
 After M. Nygard, *Release It!*: CLOSED until too many of the recent calls failed, then OPEN; an interval later HALF-OPEN
 for one probe, which decides between the two.

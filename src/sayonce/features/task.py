@@ -18,8 +18,8 @@ from sayonce.cache.compute_errors import CarryErrors
 from sayonce.cache.flight import computing
 from sayonce.cache.sync import SyncCache
 from sayonce.cache.threads import Threads
+from sayonce.core.cache_control import Policy
 from sayonce.core.counters import Counter
-from sayonce.core.decision import Policy
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.key import Digest
 from sayonce.core.outcome import Outcome, Refusal

@@ -11,8 +11,8 @@ from typing import Any, Final
 import msgspec
 
 from sayonce.cache import Answer, Cache
+from sayonce.core.cache_control import DEFAULT, Policy, parse_cache_control
 from sayonce.core.counters import Counter
-from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineTimeout, SayonceError
 from sayonce.gateway import sse

@@ -1,4 +1,4 @@
-"""Voices by upload: ``POST``, ``GET`` and ``DELETE`` under ``/v1/audio/voices``."""
+"""The routes of ``/v1/audio/voices``: list all voices, the engines' own and uploaded ones; add and remove uploaded ones."""
 
 from __future__ import annotations
 

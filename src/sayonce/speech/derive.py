@@ -10,7 +10,7 @@ from typing import Final
 
 from sayonce.audio.encode.encoders import Encoders, transcode
 from sayonce.cache import Cache, Flight, Keep, Made
-from sayonce.core.decision import Policy
+from sayonce.core.cache_control import Policy
 from sayonce.core.envelope import Entry
 from sayonce.speech.engines import AudioStart
 from sayonce.speech.packing import PCM
@@ -41,47 +41,48 @@ class Clips:
 
         """
         with flight.queued():
-            # Nearly always there is no take either, and its flight looks anyway.
-            take = await self._cache.answer(
+            # A request without a clip nearly always lacks the take as well, and the flight of the take looks it up anyway.
+            answer = await self._cache.answer(
                 plan.take_key,
                 partial(self._takes.make, plan, policy),
                 tags=plan.tags,
                 policy=policy,
                 looked=not policy.only_if_cached,
             )
-        with closing(take):
-            flight.credit(take.outcome, take.tier)
-            flight.source = take.flight.landing if take.flight is not None else None
-            if take.known_entry is None and take.flight is not None:
-                head = take.flight.head
+        with closing(answer):
+            take_flight = answer.flight
+            flight.credit(answer.outcome, answer.tier)
+            flight.source = None if take_flight is None else take_flight.landing
+            if answer.known_entry is None and take_flight is not None:
+                head = take_flight.head
                 assert isinstance(head, AudioStart)
                 if head.media_type == PCM:
-                    return await self._encode_live(plan, take.flight, head, flight)
+                    return await self._encode_live(plan, take_flight, head, flight)
                 if plan.request.format.holds(head.media_type):
-                    return await _pass_on(plan, take.flight, head, flight)
-            return await _derive(plan, await take.result())
+                    return await _pass_on(plan, take_flight, head, flight)
+            return await _derive(plan, await answer.result())
 
-    async def _encode_live(self, plan: Plan, take: Flight, head: AudioStart, flight: Flight) -> Made:
+    async def _encode_live(self, plan: Plan, take_flight: Flight, head: AudioStart, flight: Flight) -> Made:
         audio_format = plan.request.format
         kind = audio_format, head.sample_rate_hz, head.channels
-        encoder = self._encoders.take(*kind)
-        flight.created, flight.keepable = take.created, head.proves_end
+        encoder = self._encoders.open(*kind)
+        flight.created, flight.keepable = take_flight.created, head.proves_end
         flight.begin(audio_format.content_type)
         first_bytes = max(head.sample_rate_hz // _FIRST_PART, _FIRST_SAMPLES) * head.channels * 2
         resamples = audio_format.sample_rate_hz not in (None, head.sample_rate_hz)
-        async for pcm in take.chunks():
+        async for pcm in take_flight.chunks():
             at_once = audio_format.lossless and not (resamples and len(pcm) > _LONG_BYTES)
             for part in (pcm,) if at_once else _parts(pcm, first_bytes):
                 encoded = encoder.feed(part) if at_once else await asyncio.to_thread(encoder.feed, part)
                 if encoded:
                     flight.send(encoded)
-        entry = await take.result()
+        take_entry = await take_flight.result()
         last, body = await asyncio.to_thread(encoder.finish)
         if last:
             flight.send(last)
         if not audio_format.lossless:
             asyncio.get_running_loop().run_in_executor(None, self._encoders.prepare, *kind)
-        return _made(plan, entry, body)
+        return _made(plan, take_entry, body)
 
 
 def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
@@ -92,29 +93,33 @@ def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
         start, size = start + size, 2 * size
 
 
-async def _pass_on(plan: Plan, take: Flight, head: AudioStart, flight: Flight) -> Made:
+async def _pass_on(plan: Plan, take_flight: Flight, head: AudioStart, flight: Flight) -> Made:
     """Send audio that the engine gives in the very format asked for as it comes."""
-    flight.created, flight.keepable = take.created, head.proves_end
+    flight.created, flight.keepable = take_flight.created, head.proves_end
     flight.begin(head.media_type)
-    async for chunk in take.chunks():
+    async for chunk in take_flight.chunks():
         flight.send(chunk)
-    entry = await take.result()
-    return _made(plan, entry, entry.body)
+    take_entry = await take_flight.result()
+    return _made(plan, take_entry, take_entry.body)
 
 
-async def _derive(plan: Plan, take: Entry) -> Made:
-    if plan.request.format.holds(take.media_type):
-        return _made(plan, take, take.body)
-    return _made(plan, take, await asyncio.to_thread(transcode, take.body, plan.request.format))
+async def _derive(plan: Plan, take_entry: Entry) -> Made:
+    if plan.request.format.holds(take_entry.media_type):
+        return _made(plan, take_entry, take_entry.body)
+    return _made(plan, take_entry, await asyncio.to_thread(transcode, take_entry.body, plan.request.format))
 
 
-def _made(plan: Plan, take: Entry, body: bytes) -> Made:
+def _made(plan: Plan, take_entry: Entry, body: bytes) -> Made:
     """Return a clip of the take; uncompressed forms are made again in a millisecond, so they do not fill a shared store."""
-    if take.about.get("transient") or (plan.clip_key is plan.take_key and plan.fits(take)):
+    if take_entry.about.get("transient") or (plan.clip_key is plan.take_key and plan.fits(take_entry)):
         keep = Keep.NOWHERE
-    elif plan.request.is_silence or plan.request.format.lossless or take.media_type == plan.request.format.media_type:
+    elif (
+        plan.request.is_silence
+        or plan.request.format.lossless
+        or take_entry.media_type == plan.request.format.media_type
+    ):
         keep = Keep.MEMORY
     else:
         keep = Keep.EVERYWHERE
-    about = {**take.about, "take_seconds": take.compute_seconds, "take_bytes": len(take.body)}
-    return Made(body=body, media_type=plan.request.format.content_type, about=about, parent=take, keep=keep)
+    about = {**take_entry.about, "take_seconds": take_entry.compute_seconds, "take_bytes": len(take_entry.body)}
+    return Made(body=body, media_type=plan.request.format.content_type, about=about, parent=take_entry, keep=keep)

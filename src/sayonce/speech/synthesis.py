@@ -15,8 +15,8 @@ import msgspec
 from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.audio.formats import RENDERINGS
 from sayonce.cache import Answer, Cache, Removed
+from sayonce.core.cache_control import DEFAULT, Policy
 from sayonce.core.counters import Operation
-from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.tracer import Tracer
 from sayonce.errors import EngineError, NotCached, SayonceError

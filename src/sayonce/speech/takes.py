@@ -15,8 +15,8 @@ import msgspec
 
 from sayonce.audio.formats import FORMATS, RENDERINGS, Format
 from sayonce.cache import Cache, Flight, Keep, Made
+from sayonce.core.cache_control import Policy
 from sayonce.core.counters import Counter
-from sayonce.core.decision import Policy
 from sayonce.core.key import Digest
 from sayonce.errors import BadAudio, CallerError, EngineTimeout
 from sayonce.speech import identity

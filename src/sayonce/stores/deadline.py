@@ -19,13 +19,13 @@ _TICK_SECONDS: Final = 0.01
 class Deadlines:
     """The deadlines of calls under way on one event loop.
 
-    Their clock advances by no more than a tick from one look to the next. ``doubt`` is called while a patient call waits,
-    each time that another ``budget_seconds`` have passed.
+    Their clock advances by no more than a tick from one look to the next. While a call with a
+    ``probed`` deadline waits, ``probe`` is called each time that another ``budget_seconds`` have passed.
     """
 
-    def __init__(self, budget_seconds: float = inf, doubt: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, budget_seconds: float = inf, probe: Callable[[], None] = lambda: None) -> None:
         self._budget_seconds = budget_seconds
-        self._doubt = doubt
+        self._probe = probe
         self._loop: asyncio.AbstractEventLoop | None = None
         self._running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -33,11 +33,11 @@ class Deadlines:
         self._looked_at = 0.0
         self._next_seconds = inf  # of the clock, at the next look
 
-    def after(self, seconds: float, *, patient: bool = False) -> Deadline:
+    def after(self, seconds: float, *, probed: bool = False) -> Deadline:
         """Return a context that raises TimeoutError within ``seconds`` of the time in which the event loop listens."""
         if self._loop is None:
             self._loop = asyncio.get_running_loop()  # only once: up to Python 3.11 each is a system call
-        return Deadline(self, self._loop, seconds, patient=patient)
+        return Deadline(self, self._loop, seconds, probed=probed)
 
     def expire(self) -> None:
         """End all that is under way now."""
@@ -47,8 +47,8 @@ class Deadlines:
     def begin(self, deadline: Deadline) -> None:
         now = self.now(deadline.loop)
         deadline.due = now + deadline.seconds
-        if deadline.patient:
-            deadline.doubt_due = now + self._budget_seconds
+        if deadline.probed:
+            deadline.probe_due = now + self._budget_seconds
         self._running.add(deadline)
         if deadline.due < self._next_seconds:
             self._wake(deadline.loop, now, deadline.due)
@@ -75,31 +75,31 @@ class Deadlines:
         late = loop.time() - self._looked_at > 2 * _TICK_SECONDS
         over = self._clock_seconds if late else now
         self._timer, self._next_seconds = None, inf
-        in_doubt = False
+        probing = False
         for deadline in self._running:
             if deadline.due <= over:
                 deadline.expire()
-            elif deadline.doubt_due <= now:
-                deadline.doubt_due = now + self._budget_seconds
-                in_doubt = True
+            elif deadline.probe_due <= now:
+                deadline.probe_due = now + self._budget_seconds
+                probing = True
         left = [deadline.due for deadline in self._running if deadline.due > over]
         if left:
             due = min(left)
             self._wake(loop, now, due if due > now else now + _TICK_SECONDS)
-        if in_doubt:
-            self._doubt()
+        if probing:
+            self._probe()
 
 
 class Deadline:
     """A deadline of the task that enters it, as ``asyncio.timeout`` is."""
 
     due: float
-    doubt_due = inf
+    probe_due = inf
 
-    def __init__(self, deadlines: Deadlines, loop: asyncio.AbstractEventLoop, seconds: float, *, patient: bool) -> None:
+    def __init__(self, deadlines: Deadlines, loop: asyncio.AbstractEventLoop, seconds: float, *, probed: bool) -> None:
         self.loop = loop
         self.seconds = seconds
-        self.patient = patient
+        self.probed = probed
         self._deadlines = deadlines
         self._expired = False
 

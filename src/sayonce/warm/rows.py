@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, get_args
 import msgspec
 
 from sayonce.errors import ConfigError, InvalidRequest
-from sayonce.speech.encodings import decode
 from sayonce.speech.engines.fields import REFERENCE_FIELDS, TOLERATED
 from sayonce.speech.request import parse_json
+from sayonce.warm.text_files import decode
 
 Kind = Literal["txt", "csv", "jsonl"]
 

@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Callable
 from functools import partial
 
+from sayonce.core.cache_control import DEFAULT, Policy
 from sayonce.core.counters import Operation
-from sayonce.core.decision import DEFAULT, Policy
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
 from sayonce.speech.engines.parameters import read_value

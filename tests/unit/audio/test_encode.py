@@ -223,7 +223,7 @@ def test_an_encoder_that_was_opened_ahead_is_given_out_once_and_encodes_as_any_o
     kind, take = (FORMATS[name], 24_000, 1), murmur()
     encoders = Encoders()
     encoders.prepare(*kind)
-    ahead, anew = encoders.take(*kind), encoders.take(*kind)
+    ahead, anew = encoders.open(*kind), encoders.open(*kind)
     assert ahead is not anew
     assert stream(ahead, take) == stream(anew, take)
 

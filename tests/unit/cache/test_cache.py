@@ -8,7 +8,7 @@ import pytest
 
 from sayonce.cache import Cache, Flight, Made
 from sayonce.cache.guard import CALLS_AT_ONCE
-from sayonce.core.decision import Policy
+from sayonce.core.cache_control import Policy
 from sayonce.core.outcome import Outcome
 from sayonce.errors import EngineError, Failure, NotCached, StoreError, Unkeyable
 from sayonce.stores.memory import MemoryStore

@@ -257,7 +257,7 @@ async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
 
 
 async def test_a_no_cache_request_gets_its_own_computation_at_another_instance(instances):
-    from sayonce.core.decision import Policy
+    from sayonce.core.cache_control import Policy
 
     one, other = await instances(), await instances()
     key = one.key("hello")

@@ -11,7 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from sayonce.core.decision import DEFAULT, Policy, parse_cache_control
+from sayonce.core.cache_control import DEFAULT, Policy, parse_cache_control
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Epochs
 from sayonce.core.eviction import LRU

@@ -7,7 +7,7 @@ import re
 import pytest
 from starlette.routing import request_response
 
-from sayonce.core.decision import DEFAULT
+from sayonce.core.cache_control import DEFAULT
 from sayonce.gateway.access import new_key
 from sayonce.speech.engines import build_engine
 from sayonce.speech.engines.copies import keeper

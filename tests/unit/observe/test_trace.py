@@ -18,9 +18,9 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import ConfigError
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway
-from sayonce.observe.replay import read_traces
 from sayonce.observe.simulate import footprint, simulate
 from sayonce.observe.trace import HEADER, Recorder, append
+from sayonce.observe.trace_reader import read_traces
 from sayonce.service import Service
 from sayonce.speech.engines import AudioStart
 from sayonce.testing import FakeClock, StubEngine

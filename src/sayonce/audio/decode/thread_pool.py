@@ -1,4 +1,4 @@
-"""A thread pool for the megabytes that clients send: reference audio, and other large requests."""
+"""A thread pool for large input of clients: it decodes reference audio, and parses large requests."""
 
 from __future__ import annotations
 

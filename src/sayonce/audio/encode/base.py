@@ -11,11 +11,11 @@ from sayonce.errors import BadAudio
 
 
 class Sink(io.BytesIO):
-    """The file that an encoder writes. Bytes that were taken from it were sent: later patches reach the file only."""
+    """The file that an encoder writes. Bytes that were collected from it were sent: later patches reach the file only."""
 
     _sent = 0
 
-    def take(self) -> bytes:
+    def collect(self) -> bytes:
         """Return the bytes that were appended since the last call."""
         with self.getbuffer() as written:
             fresh = bytes(written[self._sent :])
@@ -52,7 +52,7 @@ class Encoder(ABC):
         if whole:
             self._heard = True
             self._write(self._resampler.convert(self._samples(pcm[:whole])))
-        return self._sink.take()
+        return self._sink.collect()
 
     def get_ready(self) -> None:  # noqa: B027 (most codecs have nothing to set up)
         """Set up the codec, so that the first samples do not wait for that."""
@@ -70,7 +70,7 @@ class Encoder(ABC):
             raise BadAudio("The audio is empty")
         self._write(self._resampler.convert(self._samples(b""), last=True))
         self._close()
-        return self._sink.take(), self._sink.getvalue()
+        return self._sink.collect(), self._sink.getvalue()
 
     def _samples(self, pcm: bytes) -> Pcm16Samples:
         return samples_of(pcm, self._resampler.source_channels)

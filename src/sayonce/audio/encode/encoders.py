@@ -55,7 +55,7 @@ class Encoders:
     def __init__(self) -> None:
         self._ahead: dict[tuple[Format, int, int], Encoder] = {}
 
-    def take(self, chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
+    def open(self, chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
         """Return an unused encoder; see ``open_encoder``."""
         ahead = self._ahead.pop((chosen, sample_rate_hz, channels), None)
         return ahead or open_encoder(chosen, sample_rate_hz, channels)

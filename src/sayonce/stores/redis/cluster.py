@@ -61,7 +61,7 @@ class ClusterServers(LearnedServers):
         if breaker.open:
             self.learn()
             if breaker.allows(clock()):
-                self._start(self._try_again(server, breaker))
+                self._start(self._probe(server, breaker))
             failure = Failure.LOST if self._gone else Failure.BUSY
             raise StoreError(f"{shown_address(server.address)}: its circuit breaker is open", failure=failure)
         times_silent = server.times_silent
@@ -90,8 +90,8 @@ class ClusterServers(LearnedServers):
     def _gone(self) -> bool:
         return all(self._breakers[address].open for address in self._primaries)
 
-    async def _try_again(self, server: Server, breaker: Breaker) -> None:
-        """Find out whether a server is back, so that no request waits for it."""
+    async def _probe(self, server: Server, breaker: Breaker) -> None:
+        """Probe whether a server is back, so that no request waits for it."""
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 await server.run(_look)

@@ -1,4 +1,4 @@
-"""``sayonce stats`` and ``sayonce lint-key``, which change nothing."""
+"""``sayonce stats``: print the figures of a store."""
 
 from __future__ import annotations
 
@@ -7,35 +7,14 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
 
-import typer
-
 from sayonce.cache.stats import stored
 from sayonce.cli.language import phrase
-from sayonce.cli.output import data_json, seconds, shown, size, table, talk
+from sayonce.cli.output import data_json, seconds, size, table, talk
+from sayonce.cli.which_store import lasting
 from sayonce.config import Settings
-from sayonce.errors import ConfigError, StoreError
-from sayonce.service import Service, build_cache
-from sayonce.speech.lint import Finding, lint_engine
+from sayonce.errors import StoreError
+from sayonce.service import build_cache
 from sayonce.speech.voice_names import VoiceNames
-
-
-def lasting(settings: Settings) -> None:
-    """Refuse a store that ends with the process.
-
-    Raises:
-        ConfigError: it is ``memory://``.
-
-    """
-    if settings.store_url == "memory://":
-        raise ConfigError(
-            phrase(
-                "memory:// is the memory of one running server: ask that server, under /v1/cache, or name another "
-                "--store"
-            )
-        )
-
-
-# -- stats --------------------------------------------------------------------------------------------------------------
 
 
 def stats(settings: Settings, *, as_json: bool) -> None:
@@ -78,29 +57,3 @@ def _rows(store: dict[str, Any], lifetime: dict[str, Any]) -> Iterator[tuple[str
     yield phrase("engine calls"), f"{lifetime.get('engine calls', 0):,.0f}"
     yield phrase("engine time"), seconds(lifetime.get("engine seconds", 0))
     yield phrase("time saved"), seconds(lifetime.get("saved_seconds", 0))
-
-
-# -- lint-key -----------------------------------------------------------------------------------------------------------
-
-
-def lint_key(settings: Settings, *, as_json: bool) -> None:
-    """Print the effect of each flip on the key, and exit with 1 when something that is heard did not change it."""
-    synthesizer = Service(settings).synthesizer
-    findings = [finding for engine in synthesizer.catalogue.engines for finding in lint_engine(synthesizer, engine)]
-    if as_json:
-        data_json(findings)
-    else:
-        table((f"{each.engine}.{each.field}", _verdict(each)) for each in findings)
-    if any(finding.heard and not finding.keyed for finding in findings):
-        raise typer.Exit(1)
-
-
-def _verdict(finding: Finding) -> str:
-    flip = f"{shown(finding.before)} → {shown(finding.after)}"
-    if finding.keyed and finding.heard:
-        return phrase("ok: {flip} changes the key", flip=flip)
-    if finding.heard:
-        return phrase("WRONG: {flip} is heard and does not change the key", flip=flip)
-    if finding.keyed:
-        return phrase("waste: {flip} is not heard", flip=flip)
-    return phrase("ok: {flip} is not heard and does not change the key", flip=flip)

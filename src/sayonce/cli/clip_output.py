@@ -1,4 +1,4 @@
-"""Write a clip: the whole file or none of it, and to stdout only where that is no terminal."""
+"""The output of a clip: the whole file or none of it, and to stdout only where that is no terminal."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoding of a file of texts: UTF-8, UTF-16 with its mark, or Chinese as Windows and Excel save it (GB18030)."""
+"""Read a file of texts in its encoding: UTF-8, UTF-16 with its mark, or Chinese as Windows and Excel save it (GB18030)."""
 
 from __future__ import annotations
 

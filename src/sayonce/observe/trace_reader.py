@@ -1,4 +1,4 @@
-"""Read recorded traces, for the simulator."""
+"""Read recorded traces; the simulator replays them."""
 
 from __future__ import annotations
 
