@@ -1,7 +1,7 @@
 """One computation between processes: lead it under a lease, or follow the leader, from the first byte.
 
 Nothing that the store says is believed: a follower relays only records that open as the next ones of a flight, once the
-leader has answered its challenge, and compares the whole with the entry. A leader that is gone, silent or not genuine
+leader has answered its challenge, and compares the whole with the entry. A leader that is gone, gives no answer or is not genuine
 loses its lease, and its follower takes over. A store in trouble only means that everyone computes alone.
 """
 
@@ -62,13 +62,13 @@ class Doubt(StrEnum):
     """Why a leader is followed no longer."""
 
     FORGED = "forged"  # a lease or a record that no instance with the secret made, for this position
-    SILENT = "silent"  # no answer to a challenge, or no sign of life since
+    UNANSWERED = "silent"  # no answer to a challenge, or no sign of life since
     OUTDATED = "outdated"  # it began before a purge that this instance knows of
 
 
 _DOUBTS: Final = {
     Doubt.FORGED: "its lease or a record of it was altered, or made without this secret",
-    Doubt.SILENT: f"it gave no sign of life for {QUIET_SECONDS:g} s",
+    Doubt.UNANSWERED: f"it gave no sign of life for {QUIET_SECONDS:g} s",
 }
 
 
@@ -127,7 +127,7 @@ class SharedFlights:
             except Unanswered:
                 break
             except NotBelieved as error:
-                broken += _BROKEN_LEASES - 1 if error.doubt is Doubt.SILENT else 1
+                broken += _BROKEN_LEASES - 1 if error.doubt is Doubt.UNANSWERED else 1
                 self._doubt(error.doubt)
                 await self._release(key, holder)
                 continue
@@ -267,7 +267,7 @@ class _Signs:
                 async with asyncio.timeout(self._until - time.monotonic()):
                     sighting = await self._poller.look(question)
             except TimeoutError:
-                raise NotBelieved(Doubt.SILENT) from None
+                raise NotBelieved(Doubt.UNANSWERED) from None
             if sighting is None:
                 raise Unanswered
             if not sighting.records and not sighting.held:

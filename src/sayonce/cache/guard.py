@@ -31,7 +31,7 @@ WRITING_BYTES: Final = 64_000_000
 """Bytes that may be on their way to a slow store; what comes on top is not stored."""
 _BYTES_PER_SECOND: Final = 20_000_000
 """The slowest transfer that a budget allows for, beyond its fixed part."""
-_SILENT_PART: Final = 0.8
+_UNANSWERED_PART: Final = 0.8
 """Of its time: so much of it a call must have waited for the store itself before that tells of the store."""
 _PROBE_TIMEOUT_FACTOR: Final = 2.0
 """Of the budget: a store that twice does not answer within so long does not answer."""
@@ -153,8 +153,8 @@ class Guard:
             raise
         except TimeoutError:
             # A call that waited for a slot, or for our own event loop, and then had no time left tells nothing.
-            silent = deadline.passed_seconds - waited_seconds > _SILENT_PART * seconds
-            failure = Failure.TIMEOUT if silent else Failure.BUSY
+            unanswered = deadline.passed_seconds - waited_seconds > _UNANSWERED_PART * seconds
+            failure = Failure.TIMEOUT if unanswered else Failure.BUSY
             raise StoreError("no answer within the budget", failure=failure) from None
         except Exception as error:  # whatever a store does, the request is answered
             if self._untold("unexpected"):

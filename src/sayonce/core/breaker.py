@@ -13,7 +13,7 @@ from typing import Final
 WINDOW_CALLS: Final = 20
 WINDOW_SECONDS: Final = 2.0
 """Only the latest calls count, so that a long good time does not delay the opening."""
-SILENT_MOMENTS: Final = 3
+FAILED_MOMENTS: Final = 3
 """Opens when so many moments of failure follow each other without a success."""
 FAILURE_RATIO: Final = 0.5
 LEAST_MOMENTS: Final = 5
@@ -36,7 +36,7 @@ class Breaker:
         self.state = State.CLOSED
         self._recent: deque[tuple[float, bool]] = deque(maxlen=WINDOW_CALLS)
         self._moments: deque[float] = deque(maxlen=LEAST_MOMENTS)
-        self._silent = 0
+        self._failed_moments = 0
         self._probe_at = 0.0
 
     @property
@@ -47,7 +47,7 @@ class Breaker:
     @property
     def doubtful(self) -> bool:
         """Whether nothing has succeeded since the latest failure."""
-        return self._silent > 0
+        return self._failed_moments > 0
 
     def allows(self, now: float) -> bool:
         """Whether a call may be made now; while open, that is one probe at a time."""
@@ -64,7 +64,7 @@ class Breaker:
         if self.state is State.OPEN:
             return False  # a late answer to a call from before
         self._recent.append((now, True))
-        self._silent = 0
+        self._failed_moments = 0
         if self.state is State.CLOSED:
             return False
         self.state = State.CLOSED
@@ -83,7 +83,7 @@ class Breaker:
         self._recent.append((now, False))
         if began is None or not self._moments or began >= self._moments[-1]:
             self._moments.append(now)
-            self._silent += 1
+            self._failed_moments += 1
         probed = self.state is State.HALF_OPEN
         if not probed and not self._too_many(now):
             return False
@@ -94,12 +94,12 @@ class Breaker:
     def suspected(self, at: float) -> None:
         """Count an earlier moment in which a call had waited and got no answer, as the failure that follows confirms it."""
         self._moments.append(at)
-        self._silent += 1
+        self._failed_moments += 1
 
     def _too_many(self, now: float) -> bool:
         since = now - WINDOW_SECONDS
         recent = [good for moment, good in self._recent if moment > since]
         moments = sum(moment > since for moment in self._moments)
-        if min(moments, self._silent) >= SILENT_MOMENTS:
+        if min(moments, self._failed_moments) >= FAILED_MOMENTS:
             return True
         return moments >= LEAST_MOMENTS and recent.count(False) >= FAILURE_RATIO * len(recent)

@@ -36,7 +36,7 @@ _LOOKUPS_AT_ONCE: Final = 16
 _ROUND_SECONDS: Final = 0.05
 
 
-class Reading(Policy, frozen=True, kw_only=True):
+class DecodingPolicy(Policy, frozen=True, kw_only=True):
     """Lets a stored value answer only if it can be decoded, and holds it then: one that cannot is a miss."""
 
     task: Task
@@ -113,18 +113,18 @@ class Task:
             return await cache.threads.read(self.key, cache, args, kwargs)
         return self.key(cache, args, kwargs)
 
-    def reading(self) -> Reading:
+    def decoding_policy(self) -> DecodingPolicy:
         """Return what lets a stored value of this task answer one call."""
-        return Reading(expected_bytes=self._expected_bytes, task=self, value=[], refused=[])
+        return DecodingPolicy(expected_bytes=self._expected_bytes, task=self, value=[], refused=[])
 
     async def answer(self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a call from what is stored, a computation under way, or a new one."""
-        reading = self.reading()
-        answer = await cache.lookup(key, reading, ask_store=not cache.under_way(key))
+        policy = self.decoding_policy()
+        answer = await cache.lookup(key, policy, ask_store=not cache.under_way(key))
         if answer is None:  # only now, as a hit needs no computation
             lead = partial(self._lead, cache, key, args, kwargs)
-            answer = await cache.answer(key, lead, policy=reading, looked=True, **self.options)
-        return reading.result(cache, answer.outcome, answer.entry or await answer.result())
+            answer = await cache.answer(key, lead, policy=policy, looked=True, **self.options)
+        return policy.result(cache, answer.outcome, answer.entry or await answer.result())
 
     async def _lead(
         self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any], _: Flight
@@ -170,10 +170,10 @@ class Task:
         values: dict[Digest, Any] = {}
 
         async def look(key: Digest) -> None:
-            reading = self.reading()
-            found = await cache.lookup(key, reading)
+            policy = self.decoding_policy()
+            found = await cache.lookup(key, policy)
             if found is not None:
-                values[key] = reading.result(cache, found.outcome, await found.result())
+                values[key] = policy.result(cache, found.outcome, await found.result())
 
         for start in range(0, len(keys), _LOOKUPS_AT_ONCE):
             await asyncio.gather(*map(look, keys[start : start + _LOOKUPS_AT_ONCE]))
@@ -188,16 +188,16 @@ class Task:
     ) -> dict[Digest, Any]:
         """Compute what nobody else computes in one call of the function; a task of its own, as others may join."""
         together = _Together(self, cache.threads, {key: call[0] for key, call in missing.items()}, args, kwargs)
-        readings = {key: self.reading() for key in missing}
+        policies = {key: self.decoding_policy() for key in missing}
         flights = {
-            key: cache.join_or_lead(key, partial(together.lead, key), policy=readings[key], **self.options)
+            key: cache.join_or_lead(key, partial(together.lead, key), policy=policies[key], **self.options)
             for key in missing
         }
         together.start({key: flight for key, (flight, joined) in flights.items() if not joined})
         values = {}
         for key, (flight, joined) in flights.items():
             entry = await flight.result()
-            values[key] = readings[key].result(cache, Outcome.JOINED if joined else flight.outcome, entry)
+            values[key] = policies[key].result(cache, Outcome.JOINED if joined else flight.outcome, entry)
         return values
 
 

@@ -14,7 +14,7 @@ from sayonce.gateway.common_headers import NO_STORE, common_lines
 from sayonce.gateway.connection import Held
 from sayonce.gateway.connection_bounds import CHECK_SECONDS, ConnectionBounds
 from sayonce.gateway.http import Scope, lines_of
-from sayonce.gateway.refusals import TOO_SLOW, Refusal
+from sayonce.gateway.refusals import TOO_SLOW, RequestRefusal
 from sayonce.gateway.transports import CoalescingTransport
 
 _LINGER_SECONDS: Final = 2.0
@@ -115,7 +115,7 @@ class BoundedConnection(HttpToolsProtocol):
         elif age > _RATE_AFTER_SECONDS and self._received < server.slowest_bytes_per_second * age:
             self.refuse(TOO_SLOW)
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RequestRefusal) -> None:
         unanswered = [*self._earlier, *([self.cycle] if self.cycle is not None else [])]
         unanswered = [cycle for cycle in unanswered if not cycle.response_complete]
         self.bounds.heads.pop(self, None)
@@ -139,7 +139,7 @@ class BoundedConnection(HttpToolsProtocol):
         with suppress(OSError):  # the client has left
             self.transport.write_eof()
 
-    def _answer(self, refusal: Refusal) -> bytes:
+    def _answer(self, refusal: RequestRefusal) -> bytes:
         body = refusal.body()
         headers = [
             *self.server_state.default_headers,

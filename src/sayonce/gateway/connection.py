@@ -9,7 +9,7 @@ from typing import Protocol as Interface
 
 import httptools
 
-from sayonce.gateway.refusals import Refusal
+from sayonce.gateway.refusals import RequestRefusal
 
 HELD: Final = "sayonce.held"
 """The key of a connection's ``Held`` in a request's scope."""
@@ -59,7 +59,7 @@ class Connection(Interface):
     def check_times(self, now: float) -> None:
         """End a request or an answer that takes too long."""
 
-    def refuse(self, refusal: Refusal) -> None:
+    def refuse(self, refusal: RequestRefusal) -> None:
         """Answer in the application's place and end the connection; an answer under way is broken off instead."""
 
     def give_way(self) -> None:

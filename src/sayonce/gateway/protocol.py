@@ -27,7 +27,7 @@ from sayonce.gateway.refusals import (
     MAX_FIELDS,
     MAX_TARGET_BYTES,
     SMALL_CHUNKS,
-    Refusal,
+    RequestRefusal,
 )
 from sayonce.gateway.transports import CoalescingTransport, LingeringTransport
 from sayonce.gateway.upgrade import parser_of_rest
@@ -59,7 +59,7 @@ class BoundedProtocol(BoundedConnection):
     _chunks = 0
     _piece = 0
     """Bytes that came last."""
-    _wrong: Refusal | None = None
+    _wrong: RequestRefusal | None = None
 
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
 
@@ -240,7 +240,7 @@ class BoundedProtocol(BoundedConnection):
         if self._wrong is not None:
             raise ValueError(self._wrong.message)
 
-    def _head_refusal(self, *, whole: bool) -> Refusal | None:
+    def _head_refusal(self, *, whole: bool) -> RequestRefusal | None:
         """Return the reason to refuse a header; its length is known exactly once it is whole."""
         if len(self.url) > MAX_TARGET_BYTES:
             return LONG_TARGET
@@ -251,7 +251,7 @@ class BoundedProtocol(BoundedConnection):
         )
         return self.bounds.refusals.header_bytes if size > self.bounds.server.header_max_bytes else None
 
-    def _framing_refusal(self) -> Refusal | None:
+    def _framing_refusal(self) -> RequestRefusal | None:
         """Bound the bytes beside a body: extensions of chunks, and trailers."""
         if len(self.headers) + len(list(self.scope["headers"])) > MAX_FIELDS:
             return MANY_FIELDS

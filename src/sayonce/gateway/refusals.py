@@ -15,7 +15,7 @@ MAX_FIELDS: Final = 128
 """Header fields of one request, trailers included."""
 
 
-class Refusal(msgspec.Struct, frozen=True):
+class RequestRefusal(msgspec.Struct, frozen=True):
     """An answer that the protocol gives by itself."""
 
     status: int
@@ -30,22 +30,26 @@ class Refusal(msgspec.Struct, frozen=True):
         return msgspec.json.encode(answers.Error(error=told))
 
 
-MALFORMED: Final = Refusal(400, "this is not a valid HTTP/1.1 request", "invalid_request")
-SMALL_CHUNKS: Final = Refusal(400, "the body comes in too many small chunks", "chunks_too_small")
-TOO_SLOW: Final = Refusal(408, "the request came too slowly", "request_timeout")
-LONG_TARGET: Final = Refusal(414, f"the request's target is longer than {MAX_TARGET_BYTES} bytes", "target_too_long")
-MANY_FIELDS: Final = Refusal(431, f"the request has more than {MAX_FIELDS} header fields", "too_many_headers")
-FULL: Final = Refusal(503, "the server holds as many unfinished requests as it may; try again", "overloaded", 1)
-CROWDED: Final = Refusal(503, "the server has as many connections as it may, all busy; try again", "overloaded", 1)
+MALFORMED: Final = RequestRefusal(400, "this is not a valid HTTP/1.1 request", "invalid_request")
+SMALL_CHUNKS: Final = RequestRefusal(400, "the body comes in too many small chunks", "chunks_too_small")
+TOO_SLOW: Final = RequestRefusal(408, "the request came too slowly", "request_timeout")
+LONG_TARGET: Final = RequestRefusal(
+    414, f"the request's target is longer than {MAX_TARGET_BYTES} bytes", "target_too_long"
+)
+MANY_FIELDS: Final = RequestRefusal(431, f"the request has more than {MAX_FIELDS} header fields", "too_many_headers")
+FULL: Final = RequestRefusal(503, "the server holds as many unfinished requests as it may; try again", "overloaded", 1)
+CROWDED: Final = RequestRefusal(
+    503, "the server has as many connections as it may, all busy; try again", "overloaded", 1
+)
 
 
 class SettingsRefusals(msgspec.Struct, frozen=True, kw_only=True):
     """The refusals with a setting and its value in their message."""
 
-    header_bytes: Refusal
-    header_seconds: Refusal
-    request_seconds: Refusal
-    displaced: Refusal
+    header_bytes: RequestRefusal
+    header_seconds: RequestRefusal
+    request_seconds: RequestRefusal
+    displaced: RequestRefusal
     """For an unfinished request that gives way to a new connection."""
 
 
@@ -56,8 +60,8 @@ def refusals_of(server: ServerSettings) -> SettingsRefusals:
     request_time = f"the request did not end within {server.request_seconds:g} s (server.request_seconds)"
     displaced = "the server has as many connections as it may, and this one's request was not whole"
     return SettingsRefusals(
-        header_bytes=Refusal(431, header, "headers_too_large"),
-        header_seconds=Refusal(408, header_time, "request_timeout"),
-        request_seconds=Refusal(408, request_time, "request_timeout"),
-        displaced=Refusal(503, displaced, "overloaded", 1),
+        header_bytes=RequestRefusal(431, header, "headers_too_large"),
+        header_seconds=RequestRefusal(408, header_time, "request_timeout"),
+        request_seconds=RequestRefusal(408, request_time, "request_timeout"),
+        displaced=RequestRefusal(503, displaced, "overloaded", 1),
     )

@@ -3,11 +3,11 @@
 import pytest
 
 from sayonce.core.breaker import (
+    FAILED_MOMENTS,
     FAILURE_RATIO,
     LEAST_MOMENTS,
     PROBE_AFTER_SECONDS,
     PROBE_LIMIT_SECONDS,
-    SILENT_MOMENTS,
     WINDOW_CALLS,
     WINDOW_SECONDS,
     Breaker,
@@ -19,7 +19,7 @@ NOW = 1000.0
 
 def opened() -> Breaker:
     breaker = Breaker()
-    assert [breaker.failed(NOW) for _ in range(SILENT_MOMENTS)] == [False] * (SILENT_MOMENTS - 1) + [True]
+    assert [breaker.failed(NOW) for _ in range(FAILED_MOMENTS)] == [False] * (FAILED_MOMENTS - 1) + [True]
     return breaker
 
 
@@ -33,7 +33,7 @@ def test_the_circuit_breaker_opens_when_nothing_answers_any_more():
     breaker = Breaker()
     for _ in range(1000):
         breaker.succeeded(NOW)  # a long good time before does not delay it
-    assert [breaker.failed(NOW) for _ in range(SILENT_MOMENTS)][-1]
+    assert [breaker.failed(NOW) for _ in range(FAILED_MOMENTS)][-1]
 
 
 @pytest.mark.parametrize("failures", range(LEAST_MOMENTS, WINDOW_CALLS))
@@ -58,12 +58,12 @@ def test_a_success_now_and_then_does_not_keep_the_circuit_breaker_closed():
 
 def test_the_circuit_breaker_forgets_failures_of_long_ago():
     breaker = Breaker()
-    assert not any(breaker.failed(NOW + call * WINDOW_SECONDS / (SILENT_MOMENTS - 1)) for call in range(100))
+    assert not any(breaker.failed(NOW + call * WINDOW_SECONDS / (FAILED_MOMENTS - 1)) for call in range(100))
 
 
 def test_calls_that_failed_at_the_same_moment_do_not_open_the_circuit_breaker():
     breaker = Breaker()
-    for moment in range(SILENT_MOMENTS - 1):
+    for moment in range(FAILED_MOMENTS - 1):
         assert not any(breaker.failed(NOW + moment / 10, began=NOW + moment / 10 - 0.05) for _ in range(100))
     assert breaker.failed(NOW + 1, began=NOW + 0.95)
 

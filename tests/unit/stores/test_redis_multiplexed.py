@@ -21,7 +21,7 @@ from tests.helpers.redis_server import Server
 from tests.helpers.serving import until
 
 SIZES = st.one_of(st.integers(0, 40), st.sampled_from([_BUFFER_BYTES - 9, _BUFFER_BYTES, _BUFFER_BYTES + 1, 700_000]))
-SILENCE_SECONDS = 1.0
+ANSWER_SECONDS = 1.0
 GET = Get(b"name", bytes).command
 
 
@@ -68,7 +68,7 @@ class Time:
 
 
 def connected() -> tuple[MultiplexedConnection, Far]:
-    connection, far = MultiplexedConnection(SILENCE_SECONDS), Far()
+    connection, far = MultiplexedConnection(ANSWER_SECONDS), Far()
     connection.connection_made(far)  # type: ignore[arg-type]
     return connection, far
 
@@ -141,7 +141,7 @@ async def test_a_server_whose_greeting_is_a_value_too_long_is_asked_once_and_no_
     server = await asyncio.start_server(greet, "127.0.0.1", 0)
     address = server.sockets[0].getsockname()[:2]
     multiplexed = MultiplexedConnections(
-        address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS
+        address, login=(None, None), db=0, tls=lambda: None, answer_seconds=ANSWER_SECONDS
     )
     with pytest.raises(exceptions.ConnectionError):
         await multiplexed.run(GET, bytes)
@@ -238,7 +238,7 @@ async def test_a_redis_that_owes_an_answer_and_is_silent_is_given_up() -> None:
     connection, far = connected()
     time = connection._loop = Time()  # type: ignore[assignment]
     first, second = connection.ask(b"GET 1", bytes), connection.ask(b"GET 2", bytes)
-    for _ in range(round(SILENCE_SECONDS / _TICK_SECONDS) + 1):
+    for _ in range(round(ANSWER_SECONDS / _TICK_SECONDS) + 1):
         assert not far.aborted or first.done()
         time.advance(_TICK_SECONDS)
     assert isinstance(first.result(), exceptions.TimeoutError)
@@ -252,7 +252,7 @@ async def test_an_event_loop_that_is_late_is_no_silence_of_the_server() -> None:
     connection, far = connected()
     time = connection._loop = Time()  # type: ignore[assignment]
     asked = connection.ask(b"GET 1", bytes)
-    time.advance(10 * SILENCE_SECONDS)  # in which nobody read what had come
+    time.advance(10 * ANSWER_SECONDS)  # in which nobody read what had come
     receive(connection, b"$2\r\nhi\r\n")
     assert (asked.result(), far.aborted) == (b"hi", False)
 
@@ -263,10 +263,10 @@ async def test_a_large_value_of_redis_may_take_long_while_its_bytes_come() -> No
     asked = connection.ask(b"GET 1", bytes)
     receive(connection, b"$1000000\r\n")
     for _ in range(10):
-        time.advance(0.9 * SILENCE_SECONDS)
+        time.advance(0.9 * ANSWER_SECONDS)
         receive(connection, bytes(100_000))
     assert asked.result() == bytes(1_000_000)
-    time.advance(10 * SILENCE_SECONDS)  # idle, which is no silence
+    time.advance(10 * ANSWER_SECONDS)  # idle, which is no silence
     assert connection.open
 
 
@@ -274,7 +274,7 @@ async def test_a_caller_that_waits_for_a_given_up_connection_gets_an_error_and_i
     async with await asyncio.start_server(_silent, "127.0.0.1", 0) as server:
         address = server.sockets[0].getsockname()
         multiplexed = MultiplexedConnections(
-            address, login=(None, None), db=0, tls=lambda: None, silence_seconds=SILENCE_SECONDS
+            address, login=(None, None), db=0, tls=lambda: None, answer_seconds=ANSWER_SECONDS
         )
         asked = [asyncio.create_task(multiplexed.run(GET, bytes)) for _ in range(3)]
         await asyncio.sleep(0.05)
@@ -287,7 +287,7 @@ async def test_a_connection_that_is_ready_in_the_moment_of_closing_is_closed_too
     redis_session: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     multiplexed = MultiplexedConnections(
-        ("127.0.0.1", redis_session.port), login=(None, None), db=0, tls=lambda: None, silence_seconds=1
+        ("127.0.0.1", redis_session.port), login=(None, None), db=0, tls=lambda: None, answer_seconds=1
     )
     closing: list[asyncio.Task[None]] = []
     log_in = MultiplexedConnections._log_in

@@ -12,7 +12,7 @@ from sayonce.audio.decode import libsndfile, tags
 from sayonce.audio.decode.container import Container
 from sayonce.errors import BadAudio
 
-_MARK: Final = b"fLaC"
+_SIGNATURE: Final = b"fLaC"
 _STREAMINFO_BYTES: Final = 34
 _SYNC: Final = re.compile(rb"\xff[\xf8\xf9]")
 _CUT: Final = "The FLAC audio is cut off"
@@ -41,7 +41,7 @@ def walk(body: bytes, start: int) -> Container:
 
 def _read_metadata(body: bytes, start: int) -> tuple[int, bytes]:
     """Return where the frames begin, and the content of STREAMINFO."""
-    position, info, is_last = start + len(_MARK), b"", False
+    position, info, is_last = start + len(_SIGNATURE), b"", False
     while not is_last:
         head = body[position : position + 4]
         size = int.from_bytes(head[1:], "big")
@@ -62,7 +62,7 @@ def _walk_frames(body: bytes, position: int) -> tuple[int, int]:
     header = _header_at(body, position)
     if header is None:
         raise BadAudio("The FLAC audio is empty")
-    total, limit = header.frames, _next_mark(body, position)
+    total, limit = header.frames, _next_signature(body, position)
     while True:
         following = _find_next(body, position, header, limit)
         if following is not None:
@@ -71,11 +71,11 @@ def _walk_frames(body: bytes, position: int) -> tuple[int, int]:
         elif limit == len(body) or _ends_before(body, position, limit):
             return _last_end(body, position), total
         else:  # these are samples that look like the next stream
-            limit = _next_mark(body, limit + 1)
+            limit = _next_signature(body, limit + 1)
 
 
-def _next_mark(body: bytes, position: int) -> int:
-    found = body.find(_MARK, position)
+def _next_signature(body: bytes, position: int) -> int:
+    found = body.find(_SIGNATURE, position)
     return found if found >= 0 else len(body)
 
 
@@ -117,7 +117,7 @@ def _own_zeros(body: bytes, position: int) -> int:
 
 def _is_end(body: bytes, position: int) -> bool:
     rest = tags.skip(body, position)
-    return rest >= len(body) or body.startswith(_MARK, rest)
+    return rest >= len(body) or body.startswith(_SIGNATURE, rest)
 
 
 def _header_at(body: bytes, position: int) -> _Header | None:

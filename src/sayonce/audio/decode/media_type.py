@@ -26,20 +26,20 @@ UNKNOWN: Final = "application/octet-stream"
 
 
 def media_type_of(file: bytes) -> str:
-    """Return the media type of an audio file by its content; ``UNKNOWN`` where it has no known mark.
+    """Return the media type of an audio file by its content; ``UNKNOWN`` where it has no known signature.
 
     Zeros and an ID3 tag before the sound are skipped: recorders write both before MP3, and taggers before FLAC and AAC.
     """
-    found = _by_mark(file)
+    found = _by_signature(file)
     if found is not None:
         return found
     head = file.lstrip(b"\0")
     if head.startswith(b"ID3"):
-        return _by_mark(head[ID3V2_HEADER_BYTES + id3v2_bytes(head) :].lstrip(b"\0")) or "audio/mpeg"
-    return _by_mark(head) or UNKNOWN
+        return _by_signature(head[ID3V2_HEADER_BYTES + id3v2_bytes(head) :].lstrip(b"\0")) or "audio/mpeg"
+    return _by_signature(head) or UNKNOWN
 
 
-def _by_mark(head: bytes) -> str | None:
+def _by_signature(head: bytes) -> str | None:
     for offset, magic, media_type in _MAGIC:
         if head.startswith(magic, offset):
             return media_type

@@ -26,7 +26,7 @@ class State:
     """The state that the features of one engine depend on, besides the call's arguments.
 
     The digest of the weights costs about a second per gigabyte. It is taken when the engine is wrapped, and again only
-    when the weights have another mark: other tensors, other addresses in memory, other versions, device or precision.
+    when the weights have another snapshot: other tensors, other addresses in memory, other versions, device or precision.
 
     Args:
         name: the engine's, for keys and the log.
@@ -46,7 +46,7 @@ class State:
         self._lock = threading.Lock()
         self._told = False
         weights, _ = look()
-        self._mark = _mark(weights)
+        self._snapshot = _snapshot(weights)
         digest = weights_of if given is None else precision_of
         self._digests: dict[str, Any] = {part: digest(part, value) for part, value in weights.items()}
 
@@ -63,11 +63,11 @@ class State:
         return blake2b(canonical(document), digest_size=32).digest()
 
     def _known(self, weights: Mapping[str, Any]) -> dict[str, Any]:
-        mark = _mark(weights)
+        snapshot = _snapshot(weights)
         with self._lock:
-            if mark != self._mark:
+            if snapshot != self._snapshot:
                 self._digests = {part: weights_of(part, value) for part, value in weights.items()}
-                self._mark = mark
+                self._snapshot = snapshot
             return self._digests
 
     def tell(self, error: Exception) -> None:
@@ -77,23 +77,23 @@ class State:
             log.warning("%s: computed each time, and not remembered: %s", self.name, error)
 
 
-def _mark(weights: Mapping[str, Any]) -> list[Any]:
-    """Return a mark that differs as soon as weights have changed, without reading all of them."""
+def _snapshot(weights: Mapping[str, Any]) -> list[Any]:
+    """Return a snapshot that differs as soon as weights have changed, without reading all of them."""
     tensors: list[Any] = []
-    mark: list[Any] = []
+    snapshot: list[Any] = []
     for name, part in weights.items():
         if is_torch(part) or hasattr(part, "state_dict"):
             tensors += [part] if is_torch(part) else _tensors(part)
-            mark.append((name, len(tensors)))
+            snapshot.append((name, len(tensors)))
         elif isinstance(part, np.ndarray):
-            mark.append((name, part.shape, part.dtype.str, blake2b(part.tobytes()).digest()))
+            snapshot.append((name, part.shape, part.dtype.str, blake2b(part.tobytes()).digest()))
         else:
-            mark.append((name, str(part) if isinstance(part, Path) else id(part)))
+            snapshot.append((name, str(part) if isinstance(part, Path) else id(part)))
     real = [tensor for tensor in tensors if is_torch(tensor)]
-    return [*mark, *(_mark_of(tensor) for tensor in tensors), _sample(real)]
+    return [*snapshot, *(_snapshot_of(tensor) for tensor in tensors), _sample(real)]
 
 
-def _mark_of(tensor: Any) -> tuple[Any, ...]:
+def _snapshot_of(tensor: Any) -> tuple[Any, ...]:
     if not is_torch(tensor):
         return (id(tensor),)
     version = None if tensor.is_inference() else tensor._version  # noqa: SLF001 (torch's count of changes in place)

@@ -54,15 +54,15 @@ async def sweep(
 
     """
     over = int((bodies.clock() - GRACE_SECONDS) // HOUR_SECONDS)
-    marks = await _Marks.of(addresses, over)
-    swept = Swept(marks.pointers, dry=dry or not (marks.pointers or without_pointers))
+    pointed_to = await _PointedTo.of(addresses, over)
+    swept = Swept(pointed_to.pointers, dry=dry or not (pointed_to.pointers or without_pointers))
     in_use: Counter[int] = Counter()
     async for page in bodies.list():
         swept.bodies += len(page)
         swept.bytes += sum(body.size_bytes for body in page)
         orphans = []
         for body in page:
-            if body.hour < over and body.address not in marks:
+            if body.hour < over and body.address not in pointed_to:
                 orphans.append(body)
             else:
                 in_use[body.hour] += body.size_bytes
@@ -70,12 +70,12 @@ async def sweep(
     if max_bytes is not None and in_use.total() > max_bytes:
         first = min(_first_within(in_use, max_bytes), over)
         async for page in bodies.list():
-            oldest = [body for body in page if body.hour < first and body.address in marks]
+            oldest = [body for body in page if body.hour < first and body.address in pointed_to]
             await _remove(bodies, oldest, limit, swept)
     return swept
 
 
-class _Marks:
+class _PointedTo:
     """The bodies that something points to, eight bytes of each: a set would take ten times the memory.
 
     Two that agree in them keep a body too many, and lose none.
@@ -83,27 +83,27 @@ class _Marks:
 
     def __init__(self) -> None:
         self.pointers = 0
-        self._marks = array("Q")
+        self._shortened = array("Q")
 
     @classmethod
-    async def of(cls, addresses: AsyncIterator[bytes], over: int) -> _Marks:
+    async def of(cls, addresses: AsyncIterator[bytes], over: int) -> _PointedTo:
         """Read the addresses of bodies, keep those of hours before ``over``, and count all."""
-        marks = cls()
+        pointed_to = cls()
         async for address in addresses:
-            marks.pointers += 1
+            pointed_to.pointers += 1
             if hour_of(address) < over:
-                marks._marks.append(_mark(address))
-        if marks._marks:
-            await asyncio.to_thread(np.frombuffer(marks._marks, np.uint64).sort)  # in place
-        return marks
+                pointed_to._shortened.append(_shorten(address))
+        if pointed_to._shortened:
+            await asyncio.to_thread(np.frombuffer(pointed_to._shortened, np.uint64).sort)  # in place
+        return pointed_to
 
     def __contains__(self, address: bytes) -> bool:
-        mark = _mark(address)
-        at = bisect_left(self._marks, mark)
-        return at < len(self._marks) and self._marks[at] == mark
+        short = _shorten(address)
+        at = bisect_left(self._shortened, short)
+        return at < len(self._shortened) and self._shortened[at] == short
 
 
-def _mark(address: bytes) -> int:
+def _shorten(address: bytes) -> int:
     return int.from_bytes(address[4:12]) ^ hour_of(address)
 
 

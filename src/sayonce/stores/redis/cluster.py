@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _REDIRECTIONS: Final = 4
 _ANSWERS: Final[tuple[type[Exception], ...]] = (*FAILURES, Refused)
-_SILENCE: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
+_NO_ANSWER: Final = (exceptions.ConnectionError, exceptions.TimeoutError)
 
 
 class ClusterServers(LearnedServers):
@@ -64,15 +64,15 @@ class ClusterServers(LearnedServers):
                 self._start(self._probe(server, breaker))
             failure = Failure.LOST if self._gone else Failure.BUSY
             raise StoreError(f"{shown_address(server.address)}: its circuit breaker is open", failure=failure)
-        times_silent = server.times_silent
+        times_unanswered = server.times_unanswered
         try:
             answer = await super()._run(server, operation)
-        except _SILENCE:
-            self._silent(server)
+        except _NO_ANSWER:
+            self._unanswered(server)
             raise
         except asyncio.CancelledError:
-            if server.times_silent > times_silent:  # else the caller has left, which says nothing of the server
-                self._silent(server)
+            if server.times_unanswered > times_unanswered:  # else the caller has left, which says nothing of the server
+                self._unanswered(server)
             raise
         except _ANSWERS:
             breaker.succeeded(clock())  # it answers, if only with an error
@@ -80,7 +80,7 @@ class ClusterServers(LearnedServers):
         breaker.succeeded(clock())
         return answer
 
-    def _silent(self, server: Server) -> None:
+    def _unanswered(self, server: Server) -> None:
         """Note that a server does not answer; when its breaker opens, end the calls that still wait for it."""
         breaker, now = self._breakers[server.address], asyncio.get_running_loop().time()
         if breaker.failed(now) and self._servers.pop(server.address, None) is server:
@@ -95,7 +95,7 @@ class ClusterServers(LearnedServers):
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 await server.run(_look)
-        except (*_SILENCE, TimeoutError):
+        except (*_NO_ANSWER, TimeoutError):
             breaker.failed(asyncio.get_running_loop().time())
         except FAILURES:
             breaker.succeeded(asyncio.get_running_loop().time())

@@ -25,7 +25,7 @@ _BUFFER_BYTES: Final = 262_144
 _FIRST_BYTES: Final = 1_048_576
 """Of a value for which room is made when it is announced; more is made as its bytes come."""
 _TICK_SECONDS: Final = 0.01
-"""Silence is counted in looks this far apart, and between two looks the event loop reads all that has come."""
+"""Waiting for an answer is counted in looks this far apart, and between two looks the event loop reads all that has come."""
 
 
 class MultiplexedConnection(asyncio.BufferedProtocol):
@@ -34,14 +34,14 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
     RESP2 (https://redis.io/docs/latest/develop/reference/protocol-spec/), but for arrays, which no answer here is.
     """
 
-    def __init__(self, silence_seconds: float) -> None:
+    def __init__(self, answer_seconds: float) -> None:
         self._loop = asyncio.get_running_loop()
-        self._silence_seconds = silence_seconds
+        self._answer_seconds = answer_seconds
         self._transport: asyncio.Transport | None = None
         self._waiting: deque[tuple[asyncio.Future[Any], Read[Any]]] = deque()
         self._unsent: list[bytes] = []
         self._watching = False
-        self.silent_seconds = 0.0
+        self.unanswered_seconds = 0.0
         """How long a server that owes an answer has said nothing, without the time that the event loop was late."""
         self._error: exceptions.RedisError | None = None
         self._buffer = bytearray(_BUFFER_BYTES)
@@ -75,7 +75,7 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
                 self._loop.call_soon(self._send)
             self._unsent.append(command)
         else:
-            self.silent_seconds = 0.0
+            self.unanswered_seconds = 0.0
             self._watch()
             self._transport.write(command)
         self._waiting.append((answer, read))
@@ -98,7 +98,7 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
             if not answer.done():
                 answer.set_result(error)
 
-    # -- silence ------------------------------------------------------------------------------------------------------
+    # -- waiting for an answer ---------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
         if not self._watching:
@@ -110,8 +110,8 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         self._watching = False
         if not self._waiting:
             return
-        self.silent_seconds += _TICK_SECONDS
-        if self.silent_seconds >= self._silence_seconds:
+        self.unanswered_seconds += _TICK_SECONDS
+        if self.unanswered_seconds >= self._answer_seconds:
             self.fail(exceptions.TimeoutError("no answer in time"))
         else:
             self._watch()
@@ -129,7 +129,7 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         return memoryview(self._body)[self._received :] if self._body else self._view[self._end :]
 
     def buffer_updated(self, nbytes: int) -> None:
-        self.silent_seconds = 0.0
+        self.unanswered_seconds = 0.0
         try:
             if self._body:
                 self._receive(nbytes)

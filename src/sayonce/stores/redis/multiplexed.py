@@ -24,11 +24,11 @@ MAX_CONNECTIONS: Final = 2
 class MultiplexedConnections:
     """The multiplexed connections to one server: calls wait for the first; more are opened while all are at work."""
 
-    def __init__(self, address: Address, *, login: Login, db: int, tls: TLS, silence_seconds: float) -> None:
+    def __init__(self, address: Address, *, login: Login, db: int, tls: TLS, answer_seconds: float) -> None:
         self._host, self._port = address
         self._hello = hello(login, db)
         self._tls = tls
-        self._silence_seconds = silence_seconds
+        self._answer_seconds = answer_seconds
         self._connections: list[MultiplexedConnection] = []
         self._opening: asyncio.Task[MultiplexedConnection] | None = None
         self._deadlines = Deadlines()
@@ -42,9 +42,9 @@ class MultiplexedConnections:
         return self._first.passed_seconds if self._first is not None and not self._connections else 0.0
 
     @property
-    def silences(self) -> list[float]:
-        """How long each connection that owes an answer has been silent."""
-        return [connection.silent_seconds for connection in self._connections if connection.waiting]
+    def unanswered(self) -> list[float]:
+        """How long each connection that owes an answer has given none."""
+        return [connection.unanswered_seconds for connection in self._connections if connection.waiting]
 
     async def run(self, command: bytes, read: Read[T]) -> T | None:
         """Return the result of ``read`` on a command's value; None if there is none, or of another type than a string.
@@ -113,9 +113,9 @@ class MultiplexedConnections:
             RedisError: a ConnectionError, a TimeoutError, or the server's refusal.
 
         """
-        connection, ready = MultiplexedConnection(self._silence_seconds), False
+        connection, ready = MultiplexedConnection(self._answer_seconds), False
         try:
-            with self._deadlines.after(self._silence_seconds) as self._first:
+            with self._deadlines.after(self._answer_seconds) as self._first:
                 tls = self._tls()
                 await asyncio.get_running_loop().create_connection(
                     lambda: connection, self._host, self._port, ssl=tls, server_hostname=self._host if tls else None

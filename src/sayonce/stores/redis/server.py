@@ -73,7 +73,7 @@ _MULTIPLEXED: Final = (Get, Claim)
 MAX_CONNECTIONS: Final = 40
 """More than the calls that requests make at once, so that an operator's calls get one too."""
 _ANSWER_SECONDS: Final = 1.0
-"""The least time after which a silent server is given up; the cache's own budget is usually shorter."""
+"""The least time after which a server that does not answer is given up; the cache's own budget is usually shorter."""
 _READ_BYTES: Final = 262_144
 """Taken from a socket's buffer at once, so that a clip comes in one piece."""
 _OTHERWISE: Final = (AttributeError, LookupError, TypeError, ValueError)
@@ -112,8 +112,8 @@ class Server:
 
     def __init__(self, address: Address, url: RedisURL, budget_seconds: float, login: Login, db: int = 0) -> None:
         self.address = address
-        self.times_silent = 0
-        """How often it was silent until a call was given up."""
+        self.times_unanswered = 0
+        """How often it gave no answer until a call was given up."""
         self._late_seconds = 0.5 * budget_seconds
         self._answer_seconds = max(budget_seconds, _ANSWER_SECONDS)
         self._connect = partial(_Connections, address, url, budget_seconds, login, db)
@@ -126,7 +126,7 @@ class Server:
         return f"Server({shown_address(self.address)!r})"
 
     async def run(self, operation: Operation[T]) -> T:
-        """Run an operation here; after a silence so long that a call is given up, make new connections."""
+        """Run an operation here; after so long without an answer that a call is given up, make new connections."""
         if self._closed:
             raise exceptions.ConnectionError("closed")
         connections = self._connections
@@ -138,10 +138,10 @@ class Server:
             self._leave(connections)
             raise
         except asyncio.CancelledError:
-            if any(self._is_late(seconds) for seconds in connections.multiplexed.silences):
+            if any(self._is_late(seconds) for seconds in connections.multiplexed.unanswered):
                 self._leave(connections)
             elif self._is_late(connections.multiplexed.opening_seconds):
-                self.times_silent += 1  # another connection would be no quicker
+                self.times_unanswered += 1  # another connection would be no quicker
             raise
 
     async def _run(self, connections: _Connections, operation: Operation[T]) -> T:
@@ -156,7 +156,7 @@ class Server:
             raise exceptions.InvalidResponse(message) from error
         except asyncio.CancelledError:
             # While hits are answered it is this process that has too much to do, and new connections would be more.
-            if self._is_late(deadline.passed_seconds) and not connections.multiplexed.silences:
+            if self._is_late(deadline.passed_seconds) and not connections.multiplexed.unanswered:
                 self._leave(connections)
             raise
 
@@ -176,7 +176,7 @@ class Server:
         """Use none of these connections any more: a network that swallows packets has taken all of them."""
         if connections is self._connections and not self._closed:
             self._connections = self._connect()
-            self.times_silent += 1
+            self.times_unanswered += 1
             self._left[connections] = asyncio.create_task(self._close_later(connections))
 
     async def _close_later(self, connections: _Connections) -> None:
@@ -197,7 +197,7 @@ class _Connections:
             login=login,
             db=db,
             tls=partial(tls_context, *files) if url.tls else _no_tls,
-            silence_seconds=max(budget_seconds, _ANSWER_SECONDS),
+            answer_seconds=max(budget_seconds, _ANSWER_SECONDS),
         )
 
     async def close(self) -> None:

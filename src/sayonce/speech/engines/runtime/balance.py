@@ -44,7 +44,7 @@ class Upstream:
         self.url = url
         self.health = Health.GOOD
         self.hangs = False
-        """Whether it failed by keeping silent, which costs each request time."""
+        """Whether it failed by giving no answer, which costs each request time."""
         self.under_way = 0
         self.calls = 0
         self.failures = 0
