@@ -32,9 +32,9 @@ WRITING_BYTES: Final = 64_000_000
 _BYTES_PER_SECOND: Final = 20_000_000
 """The slowest transfer that a budget allows for, beyond its fixed part."""
 _UNANSWERED_PART: Final = 0.8
-"""Of its time: so much of it a call must have waited for the store itself before that tells of the store."""
+"""A call that ran out of time tells of the store only if it waited for the store itself for this part of its time."""
 _PROBE_TIMEOUT_FACTOR: Final = 2.0
-"""Of the budget: a store that twice does not answer within so long does not answer."""
+"""How many budgets a probe in doubt may take: a store that answers neither of two such probes does not answer."""
 _CONNECT_SECONDS: Final = 0.5
 """How long the probe of an open breaker may take to reach the store; nobody waits for it."""
 _TELL_AGAIN_SECONDS: Final = 60.0

@@ -124,15 +124,15 @@ class Road:
 
         Returns as soon as there is something to hear. The computation is a task of its own: the caller may leave.
         With ``no-store`` it is nobody else's, and ends when this call is cancelled or the answer is closed.
-        ``looked`` says that the caller has just looked the key up in the store, or leaves it to a shared flight, which
-        looks when it has its lease.
+        With ``looked`` the store is not asked first: the caller has just looked the key up there, or lets the flight do
+        so, as a shared flight looks once it has its lease.
 
         Raises:
             NotCached: ``only-if-cached``, and nothing is stored.
             Exception: what the computation raised before it had begun.
 
         """
-        # While it is being computed the store has nothing to say.
+        # While a value is computed, the store does not have it yet.
         found = await self.lookup(key, policy, ask_store=not (looked or self.under_way(key)))
         if found is not None:
             return found

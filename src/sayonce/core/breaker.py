@@ -75,8 +75,8 @@ class Breaker:
     def failed(self, now: float, began: float | None = None) -> bool:
         """Record a failure and return whether it opened the breaker.
 
-        ``began`` is when the call was made. Calls that failed together are one moment: one in which nothing was
-        answered, be it that the machine was busy elsewhere, is no outage, however many waited through it.
+        ``began`` is when the call was made. Calls that failed together count as one moment, however many they are: the
+        machine may have been busy elsewhere, and one such pause is no outage.
         """
         if self.state is State.OPEN:
             return False

@@ -58,8 +58,8 @@ class Operation(StrEnum):
     PUT = "put"
     DELETE = "delete"
     FIND = "find"  # an entry, or the pointer to its body
-    FETCH = "fetch"  # a body outside
-    PLACE = "place"  # the same, written
+    FETCH = "fetch"  # a body outside is read
+    PLACE = "place"  # a body outside is written
     WRITE = "write"  # a pointer, or the record of a purge
     RESTORE = "restore"  # the record of a purge that the store has lost
     COUNT = "count"

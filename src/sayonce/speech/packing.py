@@ -44,6 +44,6 @@ def _facts(pcm: Pcm) -> dict[str, Any]:
 
 
 def _is_silent(pcm: Pcm) -> bool:
-    """Whether nobody can hear anything: a server that failed answers so, but no text does."""
+    """Whether nobody can hear anything. No text sounds like that: a server that failed may answer with such a file."""
     too_short = pcm.frames < pcm.sample_rate_hz * _SHORTEST_SECONDS
     return too_short or not np.any(samples_of(pcm.samples, pcm.channels))

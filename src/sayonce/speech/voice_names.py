@@ -2,8 +2,8 @@
 
 Each name is a sealed record in a table of the store. A record has a number that rises with every change of its name,
 so that an older record which comes back is not believed. A removed name leaves a record that says so, a *mark*.
-What cannot be read is not taken for absent: such a name is refused and never passed on to an engine as a name of its
-own, where it could be another voice.
+A name with a record that cannot be read may be an uploaded voice. So it is refused. It is never passed on to an engine,
+which could have another voice of that name.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ class VoiceNames:
     def find(self, tenant: str, name: str, *, required: bool = True, asked: float = math.inf) -> NamedVoice | None:
         """Return the voice of a name or an id; None when no upload is known to have had it.
 
-        An engine's default voice is not ``required`` to be known: until the table was read it is taken for the engine's.
-        ``asked`` is when the request came: what was read since is good for it.
+        ``required`` is False for an engine's default voice: until the table was read, that name means the engine's voice.
+        ``asked`` is the moment when the request came: a table that was read after it is new enough.
 
         Raises:
             NotFound: it was removed.
@@ -146,7 +146,7 @@ class VoiceNames:
         }
 
     def references(self, called: Collection[str]) -> list[str]:
-        """Return what the voices of all tenants with one of these names or ids are called by their references."""
+        """Return the names by reference of all tenants' voices that have one of these names or ids."""
         return [
             voice_of_reference(voice.id)
             for (_, name), voice in self._records.items()

@@ -4,8 +4,9 @@ A name is an alias of content: uploaded again with another reference it is anoth
 are no longer reached by it. Names and references are sealed values in two tables of the store, so that they outlive a
 restart, are shared by instances, and are never evicted. Other instances learn of a change within a second.
 
-A voice is known by its samples, and its reference is kept by its bytes: what a decoder other than ours makes of a file is
-not in the id. So nobody's file may stand in for another's, and no file for one that was uploaded in its place.
+A voice is known by its samples, and its reference is kept under the digest of its bytes. Two files may have the same
+samples to our decoder and not to the decoder of an engine. So the engine gets the very file that was uploaded under the
+name, and never another one with the same samples.
 """
 
 from __future__ import annotations
