@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from sayonce._telemetry import keep_quiet
 from sayonce.audio.voice import Voice
 from sayonce.errors import InvalidRequest, MissingExtra
 
@@ -118,6 +119,7 @@ def _bundled() -> Path:
 
 
 def _network(weights: bytes) -> Callable[[Array], Array]:
+    keep_quiet()
     try:
         import onnxruntime  # noqa: PLC0415 (an extra)
     except ImportError:

@@ -29,6 +29,15 @@ def test_say_answers_the_second_time_from_the_store_with_the_same_bytes(sayonce)
     assert soundfile.info(sayonce.directory / "a.wav").duration > 1
 
 
+def test_the_embedded_voice_tells_its_maker_nothing(sayonce):
+    """onnxruntime would keep an id of the machine in the home directory, and ask for an address of its maker's."""
+    sayonce("say", TEXT, "-o", "a.wav")
+    assert (sayonce.directory / "a.wav").exists()
+    assert [
+        path for path in sayonce.directory.rglob("*") if "onnxruntime" in path.name or "Microsoft" in path.name
+    ] == []
+
+
 def test_a_hit_does_not_load_the_engine_and_another_format_is_one(sayonce):
     sayonce("say", TEXT)
     hit = sayonce("say", TEXT, "-o", "a.mp3", "--json", PYTHONPROFILEIMPORTTIME="1")

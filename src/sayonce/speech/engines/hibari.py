@@ -12,6 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from sayonce._telemetry import keep_quiet
 from sayonce.errors import EngineError, InvalidRequest, MissingExtra
 from sayonce.speech.engines._reading import read_text, unread_script
 from sayonce.speech.engines.declaration import Voice
@@ -118,6 +119,7 @@ class HibariEngine(LocalEngine):
         return Voice(name, facts["language"], f"{facts['accent']}, {facts['gender']}")
 
     def load_model(self) -> None:
+        keep_quiet()
         from hibari import Hibari  # noqa: PLC0415
 
         if not self._files:
