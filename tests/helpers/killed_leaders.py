@@ -16,7 +16,7 @@ from tests.helpers.deployments import free_port
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload(
     [
-        "leaders",
+        __name__,
         "httpcore",
         "sayonce.cli.serve",
         "sayonce.speech.engines.openai.engine",

@@ -2,12 +2,20 @@
 
 import ast
 import re
-from pathlib import Path
 
 import pytest
 
 from tests.helpers.paths import ROOT
 
+PAGES = sorted(
+    {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "CHANGELOG.md"}
+)  # which tells of former files
+FOLDERS = ("src", "tests", "docs", "bench", "deploy", "examples", ".ci", ".github")
+HOMES = (ROOT, ROOT / "src/sayonce", ROOT / "src/sayonce/speech", ROOT / "tests")
+"""Where a path in a document may begin: `cache/road`, `engines/fields` and `unit/core` are short forms."""
+PATH = re.compile(r"(?<![\w./:@~$<>{}=-])(?:\.?[\w-]+/)+[\w.*-]*")
+NO_PATHS = ("tests/unit/PACKAGE", "audio/L16", "audio/basic", "text/event-stream")
+"""A placeholder, and media types."""
 PROMISES = re.findall(r"`([\w/]+\.py)::(test_\w+)`", (ROOT / "docs/guarantees.md").read_text())
 
 
@@ -21,9 +29,53 @@ def test_guarantees_are_listed():
     assert len(PROMISES) > 25
 
 
-@pytest.mark.parametrize("page", ["README.md", "README.zh-CN.md", "CONTRIBUTING.md", *Path(ROOT / "docs").glob("*.md")])
+def _paths_in(text: str) -> list[str]:
+    """Return the words of a text that name a file or folder of the project by its path."""
+    first = {*FOLDERS, *(each.name for home in HOMES[1:] for each in home.iterdir() if each.is_dir())}
+    found = (path.rstrip(".") for path in PATH.findall(text))
+    return [path for path in found if path.partition("/")[0] in first and path not in NO_PATHS]
+
+
+def _leads_somewhere(path: str) -> bool:
+    """Whether it names a file, a module without its ending, or a name in one, as `stores/tables.BOUNDS` does."""
+    module, _, name = path.rpartition(".")
+    for home in HOMES:
+        if any(home.glob(path)) or (home / f"{path}.py").exists():
+            return True
+        if (
+            module
+            and (home / f"{module}.py").exists()
+            and re.search(rf"^{name}\b", (home / f"{module}.py").read_text(), re.MULTILINE)
+        ):
+            return True
+    return False
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_path_that_a_document_names_is_a_file_of_the_project(page):
+    assert [path for path in _paths_in(page.read_text()) if not _leads_somewhere(path)] == []
+
+
+@pytest.mark.parametrize("folder", ["src", "tests", "bench", "examples"])
+def test_every_file_that_a_comment_or_docstring_names_by_its_path_exists(folder):
+    wrong = {
+        f"{file.relative_to(ROOT)}: {path}"
+        for file in (ROOT / folder).rglob("*.py")
+        for path in _paths_in(file.read_text())
+        if path.endswith((".py", ".md", ".sql", ".lua")) and not _leads_somewhere(path)
+    }
+    assert wrong == set()
+
+
+def test_every_file_that_a_document_names_without_a_folder_exists():
+    files = [*ROOT.glob("*.*"), *(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.*"))]
+    named = {name for page in PAGES for name in re.findall(r"`([\w-]+\.(?:py|sql|lua|md))`", page.read_text())}
+    elsewhere = {"ming_tts.py", "moss_tts.py"}  # of vLLM-Omni
+    assert named - {file.name for file in files} == elsewhere
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_links_within_the_project_lead_somewhere(page):
-    page = ROOT / page
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), target
 

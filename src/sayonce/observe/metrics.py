@@ -51,7 +51,7 @@ METRICS: Final = (
         "counter",
         "sayonce_silent_takes",
         ("engine",),
-        "Syntheses that nobody can hear: silent, or no longer than 10 ms.",
+        "Syntheses that nobody can hear: silent, or shorter than 10 ms.",
     ),
     Metric("counter", "sayonce_engine_seconds", ("engine",), "Time that engines spent on syntheses."),
     Metric("gauge", "sayonce_engine_speaking", ("engine",), "Syntheses under way."),

@@ -7,7 +7,7 @@ from sayonce.errors import ConfigError, InvalidRequest, MissingExtra
 from sayonce.speech.engines import KINDS, Engine, build_engine
 from tests.helpers.engine_speech import utterance
 
-AT_HAND = sorted(KINDS.keys() - {"indextts2"})  # which needs a package of its own: tests/test_engine_indextts2.py
+AT_HAND = sorted(KINDS.keys() - {"indextts2"})  # which needs a package of its own: tests/engines/indextts2.py
 NEEDED = {"openai": {"base_url": "http://127.0.0.1:9/v1", "model": "tts-1"}}
 
 
