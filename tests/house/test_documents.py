@@ -7,9 +7,8 @@ import pytest
 
 from tests.helpers.paths import ROOT
 
-PAGES = sorted(
-    {*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "CHANGELOG.md"}
-)  # which tells of former files
+PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "CHANGELOG.md"})
+"""The documents, but for the changelog, which tells of former files."""
 FOLDERS = ("src", "tests", "docs", "bench", "deploy", "examples", ".ci", ".github")
 HOMES = (ROOT, ROOT / "src/sayonce", ROOT / "src/sayonce/speech", ROOT / "tests")
 """Where a path in a document may begin: `cache/road`, `engines/fields` and `unit/core` are short forms."""
@@ -42,11 +41,8 @@ def _leads_somewhere(path: str) -> bool:
     for home in HOMES:
         if any(home.glob(path)) or (home / f"{path}.py").exists():
             return True
-        if (
-            module
-            and (home / f"{module}.py").exists()
-            and re.search(rf"^{name}\b", (home / f"{module}.py").read_text(), re.MULTILINE)
-        ):
+        file = home / f"{module}.py"
+        if module and file.exists() and re.search(rf"^{name}\b", file.read_text(), re.MULTILINE):
             return True
     return False
 

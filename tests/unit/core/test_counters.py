@@ -37,6 +37,23 @@ def test_a_metric_has_the_labels_of_the_counter_that_it_shows(counter):
     assert metric.labels == counter.labels
 
 
+NO_METRIC = {
+    Counter.ANSWERS: "sayonce_requests and sayonce_request_errors have those of speech, sayonce_feature_requests others",
+    Counter.SAVED_SECONDS: "sayonce_saved_compute_seconds has those of speech, by engine",
+    Counter.LEFT: "an outcome of sayonce_request_errors",
+    Counter.REFUSED_REQUESTS: "sayonce_request_errors has those of speech, by reason",
+    Counter.SYNTHESES: "the sum of sayonce_engine_calls",
+    Counter.COMPUTED_SECONDS: "sayonce_engine_seconds has all time of engines, sayonce_compute_seconds what was heard",
+    Counter.FAILED_READINGS: "the calls that failed are in sayonce_store_errors, those not made in sayonce_store_skipped",
+    Counter.STORE_WRITES_DROPPED: "of use beside the totals alone: it is no error, and /v1/cache/stats has it",
+}
+"""Counters that no metric shows, and why."""
+
+
+def test_every_counter_is_shown_by_a_metric_or_listed_with_the_reason():
+    assert set(Counter) - METRIC_OF.keys() == NO_METRIC.keys()
+
+
 def test_a_counter_with_a_label_too_many_or_too_few_is_an_error():
     for labels in ((), ("store", "get", "again")):
         counts = Counts()
