@@ -1,4 +1,4 @@
-"""Compute once, reuse many, for any value: look-up, flights, purges and trouble; how a store keeps bytes is in ``stores``."""
+"""Compute once, reuse many, for any value: look-up, flights, purges, trouble, and the blocking facade; how a store keeps bytes is in ``stores``."""
 
 from sayonce.cache.answer import Answer, saved_seconds
 from sayonce.cache.cache import Cache

@@ -1,1 +1,1 @@
-"""The one door for sound from outside: each container is checked and decoded to its end, or refused; no encoders."""
+"""The one door for sound from outside: each container is checked and decoded to its end, or refused, in threads that also parse large requests; no encoders."""
