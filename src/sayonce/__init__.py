@@ -2,10 +2,11 @@
 
 ::
 
-    cache = sayonce.open("redis://localhost:6379")          # async; sayonce.open_sync for plain code
+    with sayonce.open_sync("redis://localhost:6379") as cache:      # sayonce.open for async code
 
-    @cache.remember("style-encoder", revision="3")
-    def encode(image: bytes) -> np.ndarray: ...
+        @cache.remember("style-encoder", revision="3")
+        def encode(image: bytes) -> np.ndarray:
+            return model(image)
 
 Everything is imported when it is first used.
 """

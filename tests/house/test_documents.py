@@ -1,10 +1,14 @@
 """What the documents say is there is there."""
 
 import ast
+import os
 import re
+import subprocess
+import sys
 
 import pytest
 
+from tests.helpers.documents import programs
 from tests.helpers.paths import ROOT
 
 PAGES = sorted({*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")} - {ROOT / "CHANGELOG.md"})
@@ -95,3 +99,29 @@ def test_clients_are_listed_with_the_versions_that_are_run(name, place):
     version = re.search(rf'^\W*{re.escape(name)}(?:==|": ")([\d.]+)', pinned, re.MULTILINE).group(1)
     rows = [row.split("|") for row in (ROOT / "docs/clients.md").read_text().splitlines() if f"`{name}`" in row]
     assert version in {each.strip() for row in rows for each in row[2].split(",")}
+
+
+PAGES_WITH_PROGRAMS = ["README.md", "README.zh-CN.md", "docs/library.md"]
+
+
+@pytest.mark.parametrize(
+    ("page", "number"), [(page, n) for page in PAGES_WITH_PROGRAMS for n in range(len(programs(page)))]
+)
+def test_a_program_of_the_documents_runs_as_it_is_written(tmp_path, page, number):
+    home = {name: os.fspath(tmp_path) for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", programs(page)[number]],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        timeout=100,
+        env={**os.environ, **home, "PYTHONIOENCODING": "utf-8"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
+    assert not done.stderr
+
+
+def test_every_page_that_shows_the_library_has_a_program_that_is_run():
+    assert [len(programs(page)) for page in PAGES_WITH_PROGRAMS] == [1, 1, 2]
