@@ -46,8 +46,7 @@ if TYPE_CHECKING:
         VoicesUnavailable,
     )
     from sayonce.features import adapters
-    from sayonce.features.library import Cache, SyncCache, open_sync
-    from sayonce.features.library import open_cache as open  # noqa: A004 (sayonce.open is its name)
+    from sayonce.features.library import Cache, SyncCache, open, open_sync  # noqa: A004 (sayonce.open is its name)
     from sayonce.features.remember import Remembered, SyncRemembered
     from sayonce.features.speaker_encoder import SpeakerEncoder
 
@@ -103,7 +102,7 @@ _HOMES: Final = {
     "SyncCache": ("sayonce.features.library", "SyncCache"),
     "SyncRemembered": ("sayonce.features.remember", "SyncRemembered"),
     "Voice": ("sayonce.audio.voice", "Voice"),
-    "open": ("sayonce.features.library", "open_cache"),
+    "open": ("sayonce.features.library", "open"),
     "open_sync": ("sayonce.features.library", "open_sync"),
 }
 

@@ -168,7 +168,9 @@ class Cache:
         Raises:
             Unkeyable: the key has no exact identity.
             Exception: what ``compute`` raised; nothing is stored then.
+            TypeError: ``compute`` returned something else.
             RecursionError: ``compute`` asks for the value that it computes.
+            RuntimeError: the cache is closed, and the value is not in memory.
 
         """
         return await released(self.fetch_carried(key, compute, ttl=ttl, tags=tags))
@@ -304,6 +306,7 @@ class Cache:
     async def close(self) -> None:
         """Finish the flights, write the counters and release the store; idempotent."""
         await self.settle()
+        self._flights.closed = True
         if self._housekeeper is not None:
             await self._housekeeper.stop()
         self.threads.close()

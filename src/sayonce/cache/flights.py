@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from sayonce.cache.compute_errors import CarriedError
 from sayonce.cache.flight import Flight
+from sayonce.cache.threads import CLOSED
 from sayonce.cache.view import TRUST_SECONDS, View
 from sayonce.core.epochs import Stamp
 from sayonce.errors import EngineError, SayonceError, logged
@@ -31,6 +32,8 @@ class Flights:
         self._flights: dict[bytes, Flight] = {}
         self._landed_lately: deque[bytes] = deque(maxlen=_LANDED_LATELY)
         self._tasks: set[asyncio.Task[None]] = set()
+        self.closed = False
+        """Whether the cache is closed, and nothing may be computed any more."""
 
     def joinable(self, key: bytes) -> Flight | None:
         """Return the flight that a request may join: not one with tags that were purged after it began."""
@@ -51,7 +54,15 @@ class Flights:
             await asyncio.wait([flight.task])
 
     def launch(self, flight: Flight, key: bytes, work: Coroutine[Any, Any, None]) -> None:
-        """Start a flight's computation; between ``joinable`` and this there must be no await, so that one wins."""
+        """Start a flight's computation; between ``joinable`` and this there must be no await, so that one wins.
+
+        Raises:
+            RuntimeError: the cache is closed.
+
+        """
+        if self.closed:
+            work.close()
+            raise RuntimeError(CLOSED)
         if not flight.private:
             self._flights[key] = flight
         task = asyncio.create_task(work)

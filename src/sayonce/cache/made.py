@@ -52,8 +52,6 @@ async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
         value: Any = await compute() if inspect.iscoroutinefunction(compute) else await threads.compute(compute)
         if inspect.isawaitable(value):
             value = await value
-    if isinstance(value, Made):
-        return value
-    if not isinstance(value, bytes):
-        raise TypeError(f"compute returned a {type(value).__name__}; bytes or Made are needed")
-    return Made(body=value)
+        if not isinstance(value, bytes | Made):
+            raise TypeError(f"'compute' must return bytes (or a Made), and returned a {type(value).__name__}")
+    return value if isinstance(value, Made) else Made(body=value)

@@ -18,7 +18,7 @@ from sayonce.cache.cache import Cache
 from sayonce.cache.compute_errors import CarriedError
 from sayonce.cache.invalidation import Obeyed
 from sayonce.cache.made import Compute
-from sayonce.cache.threads import Threads
+from sayonce.cache.threads import CLOSED, Threads
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
 
@@ -54,7 +54,7 @@ class LoopThread:
         with self._lock:
             if own or self._closing:
                 coroutine.close()
-                raise RuntimeError(_FROM_WITHIN if own else "the cache is closed")
+                raise RuntimeError(_FROM_WITHIN if own else CLOSED)
             running = asyncio.run_coroutine_threadsafe(coroutine, self._loop)
         try:
             return running.result()

@@ -29,6 +29,8 @@ _READERS: Final = 8
 _UNBOUNDED: Final = 1 << 20
 """Slots bound the computations; a thread that waits must not be the last one."""
 
+CLOSED: Final = "the cache is closed: nothing is computed or read for it any more"
+
 
 class Threads:
     """The threads of one cache.
@@ -40,6 +42,7 @@ class Threads:
 
     def __init__(self, computations: int = COMPUTATIONS) -> None:
         self._free = computations
+        self._closed = False
         self._lock = threading.Lock()
         self._first: deque[Future[None]] = deque()
         self._rest: deque[Future[None]] = deque()
@@ -47,7 +50,14 @@ class Threads:
         self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="sayonce-read")
 
     async def read(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
-        """Run what waits for nothing but the disk."""
+        """Run what waits for nothing but the disk.
+
+        Raises:
+            RuntimeError: the cache is closed.
+
+        """
+        if self._closed:
+            raise RuntimeError(CLOSED)
         return await asyncio.get_running_loop().run_in_executor(self._reading, copy_context().run, function, *args)
 
     async def compute(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
@@ -84,6 +94,7 @@ class Threads:
 
     def close(self) -> None:
         """Let idle threads end; what is under way is finished."""
+        self._closed = True
         for pool in (self._computing, self._reading):
             pool.shutdown(wait=False)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from numbers import Integral
@@ -10,11 +11,13 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from sayonce.errors import InvalidRequest
 from sayonce.features.arrays import dtype_name
+from sayonce.features.tensors import CurrentDevice
 
 T = TypeVar("T")
 
 _SURROGATES: Final = re.compile("[\ud800-\udfff]")
 """Characters that UTF-8 cannot encode: names of files and arguments in other encodings have them."""
+_DEVICE: Final = re.compile(r"[a-z]+(:\d+)?")
 _LONGEST: Final = timedelta(days=1_000_000)
 _SHOWN: Final = 80
 _SECRETS: Final = ("secret", "url")
@@ -88,12 +91,25 @@ def _is_type(value: Any) -> bool:
         return False
 
 
+def _is_device(value: Any) -> bool:
+    """Whether torch may take it for a device; torch itself is not loaded for the question."""
+    if isinstance(value, str):
+        return bool(_DEVICE.fullmatch(value))
+    kind = type(value)
+    return value is None or isinstance(value, CurrentDevice) or (kind.__module__, kind.__name__) == ("torch", "device")
+
+
+def _is_annotation(value: Any) -> bool:
+    named = value is None or isinstance(value, type) or typing.get_origin(value) is not None
+    return named or type(value).__module__ == "typing"
+
+
 _TEXT: Final = _Rule("a text", _is_text)
 _FLAG: Final = _Rule("True or False", _is_flag)
 _BYTES: Final = _Rule("a number of bytes (int) of at least 0", _is_count)
 _TIME: Final = _Rule("a timedelta above 0 and up to a million days, such as timedelta(days=7)", _is_time)
 _PARAMETERS: Final = _Rule("names of parameters, in a tuple such as ('path',)", _are_texts)
-_ANYTHING: Final = _Rule("anything", lambda _: True)
+_TAGS: Final = _Rule("texts, in a tuple such as ('voice=anna',)", _are_texts)
 
 OPENING: Final = {
     "url": _Rule("a text such as sqlite:///file.db", lambda value: _is_text(value) and "\0" not in value),
@@ -102,22 +118,27 @@ OPENING: Final = {
     "memory_bytes": _BYTES,
     "ttl": _TIME,
 }
+FETCHING: Final = {
+    "compute": _Rule("a function without arguments that returns bytes", callable),
+    "ttl": _TIME,
+    "tags": _TAGS,
+}
 REMEMBERING: Final = {
     "name": _TEXT,
     "revision": _TEXT,
     "ttl": _TIME,
-    "tags": _Rule("texts, in a tuple such as ('voice=anna',)", _are_texts),
+    "tags": _TAGS,
     "content": _PARAMETERS,
     "audio": _PARAMETERS,
     "ignore": _PARAMETERS,
     "batch": _FLAG,
-    "returns": _ANYTHING,
+    "returns": _Rule("a type, such as np.ndarray, or left out", _is_annotation),
     "spec": _Rule(
         "of types and shapes, such as {'style': ('float32', (1, 192))}, or left out",
         lambda value: value is None or _is_spec(value),
     ),
     "copy": _FLAG,
-    "device": _ANYTHING,
+    "device": _Rule("a device of torch, such as 'cuda:0' or torch.device('cpu'), or left out", _is_device),
     "expected_bytes": _BYTES,
     "storage": _Rule("'float16', or left out", lambda value: value is None or (_is_text(value) and value == "float16")),
 }

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from functools import cached_property, partial
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, Never, Self, Unpack
 from weakref import WeakKeyDictionary
 
 import msgspec
@@ -17,7 +17,7 @@ from sayonce.cache.cache import DEFAULT_TTL
 from sayonce.cache.made import Compute
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
-from sayonce.features.arguments import OPENING, REMEMBERING, check, kept
+from sayonce.features.arguments import FETCHING, OPENING, check, kept
 from sayonce.features.remember import Options, Remember, Remembered, SyncRemember, SyncRemembered, make_task
 from sayonce.features.travel import Origin, arrived, note, note_secret, secret_of
 from sayonce.stores import open_store
@@ -68,7 +68,7 @@ class Cache(_Travelling, base.Cache):
         self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()
     ) -> Entry:
         tags = kept(tags)
-        check(REMEMBERING, tags=tags, **({} if ttl is None else {"ttl": ttl}))
+        check(FETCHING, compute=compute, tags=tags, **({} if ttl is None else {"ttl": ttl}))
         return await super().fetch_carried(key, compute, ttl=ttl, tags=tags)
 
     def remember(self, name: str, *, revision: str, **options: Unpack[Options]) -> Remember:
@@ -115,13 +115,14 @@ def _decorator(kind: Callable[..., Any], cache: Cache | SyncCache, name: str, re
     return decorate
 
 
-def open_cache(
+def open(  # noqa: A001 (sayonce.open is its name)
     url: str = DEFAULT_URL,
     *,
     namespace: str = "",
     secret: bytes | str | None = None,
     memory_bytes: int = MEMORY_BYTES,
     ttl: timedelta = DEFAULT_TTL,
+    **unknown: Never,
 ) -> Cache:
     """Return a cache over a store, opened by ``async with``.
 
@@ -132,12 +133,14 @@ def open_cache(
         secret: makes keys that cannot be guessed and values that cannot be forged; the same wherever they are shared.
         memory_bytes: bound of the memory tier before the store; 0 for none.
         ttl: how long values are kept, unless told otherwise with them.
+        **unknown: refused, so that a misspelt argument is told like any other wrong one.
 
     Raises:
         ConfigError: the URL is none of the valid forms.
-        InvalidRequest: an argument is of the wrong type or out of range.
+        InvalidRequest: an argument is unknown, or of the wrong type or out of range.
 
     """
+    check(OPENING, **unknown)
     origin = _origin(url, namespace, secret, memory_bytes, ttl, blocking=False)
     return _open(origin)
 
@@ -149,14 +152,16 @@ def open_sync(
     secret: bytes | str | None = None,
     memory_bytes: int = MEMORY_BYTES,
     ttl: timedelta = DEFAULT_TTL,
+    **unknown: Never,
 ) -> SyncCache:
     """Return an open cache for plain code; see ``open``.
 
     Raises:
         ConfigError: the URL is none of the valid forms, or the store cannot be opened.
-        InvalidRequest: an argument is of the wrong type or out of range.
+        InvalidRequest: an argument is unknown, or of the wrong type or out of range.
 
     """
+    check(OPENING, **unknown)
     cache = _open_sync(_origin(url, namespace, secret, memory_bytes, ttl, blocking=True))
     note(cache.origin, cache)
     return cache

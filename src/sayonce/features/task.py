@@ -263,8 +263,9 @@ class _Together:
         made = await self._task.compute(
             self._threads, self._encoded, ([self._items[key] for key in wanted], *args), kwargs
         )
-        if len(made) != len(wanted):
-            raise TypeError(f"the function returned {len(made)} values for {len(wanted)} items")
+        with CarryErrors():
+            if len(made) != len(wanted):
+                raise TypeError(f"the function returned {len(made)} values for {len(wanted)} items")
         return dict(zip(wanted, made, strict=True))
 
     def _encoded(self, values: Iterable[Any]) -> list[Made]:

@@ -186,3 +186,33 @@ def test_the_code_of_a_notebook_is_told_apart_as_it_is_compiled(cache):
     assert heard[0::2] == [1.0, 2.0, 1.0]
     assert heard[1] != heard[3]
     assert heard[1] == heard[5]
+
+
+@pytest.mark.parametrize(
+    ("adapter", "param"),
+    [
+        ("chatterbox", "engine"),
+        ("cosyvoice", "engine"),
+        ("index_tts_onnx", "engine"),
+        ("indextts2", "engine"),
+        ("resemblyzer", "encoder"),
+        ("xtts", "model"),
+    ],
+)
+def test_an_object_that_an_adapter_is_not_for_is_refused_and_the_right_kind_named(adapter, param):
+    cache = sayonce.open_sync("memory://")
+    with cache, pytest.raises(sayonce.InvalidRequest, match=f"'{param}' must be .* has no method") as refused:
+        getattr(sayonce.adapters, adapter).wrap(object(), cache)
+    assert refused.value.param == param
+
+
+def test_a_wrong_target_or_cache_of_the_generic_adapter_is_refused():
+    with sayonce.open_sync("memory://") as cache:
+        for target, given, method, param in (
+            (3, cache, None, "target"),
+            (object(), cache, "embed", "target"),
+            (len, None, None, "cache"),
+        ):
+            with pytest.raises(sayonce.InvalidRequest, match=f"'{param}' must be ") as refused:
+                sayonce.adapters.generic.wrap(target, given, method, revision="1")
+            assert refused.value.param == param

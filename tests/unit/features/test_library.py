@@ -131,6 +131,9 @@ def test_no_password_of_a_wrong_argument_is_repeated():
         ("spec", {"style": ("float33", (1,))}, "types and shapes"),
         ("spec", {"style": ("float32", 192)}, "types and shapes"),
         ("expected_bytes", "5 MB", "a number of bytes"),
+        ("device", 3, "a device of torch, such as 'cuda:0'"),
+        ("device", "graphics card", "a device of torch, such as 'cuda:0'"),
+        ("returns", 3, "a type, such as np.ndarray"),
         ("storage", "float8", "'float16', or left out, not 'float8'"),
     ],
 )
@@ -150,12 +153,13 @@ async def test_a_wrong_argument_of_fetch_is_refused_before_anything_is_computed(
     def compute():
         raise AssertionError
 
-    for wrong in ({"ttl": 60}, {"tags": "ab"}):
+    for wrong in ({"ttl": 60}, {"tags": "ab"}, {"compute": b"a value"}):
+        given = {"compute": compute, **wrong}
         with pytest.raises(sayonce.InvalidRequest, match="must be"):
-            cache.fetch("k", compute, **wrong)
+            cache.fetch("k", **given)
         async with sayonce.open("memory://") as other:
             with pytest.raises(sayonce.InvalidRequest, match="must be"):
-                await other.fetch("k", compute, **wrong)
+                await other.fetch("k", **given)
 
 
 def test_every_valid_option_of_a_remembered_function_is_taken(cache):

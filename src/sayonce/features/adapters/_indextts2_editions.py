@@ -9,10 +9,11 @@ from inspect import BoundArguments
 from typing import Any, Final, Protocol
 
 from sayonce.errors import EngineError
-from sayonce.features.adapters._wrapping import unwrapped
+from sayonce.features.adapters._wrapping import method_of
 
 Features = tuple[str, Any]
 """A voice's id, and the features that were computed of it."""
+KIND: Final = "an IndexTTS2"
 
 
 class Edition(Protocol):
@@ -45,7 +46,7 @@ class OnePath:
     def __init__(self, engine: Any) -> None:
         self._engine = engine
         self.method = "infer_generator" if hasattr(engine, "infer_generator") else "infer"
-        self.original = unwrapped(getattr(engine, self.method))
+        self.original = method_of(engine, self.method, engine, KIND)
         self.signature = inspect.signature(self.original)
 
     def encode(self, part: str, path: str) -> list[Any]:
@@ -122,7 +123,7 @@ class PathDictionaries:
         self._own = {part: getattr(engine, name) for part, name in self._METHODS.items()}
         self._voices: tuple[str, str] | None = None
         self.method = "infer_generator"
-        self.original = unwrapped(engine.infer_generator)
+        self.original = method_of(engine, self.method, engine, KIND)
         self.signature = inspect.signature(self.original)
 
     def encode(self, part: str, path: str) -> Any:

@@ -70,9 +70,14 @@ def remembered(
         **options: see ``Options``.
 
     Raises:
+        InvalidRequest: ``cache`` is no cache, or an option is wrong.
         RuntimeError: the cache is async, and this is not its event loop.
 
     """
+    if not isinstance(cache, AnyCache):
+        raise InvalidRequest(
+            f"'cache' must be what sayonce.open or sayonce.open_sync made, not {cache!r:.80}", param="cache"
+        )
     task = make_task(_in_own_thread(function), name or state.name, revision, options, _Stated(bound))
     if isinstance(cache, SyncCache):
         blocking: SyncRemembered[P, Any] = SyncRemembered(cache, task)

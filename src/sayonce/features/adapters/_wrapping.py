@@ -9,6 +9,7 @@ from typing import Any, Final
 from weakref import WeakValueDictionary
 
 from sayonce.cache import Cache
+from sayonce.errors import InvalidRequest
 from sayonce.features.library import SyncCache, for_engine
 from sayonce.features.travel import named, packed, unpacked
 
@@ -27,6 +28,23 @@ def unwrapped(function: Any) -> Any:
     if _methods.get(id(function)) is function:
         raise RuntimeError("this engine remembers its values already: wrap it once")
     return function
+
+
+def method_of(owner: Any, name: str, engine: Any, kind: str, *, param: str = "engine") -> Any:
+    """Return a method that an adapter replaces; ``kind`` says in words which engines the adapter is for.
+
+    Raises:
+        InvalidRequest: ``owner``, the engine or a part of it, has no such method: it is none of those engines.
+        RuntimeError: an adapter has already replaced it.
+
+    """
+    method = getattr(owner, name, None)
+    if not callable(method):
+        given = f"{type(engine).__module__}.{type(engine).__qualname__}"
+        raise InvalidRequest(
+            f"{param!r} must be {kind}, not of type {given}, which has no method {name!r}", param=param
+        )
+    return unwrapped(method)
 
 
 class Wrapping:

@@ -8,17 +8,19 @@ import threading
 from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sayonce.audio.voice import Voice
 from sayonce.features.adapters._reference import Reference
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
-from sayonce.features.adapters._wrapping import Wrapping, unwrapped
+from sayonce.features.adapters._wrapping import Wrapping, method_of
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.tensors import CurrentDevice
 
 E = TypeVar("E")
+
+_KIND: Final = "a Chatterbox model"
 
 
 def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
@@ -37,7 +39,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
     """
     model: Any = engine
     conditioner = _Conditioner(model, cache, revision, ttl)
-    generate = unwrapped(model.generate)
+    generate = method_of(model, "generate", model, _KIND)
     signature = inspect.signature(generate)
 
     def generate_remembering(*args: Any, **kwargs: Any) -> Any:
@@ -69,7 +71,7 @@ class _Conditioner:
     def __init__(self, model: Any, cache: AnyCache, revision: str | None, ttl: timedelta) -> None:
         self.lock = threading.Lock()
         self._model = model
-        self._original = unwrapped(model.prepare_conditionals)
+        self._original = method_of(model, "prepare_conditionals", model, _KIND)
         self.signature = inspect.signature(self._original)
         self._state = State("chatterbox", model, lambda: (_weights(model), _settings(model)), revision)
         conditionals, device = sys.modules[type(model).__module__].Conditionals, CurrentDevice(lambda: model.device)

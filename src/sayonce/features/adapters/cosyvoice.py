@@ -12,12 +12,13 @@ from sayonce.features.adapters._fingerprint import code_of
 from sayonce.features.adapters._reference import Reference
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import Look, State
-from sayonce.features.adapters._wrapping import Wrapping, unwrapped
+from sayonce.features.adapters._wrapping import Wrapping, method_of
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.tensors import CurrentDevice
 
 E = TypeVar("E")
 
+_KIND: Final = "a CosyVoice model or its frontend"
 _ENCODERS: Final = ("_extract_speech_token", "_extract_spk_embedding", "_extract_speech_feat")
 
 
@@ -40,10 +41,11 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
 
     """
     frontend: Any = getattr(engine, "frontend", engine)
+    originals = {name: method_of(frontend, name, engine, _KIND) for name in _ENCODERS}
     state = State("cosyvoice", frontend, _look(frontend), revision)
     device, methods = CurrentDevice(lambda: frontend.device), {}
-    for name in _ENCODERS:
-        original, part = unwrapped(getattr(frontend, name)), f"cosyvoice{name}"
+    for name, original in originals.items():
+        part = f"cosyvoice{name}"
         recall = remembered(cache, state, _encoder(original), name=part, ttl=ttl, ignore=("reference",), device=device)
         methods[name] = _by_content(recall, original, state)
     Wrapping(wrap, frontend, cache, revision=revision, ttl=ttl).install(frontend, **methods)

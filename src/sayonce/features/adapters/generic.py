@@ -6,9 +6,10 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
+from sayonce.errors import InvalidRequest
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
-from sayonce.features.adapters._wrapping import Function, Wrapping, unwrapped
+from sayonce.features.adapters._wrapping import Function, Wrapping, method_of, unwrapped
 from sayonce.features.bound import content_of, qualified_name
 from sayonce.features.remember import Options
 
@@ -54,7 +55,14 @@ def wrap(
         RuntimeError: the function or the method is wrapped already.
 
     """
-    function = unwrapped(target if method is None else getattr(target, method))
+    if method is not None:
+        function = method_of(target, method, target, "an object with that method", param="target")
+    elif callable(target):
+        function = unwrapped(target)
+    else:
+        raise InvalidRequest(
+            f"'target' must be a function, or an object with the name of a 'method', not {target!r:.80}", param="target"
+        )
     state = State(name or qualified_name(function), None, partial(_networks, target), revision)
     bound = target if method is None else None
     recall = remembered(cache, state, function, revision=revision, bound=bound, **options)

@@ -12,11 +12,12 @@ from sayonce.audio.voice import Voice
 from sayonce.features.adapters._reference import Reference, Source
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
-from sayonce.features.adapters._wrapping import Wrapping, unwrapped
+from sayonce.features.adapters._wrapping import Wrapping, method_of
 from sayonce.features.remember import DEFAULT_TTL
 
 E = TypeVar("E")
 
+_KIND: Final = "an index_tts_2_5_onnx.IndexTTS or its pipeline"
 _WEIGHTS: Final = ("semantic_model", "hf_cache", "emo_vec.onnx", "campplus.onnx", "length_regulator.onnx")
 
 
@@ -37,7 +38,7 @@ def wrap(engine: E, cache: AnyCache, *, revision: str | None = None, ttl: timede
 
     """
     pipeline: Any = getattr(engine, "_pipe", engine)
-    original = unwrapped(pipeline.build_speaker)
+    original = method_of(pipeline, "build_speaker", engine, _KIND)
     lock = threading.Lock()
 
     def build(voice: Voice, reference: Reference) -> Any:  # noqa: ARG001 (the voice is the key)

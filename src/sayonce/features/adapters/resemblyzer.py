@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
-from sayonce.features.adapters._wrapping import Wrapping, unwrapped
+from sayonce.features.adapters._wrapping import Wrapping, method_of
 from sayonce.features.remember import DEFAULT_TTL
 
 E = TypeVar("E")
+
+_KIND: Final = "a resemblyzer.VoiceEncoder"
 
 
 def wrap(encoder: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
@@ -26,7 +28,7 @@ def wrap(encoder: E, cache: AnyCache, *, revision: str | None = None, ttl: timed
 
     """
     engine: Any = encoder
-    original = unwrapped(engine.embed_utterance)
+    original = method_of(engine, "embed_utterance", engine, _KIND, param="encoder")
 
     def embed(wav: Any, rate: float, min_coverage: float) -> Any:
         return original(wav, False, rate, min_coverage)

@@ -5,17 +5,19 @@ from __future__ import annotations
 import inspect
 from contextlib import ExitStack
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sayonce.audio.voice import Voice
 from sayonce.features.adapters._reference import Reference
 from sayonce.features.adapters._remembering import AnyCache, remembered
 from sayonce.features.adapters._state import State
-from sayonce.features.adapters._wrapping import Wrapping, unwrapped
+from sayonce.features.adapters._wrapping import Wrapping, method_of
 from sayonce.features.remember import DEFAULT_TTL
 from sayonce.features.tensors import CurrentDevice
 
 E = TypeVar("E")
+
+_KIND: Final = "an Xtts model of TTS.tts.models.xtts"
 
 
 def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedelta = DEFAULT_TTL) -> E:
@@ -32,7 +34,7 @@ def wrap(model: E, cache: AnyCache, *, revision: str | None = None, ttl: timedel
 
     """
     engine: Any = model
-    original = unwrapped(engine.get_conditioning_latents)
+    original = method_of(engine, "get_conditioning_latents", engine, _KIND, param="model")
     signature = inspect.signature(original)
 
     def encode(voices: list[Voice], settings: dict[str, Any], references: list[Reference]) -> Any:  # noqa: ARG001 (the key)
