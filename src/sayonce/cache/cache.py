@@ -288,12 +288,16 @@ class Cache:
         await self._flights.settle(timeout_seconds)
 
     async def open(self, *, checked: bool = False) -> Self:
-        """Open the store; where it was ``checked`` before, what is wrong with its address now is trouble that may pass.
+        """Open the store, also again after ``close``, in the event loop that runs now.
+
+        Where it was ``checked`` before, what is wrong with its address now is trouble that may pass.
 
         Raises:
             ConfigError: the store's address is wrong.
 
         """
+        self._flights.closed = False
+        self.threads.open()
         if self.store is not None and self._housekeeper is not None:
             try:
                 await self.store.open()

@@ -16,7 +16,7 @@ from sayonce.cache.guard import Guard
 from sayonce.cache.record_poller import RecordPoller
 from sayonce.core.counters import Operation
 from sayonce.core.envelope import Refused
-from sayonce.core.relay import CHALLENGE_RECORD_BYTES, Ending, FlightSeal, Head
+from sayonce.core.relay import CHALLENGE_RECORD_BYTES, Ending, FlightSeal, Head, encoded
 from sayonce.stores.leases import Leases
 from sayonce.stores.records import COMPUTATION, RECORD_BYTES, Question, Records
 
@@ -91,11 +91,12 @@ class Lease:
         The end is published only of a body that was published whole, so that nobody takes a part for it.
         """
         self._starting.cancel()
-        if self._publishing is not None:
-            await self._end_publishing(self._publishing)
-        await self._guard.call(
-            Operation.RELEASE, partial(self._leases.release, self._key, self._owner), timeout_factor=TIMEOUT_FACTOR
-        )
+        try:
+            if self._publishing is not None:
+                await self._end_publishing(self._publishing)
+        finally:  # whatever went wrong: the others would wait for a lease that nobody keeps up
+            release = partial(self._leases.release, self._key, self._owner)
+            await self._guard.call(Operation.RELEASE, release, timeout_factor=TIMEOUT_FACTOR)
 
     async def _end_publishing(self, publishing: asyncio.Task[bool]) -> None:
         entry = self._flight.entry
@@ -105,7 +106,7 @@ class Lease:
             (published,) = await asyncio.gather(publishing, return_exceptions=True)
             if published is True and entry is not None:
                 if not (self._flight.landing.done() and self._flight.landing.result()):
-                    await self._tell(*(VALUE + part for part in _parts(msgspec.msgpack.encode(entry))))
+                    await self._tell(*(VALUE + part for part in _parts(encoded(entry))))
                 await self._tell(END + msgspec.msgpack.encode(Ending.of(self._relayed_bytes, entry)))
         finally:  # and not before: a lease that ends by itself would have the others begin again
             for task in self._tasks:

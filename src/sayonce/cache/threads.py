@@ -46,8 +46,17 @@ class Threads:
         self._lock = threading.Lock()
         self._first: deque[Future[None]] = deque()
         self._rest: deque[Future[None]] = deque()
+        self._start()
+
+    def _start(self) -> None:
         self._computing = ThreadPoolExecutor(_UNBOUNDED, thread_name_prefix="sayonce-compute")
         self._reading = ThreadPoolExecutor(_READERS, thread_name_prefix="sayonce-read")
+
+    def open(self) -> None:
+        """Run again what is asked for, also after ``close``."""
+        if self._closed:
+            self._start()
+            self._closed = False
 
     async def read(self, function: Callable[[*Ts], T], *args: *Ts) -> T:
         """Run what waits for nothing but the disk.

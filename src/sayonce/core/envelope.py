@@ -190,7 +190,7 @@ def _unpacked(key: bytes, view: memoryview, header_bytes: int, *, outside: bool)
     header_end = address_bytes + header_bytes
     try:
         header = _decode_header(view[address_bytes:header_end])
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, RecursionError):  # nested without end, which only others can have made
         raise Refused(Refusal.HEADER) from None
     body = bytes(view[header_end:])
     if len(body) != (0 if outside else header.body_bytes):

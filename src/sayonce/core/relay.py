@@ -89,6 +89,11 @@ class FlightSeal:
         return mac.digest()
 
 
+def encoded(entry: Entry) -> bytes:
+    """Return an entry as it is told in records; its key may be any kind of bytes, of which MessagePack knows one."""
+    return msgspec.msgpack.encode(msgspec.structs.replace(entry, key=bytes(entry.key)))
+
+
 def new_owner(secret: Secret, key: bytes) -> str:
     """Return a name for the holder of a lease that only an instance with the secret can make."""
     nonce = os.urandom(_NONCE_BYTES)

@@ -39,6 +39,20 @@ class Deadlines:
             self._loop = asyncio.get_running_loop()  # only once: up to Python 3.11 each is a system call
         return Deadline(self, self._loop, seconds, probed=probed)
 
+    def moved(self) -> asyncio.AbstractEventLoop:
+        """Go on in the event loop that runs now; what was under way in the one before has ended with it.
+
+        Raises:
+            RuntimeError: the one before goes on.
+
+        """
+        if self._loop is not None and not self._loop.is_closed():
+            raise RuntimeError("this is used in two event loops at once; open one for each of them")
+        self._running.clear()
+        self._timer, self._next_seconds = None, inf
+        self._loop = asyncio.get_running_loop()
+        return self._loop
+
     def expire(self) -> None:
         """End all that is under way now."""
         for deadline in self._running:
@@ -105,6 +119,9 @@ class Deadline:
 
     def __enter__(self) -> Self:
         task = asyncio.current_task(self.loop)
+        if task is None:  # another event loop runs than before
+            self.loop = self._deadlines.moved()
+            task = asyncio.current_task(self.loop)
         assert task is not None
         self._task: asyncio.Task[Any] = task
         self._cancelled_before = task.cancelling()

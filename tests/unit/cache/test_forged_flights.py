@@ -25,7 +25,7 @@ from sayonce.cache.cross_process import SharedFlights
 from sayonce.cache.lease import CHUNK, END, HEAD
 from sayonce.core.audio_start import AudioStart
 from sayonce.core.envelope import Entry, Sealer
-from sayonce.core.key import Secret
+from sayonce.core.key import Digest, Secret
 from sayonce.core.outcome import Outcome
 from sayonce.core.relay import Ending, FlightSeal, Head, is_genuine, new_owner
 from sayonce.errors import EngineError
@@ -41,7 +41,7 @@ SECRET = Secret(b"known to the instances alone")
 OTHER = Secret(b"the attacker's")
 QUIET_SECONDS = 1.0
 HONEST = b"onetwothreefour"
-KEY = bytes(range(32))
+KEY = Digest(bytes(range(32)))
 
 
 class Place:

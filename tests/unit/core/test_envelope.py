@@ -102,7 +102,10 @@ def test_bytes_that_are_no_envelope_are_refused(foreign: bytes) -> None:
 
 def sealed_header(header: Any, body: bytes, *, version: int = 1) -> bytes:
     """Seal any header as a bug, or another release, might."""
-    encoded = msgspec.msgpack.encode(header)
+    return sealed_bytes(msgspec.msgpack.encode(header), body, version)
+
+
+def sealed_bytes(encoded: bytes, body: bytes, version: int = 1) -> bytes:
     content = b"SYO" + bytes([version]) + len(encoded).to_bytes(4) + encoded + body
     nonce = bytes(12)
     return content + nonce + SEALER._cipher(ENTRY.key).encrypt(nonce, b"", content)
@@ -115,6 +118,13 @@ def test_an_envelope_of_another_version_is_refused_though_its_seal_is_good() -> 
 @pytest.mark.parametrize("header", [[], {}, None, ["a/b", "x", 2.0, 0.0, 1], ["a/b", 1.0, 2.0, 0.0, 2]])
 def test_an_envelope_whose_header_does_not_fit_is_refused_though_its_seal_is_good(header: Any) -> None:
     assert refusal(sealed_header(header, b"x")) is Refusal.HEADER
+
+
+def test_an_envelope_whose_header_is_nested_without_end_is_refused_though_its_seal_is_good() -> None:
+    """Only others can have made it; the decoder's own error would end the connection that it came over."""
+    first = msgspec.msgpack.encode(["a/b", 1.0, 2.0, 0.0, 1, []])[1:]
+    header = b"\x97" + first + b"\x81\xa1a" + b"\x91" * 5_000 + b"\x01"  # seven fields; the last is {"a": [[[…]]]}
+    assert refusal(sealed_bytes(header, b"x")) is Refusal.HEADER
 
 
 def test_fields_that_a_later_release_adds_to_an_envelopes_header_are_passed_over() -> None:

@@ -379,3 +379,22 @@ def test_types_are_what_strict_users_expect():
         ["--strict", "--config-file", os.fspath(ROOT / "pyproject.toml"), os.fspath(ROOT / "tests/typing/library.py")]
     )
     assert status == 0, out + err
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "redis"])
+def test_a_cache_keeps_in_its_store_in_one_event_loop_after_the_other(kind, tmp_path, valkey):
+    """As ``asyncio.run`` makes them, and notebooks; it is entered and left in each."""
+    url = f"sqlite:///{tmp_path}/c.db" if kind == "sqlite" else valkey.url
+    computed = []
+
+    async def fetched(cache, number):
+        async with cache:
+            await cache.fetch([number], lambda: computed.append(number) or b"value")
+            await cache.settle()
+
+    cache = sayonce.open(url, memory_bytes=0)
+    for number in (0, 1, 2, 0, 1, 2):
+        asyncio.run(fetched(cache, number))
+    for number in (0, 1, 2):
+        asyncio.run(fetched(sayonce.open(url, memory_bytes=0), number))
+    assert computed == [0, 1, 2]

@@ -75,13 +75,15 @@ class RedisStore(SealedStore):
     ) -> None:
         super().__init__(sealer, clock)
         self.url = url
-        self._servers = _SERVERS[url.topology](url, budget_seconds)
+        self._connect = partial(_SERVERS[url.topology], url, budget_seconds)
+        self._servers = self._connect()
         self.leases = RedisLeases(self._at)
         self.records = RedisRecords(self._at, together=url.topology != "cluster")
         self.unread: dict[str, str] = {}
         self._told_too_large = False
         self._told_cleaned: set[str] = set()
         self._examining: asyncio.Task[None] | None = None
+        self._closed = False
 
     def __repr__(self) -> str:
         return f"RedisStore({self.url.shown!r})"
@@ -95,11 +97,14 @@ class RedisStore(SealedStore):
         """
         if self.url.tls:
             await asyncio.to_thread(_check_files, self.url)
+        if self._closed:
+            self._servers, self._closed = self._connect(), False
         self._examining = asyncio.create_task(self._warn())
 
     async def close(self) -> None:
         if self._examining is not None:
             self._examining.cancel()
+        self._closed = True
         with self._translated():
             await self._servers.close()
 
