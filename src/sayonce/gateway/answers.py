@@ -18,7 +18,13 @@ from sayonce.speech.explain import Difference
 HEX_PATTERN: Final = f"^[0-9a-fA-F]{{{2 * DIGEST_BYTES}}}$"
 Hex = Annotated[str, Meta(pattern=HEX_PATTERN)]
 Status = Literal["ready", "loading", "failed"]
-Weakness = Annotated[str, Meta(description="What makes the reference audio a poor voice: it is silent, or very short.")]
+Weakness = Annotated[
+    str,
+    Meta(
+        description="What makes the reference audio a poor voice: it is silent, or very short; or that no engine here speaks"
+        " in the voice of a reference."
+    ),
+]
 
 
 class Model(msgspec.Struct, kw_only=True, tag_field="object", tag="model"):

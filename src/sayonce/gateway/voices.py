@@ -66,8 +66,9 @@ class Voices:
     def _list(self, tenant: str | None) -> bytes:
         """Return the list of a tenant; a stranger's has the engines' own voices alone."""
         uploaded = [] if tenant is None else self._voices.of(tenant)
+        clones = self._synthesizer.catalogue.clones
         names = frozenset(voice.name for voice in uploaded)
-        data = [answers.Voice(**_facts(voice)) for voice in uploaded]
+        data = [answers.Voice(**_facts(voice, clones=clones)) for voice in uploaded]
         for engine in self._synthesizer.catalogue.engines:
             data += [
                 answers.Voice(id=voice.id, model=engine.name, language=voice.language, name=voice.description)
@@ -91,7 +92,7 @@ class Voices:
         name, audio, ref_text = await _fields(request)
         self._check_free(name)
         voice, obeyed = await self._voices.add(client.tenant, name, audio, ref_text, wait=wait)
-        body = answers.UploadedVoice(**_facts(voice), obeyed=obeyed)
+        body = answers.UploadedVoice(**_facts(voice, clones=self._synthesizer.catalogue.clones), obeyed=obeyed)
         return json_response(body, 201 if obeyed is Obeyed.EVERYWHERE else 202)
 
     async def remove(self, request: Request) -> Response:
@@ -153,12 +154,16 @@ async def _audio(part: UploadFile | str) -> bytes:
     return await asyncio.to_thread(decode_reference, part, "audio_sample")
 
 
-def _facts(voice: NamedVoice) -> dict[str, Any]:
+def _facts(voice: NamedVoice, *, clones: bool) -> dict[str, Any]:
+    """Return what is told of an uploaded voice; ``clones`` is whether any engine here can speak in it."""
+    warnings = [voice.warning] if voice.warning else []
+    if not clones:
+        warnings.append("no engine here speaks in the voice of a reference, so no request can have this voice")
     return {
         "id": voice.id,
         "name": voice.name,
         "ref_text": voice.ref_text,
         "seconds": voice.seconds,
-        "warning": voice.warning or UNSET,
+        "warning": "; ".join(warnings) or UNSET,
         "created": int(voice.created),
     }

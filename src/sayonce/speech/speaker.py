@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from sayonce.errors import InvalidRequest, NotFound, quoted
+from sayonce.errors import InvalidRequest, NotFound, VoicesUnavailable, quoted
 from sayonce.speech.catalogue import Catalogue, Names
 from sayonce.speech.engines import Engine, Reference
 from sayonce.speech.engines.bounds import MAX_NAME, MAX_TEXT, check_length
@@ -42,8 +42,11 @@ def read_speaker(
     """
     voice = _asked_voice(fields, engine)
     if not engine.clones:
-        asked = engine.voice_for(spoken) if voice is None else voice
-        return Speaker(catalogue.resolve_voice(_required(asked, engine), engine))
+        own = _required(engine.voice_for(spoken) if voice is None else voice, engine)
+        try:
+            return Speaker(catalogue.resolve_voice(own, engine))
+        except NotFound as error:
+            raise _no_clone(own, engine, names) or error from None
     field, audio, text = _sent_along(fields)
     if audio is not None:
         from sayonce.audio.voice import Voice  # noqa: PLC0415 (brings codecs that other requests do not need)
@@ -64,6 +67,20 @@ def read_speaker(
     if _REFERENCE_ID.fullmatch(own) and all(own != each.id for each in engine.voices()):
         raise NotFound(f"there is no uploaded voice {quoted(own)}", param="voice")
     return Speaker(own, unknown=not engine.offers(own) or asked in catalogue.openai_voices(engine))
+
+
+def _no_clone(asked: str, engine: Engine, names: Names | None) -> NotFound | None:
+    """Return the error of a request for an uploaded voice to an engine that cannot speak in it; None for other voices."""
+    try:
+        named = None if names is None else names.find(asked, required=False)
+    except (NotFound, VoicesUnavailable):
+        return None
+    if named is None:
+        return None
+    return NotFound(
+        f"{quoted(asked)} is an uploaded voice, and {engine.name!r} cannot speak in the voice of a reference",
+        param="voice",
+    )
 
 
 def _uploaded(

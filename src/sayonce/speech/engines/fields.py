@@ -20,7 +20,8 @@ GATEWAY_FIELDS: Final = frozenset(
 )
 REFERENCE_FIELDS: Final = frozenset(("ref_audio", "references"))
 """Where a reference may be sent along."""
-CLONING_FIELDS: Final = GATEWAY_FIELDS | REFERENCE_FIELDS | {"ref_text"}
+_OF_REFERENCES: Final = REFERENCE_FIELDS | {"ref_text"}
+CLONING_FIELDS: Final = GATEWAY_FIELDS | _OF_REFERENCES
 
 TOLERATED: Final = {name: Parameter(name=name, type=str) for name in ("instructions", "user")}
 """Fields of OpenAI's that its clients send to whatever engine; one that does not know them leaves them out."""
@@ -49,6 +50,10 @@ def read_parameters(fields: Mapping[str, Any], engine: Declaration) -> tuple[dic
         elif engine.passes_unknown:
             check_undeclared(name, value)
             parameters[name] = value
+        elif value is not None and name in _OF_REFERENCES:
+            raise InvalidRequest(
+                f"{engine.name!r} takes no {quoted(name)}: it cannot speak in the voice of a reference", param=name
+            )
         elif value is not None:
             taken = ", ".join(parameters) or "none"
             raise InvalidRequest(f"{engine.name!r} takes no {quoted(name)}; its parameters are: {taken}", param=name)
