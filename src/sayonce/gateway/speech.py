@@ -14,7 +14,7 @@ from sayonce.cache import Answer, Cache
 from sayonce.core.cache_control import DEFAULT, Policy, parse_cache_control
 from sayonce.core.counters import Counter
 from sayonce.core.outcome import Outcome
-from sayonce.errors import EngineTimeout, SayonceError
+from sayonce.errors import CallerError, EngineTimeout, SayonceError
 from sayonce.gateway import sse
 from sayonce.gateway.access import Access
 from sayonce.gateway.common_headers import common_headers, common_lines, completed
@@ -116,8 +116,7 @@ class SpeechEndpoint:
         begun = _BEGUN in scope
         if not begun:
             await send_error(completed(scope, send), error)
-        refused = not begun and error.status < 500  # noqa: PLR2004
-        if refused:
+        if isinstance(error, CallerError) and not begun:
             self._cache.counts.add(Counter.REFUSED_REQUESTS)
         else:
             self._cache.record(Outcome.FAILED)

@@ -13,7 +13,7 @@ from typing import Any, Final, Self
 from sayonce.cache import Answer
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
-from sayonce.errors import SayonceError
+from sayonce.errors import CallerError, SayonceError
 from sayonce.observe.collect import of_cache, of_engines, of_store
 from sayonce.observe.hits import Hits
 from sayonce.observe.ledger import Ledger
@@ -27,9 +27,8 @@ from sayonce.speech.synthesis import Synthesizer
 log = logging.getLogger("sayonce.request")
 _own_log = logging.getLogger("sayonce.observe")
 
-_SERVER_ERROR: Final = 500
 REFUSED: Final = "refused"
-"""The outcome of a request that was the client's mistake."""
+"""The outcome of a request that was the client's mistake, or asked for what is stored alone, and nothing was."""
 
 
 class Observer:
@@ -93,7 +92,7 @@ class Observer:
 
     def failed(self, error: SayonceError, started: float, plan: Plan | None = None) -> None:
         """Note a request that got an error, or half a clip."""
-        ours = error.status >= _SERVER_ERROR
+        ours = not isinstance(error, CallerError)  # a 504 that ``only-if-cached`` asked for is not
         outcome, reason = Outcome.FAILED.value if ours else REFUSED, error.code or error.kind
         self._errors[outcome, reason] += 1
         ended = time.perf_counter()

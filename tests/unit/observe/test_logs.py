@@ -153,3 +153,15 @@ def test_an_unknown_log_level_is_refused(tmp_path):
 def test_other_libraries_are_logged_from_warnings_on():
     config = logging_config("json", "debug")
     assert (config["root"]["level"], config["loggers"]["sayonce"]["level"]) == ("WARNING", "DEBUG")
+
+
+async def test_an_only_if_cached_of_what_is_not_stored_is_no_failure(lines):
+    async with serving(StubEngine()) as client:
+        answer = await speak(client, headers={"cache-control": "only-if-cached"})
+        metrics = (await client.get("/metrics")).text
+        latest = (await client.get("/v1/cache/overview")).json()["latest"]
+    assert answer.status_code == 504
+    assert [(line["outcome"], line["level"], line["reason"]) for line in lines()] == [("refused", "info", "not_cached")]
+    assert 'sayonce_request_errors_total{outcome="refused",reason="not_cached"} 1' in metrics
+    assert 'outcome="failed"' not in metrics
+    assert [each["outcome"] for each in latest] == ["refused"]

@@ -212,7 +212,8 @@ const engineState = (engine) => {
   return upstreams.length > 1 ? `${t(state)} (${t("servers", serversUp(engine), upstreams.length)})` : t(state);
 };
 
-const mood = ({ outcome }) => ({ hit: "good", joined: "good", failed: "bad", refused: "warn" })[outcome];
+// Nothing is wrong where a request asked for what is stored alone, and nothing was.
+const mood = ({ outcome, reason }) => (reason === "not_cached" ? "" : { hit: "good", joined: "good", failed: "bad", refused: "warn" }[outcome]);
 
 function showRequests({ latency, texts, clips, latest: requests, errors }) {
   table("latency", [
