@@ -91,7 +91,7 @@ def test_only_health_and_documents_are_open_to_strangers():
 
 def test_every_path_tells_of_what_is_refused_before_it_is_looked_at():
     """By the protocol; without API keys, for a foreign ``Host``; and where the server has a fault."""
-    named = [each for each in vars(refusals).values() if isinstance(each, refusals.Refusal)]
+    named = [each for each in vars(refusals).values() if isinstance(each, refusals.RequestRefusal)]
     of_settings = msgspec.structs.astuple(refusals.refusals_of(load_settings(environment={}).server))
     statuses = {str(each.status) for each in (*named, *of_settings)}
     assert statuses == {"400", "408", "414", "431", "503"}
