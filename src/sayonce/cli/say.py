@@ -47,6 +47,8 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     tier: str | None
     stored: str | None
     """The store that holds it now."""
+    storeless: bool = False
+    """Whether there is none to hold it, as with ``memory://``."""
     seconds: float
     """The time that the command took."""
     compute_seconds: float
@@ -120,16 +122,25 @@ async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes
             stored = await _stored_in(service, plan)
         finally:
             await synthesizer.close()
-    return entry.body, _report(plan, entry, answer.outcome, found.tier if found else None, stored, elapsed_seconds)
+    tier, storeless = found.tier if found else None, cache.store is None
+    return entry.body, _report(plan, entry, answer.outcome, tier, stored, elapsed_seconds, storeless=storeless)
 
 
 def _report(
-    plan: Plan, entry: Entry, outcome: Outcome, tier: str | None, stored: str | None, elapsed_seconds: float
+    plan: Plan,
+    entry: Entry,
+    outcome: Outcome,
+    tier: str | None,
+    stored: str | None,
+    elapsed_seconds: float,
+    *,
+    storeless: bool,
 ) -> Report:
     return Report(
         outcome=outcome,
         tier=tier,
         stored=stored,
+        storeless=storeless,
         seconds=elapsed_seconds,
         compute_seconds=saved_seconds(entry),
         duration_seconds=entry.about["frames"] / entry.about["sample_rate_hz"],
@@ -168,7 +179,13 @@ def _told(report: Report) -> str:
         length=report.duration_seconds,
         engine=report.engine,
         voice=report.voice,
-        kept=phrase("stored in {store}", store=report.stored)
-        if report.stored
-        else phrase("not stored: see 'sayonce doctor'"),
+        kept=_kept(report),
     )
+
+
+def _kept(report: Report) -> str:
+    if report.stored:
+        return phrase("stored in {store}", store=report.stored)
+    if report.storeless:
+        return phrase("not stored: memory:// ends with this command")
+    return phrase("not stored: see 'sayonce doctor'")

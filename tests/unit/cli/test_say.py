@@ -80,7 +80,9 @@ def test_a_name_of_openais_is_said_as_what_it_means_and_what_is_left_out_is_told
 
 
 def test_say_with_a_store_in_memory_tells_that_nothing_is_kept(quick):
-    assert "not stored" in quick("say", TEXT, "--store", "memory://").err
+    told = quick("say", TEXT, "--store", "memory://").err
+    assert "not stored: memory:// ends with this command" in told
+    assert "doctor" not in told
 
 
 def test_punctuation_alone_is_a_silence_that_needs_no_store(quick):
@@ -96,7 +98,7 @@ def test_say_speaks_while_the_store_is_down_and_stores_nothing(quick):
     result = quick("say", TEXT, "--store", "redis://127.0.0.1:1")
     assert result.code == 0
     assert "synthesized in" in result.err
-    assert "not stored" in result.err
+    assert "not stored: see 'sayonce doctor'" in result.err
 
 
 def test_say_reads_a_text_from_stdin_and_writes_sound_to_stdout(sayonce):
