@@ -9,6 +9,7 @@ model's weights.
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,10 @@ def main() -> None:
     parser.add_argument("--cache", default="sqlite://", help="where features are kept (default: one file)")
     options = parser.parse_args()
 
-    from indextts.infer_v2 import IndexTTS2  # noqa: PLC0415 (loading it takes a while: arguments first)
+    try:
+        from indextts.infer_v2 import IndexTTS2  # noqa: PLC0415 (loading it takes a while: arguments first)
+    except ModuleNotFoundError as missing:
+        sys.exit(f"there is no package {missing.name!r} here: pip install indextts2-inference")
 
     with sayonce.open_sync(options.cache) as cache:
         tts = sayonce.adapters.indextts2.wrap(IndexTTS2(options.model_dir), cache)

@@ -7,6 +7,7 @@ The player is ``aplay`` by default; any program will do that reads PCM16 from st
 ``ffplay -f s16le -ar 24000 -nodisp -autoexit -``.
 """
 
+import shutil
 import subprocess
 import sys
 import time
@@ -19,6 +20,10 @@ text = (
     else "This is heard from its first sentence on, while the rest is made. So it goes."
 )
 player = sys.argv[2:] or ["aplay", "-q", "-t", "raw", "-f", "S16_LE", "-r", "24000", "-c", "1"]
+if shutil.which(player[0]) is None:
+    sys.exit(
+        f"there is no player {player[0]!r} here: name another behind the text, such as ffplay -f s16le -ar 24000 -nodisp -autoexit -"
+    )
 asked = {"model": "hibari", "voice": "heart", "input": text, "response_format": "pcm"}
 
 started = time.perf_counter()

@@ -23,9 +23,9 @@ SAID = {
 }
 
 
-def run(name, directory):
-    done = subprocess.run(
-        [sys.executable, "-W", "error", os.fspath(EXAMPLES / name)],
+def start(name, directory, *arguments):
+    return subprocess.run(
+        [sys.executable, "-W", "error", os.fspath(EXAMPLES / name), *arguments],
         check=False,
         capture_output=True,
         text=True,
@@ -33,6 +33,10 @@ def run(name, directory):
         timeout=100,
         env={**os.environ, "PYTHONIOENCODING": "utf-8"},
     )
+
+
+def run(name, directory):
+    done = start(name, directory)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -46,3 +50,21 @@ def test_an_example_runs_and_says_what_it_promises(tmp_path, name):
 def test_a_second_run_of_the_library_example_computes_nothing(tmp_path):
     assert "'feature computations: collatz': 1.0" in run("library_any_function.py", tmp_path)
     assert "feature computations" not in run("library_any_function.py", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "told"),
+    [
+        ("stream_to_player.py", ["Hello.", "no-such-player"], "there is no player 'no-such-player' here"),
+        (
+            "clone_voices.py",
+            ["models", "anna.wav", "--text", "Hello."],
+            "there is no package 'indextts' here: pip install",
+        ),
+    ],
+)
+def test_an_example_that_lacks_its_program_or_package_says_so_in_one_line(tmp_path, name, arguments, told):
+    done = start(name, tmp_path, *arguments)
+    assert done.returncode == 1
+    assert done.stderr.startswith(told)
+    assert len(done.stderr.splitlines()) == 1
