@@ -7,12 +7,24 @@ import time
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Sealer
 from sayonce.core.eviction import PolicyName
+from sayonce.core.key import Secret
 from sayonce.stores.base import SealedStore, Store, StoreStats
 from sayonce.stores.leases import Leases
 from sayonce.stores.records import Question, Records, Sighting
 from sayonce.stores.url import RedisURL, SQLiteURL, parse_url
 
-__all__ = ["Leases", "Question", "Records", "SealedStore", "Sighting", "Store", "StoreStats", "open_store"]
+__all__ = [
+    "Leases",
+    "Question",
+    "Records",
+    "SealedStore",
+    "Sealer",
+    "Secret",
+    "Sighting",
+    "Store",
+    "StoreStats",
+    "open_store",
+]
 
 
 def open_store(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import pickle
+import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import sayonce
 from sayonce.core.envelope import Entry, Refused, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
@@ -27,6 +29,7 @@ from sayonce.stores.url import RedisURL
 from sayonce.testing import FakeClock
 from tests.helpers.documents import code_blocks
 from tests.helpers.memory_leases import share
+from tests.helpers.paths import ROOT
 from tests.helpers.redis_server import emptied
 
 MakeEntry = Callable[..., Entry]
@@ -115,6 +118,16 @@ def test_the_store_that_the_documents_show_takes_120_lines_at_most() -> None:
     """It is the store ``directory`` of the tests below."""
     (code,) = code_blocks("how-to/add-a-store.md")
     assert len(code.splitlines()) <= 120
+
+
+async def test_the_store_that_the_documents_show_serves_a_cache_as_they_say(tmp_path: Path) -> None:
+    names: dict[str, Any] = {"path": tmp_path, "sayonce": sayonce}
+    page = (ROOT / "docs/how-to/add-a-store.md").read_text()
+    imports, call = re.search(r"^After `(.*)`, `(sayonce\.Cache\(.*)` uses it\.$", page, re.MULTILINE).groups()  # type: ignore[union-attr]
+    (code,) = code_blocks("how-to/add-a-store.md")
+    exec(f"{code}\n{imports}", names)
+    async with eval(call.replace('"/var/cache/speech"', "path"), names) as cache:
+        assert (await cache.fetch("key", lambda: b"value")).body == b"value"
 
 
 async def test_an_entry_that_is_put_comes_back_equal(store: Store, make_entry: MakeEntry) -> None:
