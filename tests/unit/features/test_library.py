@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import CancelledError, ThreadPoolExecutor
 from datetime import timedelta
 
@@ -313,10 +314,13 @@ def test_closing_a_cache_is_idempotent_and_finishes_computations_under_way(tmp_p
 
 
 def test_an_interrupted_caller_leaves_and_the_value_is_still_kept(cache):
-    gate = threading.Event()
+    gate, caller = threading.Event(), threading.main_thread().ident
 
     def work():
-        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        while sys._current_frames()[caller].f_code.co_name != "wait":
+            time.sleep(0.01)
+        time.sleep(0.1)  # Python looks for signals before it waits, and misses one that comes in between
+        signal.pthread_kill(caller, signal.SIGINT)
         assert gate.wait(10)
         return b"v"
 

@@ -88,8 +88,8 @@ BEFORE_THE_HEADER = {
     "memory": lambda client: (client.service.synthesizer, "peek", bug),
     "store": lambda client: (client.service.synthesizer, "find", async_bug),
     "making": lambda client: (client.service.synthesizer, "make", async_bug),
-    "take": lambda client: (client.service.synthesizer, "_take", async_bug),
-    "clip": lambda client: (client.service.synthesizer, "_clip", async_bug),
+    "take": lambda client: (client.service.synthesizer.takes, "make", async_bug),
+    "clip": lambda client: (client.service.synthesizer._clips, "make", async_bug),
     "engine": lambda client: (client.service.synthesizer.catalogue.engines[0], "synthesize", bug),
     "headers": lambda client: (headers, "_headers", bug),
 }

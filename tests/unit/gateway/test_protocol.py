@@ -301,7 +301,7 @@ def exchange(port, *pieces):
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         for piece in pieces:
             connection.sendall(piece)
-        connection.settimeout(0.1)
+        connection.settimeout(10 if pieces == (LIVE,) else 0.1)
         while piece := connection.recv(65536):
             received += piece
             if len(pieces) == 1 and pieces[0] == LIVE:
