@@ -25,6 +25,7 @@ from sayonce.cache.totals import Totals
 from sayonce.core.clock import Clock
 from sayonce.core.counters import Counter, Counts, Operation
 from sayonce.core.envelope import Entry, Sealer
+from sayonce.core.epochs import Stamp
 from sayonce.core.key import Digest, Secret, canonical, digest
 from sayonce.core.outcome import Outcome
 from sayonce.core.purges import PurgeRecords
@@ -255,6 +256,12 @@ class Cache:
     def watch(self, tag: str, callback: Callable[[], Awaitable[None]]) -> None:
         """Call back when another instance has purged a tag."""
         self._invalidation.watch(tag, callback)
+
+    def may_have(self, key: bytes, tags: Stamp) -> bool:
+        """Whether an entry with these tags may still be there, as far as can be told without asking the store."""
+        known = self._invalidation.known
+        there = self.store is not None or self.memory.has(key)
+        return there and known.current(tags, key) and not known.removed(key)
 
     def on_purge(self, forget: Callable[[], None]) -> None:
         """Call back when anything is purged, here or at another instance."""

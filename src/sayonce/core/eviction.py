@@ -34,6 +34,9 @@ class EvictionPolicy(Protocol[V]):
 
     def __len__(self) -> int: ...
 
+    def __contains__(self, key: object) -> bool:
+        """Whether there is a value for the key; to ask is no use of it."""
+
     def __iter__(self) -> Iterator[bytes]: ...
 
     def get(self, key: bytes) -> V | None:
@@ -72,6 +75,9 @@ class LRU(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._values)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._values
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._values)
@@ -147,6 +153,9 @@ class GDSF(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._nodes)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._nodes
 
     def __iter__(self) -> Iterator[bytes]:
         return iter(self._nodes)

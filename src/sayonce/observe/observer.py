@@ -8,7 +8,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, Self
+from typing import Any, Self
 
 from sayonce.cache import Answer
 from sayonce.core.envelope import Entry
@@ -19,16 +19,13 @@ from sayonce.observe.hits import Hits
 from sayonce.observe.ledger import Ledger
 from sayonce.observe.ledger_writer import LedgerWriter
 from sayonce.observe.metrics import Histogram, Samples, add, total
-from sayonce.observe.recent import UNKNOWN, Recent, Shown, named
+from sayonce.observe.recent import REFUSED, UNKNOWN, Recent, Shown, named
 from sayonce.observe.workers import WRITE_SECONDS, Workers
 from sayonce.speech.plan import Plan
 from sayonce.speech.synthesis import Synthesizer
 
 log = logging.getLogger("sayonce.request")
 _own_log = logging.getLogger("sayonce.observe")
-
-REFUSED: Final = "refused"
-"""The outcome of a request that was the client's mistake, or asked for what is stored alone, and nothing was."""
 
 
 class Observer:
@@ -46,7 +43,7 @@ class Observer:
         self._log_hits = log_hits
         self._ledger = Ledger(self._cache.now)
         self._writer = LedgerWriter(self._cache, lambda: self.ledger)
-        self._recent = Recent(texts=texts)
+        self._recent = Recent(self._cache.may_have, texts=texts)
         self._cache.on_purge(self._recent.forget_texts)
         self._answered: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)
         self._begun: defaultdict[tuple[str, Outcome, str | None], Histogram] = defaultdict(Histogram)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from heapq import nlargest
 from typing import Final
 
@@ -12,7 +12,9 @@ import msgspec
 
 from sayonce.cache import saved_seconds
 from sayonce.core.envelope import Entry
+from sayonce.core.epochs import Stamp
 from sayonce.core.key import Digest
+from sayonce.core.outcome import Outcome
 from sayonce.speech.plan import Plan
 
 _REQUESTS: Final = 50
@@ -21,6 +23,9 @@ _SHOWN_CLIPS: Final = 20
 _PASSED_ON_CLIPS: Final = 200
 """Of each process, so that a clip which all processes use is found also where it is not first in any of them."""
 _TEXT_CHARACTERS: Final = 200
+REFUSED: Final = "refused"
+"""The outcome of a request that was the client's mistake, or asked for what is stored alone, and nothing was."""
+_UNANSWERED: Final = (REFUSED, Outcome.FAILED.value)
 
 
 class Clip(msgspec.Struct):
@@ -33,6 +38,8 @@ class Clip(msgspec.Struct):
     saved_seconds: float = 0.0
     hits: int = 0
     text: str | None = None
+    gone: bool = False
+    """Whether the take is not there any more, as after a purge: there is nothing to play until it is made again."""
 
 
 class Request(msgspec.Struct):
@@ -42,8 +49,10 @@ class Request(msgspec.Struct):
     engine: str
     voice: str
     outcome: str
+    tier: str | None
+    """Where an answer came from, if it was stored."""
     reason: str | None
-    """The tier of an answer, or the kind of an error."""
+    """The code of an error, of a request that had no answer."""
     seconds: float
 
 
@@ -67,10 +76,13 @@ class Recent:
     text along, so none has to be stored, and none outlives the process or a purge.
     """
 
-    def __init__(self, *, texts: bool = False) -> None:
+    def __init__(self, may_have: Callable[[Digest, Stamp], bool], *, texts: bool = False) -> None:
         self.texts = texts
+        self._may_have = may_have
         self.noted: deque[Noted] = deque(maxlen=_REQUESTS)
         self._clips: dict[Digest, Clip] = {}
+        self._stamps: dict[Digest, Stamp] = {}
+        """The tags of each clip's take, as they were when it was answered last."""
 
     def clip(self, plan: Plan, entry: Entry | None) -> Clip:
         """Return the line of an answer's take, begun if there is none."""
@@ -78,16 +90,19 @@ class Recent:
         if entry is not None:
             rate, frames = entry.about.get("sample_rate_hz"), entry.about.get("frames", 0)
             clip.seconds, clip.saved_seconds = frames / rate if rate else None, saved_seconds(entry)
+            self._stamps[plan.take_key] = entry.tags
         if self.texts:
             clip.text = _shortened(plan.request.utterance.text)
         return clip
 
     def shown(self) -> Shown:
         """Return more clips than a dashboard shows: the other processes' counts may change their order."""
+        for key, stamp in self._stamps.items():
+            self._clips[key].gone = not self._may_have(key, stamp)
         now, moment = time.time(), time.perf_counter()
         latest = [
-            Request(now - (moment - ended), clip.engine, clip.voice, outcome, reason, seconds)
-            for ended, clip, outcome, reason, seconds in reversed(self.noted)
+            Request(now - (moment - ended), clip.engine, clip.voice, outcome, *_told(outcome, why), seconds)
+            for ended, clip, outcome, why, seconds in reversed(self.noted)
         ]
         return Shown(_most_reused(self._clips.values(), _PASSED_ON_CLIPS), latest)
 
@@ -99,8 +114,14 @@ class Recent:
     def _begin(self, plan: Plan) -> Clip:
         if len(self._clips) >= _CLIPS:  # a newcomer gets its chance: the less used half goes, not the least used one
             self._clips = dict(nlargest(_CLIPS // 2, self._clips.items(), key=lambda item: item[1].hits))
+            self._stamps = {key: stamp for key, stamp in self._stamps.items() if key in self._clips}
         clip = self._clips[plan.take_key] = named(plan)
         return clip
+
+
+def _told(outcome: str, why: str | None) -> tuple[str | None, str | None]:
+    """Return the tier of an answer and the reason of an error, of which a request has one."""
+    return (None, why) if outcome in _UNANSWERED else (why, None)
 
 
 def without_texts(shown: Shown) -> Shown:
@@ -118,6 +139,7 @@ def together(own: Shown, others: Iterable[Shown]) -> Shown:
             known = clips.setdefault(clip.key, clip)
             if known is not clip:
                 known.hits += clip.hits
+                known.gone &= clip.gone
     latest.sort(key=lambda request: -request.at)
     return Shown(_most_reused(clips.values(), _SHOWN_CLIPS), latest[:_REQUESTS])
 

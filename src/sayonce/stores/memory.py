@@ -32,6 +32,10 @@ class MemoryStore(Store):
             return None
         return entry
 
+    def has(self, key: bytes) -> bool:
+        """Whether there is an entry under a key, for somebody that does not use it."""
+        return key in self._entries
+
     def keep(self, entry: Entry) -> bool:
         """Keep an entry and return whether it is kept: it must fit, and be worth more than the entries that would have to go."""
         return self._entries.put(entry.key, entry, entry.size_bytes, entry.compute_seconds)

@@ -114,4 +114,34 @@ async def test_any_worker_shows_the_clips_and_requests_of_all_and_leaves_no_text
 
 
 def test_texts_are_not_held_by_default():
-    assert not Recent().texts
+    assert not Recent(lambda *_: True).texts
+
+
+@pytest.mark.parametrize("store", ["memory://", "sqlite:///{}/clips.db"])
+@pytest.mark.parametrize("purged", ["key", "tag", "all"])
+async def test_a_purged_clip_is_not_offered_for_playing_until_it_is_made_again(tmp_path, purged, store):
+    async with serving(StubEngine(), store=store.format(tmp_path)) as client:
+        kept, gone = "kept", "gone"
+        key = (await speak(client, gone)).headers["x-sayonce-key"]
+        for text, voice in ((gone, "anna"), (kept, "ben"), (kept, "ben")):
+            await speak(client, text, voice=voice)
+        assert [clip["gone"] for clip in await clips(client)] == [False, False]
+        what = {"key": key, "tag": "voice=anna", "all": True}[purged]
+        assert (await client.post("/v1/cache/purge", json={purged: what})).status_code == 200
+        shown = {clip["voice"]: clip["gone"] for clip in await clips(client)}
+        assert shown == {"anna": True, "ben": purged == "all"}
+        for clip in await clips(client):
+            played = await client.get(f"/v1/cache/clips/{clip['key']}")
+            assert played.status_code == (404 if clip["gone"] else 200)
+        await speak(client, gone)
+        assert {clip["voice"]: clip["gone"] for clip in await clips(client)}["anna"] is False
+
+
+async def test_a_latest_request_tells_the_tier_of_an_answer_and_the_reason_of_an_error_apart():
+    async with serving(StubEngine()) as client:
+        await speak(client)
+        await speak(client)
+        await speak(client, voice="nobody")
+        latest = (await client.get("/v1/cache/overview")).json()["latest"]
+    told = [(each["outcome"], each["tier"], each["reason"]) for each in latest]
+    assert told == [("refused", None, "not_found"), ("hit", "memory", None), ("led", None, None)]

@@ -226,7 +226,7 @@ function showRequests({ latency, texts, clips, latest: requests, errors }) {
   const said = ({ text }) => (texts ? [element("span", { class: "said", dir: "auto" }, text ?? "…")] : []);
   table("clips", [
     { title: t(texts ? "text" : "keyColumn"), show: (clip) => element("div", {}, ...said(clip), keyButton(clip)) },
-    { title: t("listen"), show: playButton },
+    { title: t("listen"), show: (clip) => (clip.gone ? t("gone") : playButton(clip)) },
     ...(texts ? [] : [{ title: t("engine"), minor: true, show: ({ engine }) => engine }]),
     { title: t("voice"), minor: texts, show: ({ voice }) => voice },
     { title: t("length"), n: true, minor: true, show: (clip) => seconds(clip.seconds) },
@@ -235,7 +235,7 @@ function showRequests({ latency, texts, clips, latest: requests, errors }) {
   ], clips);
   table("latest", [
     { title: t("time"), show: ({ at }) => clock(at) },
-    { title: t("outcome"), show: ({ outcome }) => outcome, style: mood },
+    { title: t("outcome"), show: ({ outcome, tier }) => (tier ? `${outcome} · ${tier}` : outcome), style: mood },
     { title: t("reason"), show: ({ reason }) => reason ?? "" },
     { title: t("engine"), minor: true, show: ({ engine }) => engine },
     { title: t("voice"), show: ({ voice }) => voice },
