@@ -8,6 +8,7 @@ import typer
 
 from sayonce.cli import options
 from sayonce.cli.output import disabled
+from sayonce.cli.texts import TextCommand
 
 app = typer.Typer(
     help="Compute speech once, reuse it many times.",
@@ -40,7 +41,7 @@ def begin(
         context.with_resource(disabled("sayonce.store.settings"))
 
 
-@app.command()
+@app.command(cls=TextCommand)
 def say(
     text: options.SayText,
     output: options.SayOutput = None,

@@ -101,6 +101,7 @@ _RESULTS: Final = {
     "synthesized in {time}, {length:.2f} s of speech ({engine}, {voice}), {kept}": "合成用时 {time},语音 {length:.2f} 秒({engine}, {voice}),{kept}",
     "stored in {store}": "已存入 {store}",
     "nothing to speak, {length:.2f} s of silence": "没有要说的内容,{length:.2f} 秒静音",
+    "A text that begins with - goes behind --, after all options: -- TEXT": "以 - 开头的文本放在 -- 之后,位于所有选项之后:-- TEXT",
     "not stored: memory:// ends with this command": "没有存下:memory:// 随本命令结束",
     "not stored: see 'sayonce doctor'": "没有存下:请运行 'sayonce doctor'",
     "ignored: {what}": "已忽略:{what}",

@@ -11,10 +11,9 @@ import typer
 
 from sayonce.cli.app import app
 from sayonce.cli.language import chinese, phrase
+from sayonce.cli.texts import USAGE_ERROR
 
 _NAME: Final = "sayonce"
-_USAGE_ERROR: Final[Any] = typer.BadParameter.__bases__[0]
-"""``UsageError``, which typer has from click, or from its own copy of it."""
 _WORDS: Final = tuple(
     (re.compile(pattern, re.MULTILINE), chinese)
     for pattern, chinese in (
@@ -61,7 +60,7 @@ def run() -> None:
     translate(command)
     try:
         code = command.main(prog_name=_NAME, standalone_mode=False)
-    except _USAGE_ERROR as error:
+    except USAGE_ERROR as error:
         shown = io.StringIO()
         error.show(file=shown)
         print(in_chinese(shown.getvalue()), end="", file=sys.stderr)

@@ -18,6 +18,17 @@ def refused(tmp_path, monkeypatch, capsys):
     return partial(InProcess(tmp_path, monkeypatch, capsys).fails, 2)
 
 
+@pytest.mark.parametrize("text", ["-5 degrees", "-hello", "--5 degrees"])
+def test_a_text_that_begins_like_an_option_is_told_how_to_be_given(refused, text):
+    assert "A text that begins with - goes behind --" in refused("say", text, "-o", "q.wav")
+
+
+def test_a_misspelt_option_is_told_nothing_of_texts(refused):
+    told = refused("say", TEXT, "--voise", "heart")
+    assert "--voice" in told
+    assert "goes behind" not in told
+
+
 @pytest.mark.parametrize(
     ("arguments", "named"),
     [

@@ -79,6 +79,10 @@ def test_a_name_of_openais_is_said_as_what_it_means_and_what_is_left_out_is_told
     assert "did you mean 'heart'?" in quick.fails(2, "say", TEXT, "--voice", "Heart")
 
 
+def test_a_text_that_begins_like_an_option_is_said_behind_two_dashes(quick):
+    assert "q.wav: synthesized" in quick("say", "-o", "q.wav", "--", "-5 degrees").err
+
+
 def test_say_with_a_store_in_memory_tells_that_nothing_is_kept(quick):
     told = quick("say", TEXT, "--store", "memory://").err
     assert "not stored: memory:// ends with this command" in told
