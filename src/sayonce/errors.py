@@ -39,6 +39,11 @@ def quoted(text: str) -> str:
     return repr(text if len(text) <= _LONGEST_QUOTED else f"{text[:_LONGEST_QUOTED]}…")
 
 
+def with_article(noun: str) -> str:
+    """Return the name of a type, or another noun, behind its indefinite article."""
+    return f"{'an' if noun[:1].lower() in 'aeio' else 'a'} {noun}"  # of u both are heard: a uint8, an undo
+
+
 def logged(error: BaseException) -> bool:
     """Return whether an unexpected error was logged before; from now on it was.
 

@@ -17,7 +17,7 @@ import numpy as np
 from sayonce.audio.decode.door import UNDERSTOOD, Sound, open_sound
 from sayonce.audio.decode.subprocess_decoder import SubprocessSound, open_in_subprocess
 from sayonce.audio.samples import Block, to_float64
-from sayonce.errors import BadAudio, InvalidRequest
+from sayonce.errors import BadAudio, InvalidRequest, with_article
 
 MAX_SECONDS: Final = 600.0
 MAX_BYTES: Final = 50_000_000
@@ -145,7 +145,7 @@ def _read(source: Source, max_bytes: int) -> bytes:
         raise _wrong(f"{source!s}: {getattr(error, 'strerror', None) or error}") from error
     except TypeError:
         kind = type(source).__name__
-        raise _wrong(f"a path, bytes or a file opened with 'rb' is needed, and it is a {kind}") from None
+        raise _wrong(f"a path, bytes or a file opened with 'rb' is needed, and it is {with_article(kind)}") from None
     if len(data) > max_bytes:
         raise _wrong(f"the reference audio is larger than {max_bytes:,} bytes; some seconds are enough")
     if not data:

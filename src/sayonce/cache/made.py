@@ -14,6 +14,7 @@ from sayonce.cache.compute_errors import CarryErrors
 from sayonce.cache.flight import Flight
 from sayonce.cache.threads import Threads
 from sayonce.core.envelope import Entry
+from sayonce.errors import with_article
 
 
 class Keep(Enum):
@@ -53,5 +54,7 @@ async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
         if inspect.isawaitable(value):
             value = await value
         if not isinstance(value, bytes | Made):
-            raise TypeError(f"'compute' must return bytes (or a Made), and returned a {type(value).__name__}")
+            raise TypeError(
+                f"'compute' must return bytes (or a Made), and returned {with_article(type(value).__name__)}"
+            )
     return value if isinstance(value, Made) else Made(body=value)

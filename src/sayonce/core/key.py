@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sayonce.errors import Unkeyable
+from sayonce.errors import Unkeyable, with_article
 
 DIGEST_BYTES: Final = 32
 
@@ -130,7 +130,11 @@ def _wrong(value: Any) -> str | None:
         return None if math.isfinite(value) else f"{value}; a finite number is needed"
     if kind is dict:
         return None if all(map(_is_name, value)) else "a mapping with a field name that is no string of characters"
-    return None if kind in (bytes, bool, type(None), list, tuple) else f"a {kind.__name__}, which has no exact identity"
+    return (
+        None
+        if kind in (bytes, bool, type(None), list, tuple)
+        else f"{with_article(kind.__name__)}, which has no exact identity"
+    )
 
 
 def _is_name(name: Any) -> bool:

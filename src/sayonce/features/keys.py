@@ -20,7 +20,7 @@ import numpy as np
 
 from sayonce.audio.voice import Voice, read_bytes
 from sayonce.core.key import canonical
-from sayonce.errors import InvalidRequest, Unkeyable
+from sayonce.errors import InvalidRequest, Unkeyable, with_article
 from sayonce.features.arrays import Flat, from_numpy, from_torch, is_torch
 from sayonce.features.spec import parts_of
 
@@ -191,7 +191,7 @@ def _canonical_object(value: Any, path: str) -> list[Any]:
     if isinstance(value, os.PathLike):
         raise _path_refused(path)
     raise Unkeyable(
-        f"{path} is a {kind.__name__}, which has no exact identity; pass bytes, strings, numbers, arrays, or lists, "
+        f"{path} is {with_article(kind.__name__)}, which has no exact identity; pass bytes, strings, numbers, arrays, or lists, "
         f"tuples, dicts, dataclasses of them, or declare ignore=({path!r},) if it does not change the result"
     )
 
@@ -219,13 +219,15 @@ def _content(value: Any) -> list[Any]:
         raise InvalidRequest(f"{value}: {getattr(error, 'strerror', None) or error}") from error
     except TypeError:
         raise Unkeyable(
-            f"a path, bytes or a file opened with 'rb' is needed, and it is a {type(value).__name__}"
+            f"a path, bytes or a file opened with 'rb' is needed, and it is {with_article(type(value).__name__)}"
         ) from None
     return ["content", blake2b(data, digest_size=32).digest()]
 
 
 def _voice(value: Any) -> list[Any]:
     if not isinstance(value, Voice | str | os.PathLike | bytes | bytearray | memoryview) and not hasattr(value, "read"):
-        raise Unkeyable(f"a path, bytes or a Voice is needed, or a file object, and it is a {type(value).__name__}")
+        raise Unkeyable(
+            f"a path, bytes or a Voice is needed, or a file object, and it is {with_article(type(value).__name__)}"
+        )
     voice = value if isinstance(value, Voice) else Voice.from_audio(value)
     return ["voice", voice.id]

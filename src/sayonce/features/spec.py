@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sayonce.errors import with_article
 from sayonce.features.arrays import dtype_name, is_torch
 
 Spec = tuple[Any, tuple[int | None, ...]] | Mapping[str, "Spec"] | list["Spec"]
@@ -44,7 +45,7 @@ def _fields_mismatch(parts: Mapping[Any, Any], spec: Mapping[Any, Spec], path: s
 
 def _array_mismatch(value: Any, dtype: Any, shape: tuple[int | None, ...], *, path: str) -> str | None:
     if not _is_array(value):
-        return f"{path} is a {type(value).__name__}, where an array is declared"
+        return f"{path} is {with_article(type(value).__name__)}, where an array is declared"
     if dtype_name(value.dtype) != dtype_name(dtype):
         return f"{path} is of {value.dtype}, where {dtype} is declared"
     fits = len(value.shape) == len(shape) and all(w in (None, n) for n, w in zip(value.shape, shape, strict=True))

@@ -21,6 +21,7 @@ import numpy as np
 from sayonce.cache import Made
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.outcome import Refusal
+from sayonce.errors import with_article
 from sayonce.features.arrays import DTYPES, Flat, from_numpy, from_torch, is_torch, to_numpy, to_torch
 from sayonce.features.framing import COMPACT_MAX_BYTES, pack, pack_one, unpack, unpack_one
 from sayonce.features.spec import Spec, mismatch, parts_of
@@ -203,9 +204,11 @@ def _flattened(value: Any) -> tuple[str, Flat]:
     kind = type(value)
     if is_dataclass(kind) or hasattr(kind, "_fields"):
         raise TypeError(
-            f"a {kind.__name__} can be kept where the function's return type, or returns=, names that class"
+            f"{with_article(kind.__name__)} can be kept where the function's return type, or returns=, names that class"
         )
-    raise TypeError(f"a {kind.__name__} cannot be kept; arrays, bytes, numbers, and lists, tuples, dicts of them can")
+    raise TypeError(
+        f"{with_article(kind.__name__)} cannot be kept; arrays, bytes, numbers, and lists, tuples, dicts of them can"
+    )
 
 
 def _halved(flat: Flat, name: str) -> Flat:

@@ -150,6 +150,8 @@ def _text(fields: Mapping[str, Any], engine: Engine) -> str:
         if not text.isascii():
             _refuse_many_marks(text)
         text = normalize_text(text)
+    if "input" not in fields:
+        raise InvalidRequest("'input' is missing; it is the text to speak", param="input")
     if not text and (engine.empty == "refuse" or fields.get("input") is None):
         raise InvalidRequest("'input' is empty; it is the text to speak", param="input")
     if len(text) > engine.max_characters:

@@ -18,6 +18,14 @@ EVERYWHERE: Final = frozenset(
 _FIRST_FOREIGN: Final = "\u0250"
 _SPELLED: Final = {"HALFWIDTH": "KATAKANA", "IDEOGRAPHIC": "CJK", "VEDIC": "DEVANAGARI"}
 
+_PEOPLES: Final = {
+    "CJK": "a Chinese character",
+    "MYANMAR": "Burmese",
+    "HANGUL": "Korean",
+    "CANADIAN": "a Canadian syllabic",
+}
+"""How people call a script, where it is not by the word that begins the names of its letters in Unicode."""
+
 
 @lru_cache(maxsize=8192)
 def script_of(character: str) -> str | None:
@@ -26,6 +34,11 @@ def script_of(character: str) -> str | None:
         return None
     first = unicodedata.name(character, "UNKNOWN").replace("-", " ").split(" ", 1)[0]
     return None if first in EVERYWHERE else _SPELLED.get(first, first)
+
+
+def script_name(script: str) -> str:
+    """Return the name of a script for a message that says of a letter what it is, such as "Cyrillic"."""
+    return _PEOPLES.get(script) or script.title()
 
 
 def scripts_of(text: str) -> dict[str, str]:

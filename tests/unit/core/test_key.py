@@ -146,7 +146,7 @@ def test_a_derived_identity_differs_by_parent_and_by_variant_and_from_every_dige
         (-math.inf, "-inf; a finite number is needed"),
         ({1, 2}, "a set"),
         (frozenset(), "a frozenset"),
-        (object(), "a object"),
+        (object(), "an object"),
         (bytearray(b"x"), "a bytearray"),
         (1j, "a complex"),
         (2**64, "an integer beyond 64 bits"),

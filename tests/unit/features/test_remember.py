@@ -177,7 +177,7 @@ def test_torch_tensors_are_keyed_by_their_elements():
 @pytest.mark.parametrize(
     ("value", "what"),
     [
-        (object(), r"argument 'value': value is a object, which has no exact identity; pass .* ignore=\('value',\)"),
+        (object(), r"argument 'value': value is an object, which has no exact identity; pass .* ignore=\('value',\)"),
         ([1, {"x": {2}}], r"argument 'value': value\[1\]\.x is a set"),
         (np.array([object()]), "argument 'value': value: arrays of object"),
         (np.array(["text"]), "arrays of str"),

@@ -152,7 +152,7 @@ def test_dataclasses_and_named_tuples_come_back_as_their_class():
 
 
 def test_a_class_that_is_not_declared_is_refused_and_not_turned_into_another_type():
-    with pytest.raises(TypeError, match=r"who: a Other can be kept where the function's return type"):
+    with pytest.raises(TypeError, match=r"who: an Other can be kept where the function's return type"):
         Codec(returns=Speaker).encode({"who": Other(1)})
 
 
@@ -161,7 +161,7 @@ def test_a_class_that_is_not_declared_is_refused_and_not_turned_into_another_typ
     [
         (np.array([object()]), "arrays of object"),
         ({"x": [1, {2}]}, r"x\[1\]: a set"),
-        ({"x": 2**70}, "x: a int"),
+        ({"x": 2**70}, "x: an int"),
         ({1: 2}, "a dict"),
         (np.ma.array([1]), "a MaskedArray"),
         (np.array(["a"]), "arrays of str"),

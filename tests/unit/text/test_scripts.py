@@ -147,6 +147,8 @@ def test_a_character_that_the_voice_asked_for_cannot_read_is_named_with_a_voice_
         ("𠮷野家", "cmn", r"'𠮷' \(U\+20BB7 .*'cmn' does not read it; write it in another way"),
         ("有冇㗎", "cmn", r"'㗎' \(U\+35CE .*the voice 'yue' does"),
         ("그 아", "en-us", r"'아' \(U\+C544 .*the voice 'ko' does"),
+        ("日本語", "ja", "'日', which is a Chinese character: the voice 'ja' does not read it"),
+        ("привет", "en-us", "'п', which is Cyrillic: the voice 'en-us' does not read it; the voice 'ru' does"),
         ("いすゞ", "ja", r"'ゞ' \(U\+309E "),
     ]:
         with pytest.raises(InvalidRequest, match=message) as refused:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from sayonce.audio.voice import Voice
-from sayonce.errors import InvalidRequest, SayonceError
+from sayonce.errors import InvalidRequest, SayonceError, with_article
 from sayonce.features.adapters._state import State
 
 Source = str | os.PathLike[str] | bytes
@@ -32,7 +32,7 @@ class Reference(NamedTuple):
         """
         if not isinstance(source, str | os.PathLike | bytes):
             raise InvalidRequest(
-                f"a reference is a path or bytes, and it is a {type(source).__name__}", param="ref_audio"
+                f"a reference is a path or bytes, and it is {with_article(type(source).__name__)}", param="ref_audio"
             )
         return cls(source, Voice.from_audio(source))
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from sayonce.errors import InvalidRequest
+from sayonce.errors import InvalidRequest, with_article
 from sayonce.speech.engines.bounds import MAX_TEXT, check_length
 
 
@@ -123,7 +123,7 @@ def _shown(value: Any) -> str:
     if type(value) is int and value not in _INTEGERS:
         return "a larger one"  # of too many digits to print, perhaps
     shown = str(value).lower() if type(value) is bool else repr(value)
-    return shown if len(shown) <= _LONGEST_SHOWN else f"a {type(value).__name__}"
+    return shown if len(shown) <= _LONGEST_SHOWN else with_article(type(value).__name__)
 
 
 _FLOATS_IN_A_BUCKET: Final = 4

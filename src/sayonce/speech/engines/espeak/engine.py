@@ -35,7 +35,7 @@ from sayonce.speech.engines.options import EngineOptions
 from sayonce.speech.engines.parameters import Parameter
 from sayonce.speech.engines.utterance import Utterance
 from sayonce.text.reading import Reading
-from sayonce.text.scripts import scripts_of
+from sayonce.text.scripts import script_name, scripts_of
 from sayonce.text.sign_words import LANGUAGES, VERSION
 from sayonce.text.signs import signs_of
 
@@ -165,7 +165,7 @@ class EspeakEngine(Engine):
         other = voice_for(scripts_of(_ALONE.sub("", asked)))
         advice = f"the voice {other!r} does" if other else "no voice of this engine reads all scripts of this text"
         raise InvalidRequest(
-            f"'input' has {unread[1]!r}, which is {unread[0].title()}: the voice {voice!r} does not read it; {advice}",
+            f"'input' has {unread[1]!r}, which is {script_name(unread[0])}: the voice {voice!r} does not read it; {advice}",
             param="input",
         )
 
