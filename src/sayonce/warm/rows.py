@@ -64,7 +64,7 @@ def read_rows(content: bytes, name: str, kind: Kind, tell: Callable[[str], None]
     """Yield the rows of a file; a wrong row comes with its error, and the others are read all the same.
 
     txt has one text a line, and every line that is not empty is one: there are no comments. csv has a header with a
-    column ``text``, ``input`` or ``文本``; empty cells are not given. jsonl has one request in OpenAI's form a line.
+    column ``text``, ``input`` or ``文本``; empty cells are not given, but for that of the text, which is refused. jsonl has one request in OpenAI's form a line.
     ``tell`` is given the encoding where it is not UTF-8.
 
     Raises:
@@ -141,7 +141,7 @@ def _read_csv(text: str, name: str) -> Iterator[Row]:
 def _record(place: str, header: Sequence[str], cells: Sequence[str]) -> Row:
     if len(cells) > len(header):
         return Row(place, error=f"has {len(cells)} cells, and the header {len(header)}: is a quote missing?")
-    given = {column: cell for column, cell in zip(header, cells, strict=False) if cell}
+    given = {column: cell for column, cell in zip(header, cells, strict=False) if cell or column == "input"}
     fields = {column: cell for column, cell in given.items() if column in _STRINGS}
     return Row(place, fields, {column: cell for column, cell in given.items() if column not in _STRINGS})
 
