@@ -64,8 +64,8 @@ def read_rows(content: bytes, name: str, kind: Kind, tell: Callable[[str], None]
     """Yield the rows of a file; a wrong row comes with its error, and the others are read all the same.
 
     txt has one text a line, and every line that is not empty is one: there are no comments. csv has a header with a
-    column ``text``, ``input`` or ``文本``; empty cells are not given, but for that of the text, which is refused. jsonl has one request in OpenAI's form a line.
-    ``tell`` is given the encoding where it is not UTF-8.
+    column ``text``, ``input`` or ``文本``; empty cells are not given, but for that of the text, which is refused.
+    jsonl has one request in OpenAI's form a line. ``tell`` is given the encoding where it is not UTF-8.
 
     Raises:
         ConfigError: the file as a whole is wrong.
