@@ -118,7 +118,14 @@ async def test_without_a_collector_no_trace_header_is_passed_on(tmp_path):
 
 def test_opentelemetry_is_not_loaded_where_nothing_is_traced():
     program = (
-        "import sys; from sayonce.gateway.app import create_app; create_app(); "
+        "import sys\n"
+        "from sayonce.config import load_settings\n"
+        "from sayonce.gateway.access import load_access\n"
+        "from sayonce.gateway.app import Gateway\n"
+        "from sayonce.service import Service\n"
+        "from sayonce.testing import StubEngine\n"
+        "settings = load_settings()\n"
+        "Gateway(Service(settings, [StubEngine()]), load_access(settings))\n"
         "sys.exit(any(name.startswith(('opentelemetry', 'prometheus_client')) for name in sys.modules))"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
