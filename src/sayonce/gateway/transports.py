@@ -24,7 +24,7 @@ class CoalescingTransport:
     def write(self, data: bytes) -> None:
         if self._held:
             held, self._held = self._held, b""
-            self._transport.writelines((held, data))
+            self._write_together(held, data)
         elif self.header_next:
             self.header_next, self._held = False, data
             self._loop.call_soon(self.flush)
@@ -35,7 +35,13 @@ class CoalescingTransport:
         """Send a whole answer."""
         self.header_next = False
         self.flush()
-        self._transport.writelines((header, body))
+        self._write_together(header, body)
+
+    def _write_together(self, header: bytes, body: bytes) -> None:
+        # asyncio's writelines, from Python 3.12 on, watches a lost connection's descriptor for room, which may be the
+        # next connection's by then (python/cpython#136234).
+        if not self._transport.is_closing():
+            self._transport.writelines((header, body))
 
     def flush(self) -> None:
         """Send the held header."""

@@ -14,6 +14,10 @@ class Transport:
 
     def __init__(self):
         self.calls = []
+        self.lost = False
+
+    def is_closing(self):
+        return self.lost
 
     def write(self, data):
         self.calls.append([data])
@@ -45,6 +49,15 @@ async def test_a_header_goes_out_with_the_body_behind_it_in_one_call(transport):
     transport.write(b"more")
     await asyncio.sleep(0)
     assert transport.calls == [[b"header", b"body"], [b"more"]]
+
+
+async def test_nothing_is_sent_together_on_a_connection_that_is_lost(transport):
+    """asyncio would watch its descriptor, which may be another connection's by then."""
+    transport._transport.lost = True
+    transport.write(b"header")
+    transport.write(b"body")
+    transport.answer(b"header", b"body")
+    assert transport.calls == []
 
 
 async def test_a_header_whose_body_is_not_there_yet_does_not_wait_for_it(transport):
