@@ -119,10 +119,13 @@ async def _fields(request: Request) -> tuple[str, bytes, str]:
         TooLarge: the audio is too large.
 
     """
-    if not request.headers.get("content-type", "").startswith("multipart/form-data"):
+    content_type = request.headers.get("content-type", "")
+    if not content_type.startswith("multipart/form-data"):
         raise UnsupportedMedia(
             "the body must be multipart/form-data with 'name' and 'audio_sample'", param="Content-Type"
         )
+    if "boundary=" not in content_type:
+        raise InvalidRequest("the form cannot be read: its Content-Type names no boundary", param="Content-Type")
     body = await read_body(headers_of(request.scope), request.receive, _BODY_BYTES)
 
     async def replay() -> dict[str, Any]:
