@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 from msgspec import UNSET
+from python_multipart.exceptions import FormParserError
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -136,6 +137,8 @@ async def _fields(request: Request) -> tuple[str, bytes, str]:
             return await _parts(form)
     except HTTPException as error:  # Starlette raises it for a MultiPartException
         raise InvalidRequest(f"the form cannot be read: {error.detail}") from None
+    except FormParserError as error:  # its parser's own, which older versions of Starlette let through
+        raise InvalidRequest(f"the form cannot be read: {error}") from None
 
 
 async def _parts(form: FormData) -> tuple[str, bytes, str]:
