@@ -315,6 +315,8 @@ def test_closing_a_cache_is_idempotent_and_finishes_computations_under_way(tmp_p
 
 def test_an_interrupted_caller_leaves_and_the_value_is_still_kept(cache):
     gate, caller = threading.Event(), threading.main_thread().ident
+    # As in any program: an event loop of an earlier test may have left it so that it interrupts no wait (siginterrupt).
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def work():
         while sys._current_frames()[caller].f_code.co_name != "wait":
