@@ -19,10 +19,11 @@ ALL = ("voice", "espeak", "objects", "tracing")
 """What ``sayonce[all]`` is."""
 EVERYWHERE = (
     "tests/unit/core",
-    "tests/unit/cache",
+    "tests/unit/cache/test_cache.py",
     "tests/unit/config",
     "tests/unit/features",
-    "tests/unit/speech",
+    "tests/unit/speech/test_bounds.py",
+    "tests/unit/speech/test_voices.py",
     "tests/unit/warm",
     "tests/unit/audio/test_door.py",
     "tests/unit/audio/test_encode.py",
