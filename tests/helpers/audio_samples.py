@@ -63,3 +63,10 @@ def made_by_sndfile(pcm, container, subtype):
         samples = samples / 32_768
     soundfile.write(sink, samples, pcm.sample_rate_hz, subtype, format=container)
     return sink.getvalue()
+
+
+def length_seconds(body: bytes) -> float:
+    """How long a clip is for a library that did not encode it."""
+    with av.open(io.BytesIO(body)) as container:
+        stream = container.streams.audio[0]
+        return sum(frame.samples for frame in container.decode(stream)) / stream.codec_context.sample_rate

@@ -1,14 +1,13 @@
 """Engines behind the gateway: full, slow, loading, broken or refusing, and the instances that share a store."""
 
 import asyncio
-import io
 
-import av
 import pytest
 
 from sayonce.errors import EngineError, InvalidRequest
 from sayonce.speech import refusals
 from sayonce.testing import StubEngine
+from tests.helpers.audio_samples import length_seconds
 from tests.helpers.serving import serving, speak, until
 
 TAKE_SECONDS = 0.4
@@ -23,13 +22,6 @@ async def engine():
 async def client(engine, tmp_path):
     async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db") as client:
         yield client
-
-
-def seconds(body: bytes) -> float:
-    """How long a clip is for a library that did not encode it."""
-    with av.open(io.BytesIO(body)) as container:
-        stream = container.streams.audio[0]
-        return sum(frame.samples for frame in container.decode(stream)) / stream.codec_context.sample_rate
 
 
 async def test_a_full_engine_is_a_503_with_a_time_to_come_back(tmp_path):
@@ -148,7 +140,7 @@ async def test_a_clip_is_in_the_format_asked_for_whatever_the_engine_gives(tmp_p
                 answer = await speak(client, response_format=audio_format)
                 assert answer.headers["content-type"] == {"mp3": "audio/mpeg", "flac": "audio/flac"}[audio_format]
                 assert answer.content.startswith(begins)
-                assert seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.15)
+                assert length_seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.15)
     assert len(engine.calls) == 1
 
 

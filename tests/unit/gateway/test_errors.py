@@ -1,16 +1,15 @@
 """Errors of the gateway: each says in the API's form what is wrong, names the field, and keeps nothing."""
 
 import asyncio
-import io
 import json
 
-import av
 import httpx
 import pytest
 
 from sayonce.errors import EngineError
 from sayonce.speech import takes
 from sayonce.testing import StubEngine
+from tests.helpers.audio_samples import length_seconds
 from tests.helpers.serving import serving, speak
 
 TAKE_SECONDS = 0.4
@@ -27,13 +26,6 @@ async def client(engine, tmp_path):
         yield client
 
 
-def seconds(body: bytes) -> float:
-    """How long a clip is for a library that did not encode it."""
-    with av.open(io.BytesIO(body)) as container:
-        stream = container.streams.audio[0]
-        return sum(frame.samples for frame in container.decode(stream)) / stream.codec_context.sample_rate
-
-
 @pytest.mark.parametrize("stream_format", ["audio", "sse"])
 async def test_a_failure_in_mid_stream_never_ends_cleanly_and_is_not_kept(client, engine, stream_format):
     engine.failure, engine.fails_at = EngineError("broke"), 2
@@ -42,7 +34,10 @@ async def test_a_failure_in_mid_stream_never_ends_cleanly_and_is_not_kept(client
     assert client.service.cache.counters["failed"] == 1
     engine.failure = None
     answer = await speak(client)
-    assert (answer.headers["cache-status"], seconds(answer.content)) == ("sayonce; fwd=miss; stored", TAKE_SECONDS)
+    assert (answer.headers["cache-status"], length_seconds(answer.content)) == (
+        "sayonce; fwd=miss; stored",
+        TAKE_SECONDS,
+    )
 
 
 async def test_a_client_of_http_1_0_gets_an_error_instead_of_half_a_clip(client, engine):

@@ -4,12 +4,12 @@ import asyncio
 import io
 import json
 
-import av
 import pytest
 import soundfile
 
 from sayonce.speech import takes
 from sayonce.testing import StubEngine
+from tests.helpers.audio_samples import length_seconds
 from tests.helpers.serving import serving, speak
 
 TAKE_SECONDS = 0.4
@@ -24,13 +24,6 @@ async def engine():
 async def client(engine, tmp_path):
     async with serving(engine, store=f"sqlite:///{tmp_path}/clips.db") as client:
         yield client
-
-
-def seconds(body: bytes) -> float:
-    """How long a clip is for a library that did not encode it."""
-    with av.open(io.BytesIO(body)) as container:
-        stream = container.streams.audio[0]
-        return sum(frame.samples for frame in container.decode(stream)) / stream.codec_context.sample_rate
 
 
 async def test_the_first_request_is_a_miss_and_every_repeat_a_hit_with_the_same_sound(client, engine):
@@ -69,7 +62,7 @@ async def test_every_format_comes_from_one_take_and_lasts_as_long(client, engine
     for _ in range(2):
         answer = await speak(client, response_format=audio_format)
         assert answer.headers["cache-status"].startswith("sayonce; hit")
-        assert seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.09)
+        assert length_seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.09)
     assert len(engine.calls) == 1
 
 
@@ -78,7 +71,7 @@ async def test_a_streamed_miss_lasts_as_long_as_the_take(client, audio_format):
     answer = await speak(client, response_format=audio_format)
     assert answer.headers["cache-status"] == "sayonce; fwd=miss; stored"
     # AAC, and an MP3 that is streamed, cannot say how much of their first or last frames is padding.
-    assert seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.09)
+    assert length_seconds(answer.content) == pytest.approx(TAKE_SECONDS, abs=0.09)
 
 
 async def test_headers_of_raw_formats_tell_rate_and_channels(client, engine):

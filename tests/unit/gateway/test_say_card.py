@@ -1,32 +1,20 @@
 """The dashboard's "Say" card in a real Chromium: heard while it is made, told how it was answered, by mouse and by keyboard."""
 
 import asyncio
-import re
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
-from sayonce.speech.engines import Voice, build_engine
+from sayonce.speech.engines import build_engine
 from sayonce.testing import StubEngine
-from tests.helpers.browser import chromium, fits, opened, shows
+from tests.helpers.browser import chromium, fits, shows
+from tests.helpers.say_card import SOUND, Speaker, card, ended, figure, say
 from tests.helpers.serving import serving, speak, until
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 SHOWN = {"en-GB": ("Synthesized and kept", "Hit: from memory"), "zh-CN": ("已合成并保存", "命中：内存")}
-SOUND = "() => { const { paused, currentTime, src } = document.getElementById('said-player'); return { paused, currentTime, src }; }"
-
-
-class Speaker(StubEngine):
-    """Speaks for a second each time that it is let; a Chinese voice beside the English ones."""
-
-    def voices(self):
-        return (*super().voices(), Voice("lin", "zh-CN", "Mandarin"))
-
-    def sound(self, utterance, number):
-        return super().sound(utterance, number) * 10
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -45,30 +33,6 @@ async def client(engine):
     async with serving(engine) as client:
         yield client
         engine.gate.set()
-
-
-@asynccontextmanager
-async def card(browser, client, **options):
-    async with opened(browser, client, **options) as page:
-        await page.locator("#say-button").wait_for()
-        yield page
-
-
-async def say(page, text=None):
-    if text is not None:
-        await page.locator("#say-text").fill(text)
-    await page.locator("#say-button").click()
-
-
-async def figure(page, name):
-    """Return a figure of the result, once it is there."""
-    value = page.locator(f"#said-figures div:has(dt:text-is('{name}')) dd")
-    await value.filter(has_text=re.compile(r"\d")).wait_for()
-    return await value.inner_text()
-
-
-async def ended(page):
-    await page.locator("#say-stop").wait_for(state="hidden")
 
 
 # -- for someone who has just begun ---------------------------------------------------------------------------------------

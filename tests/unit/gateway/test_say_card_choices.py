@@ -1,34 +1,21 @@
 """The card of the dashboard that speaks a text: engines, voices, keys, paths of proxies, and its use by keyboard."""
 
 import asyncio
-import re
 import shlex
-from contextlib import asynccontextmanager
 
 import pytest
 import pytest_asyncio
 
 from sayonce.gateway.access import new_key
-from sayonce.speech.engines import Voice, build_engine
-from sayonce.testing import StubEngine
+from sayonce.speech.engines import build_engine
 from tests.helpers.browser import chromium, opened, shows
 from tests.helpers.equal_servers import replicas
+from tests.helpers.say_card import SOUND, Speaker, card, ended, figure, say
 from tests.helpers.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 ADMIN, ADMIN_LINE = new_key("shop", admin=True)
-SOUND = "() => { const { paused, currentTime, src } = document.getElementById('said-player'); return { paused, currentTime, src }; }"
-
-
-class Speaker(StubEngine):
-    """Speaks for a second each time that it is let; a Chinese voice beside the English ones."""
-
-    def voices(self):
-        return (*super().voices(), Voice("lin", "zh-CN", "Mandarin"))
-
-    def sound(self, utterance, number):
-        return super().sound(utterance, number) * 10
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -47,30 +34,6 @@ async def client(engine):
     async with serving(engine) as client:
         yield client
         engine.gate.set()
-
-
-@asynccontextmanager
-async def card(browser, client, **options):
-    async with opened(browser, client, **options) as page:
-        await page.locator("#say-button").wait_for()
-        yield page
-
-
-async def say(page, text=None):
-    if text is not None:
-        await page.locator("#say-text").fill(text)
-    await page.locator("#say-button").click()
-
-
-async def figure(page, name):
-    """Return a figure of the result, once it is there."""
-    value = page.locator(f"#said-figures div:has(dt:text-is('{name}')) dd")
-    await value.filter(has_text=re.compile(r"\d")).wait_for()
-    return await value.inner_text()
-
-
-async def ended(page):
-    await page.locator("#say-stop").wait_for(state="hidden")
 
 
 # -- engines, voices, keys, places --------------------------------------------------------------------------------------

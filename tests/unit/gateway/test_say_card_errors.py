@@ -1,30 +1,14 @@
 """The card of the dashboard that speaks a text tells what went wrong, and where."""
 
-import re
-from contextlib import asynccontextmanager
-
 import pytest
 import pytest_asyncio
 
 from sayonce.errors import EngineBusy, EngineError
-from sayonce.speech.engines import Voice
-from sayonce.testing import StubEngine
-from tests.helpers.browser import chromium, fits, opened, shows
+from tests.helpers.browser import chromium, fits, shows
+from tests.helpers.say_card import SOUND, Speaker, card, figure, say
 from tests.helpers.serving import serving
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-SOUND = "() => { const { paused, currentTime, src } = document.getElementById('said-player'); return { paused, currentTime, src }; }"
-
-
-class Speaker(StubEngine):
-    """Speaks for a second each time that it is let; a Chinese voice beside the English ones."""
-
-    def voices(self):
-        return (*super().voices(), Voice("lin", "zh-CN", "Mandarin"))
-
-    def sound(self, utterance, number):
-        return super().sound(utterance, number) * 10
 
 
 @pytest_asyncio.fixture(loop_scope="module", scope="module")
@@ -43,26 +27,6 @@ async def client(engine):
     async with serving(engine) as client:
         yield client
         engine.gate.set()
-
-
-@asynccontextmanager
-async def card(browser, client, **options):
-    async with opened(browser, client, **options) as page:
-        await page.locator("#say-button").wait_for()
-        yield page
-
-
-async def say(page, text=None):
-    if text is not None:
-        await page.locator("#say-text").fill(text)
-    await page.locator("#say-button").click()
-
-
-async def figure(page, name):
-    """Return a figure of the result, once it is there."""
-    value = page.locator(f"#said-figures div:has(dt:text-is('{name}')) dd")
-    await value.filter(has_text=re.compile(r"\d")).wait_for()
-    return await value.inner_text()
 
 
 # -- what goes wrong ----------------------------------------------------------------------------------------------------
