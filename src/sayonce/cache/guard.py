@@ -85,11 +85,13 @@ class Guard:
         size_bytes: int = 0,
         read_bytes: int = 0,
         timeout_factor: float = 1.0,
+        ahead: bool = False,
     ) -> T | None:
         """Return the operation's result, or None when the store did not give one within the budget.
 
         The budget grows with the bytes to write, or to read where their number is known, and by ``timeout_factor`` where
         waiting for a busy store is worth it; once it is known that the store does not answer, nobody waits any more.
+        A call that goes ``ahead`` waits for no slot: all others would wait for nothing without it. It is one at a time.
         """
         if self.breaker.open:
             self._counts.add(Counter.STORE_SKIPPED, self._part)
@@ -104,7 +106,8 @@ class Guard:
         try:
             seconds = self._budget_seconds * timeout_factor + (size_bytes + read_bytes) / _BYTES_PER_SECOND
             with self.tracer.span(self._part, store=self._name, operation=operation):
-                result = await self._ask(run, seconds, self._slots, probed=timeout_factor > 1 and not size_bytes)
+                slots = nullcontext() if ahead else self._slots
+                result = await self._ask(run, seconds, slots, probed=timeout_factor > 1 and not size_bytes)
         except Refused as refused:
             self._refused(refused)
             return None
@@ -123,10 +126,12 @@ class Guard:
         *,
         size_bytes: int = 0,
         timeout_factor: float = 1.0,
+        ahead: bool = False,
     ) -> bool:
         """Run an operation for its effect and return whether the store confirmed it."""
+        confirm = partial(_confirmed, run)
         return (
-            await self.call(operation, partial(_confirmed, run), size_bytes=size_bytes, timeout_factor=timeout_factor)
+            await self.call(operation, confirm, size_bytes=size_bytes, timeout_factor=timeout_factor, ahead=ahead)
             is True
         )
 

@@ -106,7 +106,10 @@ class Invalidation:
             self.view.failed(began, asked=not guard.breaker.open)
 
     async def _learn_stored(self, guard: Guard) -> bool:
-        """Learn from the store's table, do what it asks for, and write what it lacks; False when that failed."""
+        """Learn from the store's table, do what it asks for, and write what it lacks; False when that failed.
+
+        Each call goes ahead of all requests: until this is over nothing that is stored may answer them.
+        """
         known = self.known
         if not await self._table.read(guard, self._obey):
             return False
@@ -114,7 +117,7 @@ class Invalidation:
         await self._empty_memories()
         for tag in list(known.owed):
             known.owed.discard(tag)  # before it is done: what rises meanwhile is owed again
-            if not await guard.done(Operation.REFRESH, known.watched[tag]):
+            if not await guard.done(Operation.REFRESH, known.watched[tag], ahead=True):
                 known.owed.add(tag)
         if known.unwritten or known.lost:
             await self._write_unwritten(guard)
@@ -136,15 +139,15 @@ class Invalidation:
         """Tell the store what it could not be told, or has lost."""
         unwritten, lost = self.known.unwritten, self.known.lost
         for tag, epoch in list(unwritten.epochs.items()):
-            if await guard.call(Operation.WRITE, partial(self._table.write, tag, epoch)) is None:
+            if await guard.call(Operation.WRITE, partial(self._table.write, tag, epoch), ahead=True) is None:
                 return
             unwritten.epochs.pop(tag, None)
         for tag, epoch in list(lost.items()):
-            if await guard.call(Operation.RESTORE, partial(self._table.restore, tag, epoch)) is None:
+            if await guard.call(Operation.RESTORE, partial(self._table.restore, tag, epoch), ahead=True) is None:
                 return
             lost.pop(tag, None)
         for key in list(unwritten.keys):
-            if await guard.call(Operation.DELETE, partial(self._store.delete, key)) is None:
+            if await guard.call(Operation.DELETE, partial(self._store.delete, key), ahead=True) is None:
                 return
             unwritten.keys.discard(key)
         self._notices.leave(unwritten)

@@ -56,7 +56,7 @@ class PurgeTable:
 
     async def read(self, guard: Guard, changed: Callable[[set[str]], None]) -> bool:
         """Read the table, and return whether the store answered; ``changed`` is told the tags of new records."""
-        sealed = await guard.call(Operation.REGISTRY, partial(self._store.read_table, TABLE))
+        sealed = await guard.call(Operation.REGISTRY, partial(self._store.read_table, TABLE), ahead=True)
         if sealed is None:
             return False
         if sealed != self._sealed:
@@ -134,6 +134,6 @@ class PurgeTable:
         """Remove some of the records that were noted, unless they have changed."""
         for field in list(self._superseded)[:_DROPPED_AT_ONCE]:
             drop = partial(self._store.swap_field, TABLE, field, self._superseded[field], None)
-            if await guard.call(Operation.SWAP, drop) is None:
+            if await guard.call(Operation.SWAP, drop, ahead=True) is None:
                 return
             del self._superseded[field]

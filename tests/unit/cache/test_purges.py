@@ -3,19 +3,23 @@
 import asyncio
 import logging
 import time
+from functools import partial
 
 import msgspec
 import pytest
 
-from sayonce.cache import Obeyed
+from sayonce.cache import Cache, Obeyed
+from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.cache.known_purges import MAX_PURGED_TAGS, Unwritten
 from sayonce.cache.purge_table import TABLE
 from sayonce.cache.workers_directory import WorkersDirectory
+from sayonce.core.counters import Operation
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.key import Secret
 from sayonce.core.purges import PurgeRecords
 from sayonce.errors import InvalidRequest
 from sayonce.stores.redis.names import table_name
+from sayonce.testing import FaultyStore
 from tests.helpers.instances import SECRET, instance, say
 
 
@@ -63,6 +67,32 @@ async def test_a_tag_that_is_purged_right_after_everything_is_outdated_where_bot
     other._invalidation.read = read
     await read()
     assert await say(other, "a", b"new", "voice=x") == (b"new", False)
+
+
+async def test_what_others_purged_is_read_though_requests_have_every_slot_of_the_store():
+    """And what a purge asks for is done, and written: without it nothing that is stored could answer those requests."""
+    store, called = FaultyStore(), []
+    async with Cache(store, budget_seconds=0.02) as one, Cache(store, budget_seconds=0.02) as other:
+        one.watch("book=voices", partial(noting, called))
+        await one._invalidation.read()
+        store.fault = "away"
+        assert await one.purge("voice=mine", wait=False) is Obeyed.HERE
+        store.fault = None
+        await other.purge("book=voices", wait=False)
+        never = asyncio.Event()
+        ask = partial(one._guard.call, Operation.GET, never.wait, timeout_factor=1000)
+        requests = [asyncio.create_task(ask()) for _ in range(2 * CALLS_AT_ONCE)]
+        await asyncio.sleep(0)
+        asked = one.view.now()
+        await one._invalidation.read()
+        assert (called, one.view.covers(asked), one.store_state) == (["called"], True, "ok")
+        assert not one._invalidation.known.unwritten
+        never.set()
+        await asyncio.gather(*requests)
+
+
+async def noting(called):
+    called.append("called")
 
 
 async def pausing():
