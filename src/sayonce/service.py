@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 from sayonce.cache import Cache
 from sayonce.config import Settings, workers_directory
+from sayonce.core.clock import Clock
 from sayonce.core.counters import Operation
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
@@ -36,9 +37,11 @@ class Service:
     ``engines`` takes the place of those that the settings describe.
     """
 
-    def __init__(self, settings: Settings, engines: Iterable[Engine] | None = None) -> None:
+    def __init__(
+        self, settings: Settings, engines: Iterable[Engine] | None = None, *, clock: Clock = time.time
+    ) -> None:
         self.settings = settings
-        self.cache = build_cache(settings)
+        self.cache = build_cache(settings, clock)
         offered = build_engines(settings) if engines is None else list(engines)
         for engine in offered:
             if isinstance(engine, IndexTTS2Engine):
@@ -77,7 +80,7 @@ def _remembering(cache: Cache, model: Any, revision: str) -> Any:
     return indextts2.wrap(model, cache, revision=revision)
 
 
-def build_cache(settings: Settings) -> Cache:
+def build_cache(settings: Settings, clock: Clock = time.time) -> Cache:
     """Return the cache that the settings describe, not yet opened.
 
     Raises:
@@ -89,27 +92,30 @@ def build_cache(settings: Settings) -> Cache:
     store = open_store(
         settings.store_url,
         sealer=Sealer(secret),
-        clock=time.time,
+        clock=clock,
         max_bytes=int(settings.store.max_bytes),
         policy=settings.store.policy,
         budget_seconds=budget_seconds,
     )
     if isinstance(store, SealedStore):  # memory holds its bodies itself
-        store.bodies = build_blob_store(settings, secret)
+        store.bodies = build_blob_store(settings, secret, f"{store.name}-{store.layout}", clock)
     return Cache(
         store,
-        memory=MemoryStore(int(settings.memory.max_bytes), settings.memory.policy),
+        memory=MemoryStore(int(settings.memory.max_bytes), settings.memory.policy, clock=clock),
         secret=secret,
         namespace=settings.store.namespace,
         ttl=settings.store.ttl,
         budget_seconds=budget_seconds,
         offline=settings.store.offline,
         workers=workers_directory(),
+        clock=clock,
     )
 
 
-def build_blob_store(settings: Settings, secret: Secret) -> BlobStore | None:
-    """Return the body store that the settings describe; None when there is none.
+def build_blob_store(
+    settings: Settings, secret: Secret, folder: str = "", clock: Clock = time.time
+) -> BlobStore | None:
+    """Return the body store that the settings describe, with the bodies in a folder of it; None when there is none.
 
     Raises:
         ConfigError: its URL is wrong, or its directory cannot be written to.
@@ -123,6 +129,8 @@ def build_blob_store(settings: Settings, secret: Secret) -> BlobStore | None:
     return open_blob_store(
         bodies.url,
         secret=secret,
+        folder=folder,
+        clock=clock,
         inline_max_bytes=bodies.inline_max_bytes,
         budget_seconds=bodies.budget_ms / 1000,
     )

@@ -141,6 +141,8 @@ class SealedStore(Store):
     """
 
     bodies: BlobStore | None = None
+    layout: int = 1
+    """The version of what lies in it, and where: raised when releases that know the former one must not touch it."""
 
     def __init__(self, sealer: Sealer, clock: Clock) -> None:
         self._sealer = sealer

@@ -8,7 +8,7 @@ import pytest
 from tests.helpers.commandline import CommandLine, InProcess, hide, stop
 
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 3
-ORPHAN = f"2001-01-01T00/{'0' * 64}"
+ORPHAN = f"sqlite-2/2001-01-01T00/{'0' * 64}"
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def files(directory):
 
 
 def leave_orphan(directory):
-    (directory / ORPHAN).parent.mkdir()
+    (directory / ORPHAN).parent.mkdir(parents=True)
     (directory / ORPHAN).write_bytes(bytes(2000))
 
 

@@ -290,6 +290,18 @@ def test_without_a_url_for_bodies_every_body_lies_in_the_store(tmp_path: Path) -
     assert bodies_of(settings(tmp_path)) is None
 
 
+async def test_bodies_lie_in_a_folder_of_their_store_and_its_layout(
+    tmp_path: Path, make_entry: MakeEntry, clock: FakeClock
+) -> None:
+    store = build_cache(settings(tmp_path, url=f"file://{tmp_path}/bodies", inline_max_bytes="0"), clock).store
+    assert isinstance(store, SealedStore)
+    await store.open()
+    await store.put(make_entry())
+    await store.close()
+    [body] = files(tmp_path)
+    assert body.relative_to(tmp_path / "bodies").parts[0] == f"sqlite-{store.layout}"
+
+
 @pytest.mark.parametrize(
     ("bound", "within", "outside"),
     [(None, 65_536, 65_537), ("0", 0, 1), ("1 MB", 10**6, 10**6 + 1), ("none", 10**15, None)],

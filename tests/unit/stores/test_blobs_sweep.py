@@ -95,6 +95,27 @@ async def test_a_sweep_leaves_a_body_for_its_hour_and_the_grace_time(
     assert (await sweep(store.addresses(), bodies)).removed == 1
 
 
+@pytest.mark.parametrize("place", ["files", "s3"])
+async def test_a_sweep_neither_sees_nor_removes_the_bodies_of_another_layout(
+    place: str, request: pytest.FixtureRequest, tmp_path: Path, clock: FakeClock
+) -> None:
+    url = f"file://{tmp_path}/bodies" if place == "files" else request.getfixturevalue("bucket").url
+    ours, others = (
+        open_blob_store(url, secret=Secret(), folder=folder, clock=clock) for folder in ("redis-2", "redis-3")
+    )
+    await ours.put(b"an orphan")
+    address = await others.put(b"a body that another index points to")
+    clock.advance(OVER)
+    swept = await sweep(_nothing(), ours, without_pointers=True)
+    assert (swept.bodies, swept.removed) == (1, 1)
+    assert await others.get(address, 35) == b"a body that another index points to"
+
+
+async def _nothing() -> AsyncIterator[bytes]:
+    for address in ():
+        yield address
+
+
 @pytest.mark.parametrize("gone", ["expired", "deleted", "replaced", "cleared"])
 async def test_a_sweep_removes_the_body_of_an_entry_that_is_gone(
     store: SealedStore, bodies: BlobStore, make_entry: MakeEntry, clock: FakeClock, gone: str

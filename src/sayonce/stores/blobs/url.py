@@ -48,39 +48,42 @@ def open_blob_store(
     url: str,
     *,
     secret: Secret,
+    folder: str = "",
     clock: Clock = time.time,
     inline_max_bytes: int = DEFAULT_INLINE_MAX_BYTES,
     budget_seconds: float = DEFAULT_BUDGET_SECONDS,
 ) -> BlobStore:
     """Return the body store that a URL names; a server is asked by the first call.
 
+    ``folder`` is where in it the bodies lie: a sweep removes what its own index does not point to, and sees no others.
+
     Raises:
         ConfigError: the URL is none of the valid forms, or its directory cannot be written to.
 
     """
-    objects, shown = _objects(url)
+    objects, shown = _objects(url, folder)
     return BlobStore(
         objects, shown, secret=secret, clock=clock, inline_max_bytes=inline_max_bytes, budget_seconds=budget_seconds
     )
 
 
-def _objects(url: str) -> tuple[ObjectStore, str]:
+def _objects(url: str, folder: str) -> tuple[ObjectStore, str]:
     try:
         parts = urlsplit(url)
     except ValueError:
         raise _wrong("it is no URL") from None
     if parts.scheme == "file":
-        return _directory(parts)
+        return _directory(parts, folder)
     if parts.scheme not in _OPTIONS:
         raise _wrong("the scheme is unknown" if parts.scheme else "there is no scheme")
-    return _bucket(parts)
+    return _bucket(parts, folder)
 
 
 def _wrong(what: str) -> ConfigError:
     return ConfigError(f"bodies.url: {what}; {_FORMS}")
 
 
-def _directory(parts: SplitResult) -> tuple[ObjectStore, str]:
+def _directory(parts: SplitResult, folder: str) -> tuple[ObjectStore, str]:
     path = Path(unquote(parts.path))
     if parts.netloc or parts.query or parts.fragment or not path.is_absolute() or path == Path("/"):
         raise _wrong("file:// takes the absolute path of a directory, after three slashes")
@@ -91,10 +94,10 @@ def _directory(parts: SplitResult) -> tuple[ObjectStore, str]:
     if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
         raise ConfigError(f"bodies.url: {path}: this user cannot write there; correct its rights, or name another")
     # An hour's directory goes with the last of its bodies.
-    return LocalStore(path, automatic_cleanup=True), str(path)
+    return LocalStore(path / folder, automatic_cleanup=True, mkdir=True), str(path)
 
 
-def _bucket(parts: SplitResult) -> tuple[ObjectStore, str]:
+def _bucket(parts: SplitResult, folder: str) -> tuple[ObjectStore, str]:
     if parts.username or parts.password:
         raise _wrong("credentials do not belong in the URL")
     if not parts.hostname:
@@ -108,7 +111,8 @@ def _bucket(parts: SplitResult) -> tuple[ObjectStore, str]:
     shown = f"{parts.scheme}://{parts.netloc}{parts.path}"
     config: Any = options
     try:
-        return from_url(shown, config=config, client_options=client, retry_config=_RETRY), shown
+        under = f"{shown.rstrip('/')}/{folder}"
+        return from_url(under, config=config, client_options=client, retry_config=_RETRY), shown
     except BaseError as error:
         raise ConfigError(f"bodies.url: {shown}: {str(error).splitlines()[0]}") from None
 

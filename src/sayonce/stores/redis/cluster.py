@@ -15,6 +15,7 @@ from redis.crc import REDIS_CLUSTER_HASH_SLOTS, key_slot
 from sayonce.core.breaker import Breaker
 from sayonce.core.envelope import Refused
 from sayonce.errors import Failure, StoreError
+from sayonce.stores.redis.names import PREFIX
 from sayonce.stores.redis.server import FAILURES, Operation, Server
 from sayonce.stores.redis.topology import ASK_SECONDS, LearnedServers, text_of
 from sayonce.stores.redis.url import Address, RedisURL, shown_address
@@ -151,7 +152,7 @@ class ClusterServers(LearnedServers):
 
 async def _look(redis: Any) -> None:
     """Ask for a key that does not exist; an answer that it would be elsewhere is an answer."""
-    await redis.get(f"sayonce:2:{{{random.random()}}}")  # noqa: S311 (any key will do)
+    await redis.get(f"{PREFIX}{{{random.random()}}}")  # noqa: S311 (any key will do)
 
 
 async def _ranges(redis: Any, *, source: str) -> list[tuple[range, list[Address]]]:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-PREFIX: Final = "sayonce:2:"
+LAYOUT: Final = 2
+"""Raised when a release that knows the former layout must not read what this one writes, nor overwrite it."""
+PREFIX: Final = f"sayonce:{LAYOUT}:"
 """With the version of the layout: keys of another version are neither read nor overwritten."""
 TOTALS: Final = f"{PREFIX}{{totals}}"
 """The hash of the lasting counters."""

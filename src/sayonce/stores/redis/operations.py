@@ -14,7 +14,7 @@ BEYOND: Final = {
     b"bytes": "has more than {total_bytes:,} bytes",
 }
 """The answers of ``table.lua`` for a table that is too large."""
-_ENTRY: Final = re.compile(rb"sayonce:2:\{[0-9a-f]{64}\}")
+_ENTRY: Final = re.compile(rf"{PREFIX}\{{[0-9a-f]{{64}}\}}".encode())
 _SCANNED_AT_ONCE: Final = 1000
 _TABLE: Final = Script("table", list[bytes])
 _NO_NUMBER: Final = ("not a float", "NaN or Infinity", "not a valid float")

@@ -24,7 +24,7 @@ from sayonce.stores.base import SealedStore, StoreStats
 from sayonce.stores.redis.cluster import ClusterServers
 from sayonce.stores.redis.health import Health, health_of
 from sayonce.stores.redis.leases import RedisLeases
-from sayonce.stores.redis.names import TOTALS, name_of, table_name
+from sayonce.stores.redis.names import LAYOUT, TOTALS, name_of, table_name
 from sayonce.stores.redis.operations import BEYOND, add_to_totals, clear_page, read_figures, read_hash, read_heads
 from sayonce.stores.redis.protocol import MAX_VALUE_BYTES, Read, ValueTooLarge
 from sayonce.stores.redis.records import RedisRecords
@@ -69,6 +69,7 @@ class RedisStore(SealedStore):
     """
 
     name = "redis"
+    layout = LAYOUT
 
     def __init__(
         self, url: RedisURL, *, sealer: Sealer, clock: Clock = time.time, budget_seconds: float = 0.05

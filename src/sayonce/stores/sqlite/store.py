@@ -17,7 +17,7 @@ from sayonce.core.clock import Clock
 from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Sealer
 from sayonce.core.eviction import PolicyName
 from sayonce.stores.base import SealedStore, StoreStats
-from sayonce.stores.sqlite.connection import blob
+from sayonce.stores.sqlite.connection import SCHEMA_VERSION, blob
 from sayonce.stores.sqlite.database import ASKING_BUDGETS, WRITER, Database
 from sayonce.stores.sqlite.eviction import Eviction, usage
 from sayonce.stores.sqlite.leases import SQLiteLeases
@@ -40,6 +40,7 @@ class SQLiteStore(SealedStore):
     """Keeps envelopes in one file. ``stats`` counts an expired entry until a write has removed it."""
 
     name = "sqlite"
+    layout = SCHEMA_VERSION
 
     def __init__(
         self,
