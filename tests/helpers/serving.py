@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from contextlib import asynccontextmanager
 
 import httpx
@@ -15,11 +16,11 @@ from sayonce.service import Service
 
 
 @asynccontextmanager
-async def serving(*engines, store="memory://", **overrides):
+async def serving(*engines, store="memory://", clock=time.time, **overrides):
     """Yield a client, with ``service``, ``observer``, ``port`` and ``access`` on it, of a gateway over these engines."""
     names = {name.replace("__", "."): value for name, value in overrides.items()}
     settings = load_settings(environment={}, overrides={"store.url": store, **names})
-    service = Service(settings, engines or None)
+    service = Service(settings, engines or None, clock=clock)
     access = load_access(settings)
     gateway = Gateway(service, access)
     http = bounded(settings.server)

@@ -154,7 +154,7 @@ def test_the_envelopes_of_former_releases_open(vector: dict[str, Any]) -> None:
 
 def test_the_examples_of_the_documentation_are_golden_vectors() -> None:
     root = TESTS
-    golden = "".join(file.read_text() for file in (root / "golden").iterdir())
+    golden = "".join(file.read_text() for file in (root / "golden").glob("*.json"))
     examples = re.findall(
         r"`([0-9a-f]{12,})`", (root.parent / "docs" / "format.md").read_text().partition("## Leases")[0]
     )
