@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from sayonce import __version__
 from sayonce.stores.redis.names import LAYOUT
 from sayonce.stores.sqlite.connection import SCHEMA_VERSION
 from tests.golden.content import FOLDER, GREETING, LONG
@@ -16,7 +17,7 @@ from tests.helpers.other_release import OtherRelease
 from tests.helpers.redis_server import emptied
 from tests.helpers.upstream import Upstream, wav
 
-GOLDEN = FOLDER / "0.2.0"
+GOLDEN = FOLDER / __version__
 HAVOC = """
 import asyncio, json, sys, time
 from sayonce.config import load_settings
