@@ -3,7 +3,7 @@
 import time
 from contextlib import asynccontextmanager
 
-from sayonce.cache import Cache, Made
+from sayonce.cache import Cache, Lookup, Made
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
@@ -26,7 +26,7 @@ async def say(cache, what, said, *tags):
     async def lead(flight):
         return Made(body=said)
 
-    answer = await cache.answer(cache.key(what), lead, tags=tags)
+    answer = await cache.answer(Lookup(cache.key(what), lead, tags=tags))
     return (await answer.result()).body, answer.outcome is Outcome.HIT
 
 

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from sayonce.cache import Cache, Flight, Made
+from sayonce.cache import Cache, Flight, Lookup, Made
 from sayonce.core.clock import Clock
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
@@ -87,7 +87,7 @@ class Stand:
             return Made(body=sound(number))
 
         started, late_seconds = time.monotonic(), self.pulse.late_seconds
-        answer = await self.cache.answer(self.cache.key(number), lead)
+        answer = await self.cache.answer(Lookup(self.cache.key(number), lead))
         body = (await answer.result()).body
         took_seconds = time.monotonic() - started - (self.pulse.late_seconds - late_seconds)
         self.slowest_seconds = max(self.slowest_seconds, took_seconds)

@@ -6,7 +6,7 @@ from contextlib import aclosing, asynccontextmanager
 
 import pytest
 
-from sayonce.cache import Cache, Made
+from sayonce.cache import Cache, Lookup, Made
 from sayonce.core.cache_control import Policy
 from sayonce.core.outcome import Outcome
 from sayonce.speech.engines import AudioStart, build_engine
@@ -182,7 +182,7 @@ async def cache():
 
 async def test_a_no_store_answer_that_nobody_reads_yet_is_not_abandoned(cache):
     work = Work()
-    answer = await cache.answer(cache.key("hello"), work, policy=PRIVATE)
+    answer = await cache.answer(Lookup(cache.key("hello"), work, policy=PRIVATE))
     await asyncio.sleep(0)
     work.gate.set()
     assert (await answer.result()).body == b"one"
@@ -192,7 +192,7 @@ async def test_a_no_store_answer_that_nobody_reads_yet_is_not_abandoned(cache):
 
 async def test_a_no_store_answer_that_is_closed_before_it_was_read_is_abandoned(cache):
     work = Work()
-    answer = await cache.answer(cache.key("hello"), work, policy=PRIVATE)
+    answer = await cache.answer(Lookup(cache.key("hello"), work, policy=PRIVATE))
     answer.close()
     await work.abandoned.wait()
 
@@ -205,15 +205,15 @@ async def test_a_listener_that_leaves_at_the_moment_of_the_first_chunk_leaves_no
         asking.cancel()
         return await work(flight)
 
-    asking = asyncio.create_task(cache.answer(cache.key("hello"), begin_as_the_caller_leaves, policy=PRIVATE))
+    asking = asyncio.create_task(cache.answer(Lookup(cache.key("hello"), begin_as_the_caller_leaves, policy=PRIVATE)))
     await work.abandoned.wait()
 
 
 async def test_a_no_store_client_that_leaves_does_not_disturb_the_flight_that_others_joined(cache):
     kept, private, key = Work(), Work(), cache.key("hello")
-    leader = await cache.answer(key, kept)
-    alone = await cache.answer(key, private, policy=PRIVATE)
-    follower = await cache.answer(key, kept)
+    leader = await cache.answer(Lookup(key, kept))
+    alone = await cache.answer(Lookup(key, private, policy=PRIVATE))
+    follower = await cache.answer(Lookup(key, kept))
     for answer in (alone, leader, follower):
         answer.close()
     await private.abandoned.wait()

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from sayonce.cache import Flight, Made
+from sayonce.cache import Flight, Lookup, Made
 from sayonce.cache.guard import CALLS_AT_ONCE, WRITING_BYTES, Guard
 from sayonce.core.counters import Counter, Counts, Operation
 from sayonce.core.outcome import Outcome
@@ -180,7 +180,7 @@ async def test_writes_never_delay_an_answer(scene: Scene) -> None:
                 made_at = time.perf_counter()
                 return Made(body=sound(100))
 
-            answer = await stand.cache.answer(stand.cache.key(100), lead)
+            answer = await stand.cache.answer(Lookup(stand.cache.key(100), lead))
             assert (await answer.result()).body == sound(100)
             assert time.perf_counter() - made_at < BUDGET_SECONDS / 2
             await stand.cache.settle()

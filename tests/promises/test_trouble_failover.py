@@ -162,7 +162,7 @@ async def test_cancelled_calls_do_not_count_as_failures_of_a_primary(in_cluster:
     async with standing(in_cluster.url) as stand:
         await filled(stand)
         for _ in range(10):
-            asked = asyncio.create_task(stand.cache.lookup(stand.cache.key(0)))
+            asked = asyncio.create_task(stand.cache.find(stand.cache.key(0)))
             await asyncio.sleep(0)
             asked.cancel()
             await asyncio.wait([asked])

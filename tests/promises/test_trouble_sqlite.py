@@ -177,8 +177,8 @@ async def test_a_purge_is_obeyed_though_another_program_holds_the_write_lock(pat
         await stand.cache.settle()
         with another_program(path, "write"):
             assert await stand.cache.purge("voice=alice") is Obeyed.HERE
-            assert await stand.cache.lookup(key) is None
-        assert await stand.cache.lookup(key) is None
+            assert await stand.cache.find(key) is None
+        assert await stand.cache.find(key) is None
         await stand.hits_all_again()
 
 

@@ -4,7 +4,8 @@ from sayonce.cache.answer import Answer, saved_seconds
 from sayonce.cache.cache import Cache
 from sayonce.cache.flight import Flight
 from sayonce.cache.invalidation import Obeyed
+from sayonce.cache.lookup import Lookup, Scope
 from sayonce.cache.made import Keep, Made
 from sayonce.cache.removal import Removed
 
-__all__ = ["Answer", "Cache", "Flight", "Keep", "Made", "Obeyed", "Removed", "saved_seconds"]
+__all__ = ["Answer", "Cache", "Flight", "Keep", "Lookup", "Made", "Obeyed", "Removed", "Scope", "saved_seconds"]

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, Self, TypeVar
 
-from sayonce.cache.answer import saved_seconds
+from sayonce.cache.answer import Answer, saved_seconds
 from sayonce.cache.compute_errors import released
 from sayonce.cache.cross_process import SharedFlights
 from sayonce.cache.flights import Flights
@@ -17,13 +17,17 @@ from sayonce.cache.guarded_store import GuardedStore
 from sayonce.cache.health import StoreHealth, StoreState
 from sayonce.cache.housekeeping import Housekeeper
 from sayonce.cache.invalidation import Invalidation, Obeyed
+from sayonce.cache.lookup import Lookup, never
 from sayonce.cache.made import Compute, computed
 from sayonce.cache.removal import Removal, Removed
 from sayonce.cache.road import Road
 from sayonce.cache.threads import Threads
+from sayonce.cache.tiers import NOTHING, Tiers
 from sayonce.cache.totals import Totals
+from sayonce.core.cache_control import DEFAULT, Policy
 from sayonce.core.clock import Clock
 from sayonce.core.counters import Counter, Counts, Operation
+from sayonce.core.decision import Found
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.epochs import Stamp
 from sayonce.core.key import Digest, Secret, canonical, digest
@@ -74,16 +78,16 @@ class Cache:
         self.view = self._invalidation.view
         self._flights = Flights(self._invalidation.known.current, self.view)
         self._removal = Removal(self.memory, self._guard, self._flights, self._invalidation)
-        self._road = self._new_road(budget_seconds)
+        self._tiers = self._new_tiers(budget_seconds)
+        self._road = self._new_road()
         self.health = None if self._stored is None else StoreHealth(self._stored, self.view)
         self._housekeeper: Housekeeper | None = None
         if self._guard is not None:
             self._housekeeper = Housekeeper(self._invalidation, Totals(self._guard, self.counts))
 
-        # The road's own methods, bound here: a hit takes no step more for being asked of the cache.
-        self.peek, self.lookup, self.answer = self._road.peek, self._road.lookup, self._road.answer
-        self.join_or_lead, self.under_way = self._road.join_or_lead, self._road.under_way
-        self.expects_to_keep, self.kept = self._road.expects_to_keep, self._road.kept
+        # Their own methods, bound here: a hit takes no step more for being asked of the cache.
+        self.peek, self.stored = self._tiers.peek, self._tiers.stored
+        self.answer, self.begin = self._road.answer, self._road.begin
 
     def _new_invalidation(self, offline: timedelta, workers: Path | None) -> Invalidation:
         return Invalidation(
@@ -96,19 +100,20 @@ class Cache:
             directory=workers,
         )
 
-    def _new_road(self, budget_seconds: float) -> Road:
-        return Road(
+    def _new_tiers(self, budget_seconds: float) -> Tiers:
+        return Tiers(
             self.memory,
             self._stored,
             self._invalidation,
-            self._flights,
             self._removal,
-            self._shared_flights(),
-            self.counts,
             clock=self._clock,
             budget_seconds=budget_seconds,
             ttl=self.ttl,
         )
+
+    def _new_road(self) -> Road:
+        others = self._shared_flights()
+        return Road(self._tiers, self._invalidation, self._flights, others, self.counts, clock=self._clock)
 
     def _shared_flights(self) -> SharedFlights | None:
         store, current = self.store, self._invalidation.known.current
@@ -145,13 +150,18 @@ class Cache:
 
     def trace(self, tracer: Tracer) -> None:
         """Tell a tracer of look-ups, flights and the store's calls."""
-        self.tracer = self._road.tracer = tracer
+        self.tracer = self._road.tracer = self._tiers.tracer = tracer
         if self._stored is not None:
             self._stored.trace(tracer)
 
     def now(self) -> float:
         """Return the time by this cache's clock, in seconds since the Unix epoch."""
         return self._clock()
+
+    async def find(self, key: bytes, policy: Policy = DEFAULT) -> Answer | None:
+        """Return the entry under a key if it is stored and the policy lets it answer; nothing is computed."""
+        seen = await self._tiers.search(Lookup(key, never, policy)) if policy.reads else NOTHING
+        return Answer(Outcome.HIT, seen.entry, tier=seen.tier) if seen.found is Found.VALUE else None
 
     # -- computing once --------------------------------------------------------------------------------------------
 
@@ -181,7 +191,7 @@ class Cache:
     ) -> Entry:
         """Do what ``fetch`` does, and raise what ``compute`` raised as ``CarriedError``."""
         found = key if isinstance(key, Digest) else self.key(key)
-        answer = await self.answer(found, partial(computed, self.threads, compute), ttl=ttl, tags=tags)
+        answer = await self.answer(Lookup(found, partial(computed, self.threads, compute), ttl=ttl, tags=tuple(tags)))
         entry = await answer.result()
         self.record(answer.outcome, entry)
         return entry

@@ -14,7 +14,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from enum import StrEnum
 from functools import partial
-from typing import Final, Protocol, TypeVar
+from typing import Final, Self, TypeVar
 
 import msgspec
 
@@ -24,6 +24,7 @@ from sayonce.cache.guard import Guard
 from sayonce.cache.lease import CHUNK, END, FOLLOWERS, HEAD, TIMEOUT_FACTOR, VALUE, WELCOMES, Lease
 from sayonce.cache.record_poller import RecordPoller
 from sayonce.core.counters import Counter, Counts, FlightPart, Operation
+from sayonce.core.decision import Computing
 from sayonce.core.envelope import Entry, Refused
 from sayonce.core.epochs import Stamp
 from sayonce.core.key import Secret
@@ -47,15 +48,6 @@ _ASK_AGAIN_SECONDS: Final = 1.0
 _TELL_AGAIN_SECONDS: Final = 60.0
 
 T = TypeVar("T")
-
-
-class Look(Protocol):
-    """Looks the key up, finishes the flight with what is found, and returns whether it was.
-
-    With an ``ending`` only the entry that was relayed counts.
-    """
-
-    async def __call__(self, *, timeout_factor: float = 1.0, ending: Ending | None = None) -> bool: ...
 
 
 class Doubt(StrEnum):
@@ -85,7 +77,7 @@ class Unanswered(Exception):
 
 
 class SharedFlights:
-    """Flights of this process, shared with others through a store."""
+    """What the flights of this process share with others: a store, a secret, and what is known of purges."""
 
     def __init__(
         self,
@@ -97,106 +89,140 @@ class SharedFlights:
         current: Callable[[Stamp], bool],
     ) -> None:
         """``current`` tells whether nothing of a stamp was purged since."""
-        self._guard = guard
-        self._leases = leases
-        self._records = records
-        self._counts = counts
-        self._secret = secret
-        self._current = current
-        self._poller = RecordPoller(self._ask, records)
+        self.guard = guard
+        self.leases = leases
+        self.records = records
+        self.counts = counts
+        self.secret = secret
+        self.current = current
+        self.poller = RecordPoller(self.ask, records)
         self._told = -_TELL_AGAIN_SECONDS
 
-    async def lead_or_follow(self, flight: Flight, key: bytes, look: Look) -> Lease | None:
-        """Follow the process that computes the key until the flight is finished, or return the lease to compute it here.
-
-        None without a finished flight means that the store does not answer, or is not believed: compute alone.
-        """
-        owner = new_owner(self._secret, key)
-        broken = 0
-        while broken < _BROKEN_LEASES:
-            holder = await self._holder(key, owner)
-            if holder is None:
-                # A store that is full gives no lease, and what it has is still to be had.
-                if not flight.has_begun and await look():
-                    return None
-                break
-            if holder == owner:
-                return await self._lead(flight, key, owner, look)
-            try:
-                ending = await self._follow(flight, key, holder)
-            except Unanswered:
-                break
-            except NotBelieved as error:
-                broken += _BROKEN_LEASES - 1 if error.doubt is Doubt.UNANSWERED else 1
-                self._doubt(error.doubt)
-                await self._release(key, holder)
-                continue
-            # A body that broke off is not finished by an entry: its listeners would take what they have for the whole.
-            if (ending or not flight.has_begun) and await look(timeout_factor=TIMEOUT_FACTOR, ending=ending):
-                return None
-        self._credit_lead(flight)
-        return None
-
-    async def _holder(self, key: bytes, owner: str) -> str | None:
-        """Return the holder of the lease, ``owner`` perhaps; None where the store gives none.
-
-        One that takes nothing new is not asked: its holder may have been unable to give a lease back.
-        """
-        if self._guard.unwritable is not None:
-            return None
-        return await self._ask(Operation.ACQUIRE, partial(self._leases.acquire, key, owner, leading.LEASE_SECONDS))
-
-    async def _ask(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None:
+    async def ask(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None:
         """Ask the store, again where it answers others; None when it is in trouble."""
         for _ in range(_ATTEMPTS):
-            answer = await self._guard.call(operation, run, timeout_factor=TIMEOUT_FACTOR)
-            if answer is not None or self._guard.breaker.open:
+            answer = await self.guard.call(operation, run, timeout_factor=TIMEOUT_FACTOR)
+            if answer is not None or self.guard.breaker.open:
                 return answer
         return None
 
-    async def _lead(self, flight: Flight, key: bytes, owner: str, look: Look) -> Lease | None:
-        # The one before may have finished between our look and our lease.
-        if not flight.has_begun and await look(timeout_factor=TIMEOUT_FACTOR):
-            await self._release(key, owner)
-            return None
-        self._credit_lead(flight)
-        seal = FlightSeal(self._secret, key, owner)
-        return Lease(self._guard, self._leases, self._records, self._poller, seal, key, owner, flight)
-
-    async def _release(self, key: bytes, owner: str) -> None:
-        await self._guard.call(
-            Operation.RELEASE, partial(self._leases.release, key, owner), timeout_factor=TIMEOUT_FACTOR
+    async def release(self, key: bytes, owner: str) -> None:
+        """Give a lease back, or break another's."""
+        await self.guard.call(
+            Operation.RELEASE, partial(self.leases.release, key, owner), timeout_factor=TIMEOUT_FACTOR
         )
 
-    def _credit_lead(self, flight: Flight) -> None:
-        if flight.outcome is Outcome.JOINED:
-            self._counts.add(Counter.FLIGHTS, FlightPart.TAKEN_OVER)
-        flight.credit(Outcome.LED, None)
-        flight.restart()
-
-    def _doubt(self, doubt: Doubt) -> None:
+    def doubt(self, doubt: Doubt) -> None:
         """Count it, and tell of what no instance does by itself, once a minute."""
-        self._counts.add(Counter.FLIGHTS, doubt)
+        self.counts.add(Counter.FLIGHTS, doubt)
         if doubt is Doubt.OUTDATED or time.monotonic() - self._told < _TELL_AGAIN_SECONDS:
             return
         self._told = time.monotonic()
         log.warning("a computation of another instance is not followed, and is made here: %s", _DOUBTS[doubt])
 
-    async def _follow(self, flight: Flight, key: bytes, holder: str) -> Ending | None:
-        """Relay a holder's records to this process's listeners; return how it ended, or None where it broke off.
+
+class Turn:
+    """One flight between processes: who computes it. Without others it is this process, alone.
+
+    Use as an async context manager, which gives the lease back when the value is stored, or when there will be none.
+    """
+
+    def __init__(self, others: SharedFlights | None, flight: Flight, key: bytes) -> None:
+        self._others = others
+        self._flight = flight
+        self._key = key
+        self._owner = "" if others is None else new_owner(others.secret, key)
+        self._holder = ""
+        self._broken = 0
+        self._lease: Lease | None = None
+        self.computing = Computing.ALONE if others is None else Computing.UNDECIDED
+        self.given_up = False
+        """Whether the store does not answer, or is not believed."""
+
+    @property
+    def timeout_factor(self) -> float:
+        """Of the store's budget, for a look that others wait for, too."""
+        return 1.0 if self.computing is Computing.ALONE else TIMEOUT_FACTOR
+
+    async def acquire(self) -> None:
+        """Ask for the lease.
+
+        A store that takes nothing new is not asked: its holder may have been unable to give a lease back.
+        """
+        others = self._shared
+        holder = None
+        if others.guard.unwritable is None:
+            acquire = partial(others.leases.acquire, self._key, self._owner, leading.LEASE_SECONDS)
+            holder = await others.ask(Operation.ACQUIRE, acquire)
+        if holder is None:
+            self.computing = Computing.ALONE
+        elif holder == self._owner:
+            self.computing = Computing.LEASED
+            seal = FlightSeal(others.secret, self._key, holder)
+            self._lease = Lease(
+                others.guard, others.leases, others.records, others.poller, seal, self._key, holder, self._flight
+            )
+        else:
+            self.computing, self._holder = Computing.ELSEWHERE, holder
+
+    def lead(self) -> None:
+        """Compute here, from the first byte on."""
+        if self._others is None:
+            return
+        if self._flight.outcome is Outcome.JOINED:
+            self._others.counts.add(Counter.FLIGHTS, FlightPart.TAKEN_OVER)
+        self._flight.credit(Outcome.LED, None)
+        self._flight.restart()
+
+    async def follow(self) -> Ending | None:
+        """Relay the holder's records to this process's listeners; return how it ended, or None where it broke off.
+
+        The lease of one that is not believed is broken: whoever asks for it next may have it.
+        """
+        self.computing = Computing.UNDECIDED
+        try:
+            return await self._follow(self._holder)
+        except Unanswered:
+            self._give_up()
+        except NotBelieved as error:
+            self._shared.doubt(error.doubt)
+            await self._shared.release(self._key, self._holder)
+            self._broken += _BROKEN_LEASES - 1 if error.doubt is Doubt.UNANSWERED else 1
+            if self._broken >= _BROKEN_LEASES:
+                self._give_up()
+        return None
+
+    def _give_up(self) -> None:
+        self.computing, self.given_up = Computing.ALONE, True
+
+    @property
+    def _shared(self) -> SharedFlights:
+        assert self._others is not None
+        return self._others
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._lease is not None:
+            await self._lease.end()
+
+    async def _follow(self, holder: str) -> Ending | None:
+        """Do so.
 
         Raises:
             NotBelieved, Unanswered: it is not followed any more.
 
         """
-        if not is_genuine(self._secret, key, holder):
+        others, key, flight = self._shared, self._key, self._flight
+        if not is_genuine(others.secret, key, holder):
             raise NotBelieved(Doubt.FORGED)
-        self._counts.add(Counter.FLIGHTS, FlightPart.FOLLOWED)
+        others.counts.add(Counter.FLIGHTS, FlightPart.FOLLOWED)
         flight.credit(Outcome.JOINED, None)
         flight.restart()
-        seal, signs = FlightSeal(self._secret, key, holder), _Signs(self._poller)
+        seal, signs = FlightSeal(others.secret, key, holder), _Signs(others.poller)
         challenge = secrets.token_bytes(CHALLENGE_BYTES)
-        ask = partial(self._records.publish, key, holder, FOLLOWERS, [seal.seal(FOLLOWERS, 0, challenge)])
+        ask = partial(others.records.publish, key, holder, FOLLOWERS, [seal.seal(FOLLOWERS, 0, challenge)])
         asking = asyncio.create_task(self._ask_again(ask))
         try:
             welcomed = await _welcomed(signs, seal, Question(key, holder, WELCOMES), challenge)
@@ -205,16 +231,17 @@ class SharedFlights:
             await asyncio.wait([asking])
         if not welcomed:
             return None
-        return await self._relay(flight, seal, signs, Question(key, holder, COMPUTATION))
+        return await self._relay(seal, signs, Question(key, holder, COMPUTATION))
 
     async def _ask_again(self, ask: Callable[[], Awaitable[None]]) -> None:
         """Put a challenge again and again: it may be lost, or its answer, where the store is busy."""
         while True:
-            await self._guard.done(Operation.PUBLISH, ask, timeout_factor=TIMEOUT_FACTOR)
+            await self._shared.guard.done(Operation.PUBLISH, ask, timeout_factor=TIMEOUT_FACTOR)
             await asyncio.sleep(_ASK_AGAIN_SECONDS)
 
-    async def _relay(self, flight: Flight, seal: FlightSeal, signs: _Signs, question: Question) -> Ending | None:
+    async def _relay(self, seal: FlightSeal, signs: _Signs, question: Question) -> Ending | None:
         """Pass a holder's records on, each of which must be the next one."""
+        flight = self._flight
         position, relayed_bytes, value = 0, 0, b""
         async for sighting in signs.of(question):
             for record in sighting.records:
@@ -226,7 +253,7 @@ class SharedFlights:
                     relayed_bytes += len(content)
                     flight.send(content)
                 elif kind == HEAD:
-                    self._begin(flight, _decoded(content, Head))
+                    self._begin(_decoded(content, Head))
                 elif kind == VALUE:
                     value += content
                 elif kind == END:
@@ -236,11 +263,11 @@ class SharedFlights:
                     return msgspec.structs.replace(ending, entry=_decoded(value, Entry) if value else None)
         return None
 
-    def _begin(self, flight: Flight, head: Head) -> None:
-        if not self._current(head.stamp):
+    def _begin(self, head: Head) -> None:
+        if not self._shared.current(head.stamp):
             raise NotBelieved(Doubt.OUTDATED)
-        flight.created = head.created
-        flight.begin(head.about)
+        self._flight.created = head.created
+        self._flight.begin(head.about)
 
 
 class _Signs:

@@ -32,13 +32,23 @@ def _nothing() -> None:
 class Flight:
     """A body that grows until it is whole or has failed; all of it happens on one event loop."""
 
-    def __init__(self, created: float, stamp: Stamp = (), *, private: bool = False, launched: float = 0.0) -> None:
+    def __init__(
+        self,
+        created: float,
+        stamp: Stamp = (),
+        *,
+        private: bool = False,
+        renews: bool = False,
+        launched: float = 0.0,
+    ) -> None:
         self.created = created
         self.launched = launched
         """When it began by the clock of this instance's view."""
         self.stamp = stamp
         self.private = private
         """Made for one listener alone, and kept nowhere: it ends when that listener leaves."""
+        self.renews = renews
+        """Makes a value anew that is stale, and answers meanwhile."""
         self.discarded = False
         """Deleted while under way: its listeners hear it to its end, and it is not kept."""
         self.keepable = True
@@ -143,18 +153,14 @@ class Flight:
         self.abandon = _nothing  # the former callback refers to this flight: a cycle would keep its megabytes
         self._notify()
 
-    async def begun(self) -> None:
-        """Wait until there is something to hear; raise the computation's error if it failed before that.
-
-        The caller listens, until the wait is cancelled or ``leave`` is called after it.
-        """
+    def listen(self) -> None:
+        """Count a listener, until it calls ``leave``."""
         self._listeners += 1
-        try:
-            with self._waited_for():
-                await self.silence_over()
-        except (asyncio.CancelledError, RecursionError):
-            self.leave()
-            raise
+
+    async def begun(self) -> None:
+        """Wait until there is something to hear; raise the computation's error if it failed before that."""
+        with self._waited_for():
+            await self.silence_over()
         if self.error is not None and not self._begun:
             raise self.error
 

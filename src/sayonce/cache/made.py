@@ -43,9 +43,6 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
 
 Compute = Callable[[], bytes | Made | Awaitable[bytes | Made]]
 
-Lead = Callable[[Flight], Awaitable[Made]]
-"""A computation: sends chunks to the flight as it makes them, if it streams, and returns the whole."""
-
 
 async def computed(threads: Threads, compute: Compute, _: Flight) -> Made:
     """Return what a plain or an async function computes, for callers that wait for the whole."""

@@ -1,296 +1,236 @@
 """The order of a request, and nothing else: look up → join or lead → compute → store → answer.
 
-The steps themselves are elsewhere: a computation and its listeners in ``flight``, flights under way in ``flights``,
-those shared with other processes in ``cross_process``, what was purged in ``known_purges``.
+What happens next is in a table, ``core/decision``; here are the two loops that do it, a request's and a flight's. The
+steps themselves are elsewhere: what is stored in ``tiers``, a computation and its listeners in ``flight``, those under
+way in ``flights``, those of other processes in ``cross_process``.
 """
 
 from __future__ import annotations
 
-import asyncio
-import random
 import time
-from collections.abc import Iterable
-from datetime import timedelta
-from functools import partial
-from typing import Final
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from contextlib import ExitStack, closing
+from typing import Any
 
 from sayonce.cache.answer import Answer
-from sayonce.cache.cross_process import Look, SharedFlights
+from sayonce.cache.cross_process import SharedFlights, Turn
 from sayonce.cache.flight import Flight, computing
 from sayonce.cache.flights import Flights
-from sayonce.cache.guarded_store import GuardedStore
 from sayonce.cache.invalidation import Invalidation
-from sayonce.cache.known_purges import MEMORIES
-from sayonce.cache.lookup import Lookup
-from sayonce.cache.made import Keep, Lead, Made
-from sayonce.cache.removal import Removal
-from sayonce.core.cache_control import DEFAULT, Policy
+from sayonce.cache.lookup import Lookup, Scope
+from sayonce.cache.made import Keep, Made
+from sayonce.cache.tiers import NOTHING, UNKNOWN, Seen, Tiers
 from sayonce.core.clock import Clock
 from sayonce.core.counters import Counter, Counts, FlightPart
-from sayonce.core.envelope import Entry
-from sayonce.core.epochs import derived
+from sayonce.core.decision import Computing, Found, Mode, Step, decide
 from sayonce.core.outcome import Outcome
-from sayonce.core.relay import Ending
 from sayonce.core.tracer import NoTracer, Tracer
 from sayonce.errors import NotCached
-from sayonce.stores.memory import MemoryStore
 
-_JITTER: Final = 0.1
-"""Entries live between 0.9 and 1 times their time to live, so that what was warmed together does not expire together."""
-_WRITE_TIMEOUT_FACTOR: Final = 20.0
+Wait = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
+"""How a caller waits until there is something to hear."""
+
+
+async def plainly(begun: Coroutine[Any, Any, None]) -> None:
+    """Wait, whatever happens."""
+    await begun
 
 
 class Road:
-    """Answers lookups from memory, from the store behind it, from a computation under way, or from a new one."""
+    """Answers lookups from what is stored, from a computation under way, or from a new one."""
 
     def __init__(
         self,
-        memory: MemoryStore,
-        stored: GuardedStore | None,
+        tiers: Tiers,
         invalidation: Invalidation,
         flights: Flights,
-        removal: Removal,
-        shared: SharedFlights | None,
+        others: SharedFlights | None,
         counts: Counts,
         *,
         clock: Clock,
-        budget_seconds: float,
-        ttl: timedelta,
     ) -> None:
-        self._memory = memory
-        self._stored = stored
+        self._tiers = tiers
         self._invalidation = invalidation
         self._known = invalidation.known
         self._view = invalidation.view
         self._flights = flights
-        self._removal = removal
-        self._shared = shared
+        self._others = others
         self._counts = counts
         self._clock = clock
-        self._budget_seconds = budget_seconds
-        self._ttl = ttl
-        self._memory_kept_last = memory.figures().max_bytes != 0
         self.tracer: Tracer = NoTracer()
 
-    # -- look up ----------------------------------------------------------------------------------------------------
+    # -- a request --------------------------------------------------------------------------------------------------
 
-    def peek(self, key: bytes) -> Entry | None:
-        """Return the entry if it is in memory and what is known of purges may be trusted, at once."""
-        return self._peek(key) if self._view.trusted else None
+    async def answer(self, lookup: Lookup, wait: Wait = plainly) -> Answer:
+        """Answer from what is stored, from a computation under way, or from a new one.
 
-    def _peek(self, key: bytes) -> Entry | None:
-        entry = self._memory.peek(key)
-        if entry is not None and not self._known.current(entry.tags, key):
-            self._memory.drop(key)
-            return None
-        return entry
-
-    async def lookup(
-        self, key: bytes, policy: Policy = DEFAULT, *, ask_store: bool = True, timeout_factor: float = 1.0
-    ) -> Answer | None:
-        """Return the stored entry from memory or from the store, if the policy lets it answer."""
-        asked = self._view.now()
-        if self._view.due:
-            await self._invalidation.settle()
-        if not policy.reads or not (self._view.trusted or self._view.covers(asked)):
-            return None
-        entry, tier = self._peek(key), self._memory.name
-        if entry is None and ask_store and self._stored is not None and self._view.ever_read:
-            tier = self._stored.name
-            with self.tracer.span("lookup", key=key.hex()):
-                entry = await self._stored.get(key, policy.expected_bytes, timeout_factor=timeout_factor)
-            if entry is not None and self._known.current(entry.tags, key) and not self._known.removed(key):
-                self._memory.keep(entry)
-            else:
-                entry = None
-        if entry is None or not policy.accepts(entry, self._clock()):
-            return None
-        return Answer(Outcome.HIT, entry, tier=tier)
-
-    # -- join or lead -----------------------------------------------------------------------------------------------
-
-    async def answer(
-        self,
-        key: bytes,
-        lead: Lead,
-        *,
-        ttl: timedelta | None = None,
-        tags: Iterable[str] = (),
-        policy: Policy = DEFAULT,
-        shared: bool = True,
-        looked: bool = False,
-    ) -> Answer:
-        """Answer from what is stored, from a computation under way, or from a new one that ``lead`` makes.
-
-        Returns as soon as there is something to hear. The computation is a task of its own: the caller may leave.
-        With ``no-store`` it is nobody else's, and ends when this call is cancelled or the answer is closed.
-        With ``looked`` the store is not asked first: the caller has just looked the key up there, or lets the flight do
-        so, as a shared flight looks once it has its lease.
+        Returns as soon as there is something to hear, for which ``wait`` waits. The computation is a task of its own:
+        the caller may leave. With ``no-store`` it is nobody else's, and ends when this call is cancelled or the answer
+        is closed.
 
         Raises:
             NotCached: ``only-if-cached``, and nothing is stored.
             Exception: what the computation raised before it had begun.
 
         """
-        # While a value is computed, the store does not have it yet.
-        found = await self.lookup(key, policy, ask_store=not (looked or self.under_way(key)))
-        if found is not None:
-            return found
-        if policy.only_if_cached:
-            raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
-        if policy.no_cache:
-            await self._flights.landing_over(key)
-        flight, joined = self.join_or_lead(key, lead, ttl=ttl, tags=tags, policy=policy, shared=shared)
-        await flight.begun()
-        return Answer(Outcome.JOINED if joined else flight.outcome, flight.entry, flight, flight.tier)
+        mode = Mode.of(lookup.policy)
+        if mode is Mode.NO_CACHE:
+            await self._flights.landing_over(lookup.key)
+        return await self._answer(lookup, mode, await self._tiers.look(lookup) if mode.reads else NOTHING, wait)
 
-    def join_or_lead(
-        self,
-        key: bytes,
-        lead: Lead,
-        *,
-        ttl: timedelta | None = None,
-        tags: Iterable[str] = (),
-        policy: Policy = DEFAULT,
-        shared: bool = True,
-    ) -> tuple[Flight, bool]:
-        """Join the flight of a key that is under way, or begin one; return it and whether it was joined.
+    async def _answer(self, lookup: Lookup, mode: Mode, seen: Seen, wait: Wait = plainly) -> Answer:
+        parents: Sequence[Answer] = ()
+        while True:
+            under_way = self._flights.joinable(lookup.key)
+            match decide(seen.found, mode, _computing(under_way)):
+                case Step.RETURN:
+                    return Answer(Outcome.HIT, seen.entry, tier=seen.tier)
+                case Step.RENEW:
+                    self._launch(lookup, Mode.RENEWAL, seen.found).listen()
+                    return Answer(Outcome.HIT, seen.entry, tier=seen.tier)
+                case Step.ASK_STORE:
+                    seen = await self._tiers.ask(lookup)
+                case Step.FIND_PARENTS:
+                    parents = await self._stored_parents(lookup)
+                    seen = Seen(Found.PARENTS) if parents else NOTHING
+                case Step.JOIN:
+                    assert under_way is not None
+                    self._counts.add(Counter.FLIGHTS, FlightPart.JOINED)
+                    return await _begun(under_way, wait, joined=True)
+                case Step.LAUNCH:
+                    return await _begun(self._launch(lookup, mode, seen.found, parents), wait)
+                case _:
+                    raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
 
-        ``shared`` False is for what each process computes for itself, as it costs less than asking the others.
+    async def _stored_parents(self, lookup: Lookup) -> list[Answer]:
+        """Return all that a value is derived from, if it is stored."""
+        seen = [await self._tiers.search(parent) for parent in lookup.parents]
+        found = [Answer(Outcome.HIT, each.entry, tier=each.tier) for each in seen if each.entry is not None]
+        return found if len(found) == len(seen) else []
+
+    def begin(self, lookup: Lookup) -> tuple[Flight, bool]:
+        """Join a computation under way or launch one, at once; return it and whether it was joined.
+
+        For callers that looked up many values at once, and found this one missing.
         """
-        under_way = None if policy.no_store else self._flights.joinable(key)
-        if under_way is not None:
-            self._counts.add(Counter.FLIGHTS, FlightPart.JOINED)
-            return under_way, True
-        flight = Flight(self._clock(), self._known.stamp(tags, key), private=policy.no_store, launched=self._view.now())
-        if policy.no_store:
+        under_way = self._flights.joinable(lookup.key)
+        if under_way is None:
+            return self._launch(lookup, Mode.USUAL, Found.UNLIKELY), False
+        self._counts.add(Counter.FLIGHTS, FlightPart.JOINED)
+        return under_way, True
+
+    def _launch(self, lookup: Lookup, mode: Mode, found: Found, parents: Sequence[Answer] = ()) -> Flight:
+        lookup.check()
+        key, private = lookup.key, mode is Mode.NO_STORE
+        stamp = self._known.stamp(lookup.tags, key)
+        flight = Flight(self._clock(), stamp, private=private, renews=mode is Mode.RENEWAL, launched=self._view.now())
+        if private:
             flight.credit(Outcome.BYPASS, None)
-        lookup = Lookup(key, lead, ttl or self._ttl, policy, shared)
-        self._flights.launch(flight, key, self._fly(flight, lookup))
-        return flight, False
+        if self._flights.landed_lately(key):  # while this request asked the store
+            found = Found.UNKNOWN
+        self._flights.launch(flight, key, self._fly(flight, lookup, mode, found, parents))
+        return flight
 
-    def under_way(self, key: bytes) -> bool:
-        """Whether a request for the key would join a computation."""
-        return self._flights.joinable(key) is not None
+    # -- a flight ---------------------------------------------------------------------------------------------------
 
-    # -- compute ----------------------------------------------------------------------------------------------------
-
-    async def _fly(self, flight: Flight, lookup: Lookup) -> None:
+    async def _fly(self, flight: Flight, lookup: Lookup, mode: Mode, found: Found, parents: Sequence[Answer]) -> None:
         computing([flight])
-        key, policy = lookup.key, lookup.policy
-        with self.tracer.span("flight", key=key.hex()):
-            look = partial(self._found_after_all, flight, key, policy)
-            if self._shared is not None and lookup.shared and policy.reads and await self._knows(flight):
-                await self._fly_shared(self._shared, flight, lookup, look)
-            elif not ((self._shared is None or self._flights.landed_lately(key)) and await look()):
-                self._counts.add(Counter.FLIGHTS, FlightPart.LED, number=lookup.shared)
-                await self._compute(flight, lookup)
+        seen = Seen(found)
+        with self.tracer.span("flight", key=lookup.key.hex()):
+            async with await self._turn(flight, lookup, mode) as turn:
+                while not flight.done:
+                    match decide(seen.found, mode, turn.computing):
+                        case Step.ACQUIRE:
+                            await turn.acquire()
+                            seen = NOTHING if flight.has_begun else UNKNOWN
+                        case Step.FOLLOW:
+                            await self._follow(turn, flight, lookup)
+                            seen = NOTHING if flight.has_begun or turn.given_up else UNKNOWN
+                        case Step.ASK_STORE:
+                            seen = await self._tiers.search(lookup, timeout_factor=turn.timeout_factor)
+                        case Step.RETURN:
+                            _land(flight, seen)
+                        case _:
+                            turn.lead()
+                            await self._compute(flight, lookup, mode, parents)
 
-    async def _knows(self, flight: Flight) -> bool:
-        """Whether all is known that was purged before a flight; else it may follow one that was purged long ago."""
-        if self._view.due:
-            await self._invalidation.settle()
-        return self._view.trusted or self._view.covers(flight.launched)
+    async def _turn(self, flight: Flight, lookup: Lookup, mode: Mode) -> Turn:
+        """Return the flight's turn with other processes, if it is theirs as well.
 
-    async def _fly_shared(self, others: SharedFlights, flight: Flight, lookup: Lookup, look: Look) -> None:
-        lease = await others.lead_or_follow(flight, lookup.key, look)
-        if flight.done:
-            return
-        self._counts.add(Counter.FLIGHTS, FlightPart.LED)
-        try:
-            await self._compute(flight, lookup)
-        finally:
-            if lease is not None:
-                await lease.end()
-
-    async def _compute(self, flight: Flight, lookup: Lookup) -> None:
-        started = time.perf_counter()
-        made = await lookup.lead(flight)
-        entry = _entry(lookup, made, flight, time.perf_counter() - started)
-        await self._keep(flight, entry, Keep.NOWHERE if lookup.policy.no_store else made.keep)
-
-    async def _found_after_all(
-        self, flight: Flight, key: bytes, policy: Policy, timeout_factor: float = 1.0, ending: Ending | None = None
-    ) -> bool:
-        """Look again after winning: another flight may have landed between the first look and now."""
-        if ending is not None:
-            return await self._found_relayed(flight, key, timeout_factor, ending)
-        found = await self.lookup(key, policy, timeout_factor=timeout_factor)
-        if found is None:
-            return False
-        assert found.entry is not None
-        if flight.outcome is Outcome.LED:  # and not one that followed another process
-            flight.credit(Outcome.HIT, found.tier)
-        flight.finish(found.entry)
-        return True
-
-    async def _found_relayed(self, flight: Flight, key: bytes, timeout_factor: float, ending: Ending) -> bool:
-        """Finish with the entry that was relayed; one that was purged meanwhile is heard to its end, and not kept."""
-        assert self._stored is not None
-        entry = ending.entry or await self._stored.get(key, timeout_factor=timeout_factor)
-        if entry is None or entry.key != key or not ending.fits(entry):
-            return False  # what was heard is not what is stored
-        if ending.entry is None and not flight.discarded and self._current(flight, entry):
-            self._memory.keep(entry)
-        flight.finish(entry)
-        return True
-
-    # -- store ------------------------------------------------------------------------------------------------------
-
-    async def _keep(self, flight: Flight, entry: Entry, keep: Keep) -> None:
-        """Hand the entry to its listeners, then write it; what was purged meanwhile is not written."""
-        if self._view.due:  # this process may have been stopped meanwhile
-            await self._invalidation.settle()
-        if flight.discarded or not self._current(flight, entry):
-            keep = Keep.NOWHERE
-        kept = False
-        if keep is not Keep.NOWHERE:
-            kept = self._memory_kept_last = self._memory.keep(entry)
-        flight.finish(entry)
-        if self._stored is not None:
-            kept = keep is Keep.EVERYWHERE and await self._write(self._stored, flight, entry)
-        flight.landing.set_result(kept)
-
-    async def _write(self, stored: GuardedStore, flight: Flight, entry: Entry) -> bool:
-        """Write the entry and return whether it is kept; what was purged meanwhile is removed again."""
-        # Few wait for this, and not for long: a burst of writes may take its time before it counts as trouble.
-        kept = await stored.put(entry, timeout_factor=_WRITE_TIMEOUT_FACTOR)
-        if self._view.due:
-            await self._invalidation.settle()
-        if flight.discarded or not self._current(flight, entry):
-            await self._removal.discard(entry.key)
-            return False
-        return kept
-
-    def _current(self, flight: Flight, entry: Entry) -> bool:
-        return self._known.current(flight.stamp) and self._known.current(entry.tags, entry.key)
-
-    def expects_to_keep(self, flight: Flight) -> bool:
-        """Whether a value under way will be kept, as far as can be told before it is whole."""
-        kept_last = self._memory_kept_last if self._stored is None else self._stored.took_last_write
-        return kept_last and flight.keepable and not flight.discarded and self._known.current(flight.stamp)
-
-    async def kept(self, flight: Flight) -> bool:
-        """Return whether a value that is whole, or what it is derived from, is kept.
-
-        False where a store does not say so within its budget.
+        It is not while purges may be unknown: it could follow a flight with tags that were purged long ago.
         """
-        landings = [each for each in (flight.landing, flight.source) if each is not None]
-        await asyncio.wait(landings, timeout=self._budget_seconds)
-        return any(each.done() and each.result() for each in landings)
+        shares = self._others is not None and lookup.leased and mode.reads
+        if shares and self._view.due:
+            await self._invalidation.settle()
+        knows = self._view.trusted or self._view.covers(flight.launched)
+        return Turn(self._others if shares and knows else None, flight, lookup.key)
+
+    async def _follow(self, turn: Turn, flight: Flight, lookup: Lookup) -> None:
+        ending = await turn.follow()
+        if ending is None:
+            return
+        entry = await self._tiers.relayed(flight, lookup.key, ending, timeout_factor=turn.timeout_factor)
+        if entry is not None:
+            flight.finish(entry)
+
+    async def _compute(self, flight: Flight, lookup: Lookup, mode: Mode, parents: Sequence[Answer]) -> None:
+        started = time.perf_counter()
+        made = await self._made(flight, lookup, mode, parents)
+        entry = self._tiers.entry(lookup, made, flight, time.perf_counter() - started)
+        keep = Keep.NOWHERE if mode is Mode.NO_STORE else made.keep
+        if lookup.scope is Scope.LOCAL and keep is Keep.EVERYWHERE:
+            keep = Keep.MEMORY
+        await self._tiers.keep(flight, entry, keep)
+
+    async def _made(self, flight: Flight, lookup: Lookup, mode: Mode, parents: Sequence[Answer]) -> Made:
+        if not lookup.parents:
+            self._counts.add(Counter.FLIGHTS, FlightPart.LED)
+            return await lookup.compute(flight)
+        with ExitStack() as heard:
+            with flight.queued():
+                for parent in () if parents else lookup.parents:
+                    answer = heard.enter_context(closing(await self._parent(parent, mode)))
+                    parents = (*parents, answer)
+            _credit(flight, parents)
+            return await lookup.compute(flight, *parents)
+
+    async def _parent(self, parent: Lookup, mode: Mode) -> Answer:
+        """Answer with what a value is derived from; a store that does not have the one hardly has the other."""
+        if not mode.reads:
+            return await self.answer(parent)
+        seen = await self._tiers.look(parent)
+        if seen is UNKNOWN:
+            seen = Seen(Found.UNLIKELY)
+        return await self._answer(parent, mode, seen)
 
 
-def _entry(lookup: Lookup, made: Made, flight: Flight, elapsed_seconds: float) -> Entry:
-    parent = made.parent
-    lifetime = (made.ttl or lookup.ttl).total_seconds() * (1 - _JITTER * random.random())  # noqa: S311 (jitter is no secret)
-    own_tags = tuple(each for each in flight.stamp if each[0] != MEMORIES)
-    return Entry(
-        key=lookup.key,
-        body=made.body,
-        media_type=made.media_type,
-        created=parent.created if parent else flight.created,
-        expires=parent.expires if parent else flight.created + lifetime,
-        compute_seconds=elapsed_seconds if made.compute_seconds is None else made.compute_seconds,
-        tags=derived(parent.tags, parent.key) if parent else own_tags,
-        about=made.about,
-    )
+def _computing(under_way: Flight | None) -> Computing:
+    if under_way is None:
+        return Computing.NOBODY
+    return Computing.RENEWING if under_way.renews else Computing.HERE
+
+
+async def _begun(flight: Flight, wait: Wait, *, joined: bool = False) -> Answer:
+    """Listen to a flight, and return once there is something to hear."""
+    flight.listen()
+    try:
+        await wait(flight.begun())
+    except BaseException:
+        flight.leave()
+        raise
+    return Answer(Outcome.JOINED if joined else flight.outcome, flight.entry, flight, flight.tier)
+
+
+def _land(flight: Flight, seen: Seen) -> None:
+    """End a flight with what another one has stored meanwhile."""
+    assert seen.entry is not None
+    if flight.outcome is Outcome.LED:  # and not one that followed another process
+        flight.credit(Outcome.HIT, seen.tier)
+    flight.finish(seen.entry)
+
+
+def _credit(flight: Flight, parents: Sequence[Answer]) -> None:
+    """Answer as what the value is derived from was answered: that is what costs."""
+    costly = max(parents, key=lambda each: each.outcome.computed)
+    flight.credit(costly.outcome, costly.tier)
+    flight.source = None if costly.flight is None else costly.flight.landing

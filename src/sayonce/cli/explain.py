@@ -85,7 +85,7 @@ def plan_of(service: Service, name: str, fields: Callable[[], dict[str, Any]], t
 async def _tier(service: Service, key: bytes) -> str | None:
     """Return the name of the store that answers for the key; ``unknown`` when it cannot be asked."""
     cache = service.cache
-    if cache.store is not None and await cache.lookup(key) is not None:
+    if cache.store is not None and await cache.find(key) is not None:
         return cache.store.name
     return _UNKNOWN if any(counter is Counter.STORE_ERRORS for counter, *_ in cache.counts) else None
 

@@ -108,9 +108,6 @@ async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes
             said = Said(job.text, job.voice, audio_format, job.params)
             plan = synthesizer.plan(synthesizer.parse(said.fields(synthesizer.catalogue.engines[0])))
             started = time.perf_counter()
-            found = await cache.lookup(plan.clip_key) or await cache.lookup(plan.take_key)
-            if found is None and not plan.request.is_silence:  # loading a model takes longer than everything else here
-                synthesizer.load()
             answer = await synthesizer.speak(plan)
             entry = await answer.result()
             elapsed_seconds = time.perf_counter() - started
@@ -122,8 +119,8 @@ async def _speak(job: Job, audio_format: str, settings: Settings) -> tuple[bytes
             stored = await _stored_in(service, plan)
         finally:
             await synthesizer.close()
-    tier, storeless = found.tier if found else None, cache.store is None
-    return entry.body, _report(plan, entry, answer.outcome, tier, stored, elapsed_seconds, storeless=storeless)
+    storeless = cache.store is None
+    return entry.body, _report(plan, entry, answer.outcome, answer.tier, stored, elapsed_seconds, storeless=storeless)
 
 
 def _report(

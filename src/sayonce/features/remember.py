@@ -195,7 +195,7 @@ class Remembered(_Function[Cache, P, T]):
     async def cached(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Whether the value of a call is stored."""
         key = await self._task.find_key(self._cache, self._bound + args, kwargs)
-        return await (await self._cache.here()).lookup(key, self._task.decoding_policy()) is not None
+        return await (await self._cache.here()).find(key, self._task.decoding_policy()) is not None
 
     async def forget(self, *args: P.args, **kwargs: P.kwargs) -> bool:
         """Remove the value of a call everywhere and return whether it was stored.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from datetime import timedelta
 from functools import partial
@@ -13,7 +13,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
-from sayonce.cache import Cache, Flight, Keep, Made
+from sayonce.cache import Cache, Flight, Keep, Lookup, Made
 from sayonce.cache.compute_errors import CarryErrors
 from sayonce.cache.flight import computing
 from sayonce.cache.sync import SyncCache
@@ -89,7 +89,8 @@ class Task:
         self.bound = bound
         self.arguments = arguments
         self.codec = codec
-        self.options: dict[str, Any] = {"ttl": ttl, "tags": tuple(tags)}
+        self._ttl = ttl
+        self._tags = tuple(tags)
         self.batch = batch
         self._expected_bytes = expected_bytes
 
@@ -120,13 +121,13 @@ class Task:
     async def answer(self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a call from what is stored, a computation under way, or a new one."""
         policy = self.decoding_policy()
-        answer = await cache.lookup(key, policy, ask_store=not cache.under_way(key))
-        if answer is None:  # only now, as a hit needs no computation
-            lead = partial(self._lead, cache, key, args, kwargs)
-            answer = await cache.answer(key, lead, policy=policy, looked=True, **self.options)
+        answer = await cache.answer(self._lookup(key, policy, partial(self._make, cache, key, args, kwargs)))
         return policy.result(cache, answer.outcome, answer.entry or await answer.result())
 
-    async def _lead(
+    def _lookup(self, key: Digest, policy: Policy, compute: Callable[[Flight], Awaitable[Made]]) -> Lookup:
+        return Lookup(key, compute, policy, self._ttl, self._tags)
+
+    async def _make(
         self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any], _: Flight
     ) -> Made:
         made = await self.compute(cache.threads, self.encode, args, kwargs)
@@ -171,7 +172,7 @@ class Task:
 
         async def look(key: Digest) -> None:
             policy = self.decoding_policy()
-            found = await cache.lookup(key, policy)
+            found = await cache.find(key, policy)
             if found is not None:
                 values[key] = policy.result(cache, found.outcome, await found.result())
 
@@ -189,10 +190,7 @@ class Task:
         """Compute what nobody else computes in one call of the function; a task of its own, as others may join."""
         together = _Together(self, cache.threads, {key: call[0] for key, call in missing.items()}, args, kwargs)
         policies = {key: self.decoding_policy() for key in missing}
-        flights = {
-            key: cache.join_or_lead(key, partial(together.lead, key), policy=policies[key], **self.options)
-            for key in missing
-        }
+        flights = {key: cache.begin(self._lookup(key, policies[key], partial(together.make, key))) for key in missing}
         together.start({key: flight for key, (flight, joined) in flights.items() if not joined})
         values = {}
         for key, (flight, joined) in flights.items():
@@ -235,7 +233,7 @@ class _Together:
         self._rounds = {key: loop.create_future() for key in flights}
         self._running = loop.create_task(self._run(flights))
 
-    async def lead(self, key: Digest, _: Flight) -> Made:
+    async def make(self, key: Digest, _: Flight) -> Made:
         self._asked[key].set()
         made = await asyncio.shield(await self._rounds[key])
         return made[key]

@@ -125,7 +125,7 @@ class Admin:
         return explain.nearest(document, others)
 
     async def _tier(self, key: bytes) -> str | None:
-        found = await self._cache.lookup(key)
+        found = await self._cache.find(key)
         return found.tier if found is not None else None
 
     async def _fields(self, request: Request) -> dict[str, Any]:

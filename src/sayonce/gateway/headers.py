@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sayonce.cache import Answer, saved_seconds
+from sayonce.cache import Answer, Lookup, saved_seconds
 from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.gateway.http import Headers, lines_of
@@ -14,10 +14,12 @@ from sayonce.speech.plan import Plan
 class KnownPlan:
     """The plan of a request, and the header of the stored clip that answered it last."""
 
-    __slots__ = ("_lines", "_of", "plan")
+    __slots__ = ("_lines", "_of", "lookup", "plan")
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.lookup: Lookup | None = None
+        """What answers the plan where the request lets everything be stored, once it was needed."""
         self._of: tuple[str | None, float, int] | None = None
         self._lines = b""
 

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import closing, contextmanager, nullcontext
+from functools import partial
 from typing import Any, Final
 
 import msgspec
@@ -96,7 +97,7 @@ class SpeechEndpoint:
                 if plan.request.names_unknown_voice:
                     known = await self._plans.with_newest_voices(body, client.tenant)
                     plan = known.plan
-                answer = await self._answer(plan, policy, receive)
+                answer = await self._answer(known, policy, receive)
             sending = self._send(scope, send, known, answer)
             heard_alone = policy.no_store or (answer.known_entry is None and _is_whole(scope, plan))
             begun = await (_while_heard(sending, answer, receive) if heard_alone else sending)
@@ -122,20 +123,24 @@ class SpeechEndpoint:
             self._cache.record(Outcome.FAILED)
         self._observer.failed(error, started, plan)
 
-    async def _answer(self, plan: Plan, policy: Policy, receive: Receive) -> Answer:
+    async def _answer(self, known: KnownPlan, policy: Policy, receive: Receive) -> Answer:
         """Answer from the store within its budget, or else compute while the client waits.
 
         Raises:
             Disconnected: the client left; its turn in an engine's queue is freed, unless other clients wait with it.
 
         """
-        found = await self._synthesizer.find(plan, policy)
-        return found if found is not None else await while_connected(self._make(plan, policy), receive)
+        lookup = known.lookup
+        if lookup is None or policy is not DEFAULT:
+            lookup = self._synthesizer.lookup(known.plan, policy)
+            if policy is DEFAULT:
+                known.lookup = lookup
+        return await self._cache.answer(lookup, partial(self._while_wanted, receive))
 
-    async def _make(self, plan: Plan, policy: Policy) -> Answer:
+    async def _while_wanted(self, receive: Receive, begun: Coroutine[Any, Any, None]) -> None:
         try:
             async with asyncio.timeout(self._timeout_seconds):
-                return await self._synthesizer.make(plan, policy)
+                await while_connected(begun, receive)
         except TimeoutError:
             limit = f"{self._timeout_seconds:g} s, the limit set by server.request_timeout"
             raise EngineTimeout(f"nothing could be heard within {limit}") from None
@@ -147,10 +152,10 @@ class SpeechEndpoint:
             return await self._send_events(scope, send, plan, answer)
         if answer.known_entry is None and not _is_whole(scope, plan):
             assert answer.flight is not None
-            headers = headers_now(plan, answer, now, stored=await self._is_stored(answer))
+            headers = headers_now(plan, answer, now, stored=await self._cache.stored(answer))
             return await _send_stream(scope, send, answer, headers, answer.flight.chunks())
         entry = await answer.result()
-        stored = answer.outcome is Outcome.LED and await self._is_stored(answer)
+        stored = answer.outcome is Outcome.LED and await self._cache.stored(answer)
         at_once, lines = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored)
         scope[_BEGUN] = True
         if at_once is None or not at_once(send, lines + common_lines(scope), entry.body):
@@ -162,18 +167,11 @@ class SpeechEndpoint:
         """Send the clip as events: as it is made, or, where the whole is asked for, with their length."""
         entry = await answer.result() if plan.request.whole else answer.known_entry
         answer = msgspec.structs.replace(answer, entry=entry)
-        stored = await self._is_stored(answer)
+        stored = await self._cache.stored(answer)
         headers = headers_now(plan, answer, self._cache.now(), sse.MEDIA_TYPE, stored=stored)
         if entry is not None:
             headers.append((b"content-length", b"%d" % sse.length(entry.body)))
         return await _send_stream(scope, send, answer, headers, sse.events(answer), self._turn)
-
-    async def _is_stored(self, answer: Answer) -> bool:
-        """Return whether a new clip is stored; while it is being made, whether the cache expects to store it."""
-        flight = answer.flight
-        if flight is None or answer.outcome is not Outcome.LED:
-            return False
-        return await self._cache.kept(flight) if flight.done else self._cache.expects_to_keep(flight)
 
 
 def _is_whole(scope: Scope, plan: Plan) -> bool:

@@ -4,18 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from contextlib import closing
-from functools import partial
 from typing import Final
 
 from sayonce.audio.encode.encoders import Encoders, transcode
-from sayonce.cache import Cache, Flight, Keep, Made
-from sayonce.core.cache_control import Policy
+from sayonce.cache import Answer, Flight, Keep, Made
 from sayonce.core.envelope import Entry
 from sayonce.speech.engines import AudioStart
 from sayonce.speech.packing import PCM
 from sayonce.speech.plan import Plan
-from sayonce.speech.takes import Takes
 
 _FIRST_PART: Final = 16
 _FIRST_SAMPLES: Final = 1500
@@ -26,41 +22,26 @@ _LONG_BYTES: Final = 96_000
 
 
 class Clips:
-    """Derives clips from takes, which are looked up, listened to or made."""
+    """Derives clips from takes that are stored, or that are being spoken."""
 
-    def __init__(self, cache: Cache, takes: Takes) -> None:
-        self._cache = cache
-        self._takes = takes
+    def __init__(self) -> None:
         self._encoders = Encoders()
 
-    async def make(self, plan: Plan, policy: Policy, flight: Flight) -> Made:
+    async def make(self, plan: Plan, flight: Flight, take: Answer) -> Made:
         """Derive the format asked for from the take; listeners of the flight hear it as it is encoded.
 
         Raises:
-            EngineError, CallerError: there is no take.
+            EngineError, CallerError: the take breaks off.
 
         """
-        with flight.queued():
-            # A request without a clip nearly always lacks the take as well, and the flight of the take looks it up anyway.
-            answer = await self._cache.answer(
-                plan.take_key,
-                partial(self._takes.make, plan, policy),
-                tags=plan.tags,
-                policy=policy,
-                looked=not policy.only_if_cached,
-            )
-        with closing(answer):
-            take_flight = answer.flight
-            flight.credit(answer.outcome, answer.tier)
-            flight.source = None if take_flight is None else take_flight.landing
-            if answer.known_entry is None and take_flight is not None:
-                head = take_flight.head
-                assert isinstance(head, AudioStart)
-                if head.media_type == PCM:
-                    return await self._encode_live(plan, take_flight, head, flight)
-                if plan.request.format.holds(head.media_type):
-                    return await _pass_on(plan, take_flight, head, flight)
-            return await _derive(plan, await answer.result())
+        if take.known_entry is None and take.flight is not None:
+            head = take.flight.head
+            assert isinstance(head, AudioStart)
+            if head.media_type == PCM:
+                return await self._encode_live(plan, take.flight, head, flight)
+            if plan.request.format.holds(head.media_type):
+                return await _pass_on(plan, take.flight, head, flight)
+        return await _derive(plan, await take.result())
 
     async def _encode_live(self, plan: Plan, take_flight: Flight, head: AudioStart, flight: Flight) -> Made:
         audio_format = plan.request.format

@@ -1,4 +1,4 @@
-"""A request with its keys: what is looked up for it, and what may be kept of it where."""
+"""A request with its keys."""
 
 from __future__ import annotations
 
@@ -29,11 +29,6 @@ class Plan(msgspec.Struct, frozen=True):
     def tags(self) -> tuple[str, ...]:
         """The names under which the take and its clips can be purged."""
         return identity.tags(self.request, self.tenant)
-
-    @property
-    def may_be_stored(self) -> bool:
-        """Whether a store may have the clip itself: silence, and what is lossless and not the take, is kept in memory alone."""
-        return not self.request.is_silence and (self.clip_key is self.take_key or not self.request.format.lossless)
 
     def fits(self, entry: Entry) -> bool:
         """Whether an entry under the clip's key is in the format asked for: a server may have given another."""

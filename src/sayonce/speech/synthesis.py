@@ -10,16 +10,14 @@ from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
-import msgspec
-
 from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.audio.formats import RENDERINGS
-from sayonce.cache import Answer, Cache, Removed
+from sayonce.cache import Answer, Cache, Lookup, Removed, Scope
 from sayonce.core.cache_control import DEFAULT, Policy
 from sayonce.core.counters import Operation
 from sayonce.core.envelope import Entry
 from sayonce.core.tracer import Tracer
-from sayonce.errors import EngineError, NotCached, SayonceError
+from sayonce.errors import EngineError, SayonceError
 from sayonce.speech import identity
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.derive import Clips
@@ -62,11 +60,12 @@ class Synthesizer:
             form=take,
             timeout_seconds=engine_timeout_seconds,
             silence_ttl=silence_ttl,
+            load=self._load,
         )
         self.document = self.takes.document
-        self._clips = Clips(cache, self.takes)
+        self._clips = Clips()
         self._plain = all(engine.text == "plain" for engine in catalogue.engines)
-        self._loading: set[asyncio.Task[None]] = set()
+        self._loading: dict[str, asyncio.Task[None]] = {}
 
     def parse(self, fields: Mapping[str, Any], tenant: str = "", asked: float = math.inf) -> SpeechRequest:
         """Check a request's fields against its engine, the tenant's uploaded voices being known by name.
@@ -103,6 +102,30 @@ class Synthesizer:
         entry = self.cache.peek(plan.clip_key)
         return entry if entry is not None and plan.fits(entry) else None
 
+    def lookup(self, plan: Plan, policy: Policy = DEFAULT) -> Lookup:
+        """Return what answers a plan: the clip in the format asked for, derived from its take.
+
+        What is lossless is made of the take again in a millisecond, so it is kept in memory alone, as is silence.
+        """
+        silence, own = plan.request.is_silence, plan.clip_key is plan.take_key
+        take = Lookup(
+            plan.take_key,
+            partial(self.takes.make, plan, policy),
+            policy,
+            tags=plan.tags,
+            scope=Scope.LOCAL if silence else Scope.SHARED,
+        )
+        return Lookup(
+            plan.flight_key,
+            partial(self._clips.make, plan),
+            policy,
+            tags=plan.tags,  # so that nobody joins it after a purge
+            scope=Scope.LOCAL if silence or plan.request.format.lossless else Scope.SHARED,
+            parents=(take,),
+            fits=plan.fits if own else None,
+            check=partial(self.takes.refusals.check, plan.take_key),
+        )
+
     async def speak(self, plan: Plan, policy: Policy = DEFAULT) -> Answer:
         """Answer with the clip in the format asked for, stored or as it is made.
 
@@ -110,23 +133,7 @@ class Synthesizer:
             EngineError, CallerError: nothing could be heard.
 
         """
-        return await self.find(plan, policy) or await self.make(plan, policy)
-
-    async def find(self, plan: Plan, policy: Policy = DEFAULT) -> Answer | None:
-        """Return the clip if it is stored in the format asked for."""
-        ask_store = plan.may_be_stored and not self.cache.under_way(plan.flight_key)
-        found = await self.cache.lookup(plan.clip_key, policy, ask_store=ask_store)
-        return found if found is not None and found.entry is not None and plan.fits(found.entry) else None
-
-    async def make(self, plan: Plan, policy: Policy = DEFAULT) -> Answer:
-        """Answer with the clip as it is derived from its take or spoken, when ``find`` did not; see ``speak``."""
-        self.takes.refusals.check(plan.take_key)
-        if policy.only_if_cached and await self.cache.lookup(plan.take_key, policy) is None:
-            raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
-        outer = msgspec.structs.replace(policy, only_if_cached=False) if policy.only_if_cached else policy
-        lead = partial(self._clips.make, plan, policy)
-        tags = plan.tags  # so that nobody joins it after a purge
-        return await self.cache.answer(plan.flight_key, lead, tags=tags, policy=outer, shared=False, looked=True)
+        return await self.cache.answer(self.lookup(plan, policy))
 
     async def forget(self, take_key: bytes, *, wait: bool = True) -> Removed:
         """Remove a take and everything derived from it; see ``Cache.remove``."""
@@ -141,9 +148,12 @@ class Synthesizer:
     def load(self) -> None:
         """Load every engine in the background: what is stored is answered meanwhile."""
         for engine in self.catalogue.engines:
+            self._load(engine)
+
+    def _load(self, engine: Engine) -> None:
+        if engine.name not in self._loading:
             engine.attach_copies(self.voices.copies)
-            task = asyncio.create_task(engine.load())
-            self._loading.add(task)
+            task = self._loading[engine.name] = asyncio.create_task(engine.load())
             task.add_done_callback(partial(_loaded, engine))
 
     def trace(self, tracer: Tracer) -> None:
@@ -156,7 +166,7 @@ class Synthesizer:
         """Finish what is being spoken, and release the engines; what takes longer is given up."""
         await self.cache.settle(timeout_seconds)
         self.decoding.close()
-        for task in self._loading:
+        for task in self._loading.values():
             task.cancel()
         for engine in self.catalogue.engines:
             await engine.close()

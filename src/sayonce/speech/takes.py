@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AsyncExitStack, aclosing, contextmanager
 from datetime import timedelta
 from typing import Any, Final
@@ -54,7 +54,9 @@ class Takes:
         form: TakeForm,
         timeout_seconds: float,
         silence_ttl: timedelta,
+        load: Callable[[Engine], None],
     ) -> None:
+        """``load`` begins to load an engine that is not loaded yet."""
         self.form: TakeForm = form
         self.refusals = Refusals()
         self.slots = {engine.name: _slots(engine) for engine in catalogue.engines}
@@ -65,6 +67,7 @@ class Takes:
         self._voices = voices
         self._timeout_seconds = timeout_seconds
         self._silence_ttl = silence_ttl
+        self._load = load
         self._identities = {engine.name: dict(engine.identity()) for engine in catalogue.engines}
         self._unproven: set[str] = set()
 
@@ -104,6 +107,7 @@ class Takes:
         async with AsyncExitStack() as turn:
             with flight.queued():
                 await turn.enter_async_context(self.slots[engine.name])
+                self._load(engine)
                 await _ready(engine)
             turn.enter_context(self._counted(engine))
             self._note(plan)

@@ -36,7 +36,6 @@ class StoreTarget:
         self._tenant = tenant
         self._since = since
         self._computed = computed
-        self._loaded = False
         self._made: list[tuple[Row, Digest]] = []
         self._renewed: set[Digest] = set()
         self._turns: dict[Digest, asyncio.Lock] = {}
@@ -47,7 +46,7 @@ class StoreTarget:
             return None  # which is never missing
         # A lossless format is made of the take in a millisecond, so it is not kept in the store.
         wanted = plan.take_key if plan.request.format.lossless else plan.clip_key
-        found = await self._cache.lookup(wanted)
+        found = await self._cache.find(wanted)
         if found is not None and found.created >= self._since:
             return None
         check_answering(self._cache)
@@ -65,16 +64,13 @@ class StoreTarget:
         """Make a take anew, once for all rows that have it, and the row's format from that."""
         async with self._turns.setdefault(plan.take_key, asyncio.Lock()):
             if plan.take_key not in self._renewed:
-                take = await self._cache.lookup(plan.take_key)
+                take = await self._cache.find(plan.take_key)
                 self._renewed.add(plan.take_key)
                 if take is None or take.created < self._since:
                     return await self._make(row, plan, Policy(no_cache=True))
             return await self._make(row, plan)
 
     async def _make(self, row: Row, plan: Plan, policy: Policy = DEFAULT) -> bool:
-        if not self._loaded:
-            self._loaded = True
-            self._synthesizer.load()
         answer = await self._synthesizer.speak(plan, policy)
         entry = await answer.result()
         if answer.outcome.computed:

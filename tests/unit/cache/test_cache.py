@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from sayonce.cache import Cache, Flight, Made
+from sayonce.cache import Cache, Flight, Lookup, Made
 from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.cache_control import Policy
 from sayonce.core.outcome import Outcome
@@ -57,17 +57,17 @@ async def listen(answer) -> bytes:
 
 async def test_a_repeat_is_a_hit_and_computes_nothing(cache):
     work, key = Work(), cache.key("hello")
-    first = await cache.answer(key, work)
+    first = await cache.answer(Lookup(key, work))
     assert (first.outcome, await listen(first)) == (Outcome.LED, b"onetwothree")
     await cache.settle()
-    second = await cache.answer(key, work)
+    second = await cache.answer(Lookup(key, work))
     assert (second.outcome, second.tier, second.entry.body) == (Outcome.HIT, "memory", b"onetwothree")
     assert work.runs == 1
 
 
 async def test_three_hundred_equal_lookups_at_once_compute_once(cache):
     work, key = Work(), cache.key("hello")
-    answers = await asyncio.gather(*(cache.answer(key, work) for _ in range(300)))
+    answers = await asyncio.gather(*(cache.answer(Lookup(key, work)) for _ in range(300)))
     assert {await listen(answer) for answer in answers} == {b"onetwothree"}
     outcomes = [answer.outcome for answer in answers]
     assert (outcomes.count(Outcome.LED), outcomes.count(Outcome.JOINED)) == (1, 299)
@@ -77,8 +77,8 @@ async def test_three_hundred_equal_lookups_at_once_compute_once(cache):
 async def test_followers_hear_the_first_chunk_before_the_end(cache):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
-    leader = await cache.answer(key, work)
-    follower = await cache.answer(key, work)
+    leader = await cache.answer(Lookup(key, work))
+    follower = await cache.answer(Lookup(key, work))
     heard = follower.flight.chunks()
     assert await anext(heard) == b"one"
     assert not leader.flight.done
@@ -89,20 +89,20 @@ async def test_followers_hear_the_first_chunk_before_the_end(cache):
 async def test_a_late_follower_starts_at_the_first_byte(cache):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
-    leader = await cache.answer(key, work)
+    leader = await cache.answer(Lookup(key, work))
     early = leader.flight.chunks()
     assert [await anext(early), await anext(early)] == [b"one", b"two"]
-    late = await cache.answer(key, work)
+    late = await cache.answer(Lookup(key, work))
     work.gate.set()
     assert await listen(late) == b"onetwothree"
 
 
 async def test_a_slow_listener_delays_nobody(cache):
     work, key = Work(), cache.key("hello")
-    leader = await cache.answer(key, work)
+    leader = await cache.answer(Lookup(key, work))
     slow = leader.flight.chunks()
     assert await anext(slow) == b"one"
-    assert await listen(await cache.answer(key, work)) == b"onetwothree"
+    assert await listen(await cache.answer(Lookup(key, work))) == b"onetwothree"
     assert [chunk async for chunk in slow] == [b"two", b"three"]
 
 
@@ -111,7 +111,7 @@ async def test_the_listener_that_began_a_flight_may_leave_and_the_others_hear_al
     work.gate.clear()
 
     async def ask():
-        return await listen(await cache.answer(key, work))
+        return await listen(await cache.answer(Lookup(key, work)))
 
     leader, follower = asyncio.create_task(ask()), asyncio.create_task(ask())
     while work.runs == 0:
@@ -127,25 +127,25 @@ async def test_the_listener_that_began_a_flight_may_leave_and_the_others_hear_al
 async def test_a_value_whose_only_listener_left_is_still_stored(cache):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
-    asker = asyncio.create_task(cache.answer(key, work))
+    asker = asyncio.create_task(cache.answer(Lookup(key, work)))
     await asyncio.wait([asker])
     work.gate.set()
     await cache.settle()
-    assert (await cache.answer(key, work)).outcome is Outcome.HIT
+    assert (await cache.answer(Lookup(key, work))).outcome is Outcome.HIT
 
 
 async def test_a_failure_reaches_every_waiter_once_and_is_not_stored(cache):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
     work.failure = EngineError("the engine broke")
-    answers = [await cache.answer(key, work) for _ in range(5)]
+    answers = [await cache.answer(Lookup(key, work)) for _ in range(5)]
     work.gate.set()
     results = await asyncio.gather(*map(listen, answers), return_exceptions=True)
     assert [str(error) for error in results] == ["the engine broke"] * 5
     await cache.settle()
-    assert await cache.lookup(key) is None
+    assert await cache.find(key) is None
     work.failure = None
-    assert await listen(await cache.answer(key, work)) == b"onetwothree"
+    assert await listen(await cache.answer(Lookup(key, work))) == b"onetwothree"
     assert work.runs == 2
 
 
@@ -153,7 +153,9 @@ async def test_a_failure_before_the_first_chunk_is_raised_to_everyone_who_asked(
     async def fails(_):
         raise EngineError("no")
 
-    results = await asyncio.gather(*(cache.answer(cache.key(1), fails) for _ in range(3)), return_exceptions=True)
+    results = await asyncio.gather(
+        *(cache.answer(Lookup(cache.key(1), fails)) for _ in range(3)), return_exceptions=True
+    )
     assert [type(result) for result in results] == [EngineError] * 3
 
 
@@ -161,10 +163,10 @@ async def test_a_second_attempt_does_not_append_to_the_body_of_the_first(cache):
     work, key = Work(), cache.key("hello")
     work.failure = EngineError("broken off")
     with pytest.raises(EngineError):
-        await listen(await cache.answer(key, work))
+        await listen(await cache.answer(Lookup(key, work)))
     await cache.settle()
     work.failure = None
-    assert await listen(await cache.answer(key, work)) == b"onetwothree"
+    assert await listen(await cache.answer(Lookup(key, work))) == b"onetwothree"
 
 
 class HeldStore(FaultyStore):
@@ -183,12 +185,12 @@ async def test_a_flight_lasts_until_its_write_has_landed():
     store = HeldStore()
     async with Cache(store, memory=MemoryStore(0), budget_seconds=60) as cache:
         work, key = Work(), cache.key("hello")
-        assert await listen(await cache.answer(key, work)) == b"onetwothree"
-        late = await cache.answer(key, work)
+        assert await listen(await cache.answer(Lookup(key, work))) == b"onetwothree"
+        late = await cache.answer(Lookup(key, work))
         assert (late.outcome, late.entry.body) == (Outcome.JOINED, b"onetwothree")
         store.may_write.set()
         await cache.settle()
-        assert (await cache.answer(key, work)).tier == "faulty"
+        assert (await cache.answer(Lookup(key, work))).tier == "faulty"
         assert work.runs == 1
 
 
@@ -216,10 +218,12 @@ async def test_a_lookup_that_wins_a_flight_looks_in_the_store_again_before_it_co
         share(store, time.monotonic)
     async with Cache(store, memory=MemoryStore(0), budget_seconds=60) as cache:
         work, key = Work(), cache.key("hello")
-        slow = asyncio.create_task(cache.answer(key, work, shared=False))
+        parents = (Lookup(cache.key("parent"), Work()),) if shared else ()  # what is derived has no lease of its own
+        lookup = Lookup(key, lambda flight, *_: work(flight), parents=parents)
+        slow = asyncio.create_task(cache.answer(lookup))
         while not store.looked:
             await asyncio.sleep(0)
-        await listen(await cache.answer(key, work, shared=False))
+        await listen(await cache.answer(lookup))
         await cache.settle()
         store.may_answer.set()
         assert (await slow).outcome is Outcome.HIT
@@ -229,9 +233,9 @@ async def test_a_lookup_that_wins_a_flight_looks_in_the_store_again_before_it_co
 async def test_a_purge_during_a_flight_keeps_its_late_write_from_bringing_the_clip_back(cache, store):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
-    before = await cache.answer(key, work, tags=["voice=alice"])
+    before = await cache.answer(Lookup(key, work, tags=["voice=alice"]))
     await cache.purge("voice=alice")
-    after = await cache.answer(key, work, tags=["voice=alice"])
+    after = await cache.answer(Lookup(key, work, tags=["voice=alice"]))
     assert after.outcome is Outcome.LED
     work.gate.set()
     assert [await listen(before), await listen(after)] == [b"onetwothree"] * 2
@@ -242,34 +246,34 @@ async def test_a_purge_during_a_flight_keeps_its_late_write_from_bringing_the_cl
 
 async def test_purging_a_tag_outdates_its_entries_and_no_others(cache):
     alice, bob = cache.key("alice"), cache.key("bob")
-    await listen(await cache.answer(alice, Work(), tags=["voice=alice"]))
-    await listen(await cache.answer(bob, Work(), tags=["voice=bob"]))
+    await listen(await cache.answer(Lookup(alice, Work(), tags=["voice=alice"])))
+    await listen(await cache.answer(Lookup(bob, Work(), tags=["voice=bob"])))
     await cache.settle()
     await cache.purge("voice=alice")
-    assert await cache.lookup(alice) is None
-    assert await cache.lookup(bob) is not None
+    assert await cache.find(alice) is None
+    assert await cache.find(bob) is not None
 
 
 async def test_another_instance_learns_of_a_purge_when_it_opens(store):
     async with Cache(store) as one:
         key = one.key("hello")
-        await listen(await one.answer(key, Work(), tags=["voice=alice"]))
+        await listen(await one.answer(Lookup(key, Work(), tags=["voice=alice"])))
         await one.settle()
         await one.purge("voice=alice")
     async with Cache(store) as other:
-        assert await other.lookup(key) is None
+        assert await other.find(key) is None
 
 
 @pytest.mark.parametrize("remove", ["delete", "clear"])
 async def test_removing_a_key_during_its_flight_keeps_the_result_out_of_the_store(cache, remove):
     work, key = Work(), cache.key("hello")
     work.gate.clear()
-    flight = await cache.answer(key, work)
+    flight = await cache.answer(Lookup(key, work))
     await (cache.delete(key) if remove == "delete" else cache.clear())
     work.gate.set()
     assert await listen(flight) == b"onetwothree"
     await cache.settle()
-    assert await cache.lookup(key) is None
+    assert await cache.find(key) is None
 
 
 async def test_entries_live_for_their_time_to_live_less_at_most_a_tenth():
@@ -287,21 +291,21 @@ async def test_entries_live_for_their_time_to_live_less_at_most_a_tenth():
 
 async def test_no_store_neither_reads_nor_keeps(cache):
     work, key = Work(), cache.key("hello")
-    assert await listen(await cache.answer(key, work)) == b"onetwothree"
-    answer = await cache.answer(key, work, policy=Policy(no_store=True))
+    assert await listen(await cache.answer(Lookup(key, work))) == b"onetwothree"
+    answer = await cache.answer(Lookup(key, work, policy=Policy(no_store=True)))
     assert (answer.outcome, await listen(answer)) == (Outcome.BYPASS, b"onetwothree")
     other = cache.key("another")
-    await listen(await cache.answer(other, work, policy=Policy(no_store=True)))
+    await listen(await cache.answer(Lookup(other, work, policy=Policy(no_store=True))))
     await cache.settle()
-    assert await cache.lookup(other) is None
+    assert await cache.find(other) is None
     assert work.runs == 3
 
 
 async def test_no_cache_computes_anew_and_stores_the_result(cache):
     key = cache.key("hello")
-    await listen(await cache.answer(key, Work([b"old", b""])))
+    await listen(await cache.answer(Lookup(key, Work([b"old", b""]))))
     await cache.settle()
-    answer = await cache.answer(key, Work([b"new", b""]), policy=Policy(no_cache=True))
+    answer = await cache.answer(Lookup(key, Work([b"new", b""]), policy=Policy(no_cache=True)))
     assert (answer.outcome, await listen(answer)) == (Outcome.LED, b"new")
     await cache.settle()
     assert cache.peek(key).body == b"new"
@@ -310,7 +314,7 @@ async def test_no_cache_computes_anew_and_stores_the_result(cache):
 async def test_only_if_cached_never_computes(cache):
     work, key = Work(), cache.key("hello")
     with pytest.raises(NotCached):
-        await cache.answer(key, work, policy=Policy(only_if_cached=True))
+        await cache.answer(Lookup(key, work, policy=Policy(only_if_cached=True)))
     assert work.runs == 0
 
 
@@ -318,11 +322,11 @@ async def test_max_age_computes_anew_what_is_older(store):
     clock = FakeClock()
     async with Cache(store, clock=clock) as cache:
         work, key = Work(), cache.key("hello")
-        await listen(await cache.answer(key, work))
+        await listen(await cache.answer(Lookup(key, work)))
         await cache.settle()
         clock.advance(100)
-        assert (await cache.answer(key, work, policy=Policy(max_age_seconds=100))).outcome is Outcome.HIT
-        assert (await cache.answer(key, work, policy=Policy(max_age_seconds=99))).outcome is Outcome.LED
+        assert (await cache.answer(Lookup(key, work, policy=Policy(max_age_seconds=100)))).outcome is Outcome.HIT
+        assert (await cache.answer(Lookup(key, work, policy=Policy(max_age_seconds=99)))).outcome is Outcome.LED
 
 
 @pytest.mark.parametrize(
@@ -336,7 +340,7 @@ async def test_max_age_computes_anew_what_is_older(store):
 async def test_a_failing_store_never_fails_a_request(cache, store, fault, counted):
     store.fault = fault
     for number in range(8):
-        assert await listen(await cache.answer(cache.key(number), Work())) == b"onetwothree"
+        assert await listen(await cache.answer(Lookup(cache.key(number), Work()))) == b"onetwothree"
     await cache.settle()
     assert cache.counters[f"store errors: {counted}"] >= 3
     assert cache.store_state == "failing"
@@ -362,7 +366,7 @@ async def test_a_look_up_that_fails_does_not_cost_the_entry(fault):
         await cache.fetch(key, lambda: b"kept")
         await cache.settle()
         store.fault = fault
-        assert await cache.lookup(key) is None
+        assert await cache.find(key) is None
         await cache.settle()
         store.fault = None
         assert ((await store.get(key)).body, store.removed) == (b"kept", [])
@@ -371,17 +375,17 @@ async def test_a_look_up_that_fails_does_not_cost_the_entry(fault):
 async def test_a_store_that_keeps_failing_is_not_asked_any_more(cache, store):
     store.fault = "down"
     for number in range(20):
-        await listen(await cache.answer(cache.key(number), Work()))
+        await listen(await cache.answer(Lookup(cache.key(number), Work())))
     await cache.settle()
     asked = store.asked
-    await listen(await cache.answer(cache.key("one more"), Work()))
+    await listen(await cache.answer(Lookup(cache.key("one more"), Work())))
     assert store.asked == asked
 
 
 async def test_an_exhausted_pool_is_not_an_outage(cache, store):
     store.fault = StoreError("every connection is in use", failure=Failure.BUSY)
     for number in range(8):
-        await listen(await cache.answer(cache.key(number), Work()))
+        await listen(await cache.answer(Lookup(cache.key(number), Work())))
     assert cache.store_state == "ok"
 
 
@@ -394,7 +398,7 @@ async def test_a_busy_event_loop_is_not_a_slow_store():
             return await answer
 
     async with Cache(Late(), budget_seconds=0.02) as cache:
-        assert await cache.lookup(cache.key("x")) is None
+        assert await cache.find(cache.key("x")) is None
         assert "store errors: timeout" not in cache.counters
 
 
@@ -411,7 +415,7 @@ async def test_a_call_that_waited_for_a_slot_on_a_busy_event_loop_is_no_failure_
             return await asyncio.Event().wait()
 
     async with Cache(Slow(), budget_seconds=0.2) as cache:
-        asked = [cache.lookup(cache.key(number)) for number in range(2 * CALLS_AT_ONCE)]
+        asked = [cache.find(cache.key(number)) for number in range(2 * CALLS_AT_ONCE)]
         assert await asyncio.gather(*asked) == [None] * len(asked)
         assert cache.counters["store errors: busy"] >= CALLS_AT_ONCE  # they had their places for 50 ms of the budget
         assert "store errors: timeout" not in cache.counters
@@ -425,15 +429,15 @@ async def test_time_in_which_the_event_loop_is_busy_is_no_part_of_the_budget():
             await asyncio.sleep(0.1)
 
     async with Cache(Late(), budget_seconds=0.2) as cache:
-        assert await cache.lookup(cache.key("x")) is None
+        assert await cache.find(cache.key("x")) is None
         assert "store errors: timeout" not in cache.counters
 
 
 async def test_memory_still_hits_while_the_store_fails(cache, store):
     key = cache.key("hello")
-    await listen(await cache.answer(key, Work()))
+    await listen(await cache.answer(Lookup(key, Work())))
     store.fault = "hang"
-    assert (await cache.answer(key, Work())).tier == "memory"
+    assert (await cache.answer(Lookup(key, Work()))).tier == "memory"
 
 
 async def test_a_document_without_exact_identity_is_refused(cache):
@@ -460,7 +464,7 @@ async def test_fetch_takes_plain_and_async_functions(cache, kind):
 async def test_fetch_refuses_to_keep_what_is_not_bytes(cache):
     with pytest.raises(TypeError, match="int"):
         await cache.fetch("k", lambda: 7)
-    assert await cache.lookup(cache.key("k")) is None
+    assert await cache.find(cache.key("k")) is None
 
 
 async def test_namespaces_share_nothing(store):
@@ -484,7 +488,7 @@ async def test_closing_the_cache_finishes_its_flights(store):
     work.gate.clear()
     cache = await Cache(store).open()
     key = cache.key("hello")
-    await cache.answer(key, work)
+    await cache.answer(Lookup(key, work))
     asyncio.get_running_loop().call_soon(work.gate.set)
     await cache.close()
     assert (await store.get(key)).body == b"onetwothree"
@@ -496,17 +500,17 @@ async def test_a_key_removed_at_one_instance_leaves_the_memory_of_the_others(sto
         key = one.key("hello")
         await one.fetch(key, lambda: b"x")
         await one.settle()
-        await other.lookup(key)
+        await other.find(key)
         assert other.peek(key) is not None
         await (one.delete(key) if remove == "delete" else one.clear())
-        assert await other.lookup(key) is None
+        assert await other.find(key) is None
 
 
 async def test_settling_waits_for_flights_no_longer_than_it_was_told(store):
     work = Work()
     work.gate.clear()
     cache = await Cache(store).open()
-    answer = await cache.answer(cache.key("hello"), work)
+    answer = await cache.answer(Lookup(cache.key("hello"), work))
     await cache.settle(0.01)
     with pytest.raises(EngineError):
         await listen(answer)

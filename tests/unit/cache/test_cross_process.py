@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from sayonce.cache import Cache, lease
+from sayonce.cache import Cache, Lookup, lease
 from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
@@ -43,7 +43,7 @@ async def test_requests_at_several_instances_are_one_computation(instances):
     caches = [await instances() for _ in range(4)]
     work = Work()
     key = caches[0].key("hello")
-    answers = await asyncio.gather(*(cache.answer(key, work) for cache in caches for _ in range(25)))
+    answers = await asyncio.gather(*(cache.answer(Lookup(key, work)) for cache in caches for _ in range(25)))
     assert {await listen(answer) for answer in answers} == {b"onetwothreefour"}
     assert work.runs == 1
     outcomes = [answer.outcome for answer in answers]
@@ -54,8 +54,8 @@ async def test_a_follower_at_another_instance_hears_the_first_chunk_before_the_e
     one, other = await instances(), await instances()
     work, key = Work(), one.key("hello")
     work.gate.clear()
-    await one.answer(key, work)
-    follower = await other.answer(key, work)
+    await one.answer(Lookup(key, work))
+    follower = await other.answer(Lookup(key, work))
     assert (follower.outcome, follower.media_type) == (Outcome.JOINED, "audio/pcm")
     heard = follower.flight.chunks()
     assert [await anext(heard), await anext(heard)] == [b"one", b"two"]
@@ -74,7 +74,7 @@ async def test_nothing_is_published_while_nobody_elsewhere_follows(instances):
         await publish(key, owner, part, records)
 
     one.store.records.publish = noted
-    await listen(await one.answer(one.key("hello"), Work()))
+    await listen(await one.answer(Lookup(one.key("hello"), Work())))
     await one.settle()
     assert published == []
 
@@ -96,15 +96,15 @@ async def test_a_follower_takes_over_from_a_dead_leader_and_nobody_hears_a_short
     dead, alive = Work(), Work()
     dead.gate.clear()
     key = one.key("hello")
-    await one.answer(key, dead)
-    follower = await other.answer(key, alive)
+    await one.answer(Lookup(key, dead))
+    follower = await other.answer(Lookup(key, alive))
     heard = follower.flight.chunks()
     assert await anext(heard) == b"one"
     await die(one)
     assert b"one" + b"".join([chunk async for chunk in heard]) == b"onetwothreefour"
     assert alive.runs == 1
     await other.settle()
-    assert (await (await instances()).answer(key, alive)).outcome is Outcome.HIT
+    assert (await (await instances()).answer(Lookup(key, alive))).outcome is Outcome.HIT
 
 
 async def test_a_successor_that_speaks_otherwise_is_never_spliced_onto_what_was_heard(instances):
@@ -112,15 +112,15 @@ async def test_a_successor_that_speaks_otherwise_is_never_spliced_onto_what_was_
     dead, alive = Work(), Work(b"ONE", b"TWO", b"THREE", b"FOUR")
     dead.gate.clear()
     key = one.key("hello")
-    await one.answer(key, dead)
-    follower = await other.answer(key, alive)
+    await one.answer(Lookup(key, dead))
+    follower = await other.answer(Lookup(key, alive))
     heard = follower.flight.chunks()
     assert await anext(heard) == b"one"
     await die(one)
     with pytest.raises(EngineError, match="ask once more"):
         [chunk async for chunk in heard]
     await other.settle()
-    again = await other.answer(key, alive)
+    again = await other.answer(Lookup(key, alive))
     assert await listen(again) == b"ONETWOTHREEFOUR"
 
 
@@ -130,8 +130,8 @@ async def test_a_leaders_failure_is_not_passed_on_to_followers_in_other_processe
     failing.gate.clear()
     failing.failure = EngineError("out of memory")
     key = one.key("hello")
-    leader = await one.answer(key, failing)
-    follower = await other.answer(key, sound)
+    leader = await one.answer(Lookup(key, failing))
+    follower = await other.answer(Lookup(key, sound))
     failing.gate.set()
     with pytest.raises(EngineError):
         await listen(leader)
@@ -142,22 +142,22 @@ async def test_a_lease_is_released_when_the_computation_is_done(instances, monke
     monkeypatch.setattr(lease, "LEASE_SECONDS", 60)
     one, other = await instances(), await instances()
     key = one.key("hello")
-    await listen(await one.answer(key, Work()))
+    await listen(await one.answer(Lookup(key, Work())))
     await one.settle()
     await one.delete(key)
     leases = other.store.leases
     assert await leases.acquire(key, "another", 60) == "another"
     await leases.release(key, "another")
-    assert (await other.answer(key, Work())).outcome is Outcome.LED
+    assert (await other.answer(Lookup(key, Work()))).outcome is Outcome.LED
 
 
 async def test_a_lease_outlives_a_long_computation(instances):
     one, other = await instances(), await instances()
     work, key = Work(), one.key("hello")
     work.gate.clear()
-    await one.answer(key, work)
+    await one.answer(Lookup(key, work))
     await asyncio.sleep(1)  # more than two leases long; the lease is real time, as its store keeps it
-    follower = asyncio.create_task(other.answer(key, work))
+    follower = asyncio.create_task(other.answer(Lookup(key, work)))
     await asyncio.sleep(0.1)
     work.gate.set()
     assert await listen(await follower) == b"onetwothreefour"
@@ -168,8 +168,8 @@ async def test_a_lease_lasts_until_the_last_chunk_is_published(instances):
     one, other = await instances(), await instances()
     work, successor, key = Work(), Work(), one.key("hello")
     work.gate.clear()
-    await one.answer(key, work)
-    follower = await other.answer(key, successor)
+    await one.answer(Lookup(key, work))
+    follower = await other.answer(Lookup(key, successor))
     heard = follower.flight.chunks()
     assert [await anext(heard), await anext(heard)] == [b"one", b"two"]
     records = one.store.records
@@ -197,8 +197,8 @@ async def test_chunks_that_come_together_are_published_together(instances):
     one.store.records.publish = counted
     work, key = Work(*[b"chunk"] * 100), one.key("hello")
     work.gate.clear()
-    await one.answer(key, work)
-    follower = await other.answer(key, work)
+    await one.answer(Lookup(key, work))
+    follower = await other.answer(Lookup(key, work))
     work.gate.set()
     assert await listen(follower) == 100 * b"chunk"
     await one.settle()
@@ -216,9 +216,9 @@ async def test_the_winner_of_a_lease_looks_in_the_store_before_it_computes():
     share(store, FakeClock())
     async with Cache(store, budget_seconds=1) as one:
         key = one.key("hello")
-        await listen(await one.answer(key, Work()))
+        await listen(await one.answer(Lookup(key, Work())))
     async with Cache(store, budget_seconds=0.02) as other:
-        assert (await other.answer(key, Work())).outcome is Outcome.HIT
+        assert (await other.answer(Lookup(key, Work()))).outcome is Outcome.HIT
         assert other.counters["store errors: timeout"] == 1  # the first look
 
 
@@ -226,14 +226,14 @@ async def test_following_another_process_takes_none_of_the_stores_slots(instance
     monkeypatch.setattr(lease, "LEASE_SECONDS", 5.0)  # so many are renewed late on a busy machine
     one, other = await instances(), await instances()
     known = one.key("known")
-    await listen(await one.answer(known, Work()))
+    await listen(await one.answer(Lookup(known, Work())))
     await one.settle()
     work = Work()
     work.gate.clear()
     keys = [one.key(number) for number in range(CALLS_AT_ONCE + 8)]
-    await asyncio.gather(*(one.answer(key, work) for key in keys))
-    followers = await asyncio.gather(*(other.answer(key, work) for key in keys))
-    hit = await other.answer(known, Work())
+    await asyncio.gather(*(one.answer(Lookup(key, work)) for key in keys))
+    followers = await asyncio.gather(*(other.answer(Lookup(key, work)) for key in keys))
+    hit = await other.answer(Lookup(known, Work()))
     work.gate.set()
     assert ({follower.outcome for follower in followers}, hit.outcome) == ({Outcome.JOINED}, Outcome.HIT)
     assert {await listen(follower) for follower in followers} == {b"onetwothreefour"}
@@ -245,8 +245,8 @@ async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
     async with Cache(store, budget_seconds=0.02) as one, Cache(store, budget_seconds=0.02) as other:
         work, key = Work(), one.key("hello")
         work.gate.clear()
-        leader = await one.answer(key, work)
-        follower = await other.answer(key, work)
+        leader = await one.answer(Lookup(key, work))
+        follower = await other.answer(Lookup(key, work))
         heard = follower.flight.chunks()
         assert await anext(heard) == b"one"
         store.fault = "hang"
@@ -261,16 +261,16 @@ async def test_a_no_cache_request_gets_its_own_computation_at_another_instance(i
 
     one, other = await instances(), await instances()
     key = one.key("hello")
-    await listen(await one.answer(key, Work()))
+    await listen(await one.answer(Lookup(key, Work())))
     await one.settle()
     new = Work(b"new", b"er", b"", b"")
-    assert await listen(await other.answer(key, new, policy=Policy(no_cache=True))) == b"newer"
+    assert await listen(await other.answer(Lookup(key, new, policy=Policy(no_cache=True)))) == b"newer"
 
 
 async def test_a_store_that_is_too_full_for_a_lease_still_gives_what_it_has(instances):
     one, other = await instances(), await instances()
     key = one.key("hello")
-    await listen(await one.answer(key, Work()))
+    await listen(await one.answer(Lookup(key, Work())))
     await one.settle()
 
     async def full(*_):
@@ -278,5 +278,6 @@ async def test_a_store_that_is_too_full_for_a_lease_still_gives_what_it_has(inst
 
     other.store.leases.acquire = full
     work = Work()
-    found = await other.answer(key, work, looked=True)
-    assert (found.outcome, await listen(found), work.runs) == (Outcome.HIT, b"onetwothreefour", 0)
+    found, joined = other.begin(Lookup(key, work))  # which does not ask the store first
+    assert (await found.result()).body == b"onetwothreefour"
+    assert (found.outcome, joined, work.runs) == (Outcome.HIT, False, 0)

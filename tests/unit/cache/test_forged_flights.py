@@ -20,8 +20,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayonce.cache import Cache, Flight, cross_process, lease
-from sayonce.cache.cross_process import SharedFlights
+from sayonce.cache import Cache, Flight, Lookup, cross_process, lease
+from sayonce.cache.cross_process import SharedFlights, Turn
 from sayonce.cache.lease import CHUNK, END, HEAD
 from sayonce.core.audio_start import AudioStart
 from sayonce.core.envelope import Entry, Sealer
@@ -82,10 +82,10 @@ def forged_records(key: bytes, owner: str, secret: Secret = OTHER, evil: bytes =
 async def hears_the_honest_sound(place: Place, key: bytes, within_seconds: float) -> Cache:
     """Ask at a new instance, and return it; what is stored then is the honest sound too."""
     victim, started = await place.instance(), time.monotonic()
-    assert await listen(await victim.answer(key, Work())) == HONEST
+    assert await listen(await victim.answer(Lookup(key, Work()))) == HONEST
     assert time.monotonic() - started < within_seconds
     await victim.settle()
-    assert await listen(await (await place.instance()).answer(key, Work(b"wrong"))) == HONEST
+    assert await listen(await (await place.instance()).answer(Lookup(key, Work(b"wrong")))) == HONEST
     return victim
 
 
@@ -194,7 +194,7 @@ async def test_leases_that_are_planted_again_and_again_end_with_a_computation_wi
 
     planting = asyncio.create_task(plant())
     victim = await place.instance()
-    assert await listen(await victim.answer(KEY, Work())) == HONEST
+    assert await listen(await victim.answer(Lookup(KEY, Work()))) == HONEST
     planting.cancel()
 
 
@@ -248,7 +248,7 @@ async def led(place: Place, *tags: str) -> tuple[Cache, Work, str]:
     leader, work = await place.instance(), Work()
     work.gate.clear()
     place.stack.callback(work.gate.set)  # before the leader is closed, which waits for it
-    await leader.answer(KEY, work, tags=tags)
+    await leader.answer(Lookup(KEY, work, tags=tags))
     owner = place.attacker.lease(KEY)
     assert owner is not None
     return leader, work, owner.decode()
@@ -260,7 +260,7 @@ async def test_forged_records_in_a_flight_under_way_are_not_heard(
 ) -> None:
     leader, work, owner = await led(place)
     victim = await place.instance()
-    answer = await victim.answer(KEY, Work())
+    answer = await victim.answer(Lookup(KEY, Work()))
     heard = answer.flight.chunks()
     assert [await anext(heard), await anext(heard)] == [b"one", b"two"]
     with caplog.at_level(logging.WARNING):
@@ -270,17 +270,17 @@ async def test_forged_records_in_a_flight_under_way_are_not_heard(
     assert [record.name for record in caplog.records if "another instance" in record.message] == ["sayonce.cache"]
     work.gate.set()
     await asyncio.gather(leader.settle(), victim.settle())
-    assert await listen(await (await place.instance()).answer(KEY, Work(b"wrong"))) == HONEST
+    assert await listen(await (await place.instance()).answer(Lookup(KEY, Work(b"wrong")))) == HONEST
 
 
 @pytest.mark.parametrize("tampering", BEFORE)
 async def test_records_altered_before_a_follower_reads_them_are_not_heard(place: Place, tampering: str) -> None:
     leader, work, owner = await led(place)
-    first = await (await place.instance()).answer(KEY, Work())
+    first = await (await place.instance()).answer(Lookup(KEY, Work()))
     assert await anext(first.flight.chunks()) == b"one"
     BEFORE[tampering](place.attacker, owner)
     victim = await place.instance()
-    assert await listen(await victim.answer(KEY, Work())) == HONEST
+    assert await listen(await victim.answer(Lookup(KEY, Work()))) == HONEST
     work.gate.set()
     await leader.settle()
 
@@ -288,7 +288,7 @@ async def test_records_altered_before_a_follower_reads_them_are_not_heard(place:
 async def test_answers_to_others_do_not_make_a_recorded_flight_a_new_one(place: Place) -> None:
     """Lease, answers and records of an earlier flight of the same key, put back as they were: nobody is at work."""
     leader, work, owner = await led(place)
-    follower = await (await place.instance()).answer(KEY, Work())
+    follower = await (await place.instance()).answer(Lookup(KEY, Work()))
     work.gate.set()
     assert await listen(follower) == HONEST
     await leader.settle()
@@ -302,14 +302,14 @@ async def test_answers_to_others_do_not_make_a_recorded_flight_a_new_one(place: 
     place.attacker.plant_lease(KEY, owner)
     victim = await place.instance()
     new = Work(b"new ", b"words", b"", b"")
-    assert await listen(await victim.answer(KEY, new)) == b"new words"
+    assert await listen(await victim.answer(Lookup(KEY, new))) == b"new words"
     assert victim.counters["flights: silent"] == 1
 
 
 async def test_an_old_take_that_is_put_back_under_a_flight_is_no_clean_end(place: Place) -> None:
     """The entry that is found at the end is genuine, and not the one whose sound was relayed."""
     old = await place.instance()
-    await listen(await old.answer(KEY, Work(b"old ", b"words")))
+    await listen(await old.answer(Lookup(KEY, Work(b"old ", b"words"))))
     await old.settle()
     sealed = place.attacker.entry(KEY)
     assert sealed is not None
@@ -324,7 +324,7 @@ async def test_an_old_take_that_is_put_back_under_a_flight_is_no_clean_end(place
 
     leader._stored.put = swapped
     victim = await place.instance()
-    answer = await victim.answer(KEY, Work(b"one", b"two", b"other", b"words"))
+    answer = await victim.answer(Lookup(KEY, Work(b"one", b"two", b"other", b"words")))
     work.gate.set()
     with pytest.raises(EngineError, match="ask once more"):
         await listen(answer)
@@ -334,17 +334,17 @@ async def test_an_old_take_that_is_put_back_under_a_flight_is_no_clean_end(place
 async def test_a_flight_that_began_before_a_purge_is_not_followed_after_it(place: Place) -> None:
     leader, work = await place.instance(), Work()
     work.gate.clear()
-    await leader.answer(KEY, work, tags=["voice=anna"])
+    await leader.answer(Lookup(KEY, work, tags=["voice=anna"]))
     other = await place.instance()
     await other.purge("voice=anna")
     new = Work(b"new ", b"words", b"", b"")
-    assert await listen(await other.answer(KEY, new, tags=["voice=anna"])) == b"new words"
+    assert await listen(await other.answer(Lookup(KEY, new, tags=["voice=anna"]))) == b"new words"
     assert other.counters["flights: outdated"] == 1
     work.gate.set()
     await asyncio.gather(leader.settle(), other.settle())
     after = await place.instance()
     # Of the two, whose writes may land in any order, only the new one counts.
-    assert await listen(await after.answer(KEY, new, tags=["voice=anna"])) == b"new words"
+    assert await listen(await after.answer(Lookup(KEY, new, tags=["voice=anna"]))) == b"new words"
 
 
 @pytest.mark.parametrize("purge", ["tag", "key", "all"])
@@ -354,7 +354,7 @@ async def test_a_follower_of_another_instance_hears_the_whole_body_though_it_is_
     """What streams ends as it began; nothing of it is kept, and it is not computed twice."""
     leader, work, _ = await led(place, "voice=anna")
     follower = await place.instance()
-    heard = asyncio.create_task(listen(await follower.answer(KEY, Work(b"wrong"), tags=["voice=anna"])))
+    heard = asyncio.create_task(listen(await follower.answer(Lookup(KEY, Work(b"wrong"), tags=["voice=anna"]))))
     other = await place.instance()
     await {"tag": partial(other.purge, "voice=anna"), "key": partial(other.remove, KEY), "all": other.remove_all}[
         purge
@@ -363,13 +363,13 @@ async def test_a_follower_of_another_instance_hears_the_whole_body_though_it_is_
     assert await heard == HONEST
     await asyncio.gather(leader.settle(), follower.settle())
     for instance in (leader, follower, other):
-        assert await instance.lookup(KEY) is None
+        assert await instance.find(KEY) is None
 
 
 async def test_a_flight_that_is_silent_for_long_is_followed_by_its_signs_of_life(place: Place) -> None:
     leader, work, _ = await led(place)
     victim = await place.instance()
-    answer = await victim.answer(KEY, Work(b"wrong"))
+    answer = await victim.answer(Lookup(KEY, Work(b"wrong")))
     await asyncio.sleep(2 * QUIET_SECONDS)
     work.gate.set()
     assert await listen(answer) == HONEST
@@ -476,14 +476,14 @@ async def test_a_second_take_that_begins_the_same_and_is_shorter_is_cut() -> Non
 async def test_a_take_over_whose_take_is_shorter_is_cut_and_its_own_take_is_kept(place: Place) -> None:
     leader, _, owner = await led(place)
     victim = await place.instance()
-    answer = await victim.answer(KEY, Work(b"one", b"t"))
+    answer = await victim.answer(Lookup(KEY, Work(b"one", b"t")))
     heard = answer.flight.chunks()
     assert [await anext(heard), await anext(heard)] == [b"one", b"two"]
     place.attacker.plant_records(KEY, COMPUTATION, owner, [b"garbage"])
     with pytest.raises(EngineError, match="ask once more"):
         [chunk async for chunk in heard]
     await victim.settle()
-    assert await listen(await victim.answer(KEY, Work(b"wrong"))) == b"onet"
+    assert await listen(await victim.answer(Lookup(KEY, Work(b"wrong")))) == b"onet"
     leader._flights._tasks.copy().pop().cancel()
 
 
@@ -529,7 +529,7 @@ async def relayed(records: list[bytes]) -> tuple[bytes, Ending | None]:
     ending = None
     with contextlib.suppress(cross_process.NotBelieved):
         question = Question(KEY, OWNER, COMPUTATION)
-        ending = await flights._relay(flight, FlightSeal(SECRET, KEY, OWNER), signs, question)
+        ending = await Turn(others, flight, KEY)._relay(FlightSeal(SECRET, KEY, OWNER), signs, question)
     return b"".join(flight._chunks), ending
 
 

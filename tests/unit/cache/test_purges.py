@@ -8,7 +8,7 @@ from functools import partial
 import msgspec
 import pytest
 
-from sayonce.cache import Cache, Obeyed
+from sayonce.cache import Cache, Lookup, Obeyed
 from sayonce.cache.guard import CALLS_AT_ONCE
 from sayonce.cache.known_purges import MAX_PURGED_TAGS, Unwritten
 from sayonce.cache.purge_table import TABLE
@@ -155,18 +155,18 @@ async def test_a_watched_table_is_read_again_though_this_instance_wrote_the_high
 
 async def test_a_request_after_a_removal_joins_no_computation_that_began_before_it(two):
     one, other = two
-    gate, key = asyncio.Event(), one.key("k")
+    begun, gate, key = asyncio.Event(), asyncio.Event(), one.key("k")
 
     async def slow(flight):
         from sayonce.cache import Made
 
         flight.begin()
+        begun.set()
         await gate.wait()
         return Made(body=b"old")
 
-    under_way = asyncio.create_task(one.answer(key, slow))
-    while not one.under_way(key):
-        await asyncio.sleep(0.01)
+    under_way = asyncio.create_task(one.answer(Lookup(key, slow)))
+    await begun.wait()
     assert (await other.remove(key)).obeyed is Obeyed.EVERYWHERE
     after = asyncio.create_task(say(other, "k", b"new"))
     done, _ = await asyncio.wait([after], timeout=2)

@@ -47,7 +47,7 @@ async def test_bytes_that_are_put_back_after_the_removal_of_their_key_are_played
         valkey.client().set(name, old)
         async with instance(valkey.url) as newcomer:
             for cache in (one, other, newcomer):
-                assert await cache.lookup(cache.key("a")) is None
+                assert await cache.find(cache.key("a")) is None
         assert await say(other, "a", b"new") == (b"new", False)
         await other.settle()
         assert await say(one, "a", b"newer") == (b"new", True)
@@ -67,7 +67,7 @@ async def test_a_clip_derived_from_a_removed_take_goes_with_it_also_where_the_ta
         await other.remove(source, form)
         valkey.client().set(name_of(form), old)
         for cache in (one, other):
-            assert await cache.lookup(form) is None
+            assert await cache.find(form) is None
 
 
 def test_an_epoch_of_a_key_outdates_what_lies_under_it_and_nothing_else():
@@ -103,7 +103,7 @@ async def test_more_keys_than_can_be_known_at_once_outdate_everything(valkey, fe
             await one.remove(key, wait=False)
         assert ALL not in one._invalidation.known.epochs.known
         await one.remove(KEYS[3])
-        assert await other.lookup(other.key("other")) is None
+        assert await other.find(other.key("other")) is None
 
 
 async def test_the_record_of_a_key_removed_long_ago_makes_room(valkey, few):

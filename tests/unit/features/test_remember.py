@@ -286,7 +286,7 @@ async def test_a_file_that_changes_while_it_is_read_is_not_kept(cache, tmp_path)
     before = read.key(path)
     assert await read(path) == b"after"
     await cache.settle()
-    assert await cache.lookup(before) is None
+    assert await cache.find(before) is None
 
 
 async def test_fifty_tasks_that_ask_for_a_cold_value_compute_it_once(cache):

@@ -140,7 +140,7 @@ async def test_a_lost_body_is_a_miss_that_heals(
     entry = make_entry(1, body=LARGE)
     await store.put(entry)
     files(tmp_path)[0].unlink()
-    assert await cache.lookup(entry.key) is None
+    assert await cache.find(entry.key) is None
     assert cache.counters["refused: body lost"] == 1
     assert (await store.stats()).entries == 0
     await store.put(entry)
@@ -162,13 +162,13 @@ async def test_an_altered_body_is_a_miss_that_heals(
     entry = make_entry(1, body=LARGE)
     await store.put(entry)
     files(tmp_path)[0].write_bytes(damage(LARGE))
-    assert await cache.lookup(entry.key) is None
+    assert await cache.find(entry.key) is None
     assert cache.counters["refused: body altered"] == 1
     assert files(tmp_path) == []
     assert (await cache.fetch(cache_key(entry), lambda: LARGE)).body == LARGE
     await cache.settle()
     assert [path.read_bytes() for path in files(tmp_path)] == [LARGE]
-    answer = await cache.lookup(entry.key)
+    answer = await cache.find(entry.key)
     assert answer is not None
     assert answer.tier == "sqlite"
 

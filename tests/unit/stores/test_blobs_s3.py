@@ -112,9 +112,9 @@ async def test_an_object_store_that_hangs_costs_the_budget_and_no_small_hit(
         added = []
         for _ in range(12):
             started = time.perf_counter()
-            assert await cache.lookup(cache.key(1)) is None
+            assert await cache.find(cache.key(1)) is None
             added.append(time.perf_counter() - started)
-            assert await cache.lookup(cache.key(2)) is not None
+            assert await cache.find(cache.key(2)) is not None
         assert max(added) < BUDGET_SECONDS + len(LARGE) / 20_000_000 + 0.1
         assert added[-1] < 0.02  # its breaker is open
         assert await hits(cache, 2, SMALL)
@@ -124,7 +124,7 @@ async def test_an_object_store_that_hangs_costs_the_budget_and_no_small_hit(
     assert not any(name.startswith("store errors") for name in cache.counters)
     assert caplog.text.count("bodies: circuit breaker opened") == 1
     started = time.monotonic()
-    while await cache.lookup(cache.key(1)) is None:
+    while await cache.find(cache.key(1)) is None:
         assert time.monotonic() < started + 5
         await asyncio.sleep(0.05)
     assert "bodies: circuit breaker closed" in caplog.text
@@ -161,10 +161,10 @@ async def test_a_slow_object_store_is_waited_for_within_the_budget_alone(
         async with opened(valkey, url, sealer) as cache:
             await hits(cache, 1, LARGE)
             proxy.delay_seconds = 0.03
-            assert await cache.lookup(cache.key(1)) is not None
+            assert await cache.find(cache.key(1)) is not None
             proxy.delay_seconds = 5
             started = time.perf_counter()
-            assert await cache.lookup(cache.key(1)) is None
+            assert await cache.find(cache.key(1)) is None
             assert time.perf_counter() - started < BUDGET_SECONDS + 0.2
             proxy.delay_seconds = 0
             assert await hits(cache, 1, LARGE)

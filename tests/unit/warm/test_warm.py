@@ -228,7 +228,7 @@ async def test_a_format_that_takes_time_is_made_ahead_too(make_service, engine):
         plan = service.synthesizer.plan(
             service.synthesizer.parse({"input": "Hello there.", "voice": "anna", "response_format": "mp3"})
         )
-        assert await cache.lookup(plan.clip_key) is not None
+        assert await cache.find(plan.clip_key) is not None
 
 
 async def test_bad_rows_are_named_with_their_line_and_stop_nothing(make_service, engine):
@@ -290,7 +290,7 @@ async def kept(service, text, audio_format="flac"):
     async with service.cache as cache:
         fields = {"input": text, "voice": "anna", "response_format": audio_format}
         plan = service.synthesizer.plan(service.synthesizer.parse(fields))
-        found = await cache.lookup(plan.take_key if audio_format == "flac" else plan.clip_key)
+        found = await cache.find(plan.take_key if audio_format == "flac" else plan.clip_key)
         return None if found is None else found.created
 
 

@@ -72,7 +72,7 @@ class Dashboard:
         form = query_of(request, "format").get("format")
         if form not in (None, "wav"):
             raise InvalidRequest("'format' must be wav, or left out for the format that is kept", param="format")
-        found = await self._synthesizer.cache.lookup(parse_digest(request.path_params["key"]))
+        found = await self._synthesizer.cache.find(parse_digest(request.path_params["key"]))
         entry = found.entry if found is not None else None
         if entry is None or not entry.media_type.startswith("audio/"):
             raise NotFound("no clip is stored under this key, or the store does not answer", param="key")
