@@ -128,6 +128,8 @@ class Road:
             flight.credit(Outcome.BYPASS, None)
         if self._flights.landed_lately(key):  # while this request asked the store
             found = Found.UNKNOWN
+        if mode is Mode.ONLY_STORED:  # what is derived of what was found is for everybody
+            mode = Mode.USUAL
         self._flights.launch(flight, key, self._fly(flight, lookup, mode, found, parents))
         return flight
 

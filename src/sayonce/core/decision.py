@@ -91,8 +91,8 @@ _FLIGHT: Final = tuple(each for each in Computing if each not in _REQUEST)
 
 RULES: Final = (
     # A request. While a value is computed here the store does not have it yet, unless it is being made anew.
-    (_ANY_FOUND, (Mode.NEVER,), _REQUEST, Step.RAISE),
-    ((Found.VALUE,), _STORED, _REQUEST, Step.RETURN),
+    (_ANY_FOUND, (Mode.NEVER,), tuple(Computing), Step.RAISE),
+    ((Found.VALUE,), (*_STORED, Mode.RENEWAL), _REQUEST, Step.RETURN),
     ((Found.STALE,), (Mode.USUAL,), (Computing.NOBODY,), Step.RENEW),
     ((Found.STALE,), _STORED, _REQUEST, Step.RETURN),
     (_UNASKED, (Mode.ONLY_STORED,), _REQUEST, Step.ASK_STORE),
@@ -100,8 +100,10 @@ RULES: Final = (
     ((Found.NOTHING,), (Mode.ONLY_STORED,), _REQUEST, Step.RAISE),
     ((Found.UNKNOWN,), (Mode.USUAL,), (Computing.NOBODY, Computing.RENEWING), Step.ASK_STORE),
     (_ANY_FOUND, _JOINS, _UNDER_WAY, Step.JOIN),
+    ((Found.PARENTS,), (Mode.ONLY_STORED,), _UNDER_WAY, Step.JOIN),
     (_ANY_FOUND, _ANY_MODE, _REQUEST, Step.LAUNCH),
     # A flight. What another one has stored since the request looked is found under the lease.
+    (_ANY_FOUND, (Mode.ONLY_STORED,), _FLIGHT, Step.RAISE),
     ((Found.VALUE,), _SHARES, _FLIGHT, Step.RETURN),
     ((Found.STALE,), (Mode.USUAL,), _FLIGHT, Step.RETURN),
     (_ANY_FOUND, _SHARES, (Computing.UNDECIDED,), Step.ACQUIRE),

@@ -524,7 +524,7 @@ steps = st.lists(
 async def relayed(records: list[bytes]) -> tuple[bytes, Ending | None]:
     """Return what a follower hears of records, and the end that it believes."""
     flight, cache, unasked = Flight(0.0), Cache(), cast("Any", [None] * 3)
-    flights = SharedFlights(*unasked, cache.counts, SECRET, lambda _: True)
+    others = SharedFlights(*unasked, cache.counts, SECRET, lambda _: True)
     signs = cross_process._Signs(cast("Any", Tape(records)))
     ending = None
     with contextlib.suppress(cross_process.NotBelieved):
