@@ -8,9 +8,8 @@ import secrets
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 from sayonce.core.breaker import Breaker
 from sayonce.core.counters import Counter, Counts, Operation
@@ -39,6 +38,29 @@ _CONNECT_SECONDS: Final = 0.5
 """How long the probe of an open breaker may take to reach the store; nobody waits for it."""
 _TELL_AGAIN_SECONDS: Final = 60.0
 """Trouble that comes with every call is told once a minute: a line for each request would be trouble of its own."""
+
+
+class _Slots:
+    """The slots for calls; one that is free costs no wait, and the others are given in turn."""
+
+    def __init__(self) -> None:
+        self.free = CALLS_AT_ONCE
+        self._waiting = 0
+        self._turns = asyncio.Semaphore(0)
+
+    async def wait(self) -> None:
+        """Wait for a slot; call it while none is free."""
+        self._waiting += 1
+        try:
+            await self._turns.acquire()
+        finally:
+            self._waiting -= 1
+
+    def leave(self) -> None:
+        if self._waiting:
+            self._turns.release()
+        else:
+            self.free += 1
 
 
 class Guard:
@@ -70,7 +92,7 @@ class Guard:
         self.took_last_write = True
         """Whether the store kept the last value that was written to it."""
         self._told_unwritable = False
-        self._slots = asyncio.Semaphore(CALLS_AT_ONCE)
+        self._slots = _Slots()
         self._writing_bytes = 0
         self._deadlines = Deadlines(budget_seconds, self._probe_for_waiting)
         self._told: defaultdict[str, float] = defaultdict(float)
@@ -106,7 +128,7 @@ class Guard:
         try:
             seconds = self._budget_seconds * timeout_factor + (size_bytes + read_bytes) / _BYTES_PER_SECOND
             with self.tracer.span(self._part, store=self._name, operation=operation):
-                slots = nullcontext() if ahead else self._slots
+                slots = None if ahead else self._slots
                 result = await self._ask(run, seconds, slots, probed=timeout_factor > 1 and not size_bytes)
         except Refused as refused:
             self._refused(refused)
@@ -139,21 +161,31 @@ class Guard:
         self,
         run: Callable[[], Awaitable[T]],
         seconds: float,
-        slots: AbstractAsyncContextManager[Any],
+        slots: _Slots | None = None,
         *,
         probed: bool = False,
     ) -> T:
-        """Run an operation within a time; whatever it raises but ``Refused`` becomes a ``StoreError``.
+        """Run an operation within a time, and in a slot where there are ``slots``.
 
+        Whatever it raises but ``Refused`` becomes a ``StoreError``.
         While a ``probed`` one waits, the store is probed beside it: it may be busy, or not answer at all.
         """
-        waited_seconds = seconds
+        waited_seconds = 0.0
         deadline = self._deadlines.after(seconds, probed=probed)
         try:
             with deadline:
-                async with slots:
+                if slots is None:
+                    return await run()
+                if slots.free:
+                    slots.free -= 1
+                else:
+                    waited_seconds = seconds  # all of it, unless a slot comes free
+                    await slots.wait()
                     waited_seconds = deadline.passed_seconds
-                    result = await run()
+                try:
+                    return await run()
+                finally:
+                    slots.leave()
         except (Refused, StoreError):
             raise
         except TimeoutError:
@@ -165,9 +197,6 @@ class Guard:
             if self._untold("unexpected"):
                 log.exception("%s: unexpected failure", self._name)
             raise StoreError(f"{type(error).__name__}: {error}") from None
-        if deadline.lost_cancellation:
-            raise asyncio.CancelledError
-        return result
 
     def _answered(self) -> None:
         if self.breaker.succeeded(time.monotonic()):
@@ -239,7 +268,7 @@ class Guard:
         while doubted_at is not None or (self.breaker.doubtful and not self.breaker.open):
             began = time.monotonic()
             try:
-                await self._ask(self._look, self._budget_seconds * _PROBE_TIMEOUT_FACTOR, nullcontext())
+                await self._ask(self._look, self._budget_seconds * _PROBE_TIMEOUT_FACTOR)
             except Refused:
                 self._answered()
             except StoreError as error:
@@ -260,8 +289,8 @@ class Guard:
     async def _probe_recovery(self) -> None:
         """Reach the store in some time, then have it answer within the budget, as a request would ask it."""
         try:
-            await self._ask(self._look, max(_CONNECT_SECONDS, self._budget_seconds), nullcontext())
-            await self._ask(self._look, self._budget_seconds, nullcontext())
+            await self._ask(self._look, max(_CONNECT_SECONDS, self._budget_seconds))
+            await self._ask(self._look, self._budget_seconds)
         except (Refused, StoreError):
             self.breaker.failed(time.monotonic())
         else:

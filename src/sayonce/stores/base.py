@@ -148,7 +148,10 @@ class SealedStore(Store):
         self._sealer = sealer
         self._clock = clock
 
-    async def get(self, key: bytes) -> Entry | None:
+    def get(self, key: bytes) -> Coroutine[Any, Any, Entry | None]:
+        return self._read(key, partial(self._open, key)) if self.bodies is None else self._get(key)
+
+    async def _get(self, key: bytes) -> Entry | None:
         found = await self.find(key)
         return await self.fetch(found) if isinstance(found, Pointer) else found
 
@@ -162,6 +165,13 @@ class SealedStore(Store):
     def _unseal(self, key: bytes, sealed: Sealed) -> Entry | Pointer | None:
         found = self._sealer.unseal(key, sealed)
         return found if found.expires > self._clock() else None
+
+    def _open(self, key: bytes, sealed: Sealed) -> Entry | None:
+        """Open an envelope where no body lies outside."""
+        found = self._unseal(key, sealed)
+        if isinstance(found, Pointer):
+            raise Refused(Refusal.UNREACHABLE)
+        return found
 
     async def fetch(self, pointer: Pointer) -> Entry:
         """Return the entry of a pointer.

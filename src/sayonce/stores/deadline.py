@@ -27,7 +27,7 @@ class Deadlines:
         self._budget_seconds = budget_seconds
         self._probe = probe
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._running: set[Deadline] = set()
+        self.running: set[Deadline] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._clock_seconds = 0.0  # at the last look
         self._looked_at = 0.0
@@ -48,14 +48,14 @@ class Deadlines:
         """
         if self._loop is not None and not self._loop.is_closed():
             raise RuntimeError("this is used in two event loops at once; open one for each of them")
-        self._running.clear()
+        self.running.clear()
         self._timer, self._next_seconds = None, inf
         self._loop = asyncio.get_running_loop()
         return self._loop
 
     def expire(self) -> None:
         """End all that is under way now."""
-        for deadline in self._running:
+        for deadline in self.running:
             deadline.expire()
 
     def begin(self, deadline: Deadline) -> None:
@@ -63,12 +63,9 @@ class Deadlines:
         deadline.due = now + deadline.seconds
         if deadline.probed:
             deadline.probe_due = now + self._budget_seconds
-        self._running.add(deadline)
+        self.running.add(deadline)
         if deadline.due < self._next_seconds:
             self._wake(deadline.loop, now, deadline.due)
-
-    def end(self, deadline: Deadline) -> None:
-        self._running.discard(deadline)
 
     def now(self, loop: asyncio.AbstractEventLoop) -> float:
         """Return the seconds in which the event loop listened."""
@@ -90,13 +87,13 @@ class Deadlines:
         over = self._clock_seconds if late else now
         self._timer, self._next_seconds = None, inf
         probing = False
-        for deadline in self._running:
+        for deadline in self.running:
             if deadline.due <= over:
                 deadline.expire()
             elif deadline.probe_due <= now:
                 deadline.probe_due = now + self._budget_seconds
                 probing = True
-        left = [deadline.due for deadline in self._running if deadline.due > over]
+        left = [deadline.due for deadline in self.running if deadline.due > over]
         if left:
             due = min(left)
             self._wake(loop, now, due if due > now else now + _TICK_SECONDS)
@@ -131,23 +128,20 @@ class Deadline:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._deadlines.end(self)
-        if self._expired and self._task.uncancel() <= self._cancelled_before and kind is asyncio.CancelledError:
+        self._deadlines.running.discard(self)
+        cancelling = self._task.uncancel() if self._expired else self._task.cancelling()
+        if cancelling > self._cancelled_before:
+            if kind is None:
+                # Up to Python 3.11 asyncio.wait_for, which the Redis client uses, loses a cancellation that comes at the
+                # same moment as its result (python/cpython#86296).
+                raise asyncio.CancelledError
+        elif self._expired and kind is asyncio.CancelledError:
             raise TimeoutError from error
 
     @property
     def passed_seconds(self) -> float:
         """How long ago it began, without the time that the event loop was late since."""
         return self._deadlines.now(self.loop) - (self.due - self.seconds)
-
-    @property
-    def lost_cancellation(self) -> bool:
-        """Whether the task was cancelled within, and the cancellation was lost.
-
-        Up to Python 3.11 asyncio.wait_for, which the Redis client uses, loses a cancellation that comes at the same
-        moment as its result (python/cpython#86296).
-        """
-        return self._task.cancelling() > self._cancelled_before
 
     def expire(self) -> None:
         """End it now."""

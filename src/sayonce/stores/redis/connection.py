@@ -38,26 +38,19 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         self._loop = asyncio.get_running_loop()
         self._answer_seconds = answer_seconds
         self._transport: asyncio.Transport | None = None
-        self._waiting: deque[tuple[asyncio.Future[Any], Read[Any]]] = deque()
+        self.waiting: deque[tuple[asyncio.Future[Any], Read[Any]]] = deque()
+        """The commands without an answer."""
         self._unsent: list[bytes] = []
         self._watching = False
         self.unanswered_seconds = 0.0
         """How long a server that owes an answer has said nothing, without the time that the event loop was late."""
         self._error: exceptions.RedisError | None = None
+        self.open = True
         self._buffer = bytearray(_BUFFER_BYTES)
         self._view = memoryview(self._buffer)
         self._start = self._end = 0  # of what was received and not yet read
         self._body = bytearray()  # of a value of which a part has come; its line end is read as an empty line
         self._received = self._size = 0
-
-    @property
-    def waiting(self) -> int:
-        """How many commands have no answer yet."""
-        return len(self._waiting)
-
-    @property
-    def open(self) -> bool:
-        return self._error is None
 
     def check_open(self) -> None:
         """Raise the error that has closed the connection."""
@@ -66,19 +59,21 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
 
     def ask(self, command: bytes, read: Read[T]) -> asyncio.Future[T | Exception | None]:
         """Send a command and return its future answer: the result of ``read`` on the value, or an error."""
-        self.check_open()
+        if not self.open:
+            self.check_open()
         assert self._transport is not None
         answer: asyncio.Future[T | Exception | None] = self._loop.create_future()
-        if self._waiting:
+        if self.waiting:
             # The server is at work: all commands of this round of the event loop go to it together.
             if not self._unsent:
                 self._loop.call_soon(self._send)
             self._unsent.append(command)
         else:
             self.unanswered_seconds = 0.0
-            self._watch()
+            if not self._watching:
+                self._watch()
             self._transport.write(command)
-        self._waiting.append((answer, read))
+        self.waiting.append((answer, read))
         return answer
 
     def _send(self) -> None:
@@ -90,25 +85,24 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         """Close the connection at once; every command without an answer gets the error."""
         if self._error is not None:
             return
-        self._error = error
+        self._error, self.open = error, False
         if self._transport is not None:
             self._transport.abort()
-        while self._waiting:
-            answer, _ = self._waiting.popleft()
+        while self.waiting:
+            answer, _ = self.waiting.popleft()
             if not answer.done():
                 answer.set_result(error)
 
     # -- waiting for an answer ---------------------------------------------------------------------------------------
 
     def _watch(self) -> None:
-        if not self._watching:
-            self._watching = True
-            self._loop.call_later(_TICK_SECONDS, self._listen)
+        self._watching = True
+        self._loop.call_later(_TICK_SECONDS, self._listen)
 
     def _listen(self) -> None:
         """Give a server up that owes an answer and has sent nothing for some time."""
         self._watching = False
-        if not self._waiting:
+        if not self.waiting:
             return
         self.unanswered_seconds += _TICK_SECONDS
         if self.unanswered_seconds >= self._answer_seconds:
@@ -200,17 +194,17 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
 
     def _give(self, value: Value) -> None:
         """Answer with the result of ``read`` on a value; do not read it when the caller has left."""
-        if self._waiting and not self._waiting[0][0].done():
+        if self.waiting and not self.waiting[0][0].done():
             try:
-                self._answer(self._waiting[0][1](value))
+                self._answer(self.waiting[0][1](value))
             except Refused as refused:
                 self._answer(refused)
         else:
             self._answer(None)
 
     def _answer(self, answer: object) -> None:
-        if not self._waiting:
+        if not self.waiting:
             raise ValueError("an answer to nothing")
-        asked, _ = self._waiting.popleft()
+        asked, _ = self.waiting.popleft()
         if not asked.done():
             asked.set_result(answer)

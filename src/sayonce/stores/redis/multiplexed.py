@@ -85,7 +85,7 @@ class MultiplexedConnections:
             if not connection.open:
                 self._connections = [each for each in self._connections if each.open]
                 return self._free()
-            if best is None or connection.waiting < best.waiting:
+            if best is None or len(connection.waiting) < len(best.waiting):
                 best = connection
         if best is not None and best.waiting and len(self._connections) < MAX_CONNECTIONS:
             self._open()
