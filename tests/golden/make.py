@@ -8,6 +8,7 @@ import json
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import soundfile
 from sayonce import __version__
 from tests.golden import content
 from tests.golden.content import ASKED, DEPLOYMENTS, FEATURES, FOLDER, OUTDATED
+from tests.golden.identities import IDENTITIES
 from tests.golden.opening import as_tenant, ask, cache_of, export, gateway, load, place, sqlite_url
 from tests.helpers.redis_server import run_redis_server
 from tests.helpers.upstream import Upstream, wav
@@ -156,11 +158,18 @@ async def make(golden: Path) -> None:
     (golden / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False) + "\n")
 
 
+def identities() -> Iterator[tuple[str, Any]]:
+    for name, find in IDENTITIES.items():
+        with tempfile.TemporaryDirectory() as folder:
+            yield name, find(Path(folder))
+
+
 def main() -> None:
     golden = FOLDER / __version__
     shutil.rmtree(golden, ignore_errors=True)
     golden.mkdir(parents=True)
     asyncio.run(make(golden))
+    (golden / "identities.json").write_text(json.dumps(dict(identities()), indent=1, ensure_ascii=False) + "\n")
     size = sum(file.stat().st_size for file in golden.rglob("*") if file.is_file())
     sys.stdout.write(f"{golden}: {size:,} bytes\n")
 

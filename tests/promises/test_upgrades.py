@@ -10,9 +10,12 @@ import pytest
 
 from sayonce import __version__
 from sayonce.speech import identity
+from sayonce.speech.engines import KINDS
 from tests.golden import content
 from tests.golden.content import FEATURES, FOLDER, OUTDATED, STORES
+from tests.golden.identities import IDENTITIES, differences
 from tests.golden.opening import as_tenant, ask, cache_of, gateway, load, place, sqlite_url
+from tests.helpers.bare_engines import WRAPS
 from tests.helpers.paths import ROOT
 from tests.helpers.redis_server import emptied
 from tests.helpers.upstream import Upstream, wav
@@ -183,12 +186,18 @@ def equal(one, other):
 
 @pytest.mark.parametrize("release", RELEASES)
 def test_the_changelog_names_every_version_that_is_not_that_of_a_stored_one(release):
-    since = CHANGELOG.partition(f"## [{release}]")[0]
     now = content.versions()
-    untold = {name for name in changed(release) if not re.search(begins_anew(name, now[name]), since, re.DOTALL)}
+    untold = {
+        name for name in changed(release) if not re.search(begins_anew(name, now[name]), since(release), re.DOTALL)
+    }
     assert not untold, wrong(
         release, ", ".join(f"{name} {EXPECTED[release]['versions'][name]} is {now[name]} now" for name in untold)
     )
+
+
+def since(release):
+    """Return what the changelog tells of later releases."""
+    return CHANGELOG.partition(f"## [{release}]")[0]
 
 
 def begins_anew(name, number):
@@ -208,3 +217,42 @@ def test_a_version_in_the_changelog_is_found_under_its_heading_alone():
     found = [name for name in ("redis", "derivation", "sqlite") if re.search(begins_anew(name, 3), entry, re.DOTALL)]
     assert found == ["redis", "derivation"]
     assert not re.search(begins_anew("redis", 4), entry, re.DOTALL)
+
+
+# -- engines -----------------------------------------------------------------------------------------------------------
+
+NEEDED = {"hibari": "hibari", "espeak": "espeakng_loader"}
+"""What an engine needs to be built at all."""
+
+
+@pytest.mark.parametrize("name", IDENTITIES)
+@pytest.mark.parametrize("release", RELEASES)
+def test_the_identity_of_an_engine_is_what_it_was_or_the_changelog_names_the_engine(release, name, tmp_path):
+    """Else all that was made with it is made anew, and nobody has decided so."""
+    if name in NEEDED:
+        pytest.importorskip(NEEDED[name])
+    before = json.loads((FOLDER / release / "identities.json").read_text())
+    if name not in before:
+        pytest.skip(f"{release} did not have it")
+    now = json.loads(json.dumps(IDENTITIES[name](tmp_path)))
+    differing = list(differences(before[name], now))
+    told = re.search(rf"### Begins anew\n(?:(?!\n##).)*(?<=\n)- `{re.escape(name)}`: \w", since(release), re.DOTALL)
+    assert told or not differing, (
+        f"{name}: its identity is not that of release {release}, so what was made with it is made anew: "
+        f'{"; ".join(differing)}. If that is meant, say "- `{name}`: why" under "Begins anew" in CHANGELOG.md; only while '
+        f"{release} is not out: python -m tests.golden.make"
+    )
+
+
+def test_every_kind_of_engine_and_every_adapter_has_a_golden_identity():
+    assert {name.partition(",")[0] for name in IDENTITIES} >= {*KINDS, *(f"adapter {name}" for name in WRAPS)}
+
+
+def test_a_changed_identity_is_told_by_its_place():
+    before = {"engine": {"kind": "a", "signs": 8}, "parameters": {"speed": 1.0}, "text": ["a"]}
+    now = {"engine": {"kind": "a", "signs": 9}, "parameters": {"speed": 1, "seed": 0}, "text": ["a"]}
+    assert list(differences(before, now)) == [
+        "engine.signs was 8 and is 9",
+        "parameters.seed was 'nothing' and is 0",
+        "parameters.speed was 1.0 and is 1",
+    ]
