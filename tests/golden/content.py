@@ -11,6 +11,7 @@ from sayonce.audio.decode import mpeg
 from sayonce.core import envelope
 from sayonce.core.key import Secret
 from sayonce.speech import identity
+from sayonce.speech.synthesis import Synthesizer
 from sayonce.stores.redis.names import LAYOUT
 from sayonce.stores.sqlite.connection import SCHEMA_VERSION
 from tests.helpers.paths import TESTS
@@ -42,6 +43,7 @@ def settings(deployment: str, folder: str, keys: str, base_url: str) -> dict[str
         "bodies.url": f"file://{folder}/bodies",
         "bodies.inline_max_bytes": 4000,
         "bodies.budget_ms": 2000,
+        "trace.file": f"{folder}/trace",
         "security.key_secret": "the secret of the golden stores",
         "security.api_keys_file": keys,
         "engines.far.kind": "openai",
@@ -87,7 +89,7 @@ Asked = tuple[str, str, dict[str, Any]]
 ASKED: list[Asked] = [
     *[("flac", "acme", GREETING | {"response_format": name}) for name in ("flac", "mp3", "opus", "aac", "mulaw")],
     ("flac", "acme", GREETING | {"response_format": "wav"}),
-    ("flac", "acme", GREETING | {"response_format": "pcm", "sample_rate": 8000}),
+    ("flac", "acme", GREETING | {"response_format": "pcm", "sample_rate": 16_000}),
     ("flac", "globex", GREETING | {"response_format": "flac"}),
     ("flac", "acme", LONG | {"response_format": "flac"}),
     ("flac", "acme", LONG | {"response_format": "wav"}),
@@ -99,7 +101,7 @@ ASKED: list[Asked] = [
     ("opus", "acme", GREETING | {"response_format": "opus"}),
     ("as-is", "acme", GREETING | {"response_format": "mp3"}),
 ]
-"""All that the golden store answers."""
+"""All that the golden store answers. Nothing is resampled for it now: another version of a library may give other samples."""
 DERIVED = ("mp3", "opus", "aac", "mulaw")
 """Formats that a new number of the derivation has made anew."""
 
@@ -113,6 +115,8 @@ ASKED.append(("flac", "acme", AFTER_PURGE))
 
 REFERENCE_TEXT = "What Ada says in the reference."
 REMOVED_VOICE = "Bob"
+COPY_SERVER = "http://voices.example/v1"
+"""A server that is told to keep a copy of acme's voice."""
 GLOBEX_VOICE = "Ada"
 """The name of another tenant's voice, of another reference."""
 
@@ -131,6 +135,12 @@ def reference(pitch_hz: int) -> bytes:
     """Return a file of reference audio: a hum of a quarter of a second."""
     hum = 3000 * np.sin(2 * np.pi * pitch_hz / 8000 * np.arange(2000))
     return wav(hum.round().astype("<i2").tobytes(), 8000)
+
+
+def copy_of(synthesizer: Synthesizer) -> tuple[str, str]:
+    """Return the address of the copy of acme's voice: its server and its name there."""
+    [address] = {voice.address for voice in synthesizer.voices.of("acme")}
+    return COPY_SERVER, synthesizer.voices.copies.name("acme", address, REFERENCE_TEXT)
 
 
 # -- features --------------------------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@ import httpx
 import soundfile
 
 from sayonce import __version__
+from sayonce.observe.trace_reader import read_traces
 from tests.golden import content
 from tests.golden.content import ASKED, DEPLOYMENTS, FEATURES, FOLDER, OUTDATED
 from tests.golden.identities import IDENTITIES
@@ -67,6 +68,8 @@ async def upload_voices(client: httpx.AsyncClient) -> None:
         assert answer.status_code == 201, answer.text
     answer = await client.delete(f"/v1/audio/voices/{content.REMOVED_VOICE}", headers=as_tenant("acme"))
     assert answer.status_code == 200, answer.text
+    synthesizer = client.service.synthesizer
+    assert await synthesizer.voices.copies.note(content.copy_of(synthesizer), "the mark of a copy")
 
 
 async def speak_all(client: httpx.AsyncClient, engine: Upstream, deployment: str) -> None:
@@ -141,11 +144,13 @@ async def make(golden: Path) -> None:
         for store in content.STORES:
             (work / store).mkdir()
         await fill(sqlite_url(work / "sqlite"), work / "sqlite")
-        shutil.copy(work / "sqlite" / "clips.db", golden / "clips.db")
+        for name in ("clips.db", "trace"):
+            shutil.copy(work / "sqlite" / name, golden / name)
         with run_redis_server(work) as server:
             await fill(server.url, work / "redis")
             with server.client() as client:
                 (golden / "redis.json").write_text(export(client))
+        expected["requests traced"] = len(read_traces([golden / "trace"]).accesses)
         for store in content.STORES:
             shutil.copytree(work / store / "bodies", golden / f"bodies-of-{store}")
             again = work / f"{store} again"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from sayonce import __version__
+from sayonce.observe.trace_reader import read_traces
 from sayonce.speech import identity
 from sayonce.speech.engines import KINDS
 from tests.golden import content
@@ -137,6 +138,17 @@ async def test_every_uploaded_voice_speaks_by_its_reference_and_a_removed_one_do
             assert content.REMOVED_VOICE not in {voice["name"] for voice in listed}
 
 
+async def test_a_copy_of_a_voice_at_a_server_is_still_known_and_wanted(golden):
+    release, url, folder, _ = golden
+    async with gateway(url, folder) as client:
+        copies, copy = client.service.synthesizer.voices.copies, content.copy_of(client.service.synthesizer)
+        found = await copies.all()
+        assert {address: each.record.mark for address, each in found.items()} == {copy: "the mark of a copy"}, wrong(
+            release, "copies of voices at servers are called otherwise, and those that are there are left behind"
+        )
+        assert copy[1] in copies.wanted()
+
+
 async def test_the_ledger_and_the_totals_are_read(golden):
     release, url, folder, expected = golden
     async with gateway(url, folder) as client:
@@ -145,6 +157,12 @@ async def test_the_ledger_and_the_totals_are_read(golden):
         day = {"from": content.DAY, "to": content.DAY}
         ledger = await client.get("/v1/cache/ledger", params=day, headers=as_tenant("operator"))
         assert ledger.json()["lines"] == expected["ledger"], wrong(release, "its ledger is another")
+
+
+@pytest.mark.parametrize("release", RELEASES)
+def test_a_trace_that_was_recorded_is_replayed_whole(release):
+    trace = read_traces([FOLDER / release / "trace"])
+    assert (len(trace.accesses), trace.unreadable) == (EXPECTED[release]["requests traced"], 0)
 
 
 async def test_every_feature_is_recalled_and_its_function_not_called(golden):
