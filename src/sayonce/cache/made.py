@@ -13,7 +13,6 @@ import msgspec
 from sayonce.cache.compute_errors import CarryErrors
 from sayonce.cache.flight import Flight
 from sayonce.cache.threads import Threads
-from sayonce.core.envelope import Entry
 from sayonce.errors import with_article
 
 
@@ -28,7 +27,6 @@ class Keep(Enum):
 class Made(msgspec.Struct, frozen=True, kw_only=True):
     """A computed value.
 
-    ``parent`` is the entry that it was derived from alone: it then shares the parent's age, expiry and tags.
     ``compute_seconds`` None means the time that the whole computation took, and ``ttl`` None the lookup's own.
     """
 
@@ -36,7 +34,6 @@ class Made(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str = "application/octet-stream"
     about: dict[str, Any] = {}
     compute_seconds: float | None = None
-    parent: Entry | None = None
     keep: Keep = Keep.EVERYWHERE
     ttl: timedelta | None = None
 

@@ -177,24 +177,28 @@ class Road:
 
     async def _compute(self, flight: Flight, lookup: Lookup, mode: Mode, parents: Sequence[Answer]) -> None:
         started = time.perf_counter()
-        made = await self._made(flight, lookup, mode, parents)
-        entry = self._tiers.entry(lookup, made, flight, time.perf_counter() - started)
+        made, parents = await self._made(flight, lookup, mode, parents)
+        sources = [await each.result() for each in parents]
+        entry = self._tiers.entry(lookup, made, flight, time.perf_counter() - started, sources)
         keep = Keep.NOWHERE if mode is Mode.NO_STORE else made.keep
         if lookup.scope is Scope.LOCAL and keep is Keep.EVERYWHERE:
             keep = Keep.MEMORY
         await self._tiers.keep(flight, entry, keep)
 
-    async def _made(self, flight: Flight, lookup: Lookup, mode: Mode, parents: Sequence[Answer]) -> Made:
+    async def _made(
+        self, flight: Flight, lookup: Lookup, mode: Mode, parents: Sequence[Answer]
+    ) -> tuple[Made, Sequence[Answer]]:
+        """Return the computed value, and the answers that it is derived from."""
         if not lookup.parents:
             self._counts.add(Counter.FLIGHTS, FlightPart.LED)
-            return await lookup.compute(flight)
+            return await lookup.compute(flight), ()
         with ExitStack() as heard:
             with flight.queued():
                 for parent in () if parents else lookup.parents:
                     answer = heard.enter_context(closing(await self._parent(parent, mode)))
                     parents = (*parents, answer)
             _credit(flight, parents)
-            return await lookup.compute(flight, *parents)
+            return await lookup.compute(flight, *parents), parents
 
     async def _parent(self, parent: Lookup, mode: Mode) -> Answer:
         """Answer with what a value is derived from; a store that does not have the one hardly has the other."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -138,19 +139,20 @@ class Tiers:
 
     # -- writing ----------------------------------------------------------------------------------------------------
 
-    def entry(self, lookup: Lookup, made: Made, flight: Flight, elapsed_seconds: float) -> Entry:
-        """Return a computed value as it is kept, with the age, expiry and tags of its parent if it has one."""
-        parent = made.parent
+    def entry(
+        self, lookup: Lookup, made: Made, flight: Flight, elapsed_seconds: float, parents: Sequence[Entry]
+    ) -> Entry:
+        """Return a computed value as it is kept: with the age, the expiry and the tags of what it is derived from."""
         lifetime = (made.ttl or lookup.ttl or self._ttl).total_seconds() * (1 - _JITTER * random.random())  # noqa: S311 (jitter is no secret)
         own_tags = tuple(each for each in flight.stamp if each[0] != MEMORIES)
         return Entry(
             key=lookup.key,
             body=made.body,
             media_type=made.media_type,
-            created=parent.created if parent else flight.created,
-            expires=parent.expires if parent else flight.created + lifetime,
+            created=min((each.created for each in parents), default=flight.created),
+            expires=min((each.expires for each in parents), default=flight.created + lifetime),
             compute_seconds=elapsed_seconds if made.compute_seconds is None else made.compute_seconds,
-            tags=derived(parent.tags, parent.key) if parent else own_tags,
+            tags=derived((each.tags, each.key) for each in parents) if parents else own_tags,
             about=made.about,
         )
 

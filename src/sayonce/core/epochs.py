@@ -40,10 +40,16 @@ def key_in(tag: str) -> bytes | None:
         return None
 
 
-def derived(stamp: Stamp, key: bytes) -> Stamp:
-    """Return the stamp of what is derived from an entry: it also goes where the entry's key is removed."""
-    tag = key_tag(key)
-    return stamp if tag in dict(stamp) else (*stamp, (tag, 0))
+def derived(parents: Iterable[tuple[Stamp, bytes]]) -> Stamp:
+    """Return the stamp of what is derived from entries, given by stamp and key: it goes where any of them would.
+
+    So it does where the key of one is removed. A tag of several has the epoch of the one that is outdated first.
+    """
+    lowest: dict[str, int] = {}
+    for stamp, key in parents:
+        for tag, epoch in ({key_tag(key): 0} | dict(stamp)).items():
+            lowest[tag] = min(epoch, lowest.get(tag, epoch))
+    return tuple(lowest.items())
 
 
 class Epochs:

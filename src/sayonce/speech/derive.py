@@ -103,4 +103,4 @@ def _made(plan: Plan, take_entry: Entry, body: bytes) -> Made:
     else:
         keep = Keep.EVERYWHERE
     about = {**take_entry.about, "take_seconds": take_entry.compute_seconds, "take_bytes": len(take_entry.body)}
-    return Made(body=body, media_type=plan.request.format.content_type, about=about, parent=take_entry, keep=keep)
+    return Made(body=body, media_type=plan.request.format.content_type, about=about, keep=keep)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sayonce.cache import Made, Obeyed, known_purges
+from sayonce.cache import Lookup, Made, Obeyed, known_purges
 from sayonce.cache.purge_table import TABLE
 from sayonce.core.epochs import ALL, Epochs, derived, key_tag
 from sayonce.stores.redis.names import name_of, table_name
@@ -56,12 +56,15 @@ async def test_bytes_that_are_put_back_after_the_removal_of_their_key_are_played
 async def test_a_clip_derived_from_a_removed_take_goes_with_it_also_where_the_take_is_put_back(valkey):
     async with instance(valkey.url) as one, instance(valkey.url) as other:
         source, form = one.key("take"), one.key("form")
-        parent = await one.fetch(source, lambda: b"take")
 
-        async def derive():
-            return Made(body=b"form", parent=parent)
+        async def speak(_):
+            return Made(body=b"take")
 
-        await one.fetch(form, derive)
+        async def derive(_, take):
+            return Made(body=(await take.result()).body + b"'s form")
+
+        answer = await one.answer(Lookup(form, derive, parents=(Lookup(source, speak),)))
+        assert (await answer.result()).body == b"take's form"
         await one.settle()
         old = valkey.client().get(name_of(form))
         await other.remove(source, form)
@@ -78,8 +81,8 @@ def test_an_epoch_of_a_key_outdates_what_lies_under_it_and_nothing_else():
     assert not epochs.current(before, KEYS[0])
     assert epochs.current(before, KEYS[1])
     assert epochs.current(after, KEYS[0])
-    assert not epochs.current(derived(before, KEYS[0]), KEYS[1])
-    assert epochs.current(derived(after, KEYS[0]), KEYS[1])
+    assert not epochs.current(derived([(before, KEYS[0])]), KEYS[1])
+    assert epochs.current(derived([(after, KEYS[0])]), KEYS[1])
 
 
 def test_of_more_removed_keys_than_are_known_the_oldest_may_go_once_nothing_late_can_come():
