@@ -11,13 +11,14 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
+from weakref import ref
 
 from sayonce.cache.threads import waiting
 from sayonce.core.audio_start import BodyForm
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Stamp
 from sayonce.core.outcome import Outcome
-from sayonce.errors import EngineError
+from sayonce.errors import EngineError, SayonceError
 
 _OWN_VALUE: Final = (
     "a computation asks for the value that it computes, itself or through others: it would wait for ever"
@@ -146,7 +147,7 @@ class Flight:
         return None
 
     def fail(self, error: BaseException) -> None:
-        self.error = error
+        self.error = _frameless(error)
         self._end()
 
     def _end(self) -> None:
@@ -162,7 +163,7 @@ class Flight:
         with self._waited_for():
             await self.silence_over()
         if self.error is not None and not self._begun:
-            raise self.error
+            raise _frameless(self.error)
 
     def leave(self) -> None:
         """Listen no more. Without a listener a computation is abandoned while it is queued, a private one always."""
@@ -177,7 +178,7 @@ class Flight:
             RecursionError: this flight waits for that very computation, itself or through others.
 
         """
-        askers = _computing.get()
+        askers = [asker for each in _computing.get() if (asker := each()) is not None]
         if not self.done and any(self._needs(asker) for asker in askers):
             raise RecursionError(_OWN_VALUE)
         for asker in askers:
@@ -208,7 +209,7 @@ class Flight:
                 await self._changed.wait()
         if self.entry is None:
             assert self.error is not None
-            raise self.error
+            raise _frameless(self.error)
         return self.entry
 
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -225,7 +226,7 @@ class Flight:
                 position += len(chunks)
                 yield chunks
             elif self.error is not None:
-                raise self.error
+                raise _frameless(self.error)
             elif self.done:
                 return
             else:
@@ -237,10 +238,21 @@ class Flight:
         self._changed.clear()
 
 
-_computing: ContextVar[Sequence[Flight]] = ContextVar("computing", default=())
-"""The flights that this code computes; they follow a call into threads, tasks and other event loops."""
+def _frameless(error: BaseException) -> BaseException:
+    """Return an error as each listener raises its own.
+
+    The frames of one that all shared would hold this flight, and the flights that wait for it: a cycle.
+    """
+    return error.twin() if isinstance(error, SayonceError) else error
+
+
+_computing: ContextVar[Sequence[ref[Flight]]] = ContextVar("computing", default=())
+"""The flights that this code computes; they follow a call into threads, tasks and other event loops.
+
+Whatever a computation leaves behind, as a connection to a server, keeps its context, and must not keep its flights.
+"""
 
 
 def computing(flights: Sequence[Flight]) -> None:
     """Note the flights that the current task, and all that it starts, computes."""
-    _computing.set(flights)
+    _computing.set([ref(flight) for flight in flights])

@@ -91,14 +91,17 @@ class Lease:
         The end is published only of a body that was published whole, so that nobody takes a part for it.
         """
         self._starting.cancel()
+        # Cancelled tasks refer to this lease by their errors: a cycle would keep the flight's megabytes.
+        publishing, tasks = self._publishing, self._tasks
+        self._publishing, self._tasks = None, []
         try:
-            if self._publishing is not None:
-                await self._end_publishing(self._publishing)
+            if publishing is not None:
+                await self._end_publishing(publishing, tasks)
         finally:  # whatever went wrong: the others would wait for a lease that nobody keeps up
             release = partial(self._leases.release, self._key, self._owner)
             await self._guard.call(Operation.RELEASE, release, timeout_factor=TIMEOUT_FACTOR)
 
-    async def _end_publishing(self, publishing: asyncio.Task[bool]) -> None:
+    async def _end_publishing(self, publishing: asyncio.Task[bool], tasks: list[asyncio.Task[None]]) -> None:
         entry = self._flight.entry
         if entry is None or not self._followed.is_set():
             publishing.cancel()
@@ -109,9 +112,9 @@ class Lease:
                     await self._tell(*(VALUE + part for part in _parts(encoded(entry))))
                 await self._tell(END + msgspec.msgpack.encode(Ending.of(self._relayed_bytes, entry)))
         finally:  # and not before: a lease that ends by itself would have the others begin again
-            for task in self._tasks:
+            for task in tasks:
                 task.cancel()
-            await asyncio.wait(self._tasks)
+            await asyncio.wait(tasks)
 
     async def _renew(self) -> None:
         while True:

@@ -130,6 +130,7 @@ class Deadline:
     ) -> None:
         self._deadlines.running.discard(self)
         cancelling = self._task.uncancel() if self._expired else self._task.cancelling()
+        del self._task  # it keeps an error, whose frames have this deadline: a cycle would keep all that they hold
         if cancelling > self._cancelled_before:
             if kind is None:
                 # Up to Python 3.11 asyncio.wait_for, which the Redis client uses, loses a cancellation that comes at the

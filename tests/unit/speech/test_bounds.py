@@ -3,7 +3,6 @@
 import asyncio
 import base64
 import contextlib
-import gc
 import json
 import sys
 import time
@@ -12,10 +11,8 @@ from typing import Any
 
 import msgspec
 import pytest
-import uvloop
 
 from sayonce.audio.decode.thread_pool import DecoderThreads
-from sayonce.cache.flight import Flight
 from sayonce.errors import DecodersBusy, InvalidRequest
 from sayonce.speech.engines import KINDS
 from sayonce.speech.engines.bounds import (
@@ -28,7 +25,8 @@ from sayonce.speech.engines.bounds import (
     is_large,
 )
 from sayonce.speech.request import parse_json
-from tests.helpers.serving import serving, speak
+from tests.helpers.landed import Landed, run_without_collector, without_collector
+from tests.helpers.serving import serving, speak, until
 from tests.helpers.stub_engines import Passing
 from tests.helpers.voice_samples import reference
 
@@ -276,39 +274,30 @@ def test_an_error_that_is_remembered_holds_nothing_of_the_request():
 
 
 def test_memory_of_a_flight_is_free_as_soon_as_it_has_landed():
-    """Its megabytes do not wait for the garbage collector; on the event loop that serves, as asyncio's keeps old timers."""
-    gc.disable()
-    try:
-        uvloop.run(landed_flights_are_free())
-    finally:
-        gc.enable()
+    """Its megabytes do not wait for the garbage collector."""
+    run_without_collector(landed_flights_are_free())
 
 
 async def landed_flights_are_free():
     async with serving(Passing()) as client:
         await speak(client)
-        gc.collect()
+        landed = Landed()
         for number in range(5):
             assert (await speak(client, f"Text {number}")).status_code == 200
         await client.service.cache.settle()
-        await asyncio.sleep(0.05)
-        assert [each for each in gc.get_objects() if isinstance(each, Flight)] == []
+        assert await landed.left() == []
 
 
 async def test_a_refused_request_is_free_as_soon_as_it_is_answered():
     """No cycle of errors and frames holds what it brought along until the garbage is collected."""
     text = "y" * MEGABYTES
-    gc.disable()
-    try:
+    with without_collector():
         async with serving(Passing()) as client:
             references = sys.getrefcount(text)
             fields = {"model": "stub", "input": "Hello.", "instructions": text}
             assert await refusal(client.service.synthesizer, fields) == "instructions"
             del fields
-            await asyncio.sleep(0.05)
-            assert sys.getrefcount(text) == references
-    finally:
-        gc.enable()
+            await until(lambda: sys.getrefcount(text) == references)
 
 
 async def refusal(synthesizer, fields):
