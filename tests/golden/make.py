@@ -21,7 +21,7 @@ from sayonce.observe.trace_reader import read_traces
 from tests.golden import content
 from tests.golden.content import ASKED, DEPLOYMENTS, FEATURES, FOLDER, OUTDATED
 from tests.golden.identities import IDENTITIES
-from tests.golden.opening import as_tenant, ask, cache_of, export, gateway, load, place, sqlite_url
+from tests.golden.opening import as_tenant, ask, cache_of, export, gateway, load, place, sqlite_url, totals_of
 from tests.helpers.redis_server import run_redis_server
 from tests.helpers.upstream import Upstream, wav
 
@@ -110,9 +110,8 @@ async def remember(cache: Any) -> None:
 
 async def read(url: str, folder: Path) -> dict[str, Any]:
     """Return what this release answers from the store it has written; nothing is spoken for it."""
-    found: dict[str, Any] = {"answers": []}
+    found: dict[str, Any] = {"answers": [], "totals": await totals_of(url)}
     async with gateway(url, folder) as client:
-        found["totals"] = await client.service.cache.store.totals()
         day = {"from": content.DAY, "to": content.DAY}
         ledger = await client.get("/v1/cache/ledger", params=day, headers=as_tenant("operator"))
         found["ledger"] = ledger.json()["lines"]

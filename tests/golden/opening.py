@@ -46,6 +46,17 @@ async def cache_of(url: str) -> AsyncIterator[library.Cache]:
         yield cache
 
 
+async def totals_of(url: str) -> dict[str, float]:
+    """Return the totals before a gateway adds its own to them, which it does within a moment."""
+    store = open_store(url, sealer=Sealer(SECRET), budget_seconds=2)
+    assert store is not None
+    await store.open()
+    try:
+        return await store.totals()
+    finally:
+        await store.close()
+
+
 def as_tenant(tenant: str) -> dict[str, str]:
     return {"authorization": f"Bearer {KEYS[tenant]}"}
 
