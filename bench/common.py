@@ -70,10 +70,12 @@ def running(*command: str | Path, core: int | None = None, env: dict[str, str] |
 
 
 @contextmanager
-def sayonce(*options: str, core: int | None = None, env: dict[str, str] | None = None) -> Iterator[Server]:
-    """Run ``sayonce serve``, and yield it when its engine is ready."""
+def sayonce(
+    *options: str, core: int | None = None, env: dict[str, str] | None = None, python: str = sys.executable
+) -> Iterator[Server]:
+    """Run ``sayonce serve``, of the environment that ``python`` belongs to, and yield it when its engine is ready."""
     port = free_port()
-    command = [sys.executable, "-m", "sayonce", "serve", "--port", str(port), *options]
+    command = [python, "-m", "sayonce", "serve", "--port", str(port), *options]
     with running(*command, core=core, env=env) as process_id:
         await_ready(port)
         yield Server(port, process_id)

@@ -26,9 +26,14 @@ class Resampler:
             # In floating point, since soxr dithers 16-bit output: equal samples would not give equal bytes.
             self._stream = soxr.ResampleStream(source_hz, target_hz, self.channels, dtype="float32", quality=QUALITY)
 
+    @property
+    def passes_on(self) -> bool:
+        """Whether samples stay as they are."""
+        return self._stream is None and not self._folds
+
     def convert(self, samples: Pcm16Samples, *, last: bool = False) -> Pcm16Samples:
         """Return the samples that are converted by now: the filter holds some milliseconds back until ``last``."""
-        if self._stream is None and not self._folds:
+        if self.passes_on:
             return samples
         sound = samples.astype(np.float32) / 32768
         if self._folds:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
 from typing import Final
 
+from sayonce.audio.encode.base import Encoder
 from sayonce.audio.encode.encoders import Encoders, transcode
 from sayonce.cache import Answer, Flight, Keep, Made
 from sayonce.core.envelope import Entry
@@ -17,8 +17,8 @@ _FIRST_PART: Final = 16
 _FIRST_SAMPLES: Final = 1500
 """The first piece that is encoded when a sentence comes at once: a part of a second, or so many samples; LAME gives nothing for
 fewer than 1,400."""
-_LONG_BYTES: Final = 96_000
-"""So much of a take is resampled in a millisecond, within the event loop: a thread would cost as much for less."""
+_GROWTH: Final = 4
+"""How much longer each next piece is: the whole takes few steps."""
 
 
 class Clips:
@@ -46,32 +46,28 @@ class Clips:
     async def _encode_live(self, plan: Plan, take_flight: Flight, head: AudioStart, flight: Flight) -> Made:
         audio_format = plan.request.format
         kind = audio_format, head.sample_rate_hz, head.channels
-        encoder = self._encoders.open(*kind)
+        encoder = await self._encoders.open(*kind)
         flight.created, flight.keepable = take_flight.created, head.proves_end
         flight.begin(audio_format.content_type)
-        first_bytes = max(head.sample_rate_hz // _FIRST_PART, _FIRST_SAMPLES) * head.channels * 2
-        resamples = audio_format.sample_rate_hz not in (None, head.sample_rate_hz)
-        async for pcm in take_flight.chunks():
-            at_once = audio_format.lossless and not (resamples and len(pcm) > _LONG_BYTES)
-            for part in (pcm,) if at_once else _parts(pcm, first_bytes):
-                encoded = encoder.feed(part) if at_once else await asyncio.to_thread(encoder.feed, part)
-                if encoded:
-                    flight.send(encoded)
+        size = max(head.sample_rate_hz // _FIRST_PART, _FIRST_SAMPLES) * head.channels * 2
+        async for chunks in take_flight.batches():
+            rest = b"".join(chunks)
+            while len(rest) > encoder.at_once_bytes:
+                part, rest, size = rest[:size], rest[size:], _GROWTH * size
+                flight.send(await _encoded(encoder, part))
+            flight.send(encoder.feed(rest))
         take_entry = await take_flight.result()
-        last, body = await asyncio.to_thread(encoder.finish)
-        if last:
-            flight.send(last)
+        last, body = encoder.finish()
+        flight.send(last)
         if not audio_format.lossless:
             asyncio.get_running_loop().run_in_executor(None, self._encoders.prepare, *kind)
         return _made(plan, take_entry, body)
 
 
-def _parts(pcm: bytes, first_bytes: int) -> Iterator[bytes]:
-    """Cut audio into parts that grow, so that the first is soon encoded and the whole takes few steps."""
-    start, size = 0, first_bytes
-    while start < len(pcm):
-        yield pcm[start : start + size]
-        start, size = start + size, 2 * size
+async def _encoded(encoder: Encoder, pcm: bytes) -> bytes:
+    if len(pcm) <= encoder.at_once_bytes:
+        return encoder.feed(pcm)
+    return await asyncio.to_thread(encoder.feed, pcm)
 
 
 async def _pass_on(plan: Plan, take_flight: Flight, head: AudioStart, flight: Flight) -> Made:

@@ -12,7 +12,7 @@ from sayonce.speech.request import SpeechRequest
 SCHEMA: Final = 1
 """Raised when the document's own form changes."""
 
-DERIVATION: Final = 2
+DERIVATION: Final = 3
 """Raised when an encoder's settings change, so that older derivatives, and lossy takes, are made anew."""
 
 

@@ -26,6 +26,9 @@ _COUNTS: Final = 3
 """A Xing header's flags for the number of frames, and for that and the number of bytes."""
 _XING_BYTES: Final = 16
 _LAME_TAG_BYTES: Final = 24
+_LAME: Final = b"LAME3.100"
+_LAME_DELAY: Final = 576
+_CONSTANT_BIT_RATE: Final = 1
 _VBRI_AT: Final = 36
 _NAME: Final = "MP3"
 DECODER_VERSION: Final = 2
@@ -97,13 +100,56 @@ def is_header(frame: bytes) -> bool:
 
 def header(of: bytes, frames: int, size: int) -> bytes:
     """Return a frame that says how many frames and bytes come behind it; ``of`` is the header of one of these."""
-    blank = bytes(_side_bytes(of))
-    least = len(of) + len(blank) + _XING_BYTES
-    word = int.from_bytes(of, "big") & ~0xF200 | 1 << 16  # without bit rate, padding and checksum
+    least = len(of) + _side_bytes(of) + _XING_BYTES
+    word = int.from_bytes(_plain(of), "big") & ~0xF000
     heads = ((word | kbits << 12).to_bytes(4, "big") for kbits in range(1, 15))
-    head, room = next((each, found.size) for each in heads if (found := frame_at(each, 0)) and found.size >= least)
-    counts = b"".join(number.to_bytes(4, "big") for number in (_COUNTS, frames, size + room))
-    return (head + blank + b"Xing" + counts).ljust(room, b"\0")
+    head = next(each for each in heads if (found := frame_at(each, 0)) and found.size >= least)
+    return _counted(head, b"Xing", frames, size)
+
+
+def lame_header(of: bytes, size: int, samples: int) -> bytes:
+    """Return a frame that says how many of the samples behind it were added by LAME.
+
+    Args:
+        of: the header of the first of the frames, which have one bit rate.
+        size: the bytes of all of them.
+        samples: the samples a channel that were encoded.
+
+    """
+    head = _plain(of)
+    frame = frame_at(head, 0)
+    assert frame is not None
+    kbits = _KBITS[frame.samples == 1152][of[2] >> 4]  # noqa: PLR2004 (the samples of MPEG-1)
+    frames = round(8 * size * frame.sample_rate_hz / (1000 * kbits * frame.samples))
+    padding = frames * frame.samples - _LAME_DELAY - samples
+    trim = (_LAME_DELAY << 12 | padding).to_bytes(3, "big")
+    counted = _counted(head, b"Info", frames, size)
+    start = len(head) + _side_bytes(head) + _XING_BYTES
+    facts = _LAME + bytes([_CONSTANT_BIT_RATE]) + bytes(10) + bytes([kbits]) + trim + bytes(4)
+    said = counted[:start] + facts + (len(counted) + size).to_bytes(4, "big") + bytes(2)
+    return (said + _crc(said).to_bytes(2, "big")).ljust(len(counted), b"\0")
+
+
+def _plain(head: bytes) -> bytes:
+    """Return a frame's header without padding and checksum."""
+    return (int.from_bytes(head[:4], "big") & ~0x0200 | 1 << 16).to_bytes(4, "big")
+
+
+def _counted(head: bytes, mark: bytes, frames: int, size: int) -> bytes:
+    frame = frame_at(head, 0)
+    assert frame is not None
+    counts = b"".join(number.to_bytes(4, "big") for number in (_COUNTS, frames, size + frame.size))
+    return (head + bytes(_side_bytes(head)) + mark + counts).ljust(frame.size, b"\0")
+
+
+def _crc(said: bytes) -> int:
+    """Return the CRC-16 (polynomial 0x8005, reflected) by which readers believe LAME's tag."""
+    crc = 0
+    for byte in said:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0xA001 if crc & 1 else 0)
+    return crc
 
 
 def _side_bytes(frame: bytes) -> int:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
-from sayonce.audio.encode.aac import AacEncoder
-from sayonce.audio.encode.base import Encoder
+from sayonce.audio.encode.base import COPIED_AT_ONCE_BYTES, Encoder
+from sayonce.audio.encode.libav import LibavEncoder
+from sayonce.audio.encode.mp3 import Mp3Encoder
 from sayonce.audio.encode.sndfile import SndfileEncoder
 from sayonce.audio.encode.wav import WavEncoder
 from sayonce.audio.formats import Format
@@ -22,6 +24,8 @@ class PcmEncoder(Encoder):
 
     def __init__(self, sample_rate_hz: int, channels: int, target_hz: int | None) -> None:
         super().__init__(Resampler(sample_rate_hz, target_hz or sample_rate_hz, channels, mono=True))
+        if self._resampler.passes_on:
+            self.at_once_bytes = COPIED_AT_ONCE_BYTES
 
     def _write(self, samples: Pcm16Samples) -> None:
         self._sink.write(samples.tobytes())
@@ -34,7 +38,6 @@ def open_encoder(chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
     """Return an encoder into a response format for PCM16 at this rate.
 
     Raises:
-        MissingExtra: the format needs a part that is not installed.
         BadAudio: speech of this rate or number of channels cannot be encoded.
 
     """
@@ -44,28 +47,37 @@ def open_encoder(chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
         return PcmEncoder(sample_rate_hz, channels, chosen.sample_rate_hz)
     if chosen.name == "wav":
         return WavEncoder(sample_rate_hz, channels, chosen.sample_rate_hz)
-    if chosen.name == "aac":
-        return AacEncoder(sample_rate_hz, channels)
+    if chosen.name == "mp3":
+        return Mp3Encoder(sample_rate_hz, channels)
+    if chosen.name in ("aac", "opus"):
+        return LibavEncoder(chosen.name, sample_rate_hz, channels)
     return SndfileEncoder(chosen.name, sample_rate_hz, channels)
 
 
 class Encoders:
-    """Opens encoders, one of each kind that was asked for ahead: it takes libsndfile a millisecond."""
+    """Opens encoders, one of each kind that was asked for ahead: it takes LAME half a millisecond."""
 
     def __init__(self) -> None:
         self._ahead: dict[tuple[Format, int, int], Encoder] = {}
 
-    def open(self, chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
-        """Return an unused encoder; see ``open_encoder``."""
-        ahead = self._ahead.pop((chosen, sample_rate_hz, channels), None)
-        return ahead or open_encoder(chosen, sample_rate_hz, channels)
+    async def open(self, chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
+        """Return an unused encoder; see ``open_encoder``. The first of a kind may have to load a library, in a thread."""
+        if ahead := self._ahead.pop((chosen, sample_rate_hz, channels), None):
+            return ahead
+        if chosen.lossless:
+            return open_encoder(chosen, sample_rate_hz, channels)
+        return await asyncio.to_thread(_set_up, chosen, sample_rate_hz, channels)
 
     def prepare(self, chosen: Format, sample_rate_hz: int, channels: int) -> None:
         """Open one ahead, in any thread."""
         if len(self._ahead) < _MOST_AHEAD:
-            encoder = open_encoder(chosen, sample_rate_hz, channels)
-            encoder.get_ready()
-            self._ahead[chosen, sample_rate_hz, channels] = encoder
+            self._ahead[chosen, sample_rate_hz, channels] = _set_up(chosen, sample_rate_hz, channels)
+
+
+def _set_up(chosen: Format, sample_rate_hz: int, channels: int) -> Encoder:
+    encoder = open_encoder(chosen, sample_rate_hz, channels)
+    encoder.get_ready()
+    return encoder
 
 
 def encode(pcm: Pcm, chosen: Format) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-from sayonce.audio.encode.base import Encoder
+from sayonce.audio.encode.base import COPIED_AT_ONCE_BYTES, Encoder
 from sayonce.audio.pcm import Pcm16Samples
 from sayonce.audio.resample import Resampler
 
@@ -28,6 +28,8 @@ class WavEncoder(Encoder):
     def __init__(self, sample_rate_hz: int, channels: int, target_hz: int | None = None) -> None:
         rate_hz = target_hz or sample_rate_hz
         super().__init__(Resampler(sample_rate_hz, rate_hz, channels))
+        if self._resampler.passes_on:
+            self.at_once_bytes = COPIED_AT_ONCE_BYTES
         self._shape = (rate_hz, channels)
         self._sink.write(wav_header(*self._shape, None))
 
