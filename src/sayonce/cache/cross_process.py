@@ -30,7 +30,7 @@ from sayonce.core.epochs import Stamp
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
 from sayonce.core.relay import CHALLENGE_BYTES, Ending, FlightSeal, Head, is_genuine, new_owner
-from sayonce.stores.leases import Leases
+from sayonce.stores.leases import Claimed, Leases
 from sayonce.stores.records import COMPUTATION, Question, Records, Sighting
 
 log = logging.getLogger("sayonce.cache")
@@ -136,6 +136,8 @@ class Turn:
         self._broken = 0
         self._lease: Lease | None = None
         self.computing = Computing.ALONE if others is None else Computing.UNDECIDED
+        self.claimed: Claimed | None = None
+        """The answer to the last question for the lease."""
         self.given_up = False
         """Whether the store does not answer, or is not believed."""
 
@@ -152,8 +154,11 @@ class Turn:
         others = self._shared
         holder = None
         if others.guard.unwritable is None:
-            acquire = partial(others.leases.acquire, self._key, self._owner, leading.LEASE_SECONDS)
-            holder = await others.ask(Operation.ACQUIRE, acquire)
+            claim = partial(others.leases.claim, self._key, self._owner, leading.LEASE_SECONDS)
+            self.claimed = await others.ask(Operation.ACQUIRE, claim)
+            if self.claimed is not None:
+                holder = self.claimed.holder
+                others.counts.add(Counter.STORE_CALLS, "store", Operation.GET, number=self.claimed.looked)
         if holder is None:
             self.computing = Computing.ALONE
         elif holder == self._owner:

@@ -149,7 +149,9 @@ class Road:
                             await self._follow(turn, flight, lookup)
                             seen = NOTHING if flight.has_begun or turn.given_up else UNKNOWN
                         case Step.ASK_STORE:
-                            seen = await self._tiers.search(lookup, timeout_factor=turn.timeout_factor)
+                            seen = await self._tiers.search(
+                                lookup, timeout_factor=turn.timeout_factor, claimed=turn.claimed
+                            )
                         case Step.RETURN:
                             _land(flight, seen)
                         case _:

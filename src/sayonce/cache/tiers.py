@@ -23,6 +23,7 @@ from sayonce.core.epochs import derived
 from sayonce.core.outcome import Outcome
 from sayonce.core.relay import Ending
 from sayonce.core.tracer import NoTracer, Tracer
+from sayonce.stores.leases import Claimed
 from sayonce.stores.memory import MemoryStore
 
 _JITTER: Final = 0.1
@@ -106,17 +107,25 @@ class Tiers:
         assert key is not None
         with self.tracer.span("lookup", key=key.hex()):
             entry = await self._stored.get(key, lookup.policy.expected_bytes, timeout_factor=timeout_factor)
+        return self._stored_as(lookup, key, entry)
+
+    def _stored_as(self, lookup: Lookup, key: bytes, entry: Entry | None) -> Seen:
         if entry is None or not self._known.current(entry.tags, key) or self._known.removed(key):
             return _nothing(lookup)
+        assert self._stored is not None
         self._memory.keep(entry)
         if lookup.fits is not None and not lookup.fits(entry):
             return UNDERIVED
         return self._judged(lookup, entry, self._stored.name)
 
-    async def search(self, lookup: Lookup, *, timeout_factor: float = 1.0) -> Seen:
-        """Look into memory, and ask the store for what is not there."""
+    async def search(self, lookup: Lookup, *, timeout_factor: float = 1.0, claimed: Claimed | None = None) -> Seen:
+        """Look into memory, and ask the store for what is not there, unless it told so when it gave the lease."""
         seen = await self.look(lookup)
-        return await self.ask(lookup, timeout_factor=timeout_factor) if seen is UNKNOWN else seen
+        if seen is not UNKNOWN:
+            return seen
+        if claimed is not None and claimed.looked:
+            return self._stored_as(lookup, lookup.key, claimed.entry)
+        return await self.ask(lookup, timeout_factor=timeout_factor)
 
     def _judged(self, lookup: Lookup, entry: Entry, tier: str) -> Seen:
         now = self._clock()

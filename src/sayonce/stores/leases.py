@@ -9,8 +9,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from typing import Final
 
+import msgspec
+
+from sayonce.core.envelope import Entry
+
 OWNER_CHARACTERS: Final = 128
 """How many characters of an owner count."""
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """The holder of a lease, and, if the store has looked, what it had under the key when the lease was given."""
+
+    holder: str
+    looked: bool = False
+    entry: Entry | None = None
 
 
 class Leases(ABC):
@@ -22,6 +34,10 @@ class Leases(ABC):
 
         Any holder's lease, also one that another program wrote, ends within ``seconds`` unless it is renewed.
         """
+
+    async def claim(self, key: bytes, owner: str, seconds: float) -> Claimed:
+        """Acquire the lease on a key, and look under the key in the same step where the store can."""
+        return Claimed(await self.acquire(key, owner, seconds))
 
     @abstractmethod
     async def renew(self, key: bytes, owner: str, seconds: float) -> bool:

@@ -19,7 +19,7 @@ from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from sayonce.stores.base import SealedStore, Store
 from sayonce.stores.blobs.url import open_blob_store
-from sayonce.stores.leases import Leases
+from sayonce.stores.leases import Claimed, Leases
 from sayonce.stores.memory import MemoryStore
 from sayonce.stores.records import COMPUTATION, Question, Records
 from sayonce.stores.redis.names import name_of
@@ -442,6 +442,58 @@ async def test_a_lease_that_is_not_renewed_ends(shared: tuple[Leases, Records], 
         while await leases.acquire(KEY, "successor", 0.1) != "successor":
             await asyncio.sleep(0.01)
     assert not await leases.renew(KEY, "dead", 60)
+
+
+@pytest.fixture(params=["sqlite", "sqlite+files", "valkey", "redis"])
+async def leased(
+    request: pytest.FixtureRequest, tmp_path: Path, sealer: Sealer, clock: FakeClock
+) -> AsyncIterator[Kept]:
+    """A store with leases, and bodies within or outside."""
+    kept = make_kept(request.param, request, tmp_path, sealer, clock)
+    await kept.store.open()
+    yield kept
+    await kept.store.close()
+
+
+async def claim(store: Store, key: bytes, owner: str = "owner") -> Claimed:
+    assert store.leases is not None
+    return await store.leases.claim(key, owner, 60)
+
+
+async def test_a_lease_comes_with_the_entry_that_another_process_has_stored_meanwhile(
+    leased: Kept, make_entry: MakeEntry
+) -> None:
+    entry = make_entry(1)
+    assert await leased.store.put(entry)
+    outside = isinstance(leased.store, SealedStore) and leased.store.bodies is not None
+    # A body outside is read by whoever looks again, within its own budget.
+    assert await claim(leased.store, entry.key) == (Claimed("owner") if outside else Claimed("owner", True, entry))
+
+
+async def test_a_lease_tells_that_nothing_is_stored(leased: Kept, make_entry: MakeEntry, clock: FakeClock) -> None:
+    assert await claim(leased.store, KEY) == Claimed("owner", looked=True)
+    if leased.store.name == "sqlite":  # a server has a clock of its own
+        expired = make_entry(2, expires=clock() + 1)
+        assert await leased.store.put(expired)
+        clock.advance(2)
+        assert (await claim(leased.store, expired.key)).entry is None
+
+
+async def test_who_does_not_get_the_lease_learns_its_holder_alone(leased: Kept, make_entry: MakeEntry) -> None:
+    entry = make_entry(1)
+    assert await leased.store.put(entry)
+    await claim(leased.store, entry.key, "holder")
+    assert await claim(leased.store, entry.key, "another") == Claimed("holder")
+    assert leased.store.leases is not None
+    await leased.store.leases.release(entry.key, "holder")
+    assert (await claim(leased.store, entry.key, "another")).holder == "another"
+
+
+async def test_a_value_that_is_not_the_keys_costs_nobody_the_lease(leased: Kept) -> None:
+    """It is met, and told of, by whoever looks under the lease."""
+    leased.plant(KEY, b"another program's value under a name of ours")
+    assert await claim(leased.store, KEY) == Claimed("owner")
+    assert await refusal(leased, KEY) is Refusal.FOREIGN
 
 
 async def test_records_come_in_order_to_each_reader_by_part_and_holder(shared: tuple[Leases, Records]) -> None:

@@ -308,3 +308,17 @@ async def test_a_connection_that_is_ready_in_the_moment_of_closing_is_closed_too
 async def _silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     await reader.read()
     writer.close()
+
+
+@pytest.mark.parametrize("pieces", [1, 3, 40])
+async def test_two_commands_in_one_round_trip_have_each_its_own_answer(pieces: int) -> None:
+    connection, far = connected()
+    first = connection.ask(b"SET NX|GET", bytes)
+    also, third = connection.ask_also(len), connection.ask(GET, bytes)
+    await asyncio.sleep(0)
+    assert far.sent == b"SET NX|GET" + GET
+    stream = b"+OK\r\n$5\r\nvalue\r\n$3\r\nend\r\n"
+    size = -(-len(stream) // pieces)
+    for start in range(0, len(stream), size):
+        receive(connection, stream[start : start + size])
+    assert (await first, await also, await third) == (b"OK", 5, b"end")

@@ -76,6 +76,12 @@ class MultiplexedConnection(asyncio.BufferedProtocol):
         self.waiting.append((answer, read))
         return answer
 
+    def ask_also(self, read: Read[T]) -> asyncio.Future[T | Exception | None]:
+        """Return the future of the second answer to what was asked last, which was two commands."""
+        answer: asyncio.Future[T | Exception | None] = self._loop.create_future()
+        self.waiting.append((answer, read))
+        return answer
+
     def _send(self) -> None:
         if self._transport is not None and self._error is None:
             self._transport.write(b"".join(self._unsent))

@@ -15,6 +15,7 @@ from sayonce.stores.redis.protocol import InTheWay, Login, Read, hello, result_o
 from sayonce.stores.redis.url import Address
 
 T = TypeVar("T")
+U = TypeVar("U")
 TLS = Callable[[], ssl.SSLContext | None]
 
 MAX_CONNECTIONS: Final = 2
@@ -59,6 +60,26 @@ class MultiplexedConnections:
             return result_of(await connection.ask(command, read))
         except InTheWay:
             return await self.run(command, read)
+
+    async def run_both(
+        self, command: bytes, read: Read[T], read_also: Read[U]
+    ) -> tuple[T | None, U | Exception | None]:
+        """Run two commands in one round trip; return the result of the first, and the answer to the second.
+
+        Raises:
+            RedisError: as ``run``, for the first.
+
+        """
+        connection = self._free() or await self._first_connection()
+        try:
+            asked = connection.ask(command, read)
+            also = connection.ask_also(read_also)
+            try:
+                return result_of(await asked), await also
+            finally:
+                also.cancel()
+        except InTheWay:
+            return await self.run_both(command, read, read_also)
 
     async def close(self) -> None:
         """Close every connection; every call that waits gets an error at once."""

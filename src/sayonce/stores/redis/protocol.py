@@ -30,6 +30,7 @@ _ERRORS: Final[dict[str, type[exceptions.RedisError]]] = {
     "MOVED": exceptions.MovedError,
     "NOAUTH": exceptions.AuthenticationError,
     "NOPERM": exceptions.NoPermissionError,
+    "NOSCRIPT": exceptions.NoScriptError,
     "OOM": exceptions.OutOfMemoryError,
     "READONLY": exceptions.ReadOnlyError,
     "TRYAGAIN": exceptions.TryAgainError,
@@ -61,11 +62,11 @@ def hello(login: Login, db: int) -> list[tuple[bytes, bool]]:
     ]
 
 
-def command_of(*words: str) -> bytes:
+def command_of(*words: str | bytes) -> bytes:
     """Return a command in the protocol's words."""
     parts = [b"*%d\r\n" % len(words)]
     for word in words:
-        encoded = word.encode()
+        encoded = word.encode() if isinstance(word, str) else word
         parts.append(b"$%d\r\n%b\r\n" % (len(encoded), encoded))
     return b"".join(parts)
 

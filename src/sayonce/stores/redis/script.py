@@ -19,7 +19,7 @@ class Script(Generic[T]):
     def __init__(self, name: str, kind: type[T]) -> None:
         self._kind = kind
         self._text = files(__package__).joinpath("lua", f"{name}.lua").read_text()
-        self._digest = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
+        self.digest = sha1(self._text.encode(), usedforsecurity=False).hexdigest()
 
     async def __call__(self, redis: Any, keys: Sequence[str | bytes], *arguments: str | bytes | int) -> T:
         """Run it.
@@ -29,7 +29,7 @@ class Script(Generic[T]):
 
         """
         try:
-            answer = await redis.evalsha(self._digest, len(keys), *keys, *arguments)
+            answer = await redis.evalsha(self.digest, len(keys), *keys, *arguments)
         except NoScriptError:
             answer = await redis.eval(self._text, len(keys), *keys, *arguments)
         return msgspec.convert(answer, self._kind, builtin_types=(bytes,))

@@ -21,6 +21,7 @@ from sayonce.stores.deadline import Deadlines
 from sayonce.stores.redis.multiplexed import MultiplexedConnections
 from sayonce.stores.redis.parser import Parser
 from sayonce.stores.redis.protocol import MAX_VALUE_BYTES, Login, Read, ValueTooLarge, command_of, is_wrong_type
+from sayonce.stores.redis.script import Script
 from sayonce.stores.redis.url import Address, RedisURL, shown_address
 
 T = TypeVar("T")
@@ -69,7 +70,57 @@ class Claim(msgspec.Struct, frozen=True):
         return await redis.set(self.name, self.value, nx=True, px=self.ms)
 
 
-_MULTIPLEXED: Final = (Get, Claim)
+class ClaimAndGet(msgspec.Struct, Generic[T], frozen=True):
+    """Both in one round trip: the lease, and the value or what is wrong with it.
+
+    Where it went by the ordinary client the value is unknown, which an error says.
+    """
+
+    claim: Claim
+    get: Get[T]
+
+    async def __call__(self, redis: Any) -> tuple[object, T | Exception | None]:
+        """Claim alone, for where a slot is moving: what was asked there holds for one command."""
+        return await self.claim(redis), exceptions.TryAgainError()
+
+
+class Put(msgspec.Struct, frozen=True):
+    """The operation of a write."""
+
+    name: str
+    sealed: bytes
+    ms: int
+    read: Read[bytes] = bytes
+
+    @property
+    def command(self) -> bytes:
+        head = b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n" % (len(self.name), self.name.encode(), len(self.sealed))
+        ms = b"%d" % self.ms
+        return b"".join((head, self.sealed, b"\r\n$2\r\nPX\r\n$%d\r\n%b\r\n" % (len(ms), ms)))
+
+    async def __call__(self, redis: Any) -> object:
+        """Do so by the ordinary client, for where a connection is chosen by hand."""
+        return await redis.set(self.name, self.sealed, px=self.ms)
+
+
+class Run(msgspec.Struct, frozen=True):
+    """The operation of a script that answers with a word."""
+
+    script: Script[bytes]
+    keys: tuple[bytes, ...]
+    arguments: tuple[bytes, ...]
+    read: Read[bytes] = bytes
+
+    @property
+    def command(self) -> bytes:
+        return command_of(b"EVALSHA", self.script.digest, b"%d" % len(self.keys), *self.keys, *self.arguments)
+
+    async def __call__(self, redis: Any) -> bytes:
+        """Do so by the ordinary client, which sends the script where the server does not know it."""
+        return await self.script(redis, self.keys, *self.arguments)
+
+
+_MULTIPLEXED: Final = (Get, Claim, Put, Run)
 MAX_CONNECTIONS: Final = 40
 """More than the calls that requests make at once, so that an operator's calls get one too."""
 _ANSWER_SECONDS: Final = 1.0
@@ -132,7 +183,12 @@ class Server:
         connections = self._connections
         try:
             if isinstance(operation, _MULTIPLEXED):
-                return cast("T", await connections.multiplexed.run(operation.command, operation.read))
+                with suppress(exceptions.NoScriptError):  # the ordinary client sends the script
+                    return cast("T", await connections.multiplexed.run(operation.command, operation.read))
+            elif isinstance(operation, ClaimAndGet):
+                claim, get = operation.claim, operation.get
+                command = claim.command + get.command
+                return cast("T", await connections.multiplexed.run_both(command, claim.read, get.read))
             return await self._run(connections, operation)
         except exceptions.TimeoutError:
             self._leave(connections)

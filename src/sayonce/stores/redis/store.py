@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sayonce.core.clock import Clock
-from sayonce.core.envelope import Entry, Refused, Sealer
+from sayonce.core.envelope import Entry, Pointer, Refused, Sealer
 from sayonce.core.outcome import Refusal
 from sayonce.errors import ConfigError, Failure, StoreError
 from sayonce.stores.base import SealedStore, StoreStats
@@ -29,7 +29,7 @@ from sayonce.stores.redis.operations import BEYOND, add_to_totals, clear_page, r
 from sayonce.stores.redis.protocol import MAX_VALUE_BYTES, Read, ValueTooLarge
 from sayonce.stores.redis.records import RedisRecords
 from sayonce.stores.redis.script import Script
-from sayonce.stores.redis.server import FAILURES, Get, Operation, Server, kind_of, tls_context
+from sayonce.stores.redis.server import FAILURES, Get, Operation, Put, Server, kind_of, tls_context
 from sayonce.stores.redis.topology import SentinelServers, Servers, SingleServer
 from sayonce.stores.redis.url import RedisURL, Topology, shown_address
 from sayonce.stores.tables import BOUNDS, FIELD_BYTES, TableBound, bound_of
@@ -38,6 +38,8 @@ log = logging.getLogger("sayonce.store")
 settings_log = logging.getLogger("sayonce.store.settings")
 T = TypeVar("T")
 
+_AT_ONCE_BYTES: Final = 262_144
+"""The longest value that is written over the connections of hits."""
 _MAX_TTL_MS: Final = 100 * 365 * 86_400_000
 _EXAMINED_SECONDS: Final = 2.0
 _CLEAN: Final = Script("clean", int)
@@ -78,7 +80,7 @@ class RedisStore(SealedStore):
         self.url = url
         self._connect = partial(_SERVERS[url.topology], url, budget_seconds)
         self._servers = self._connect()
-        self.leases = RedisLeases(self._at)
+        self.leases = RedisLeases(self._at, self._finds)
         self.records = RedisRecords(self._at, together=url.topology != "cluster")
         self.unread: dict[str, str] = {}
         self._told_too_large = False
@@ -191,12 +193,18 @@ class RedisStore(SealedStore):
         name = name_of(key)
         return self._at(name, Get(name.encode(), read))
 
+    def _finds(self, key: bytes) -> Get[Entry | Pointer | None]:
+        return Get(name_of(key).encode(), partial(self._unseal, key))
+
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:
         if len(sealed) > MAX_VALUE_BYTES:
             self._tell_too_large(len(sealed))
             return False
         name, ttl_ms = name_of(entry.key), max(1, int(min(ttl_seconds * 1000, _MAX_TTL_MS)))
-        return bool(await self._at(name, lambda redis: redis.set(name, sealed, px=ttl_ms)))
+        put = Put(name, sealed, ttl_ms)
+        # By the ordinary client's own connections where the answers of hits would wait behind it.
+        operation = put if len(sealed) <= _AT_ONCE_BYTES else put.__call__
+        return bool(await self._at(name, operation))
 
     def _tell_too_large(self, size_bytes: int) -> None:
         if not self._told_too_large:

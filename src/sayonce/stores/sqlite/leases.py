@@ -7,7 +7,8 @@ from collections.abc import Callable
 from typing import Final, Protocol, TypeVar
 
 from sayonce.core.clock import Clock
-from sayonce.stores.leases import OWNER_CHARACTERS, Leases
+from sayonce.core.envelope import Entry, Pointer, Refused
+from sayonce.stores.leases import OWNER_CHARACTERS, Claimed, Leases
 from sayonce.stores.records import COMPUTATION, ENDED_SECONDS
 
 T = TypeVar("T")
@@ -23,13 +24,45 @@ class Run(Protocol):
 
 
 class SQLiteLeases(Leases):
-    """``change`` runs work in a transaction on the writer, off the event loop."""
+    """``change`` runs work in a transaction on the writer, off the event loop.
 
-    def __init__(self, change: Run, clock: Clock) -> None:
+    ``look`` reads an envelope there, and ``unseal`` opens it.
+    """
+
+    def __init__(
+        self,
+        change: Run,
+        clock: Clock,
+        look: Callable[[sqlite3.Connection, bytes], bytes | None],
+        unseal: Callable[[bytes, bytes], Entry | Pointer | None],
+    ) -> None:
         self._change = change
         self._clock = clock
+        self._look = look
+        self._unseal = unseal
 
     async def acquire(self, key: bytes, owner: str, seconds: float) -> str:
+        return await self._change(self._acquiring(key, owner, seconds))
+
+    async def claim(self, key: bytes, owner: str, seconds: float) -> Claimed:
+        acquiring = self._acquiring(key, owner, seconds)
+
+        def work(db: sqlite3.Connection) -> tuple[str, bytes | None]:
+            holder = acquiring(db)
+            return holder, self._look(db, key) if holder == owner else None
+
+        holder, sealed = await self._change(work)
+        if holder != owner:
+            return Claimed(holder)
+        if sealed is None:
+            return Claimed(holder, looked=True)
+        try:
+            found = self._unseal(key, sealed)
+        except Refused:
+            return Claimed(holder)  # whoever looks again meets it
+        return Claimed(holder) if isinstance(found, Pointer) else Claimed(holder, looked=True, entry=found)
+
+    def _acquiring(self, key: bytes, owner: str, seconds: float) -> Callable[[sqlite3.Connection], str]:
         now = self._clock()
 
         def work(db: sqlite3.Connection) -> str:
@@ -43,7 +76,7 @@ class SQLiteLeases(Leases):
             (holder,) = db.execute(f"SELECT {_OWNER} FROM leases WHERE key = ?", (key,)).fetchone()  # noqa: S608 (a constant)
             return _text(holder)
 
-        return await self._change(work)
+        return work
 
     async def renew(self, key: bytes, owner: str, seconds: float) -> bool:
         now = self._clock()

@@ -62,7 +62,7 @@ class SQLiteStore(SealedStore):
         )
         self._change, self._look, self._known = self._database.change, self._database.look, self._database.known
         change = partial(self._change, budgets=ASKING_BUDGETS)
-        self.leases = SQLiteLeases(change, clock)
+        self.leases = SQLiteLeases(change, clock, _envelope, self._unseal)
         self.records = SQLiteRecords(change, self._look, clock)
         self._uses: dict[bytes, tuple[int, float]] = {}
 
@@ -147,14 +147,13 @@ class SQLiteStore(SealedStore):
         return there
 
     async def _read(self, key: bytes, read: Callable[[bytes], T]) -> T | None:
-        sql = "SELECT sealed FROM entries JOIN bodies USING (id) WHERE key = ?"
-        row = await self._look(lambda db: db.execute(sql, (key,)).fetchone())
-        if row is None:
+        sealed = await self._look(lambda db: _envelope(db, key))
+        if sealed is None:
             return None
         if len(self._uses) < _MAX_NOTED:
             count, _ = self._uses.get(key, (0, 0))
             self._uses[key] = (count + 1, self._clock())
-        return read(blob(row[0]))
+        return read(sealed)
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:  # noqa: ARG002 (``expires`` tells)
         now, size = self._clock(), len(sealed) + OVERHEAD_BYTES
@@ -185,6 +184,11 @@ class SQLiteStore(SealedStore):
     def _purge(db: sqlite3.Connection, now: float) -> None:
         expired = "SELECT id FROM entries WHERE expires <= ? LIMIT ?"
         db.execute(f"DELETE FROM entries WHERE id IN ({expired})", (now, _PURGED_AT_ONCE))  # noqa: S608 (a constant)
+
+
+def _envelope(db: sqlite3.Connection, key: bytes) -> bytes | None:
+    row = db.execute("SELECT sealed FROM entries JOIN bodies USING (id) WHERE key = ?", (key,)).fetchone()
+    return None if row is None else blob(row[0])
 
 
 def _read_heads(db: sqlite3.Connection, *, after: int, length: int) -> list[tuple[int, bytes]]:

@@ -8,4 +8,4 @@ if redis.pcall('GETRANGE', KEYS[1], 0, tonumber(ARGV[3]) - 1) == ARGV[1] then
     redis.call('UNLINK', KEYS[1])
 end
 redis.call('PEXPIRE', KEYS[2], ARGV[2])
-return 1
+return redis.status_reply('OK')
