@@ -137,3 +137,10 @@ def ray(session: nox.Session) -> None:
     session.run(
         sys.executable, "-m", "pytest", "-q", "tests/unit/features/test_travel_ray.py", external=True, env=settings
     )
+
+
+@nox.session
+def mutation(session: nox.Session) -> None:
+    """Change the sources in a copy, a place at a time, and see that a test notices; ``-- --help`` says more."""
+    session.run(sys.executable, "-m", "pip", "install", "-q", "mutmut==3.8.1", external=True)
+    session.run(sys.executable, "-m", "tests.mutation", "--workers", "2", *session.posargs, external=True)
