@@ -116,3 +116,14 @@ def test_late_results_of_earlier_calls_change_nothing_while_the_circuit_breaker_
     assert not breaker.failed(NOW + PROBE_AFTER_SECONDS - 0.001)
     assert breaker.state is State.OPEN
     assert breaker.allows(NOW + PROBE_AFTER_SECONDS)
+
+
+def test_a_store_is_in_doubt_from_the_first_failure_until_the_next_success():
+    breaker = Breaker()
+    assert not breaker.doubtful
+    breaker.failed(NOW)
+    assert breaker.doubtful
+    breaker.succeeded(NOW)
+    assert not breaker.doubtful
+    breaker.suspected(NOW)
+    assert breaker.doubtful

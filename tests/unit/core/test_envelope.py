@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Refused, Sealer
+from sayonce.core.envelope import ADDRESS_BYTES, HEAD_BYTES, OVERHEAD_BYTES, Entry, Pointer, Refused, Sealer, address_in
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Refusal
 from tests.helpers.paths import TESTS
@@ -138,6 +138,20 @@ def test_fields_of_an_envelope_that_an_earlier_release_did_not_write_have_their_
 
 def test_the_body_of_an_opened_entry_is_a_copy_that_does_not_keep_the_envelope_alive() -> None:
     assert type(SEALER.open(ENTRY.key, SEALED).body) is bytes
+
+
+def test_a_pointer_names_the_body_outside_and_makes_the_entry_of_it() -> None:
+    address = bytes(range(ADDRESS_BYTES))
+    sealed = SEALER.seal(ENTRY, address=address)
+    pointer = SEALER.unseal(ENTRY.key, sealed)
+    assert isinstance(pointer, Pointer)
+    assert (pointer.key, pointer.address, pointer.expires) == (ENTRY.key, address, ENTRY.expires)
+    assert pointer.body_bytes == len(ENTRY.body)
+    assert pointer.entry(ENTRY.body) == ENTRY
+    assert address_in(sealed[:HEAD_BYTES]) == address_in(sealed) == address
+    assert refusal(sealed) is Refusal.UNREACHABLE
+    for other in (SEALED, sealed[: HEAD_BYTES - 1], b"", b"x" + sealed[1:]):
+        assert address_in(other) is None
 
 
 def test_an_entry_counts_for_more_than_its_body() -> None:

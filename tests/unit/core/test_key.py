@@ -167,6 +167,11 @@ def test_a_value_without_exact_identity_is_refused_by_its_place_in_the_document(
         canonical(value)
 
 
+def test_the_greatest_and_least_integers_are_not_blamed_for_another_value() -> None:
+    with pytest.raises(Unkeyable, match=r"^c is nan"):
+        canonical({"a": -(2**63), "b": 2**64 - 1, "c": math.nan})
+
+
 def test_subclasses_are_refused_as_their_equality_is_their_own() -> None:
     class Text(str):
         __slots__ = ()
@@ -198,3 +203,16 @@ def test_the_derived_identities_of_former_releases_are_the_same(vector: dict[str
 
 def test_bytes_have_the_same_encoding_as_ever() -> None:
     assert canonical({"b": b"\x00\xff", "a": [b""]}).hex() == "82a16191c400a162c40200ff"
+
+
+def test_the_keys_that_are_drawn_from_a_secret_are_those_of_former_releases() -> None:
+    """With other ones nothing that is stored would open, and no body outside would be found."""
+    drawn = {name: getattr(SECRET, name).hex() for name in ("digest_key", "seal_key", "body_key", "flight_key")}
+    assert drawn == {
+        "digest_key": "f036fa7027725e738a8b9a51971a0d8f150ecb39fe17872ab8bdd9a867363670",
+        "seal_key": "37aaac1128bfdf5abf622f94c77b7cc6d708e7f41646797492d33011ee261b53",
+        "body_key": "254acd5bff6a78bd881b61537aaf55e1e5c7697b9f8f3f594586b4f8a65a73d3",
+        "flight_key": "20227af6363ee9f5440346c36c66fe6ccf3064535decc516e7508ef142c24f85",
+    }
+    assert SECRET.configured
+    assert not Secret().configured

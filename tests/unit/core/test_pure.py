@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sayonce.core.cache_control import DEFAULT, Policy, parse_cache_control
+from sayonce.core.counters import CopyOutcome, FlightPart, Operation
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Epochs
-from sayonce.core.eviction import LRU
+from sayonce.core.eviction import LRU, new_policy
 from sayonce.core.key import canonical
-from sayonce.core.outcome import Outcome
+from sayonce.core.outcome import Outcome, Refusal
+from sayonce.core.tracer import NoTracer
 from sayonce.errors import InvalidRequest
 from sayonce.speech.engines import Parameter
 
@@ -350,3 +352,42 @@ class LRUAgainstAModel(RuleBasedStateMachine):
 
 
 TestLRU = LRUAgainstAModel.TestCase
+
+
+# -- words that others read ----------------------------------------------------------------------------------------------
+
+
+def test_the_words_for_how_a_request_was_answered_and_why_bytes_were_refused_stay() -> None:
+    """Headers, metrics, logs and alerts of operators name them."""
+    assert [each.value for each in Outcome] == ["hit", "joined", "led", "bypass: no-store", "failed"]
+    assert [each.value for each in Refusal] == [
+        "truncated", "too large", "foreign", "version", "seal", "header", "content", "body lost", "body altered",
+        "body unreachable",
+    ]  # fmt: skip
+    assert [each.value for each in Operation] == [
+        "get", "put", "delete", "find", "fetch", "place", "write", "restore", "count", "stats", "registry", "read", "swap",
+        "refresh", "stored_clip", "acquire", "renew", "release", "publish", "go_on_with", "done",
+    ]  # fmt: skip
+    assert [each.value for each in FlightPart] == ["led", "joined", "followed", "taken over"]
+    assert [each.value for each in CopyOutcome] == ["sent", "lost", "removed", "failed"]
+
+
+def test_without_a_tracer_nothing_is_traced_and_no_header_is_handed_on() -> None:
+    tracer = NoTracer()
+    assert tracer.headers() == {}
+    with tracer.span("lookup", key="k") as span:
+        assert span is None
+
+
+@pytest.mark.parametrize("name", ["lru", "gdsf"])
+def test_a_key_is_in_a_policy_while_it_is_kept(name: Any) -> None:
+    policy: Any = new_policy(name, 10)
+    assert b"k" not in policy
+    assert policy.put(b"k", "value", 10)
+    assert (b"k" in policy, list(policy), len(policy)) == (True, [b"k"], 1)
+    assert policy.discard(b"k") is True
+    assert policy.discard(b"k") is False
+    assert (b"k" in policy, policy.used_bytes) == (False, 0)
+    assert policy.put(b"k", "value", 10)
+    policy.clear()
+    assert (list(policy), policy.used_bytes) == ([], 0)

@@ -10,7 +10,7 @@ import pytest
 
 from sayonce.config import load_settings
 from sayonce.errors import ConfigError, Unauthorized
-from sayonce.gateway.access import load_access, new_key
+from sayonce.gateway.access import Access, Client, load_access, new_key
 from sayonce.gateway.app import rereading
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
@@ -194,4 +194,104 @@ async def test_requests_go_on_while_many_keys_are_read_again():
 def test_the_file_of_keys_holds_no_key_that_could_be_used():
     key, line = new_key("school")
     assert key not in line
-    assert len(key) > 40
+    assert key.startswith("so-")
+    assert len(key) == len("so-") + 43  # 256 bits in Base64
+
+
+@pytest.fixture
+def admitted(tmp_path):
+    """A key, and access by it alone."""
+    key, line = new_key("school")
+    path = tmp_path / "keys.txt"
+    path.write_text(line)
+    return key.encode(), Access(str(path))
+
+
+@pytest.mark.parametrize("form", [b"Bearer %s", b"bearer %s ", b"BEARER   %s", b" %s"])
+def test_spaces_around_a_key_and_the_case_of_its_scheme_do_not_matter(admitted, form):
+    key, access = admitted
+    name = b"api-key" if form == b" %s" else b"authorization"
+    assert access.authorise([(b"accept", b"audio/mpeg"), (name, form % key)]) == Client("school", admin=False)
+
+
+def test_a_key_in_the_header_of_azures_clients_is_one_without_a_scheme(admitted):
+    key, access = admitted
+    assert access.authorise([(b"api-key", key)]).tenant == "school"
+    with pytest.raises(Unauthorized, match="not valid"):
+        access.authorise([(b"api-key", b"Bearer " + key)])
+
+
+def test_a_refusal_says_whether_the_key_is_missing_or_sent_several_times(admitted):
+    key, access = admitted
+    with pytest.raises(Unauthorized, match=r"with each request$"):
+        access.authorise([])
+    with pytest.raises(Unauthorized, match=r"once, not several times$"):
+        access.authorise([(b"api-key", key), (b"authorization", b"Bearer " + key)])
+
+
+def test_lists_need_a_key_unless_they_are_made_public(admitted, tmp_path):
+    key, access = admitted
+    with pytest.raises(Unauthorized):
+        access.authorise_reader([])
+    public = Access(str(tmp_path / "keys.txt"), public_lists=True)
+    assert public.authorise_reader([]) is None
+    assert public.authorise_reader([(b"authorization", b" Bearer ")]) is None
+    assert public.authorise_reader([(b"api-key", b"")]) is None
+    assert public.authorise_reader([(b"authorization", b"Bearer " + key)]) == Client("school")
+    with pytest.raises(Unauthorized):
+        public.authorise_reader([(b"authorization", b"Bearer wrong")])
+
+
+def test_without_keys_each_client_is_the_one_tenant_with_every_right(caplog):
+    caplog.set_level("INFO", logger="sayonce.gateway")
+    access = load_access(load_settings(environment={}))
+    access.reload()  # nothing to read
+    assert [(each.name, each.levelname) for each in caplog.records] == [("sayonce.gateway", "INFO")]
+    assert access.authorise([]) == access.authorise_admin([]) == Client("", admin=True)
+    assert Access(public_lists=True).authorise_reader([]) == Client("", admin=True)
+
+
+def test_no_request_can_give_its_client_a_right(admitted):
+    key, access = admitted
+    client = access.authorise([(b"api-key", key)])
+    assert client.admin is False
+    assert Client() == Client("", admin=False)
+    with pytest.raises(AttributeError):
+        client.admin = True
+
+
+def test_without_keys_no_web_page_of_any_origin_is_served(tmp_path):
+    anywhere = {"server.cors_origins": "*"}
+    with pytest.raises(ConfigError, match="every web page"):
+        load_access(load_settings(environment={}, overrides=anywhere))
+    (tmp_path / "keys.txt").write_text(new_key("school")[1])
+    keyed = anywhere | {"security.api_keys_file": str(tmp_path / "keys.txt")}
+    assert not load_access(load_settings(environment={}, overrides=keyed)).open
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_the_setting_of_public_lists_holds(tmp_path, public):
+    (tmp_path / "keys.txt").write_text(new_key("school")[1])
+    chosen = {"security.api_keys_file": str(tmp_path / "keys.txt"), "server.public_lists": str(public).lower()}
+    access = load_access(load_settings(environment={}, overrides=chosen))
+    if public:
+        assert access.authorise_reader([]) is None
+    else:
+        with pytest.raises(Unauthorized):
+            access.authorise_reader([])
+
+
+def test_a_file_of_keys_that_cannot_be_read_is_named_with_its_setting(tmp_path):
+    with pytest.raises(ConfigError, match=r"^security\.api_keys_file"):
+        Access(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize("tenant", ["", "a:b", "#school", " school", "school ", "sch\nool"])
+def test_no_key_is_made_for_a_tenant_that_cannot_stand_in_the_file(tenant):
+    with pytest.raises(ConfigError, match="a tenant's name is not empty"):
+        new_key(tenant)
+
+
+def test_a_tenants_name_may_hold_all_but_a_colon_and_a_leading_hash(tmp_path):
+    (tmp_path / "keys.txt").write_text("\n".join(new_key(name)[1] for name in ("a#b", "X", "caf\u00e9 X")))
+    assert {each.tenant for each in Access(str(tmp_path / "keys.txt"))._clients.values()} == {"a#b", "X", "caf\u00e9 X"}

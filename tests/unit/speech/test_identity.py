@@ -17,6 +17,7 @@ from sayonce.features.remember import make_task
 from sayonce.speech import identity
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import KINDS, build_engine, fingerprint
+from sayonce.speech.engines.references import Reference
 from sayonce.speech.explain import differences
 from sayonce.speech.lint import lint_engine
 from sayonce.speech.request import parse_json, parse_request
@@ -353,3 +354,34 @@ def test_clips_features_and_voices_of_one_store_never_share_a_key():
 def test_an_overlong_text_is_refused_before_it_is_keyed():
     with pytest.raises(InvalidRequest, match="at most 4096"):
         key_of(synthesizer_of(StubEngine()), input="x" * 4097)
+
+
+def test_the_document_of_a_request_is_that_of_former_releases():
+    """Under another one nothing that is stored would be found again; a release that changes it raises ``SCHEMA``."""
+    catalogue = Catalogue([StubEngine()])
+    request = parse_request({"model": "stub", "voice": "anna", "input": "Hello"}, catalogue)
+    assert identity.document(request, "school", "flac", {"name": "stub"}) == {
+        "schema": 1, "tenant": "school", "engine": {"name": "stub"}, "model": request.utterance.model, "voice": "anna",
+        "text": "Hello", "parameters": {"speed": 1.0, "emotion": "calm"}, "take": "flac",
+    }  # fmt: skip
+    assert identity.document(request, "", "opus", {})["take"] == ["opus", identity.DERIVATION]
+    cloned = with_reference(request, Reference("0123456789abcdef0123", "What is said."))
+    voice = identity.document(cloned, "", "flac", {})["voice"]
+    assert voice == {"clip": "0123456789abcdef0123", "text": "What is said."}
+
+
+def with_reference(request, reference):
+    return msgspec.structs.replace(request, utterance=msgspec.structs.replace(request.utterance, reference=reference))
+
+
+def test_a_take_is_purged_by_its_tenant_engine_model_and_voice_and_by_its_references():
+    request = parse_request({"model": "stub", "voice": "anna", "input": "Hello"}, Catalogue([StubEngine()]))
+    tags = ("tenant=school", "engine=stub", f"model={request.utterance.model}", "voice=anna")
+    assert identity.tags(request, "school") == tags
+    reference = Reference("0123456789abcdef0123")
+    named = with_reference(request, reference)
+    assert identity.tags(named, "school") == (*tags, "voice=clip:0123456789abcdef")
+    unnamed = msgspec.structs.replace(
+        named, utterance=msgspec.structs.replace(named.utterance, voice="clip:0123456789abcdef")
+    )
+    assert identity.tags(unnamed, "school") == (*tags[:3], "voice=clip:0123456789abcdef")
