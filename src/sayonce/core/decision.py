@@ -10,7 +10,7 @@ from enum import IntEnum, StrEnum
 from itertools import product
 from typing import Final
 
-from sayonce.core.cache_control import Policy
+from sayonce.core.cache_control import DEFAULT, Policy
 
 
 class Found(IntEnum):
@@ -38,6 +38,8 @@ class Mode(IntEnum):
     @classmethod
     def of(cls, policy: Policy) -> Mode:
         """Return what a policy allows."""
+        if policy is DEFAULT:
+            return _USUAL
         if policy.reads:
             return cls.ONLY_STORED if policy.only_if_cached else cls.USUAL
         if policy.only_if_cached:
@@ -47,7 +49,12 @@ class Mode(IntEnum):
     @property
     def reads(self) -> bool:
         """Whether something stored may answer."""
-        return self <= Mode.RENEWAL
+        return self <= _RENEWAL
+
+
+_USUAL: Final = Mode.USUAL
+_RENEWAL: Final = Mode.RENEWAL
+"""Looked up once: up to Python 3.11 a member of an enum costs more than a call, and every hit needs these."""
 
 
 class Computing(IntEnum):

@@ -16,6 +16,7 @@ class CoalescingTransport:
 
     def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
         self._transport = transport
+        self.is_closing = transport.is_closing  # asked after every answer
         self._loop = loop
         self._held = b""
         self.header_next = False
@@ -34,13 +35,14 @@ class CoalescingTransport:
     def answer(self, header: bytes, body: bytes) -> None:
         """Send a whole answer."""
         self.header_next = False
-        self.flush()
+        if self._held:
+            self.flush()
         self._write_together(header, body)
 
     def _write_together(self, header: bytes, body: bytes) -> None:
         # asyncio's writelines, from Python 3.12 on, watches a lost connection's descriptor for room, which may be the
         # next connection's by then (python/cpython#136234).
-        if not self._transport.is_closing():
+        if not self.is_closing():
             self._transport.writelines((header, body))
 
     def flush(self) -> None:
