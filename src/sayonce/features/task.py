@@ -121,10 +121,11 @@ class Task:
     async def answer(self, cache: Cache, key: Digest, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """Return the value of a call from what is stored, a computation under way, or a new one."""
         policy = self.decoding_policy()
-        answer = await cache.answer(self._lookup(key, policy, partial(self._make, cache, key, args, kwargs)))
+        answer = await cache.answer(self.lookup(key, policy, partial(self._make, cache, key, args, kwargs)))
         return policy.result(cache, answer.outcome, answer.entry or await answer.result())
 
-    def _lookup(self, key: Digest, policy: Policy, compute: Callable[[Flight], Awaitable[Made]]) -> Lookup:
+    def lookup(self, key: Digest, policy: Policy, compute: Callable[[Flight], Awaitable[Made]]) -> Lookup:
+        """Return what answers a call with this key."""
         return Lookup(key, compute, policy, self._ttl, self._tags)
 
     async def _make(
@@ -190,7 +191,7 @@ class Task:
         """Compute what nobody else computes in one call of the function; a task of its own, as others may join."""
         together = _Together(self, cache.threads, {key: call[0] for key, call in missing.items()}, args, kwargs)
         policies = {key: self.decoding_policy() for key in missing}
-        flights = {key: cache.begin(self._lookup(key, policies[key], partial(together.make, key))) for key in missing}
+        flights = {key: cache.begin(self.lookup(key, policies[key], partial(together.make, key))) for key in missing}
         together.start({key: flight for key, (flight, joined) in flights.items() if not joined})
         values = {}
         for key, (flight, joined) in flights.items():

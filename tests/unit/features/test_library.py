@@ -15,6 +15,8 @@ import pytest
 
 import sayonce
 from sayonce.cache import Made
+from sayonce.cache.lookup import never
+from sayonce.core.cache_control import DEFAULT
 from tests.helpers.paths import ROOT
 
 HEAVY = ("numpy", "redis", "soundfile", "starlette", "httpx", "cryptography", "msgspec", "asyncio", "torch")
@@ -170,7 +172,8 @@ def test_every_valid_option_of_a_remembered_function_is_taken(cache):
     task = cache.remember("f", revision="1", tags=tags, ttl=timedelta(1), storage="float16", **options)(
         lambda x: x
     )._task
-    assert task.options == {"ttl": timedelta(1), "tags": ("a", "b")}
+    lookup = task.lookup(task.key(cache, (1,), {}), DEFAULT, never)
+    assert (lookup.ttl, lookup.tags) == (timedelta(1), ("a", "b"))
 
 
 def test_a_store_that_cannot_be_opened_leaves_no_thread_behind(tmp_path):

@@ -11,6 +11,8 @@ import sys
 import pytest
 
 import sayonce
+from sayonce.cache.lookup import never
+from sayonce.core.cache_control import DEFAULT
 from tests.helpers.paths import ROOT
 
 URL = os.environ.get("SAYONCE_TEST_URL", "memory://")
@@ -76,7 +78,7 @@ def test_functions_methods_and_copies_travel_by_pickle():
 def test_options_of_a_remembered_function_that_can_be_read_only_once_travel_with_it():
     options = {"tags": iter(["voice=anna"]), "ignore": map(str, ["x"])}
     travelled = pickle.loads(pickle.dumps(cache.remember("once", revision="1", **options)(plain)))
-    assert travelled._task.options["tags"] == ("voice=anna",)
+    assert travelled._task.lookup(travelled.key(1), DEFAULT, never).tags == ("voice=anna",)
     assert travelled.key(1) == travelled.key(2)
 
 
