@@ -22,7 +22,7 @@ from sayonce.cache.made import Compute, computed
 from sayonce.cache.removal import Removal, Removed
 from sayonce.cache.road import Road
 from sayonce.cache.threads import Threads
-from sayonce.cache.tiers import NOTHING, Tiers
+from sayonce.cache.tiers import Tiers
 from sayonce.cache.totals import Totals
 from sayonce.core.cache_control import DEFAULT, Policy
 from sayonce.core.clock import Clock
@@ -160,7 +160,7 @@ class Cache:
 
     async def find(self, key: bytes, policy: Policy = DEFAULT) -> Answer | None:
         """Return the entry under a key if it is stored and the policy lets it answer; nothing is computed."""
-        seen = await self._tiers.search(Lookup(key, never, policy)) if policy.reads else NOTHING
+        seen = await self._tiers.search(Lookup(key, never, policy))
         return Answer(Outcome.HIT, seen.entry, tier=seen.tier) if seen.found is Found.VALUE else None
 
     # -- computing once --------------------------------------------------------------------------------------------

@@ -202,6 +202,11 @@ class Flight:
         while not (self._begun or self.done):
             await self._changed.wait()
 
+    async def over(self) -> None:
+        """Wait until the computation has ended, and what it made is written."""
+        if self.task is not None:
+            await asyncio.wait([self.task])
+
     async def result(self) -> Entry:
         """Wait for the whole value; raise the computation's error."""
         with self._waited_for():

@@ -50,8 +50,8 @@ class Flights:
     async def landing_over(self, key: bytes) -> None:
         """Wait until a value that is whole is written, too: a request for a new one does not join what has made it."""
         flight = self._flights.get(key)
-        if flight is not None and flight.done and flight.task is not None:
-            await asyncio.wait([flight.task])
+        if flight is not None and flight.done:
+            await flight.over()
 
     def launch(self, flight: Flight, key: bytes, work: Coroutine[Any, Any, None]) -> None:
         """Start a flight's computation; between ``joinable`` and this there must be no await, so that one wins.

@@ -75,8 +75,8 @@ class Road:
         """
         mode = Mode.of(lookup.policy)
         if mode is Mode.NO_CACHE:
-            await self._flights.landing_over(lookup.key)
-        return await self._answer(lookup, mode, await self._tiers.look(lookup) if mode.reads else NOTHING, wait)
+            await wait(self._flights.landing_over(lookup.key))
+        return await self._answer(lookup, mode, await self._tiers.look(lookup), wait)
 
     async def _answer(self, lookup: Lookup, mode: Mode, seen: Seen, wait: Wait = plainly) -> Answer:
         parents: Sequence[Answer] = ()
@@ -96,7 +96,11 @@ class Road:
                 case Step.JOIN:
                     assert under_way is not None
                     self._counts.add(Counter.FLIGHTS, FlightPart.JOINED)
-                    return await _begun(under_way, wait, joined=True)
+                    answer = await _begun(under_way, wait, joined=True)
+                    if mode is not Mode.NO_CACHE or under_way.outcome is not Outcome.HIT:
+                        return answer
+                    answer.close()  # it made nothing new
+                    await wait(under_way.over())
                 case Step.LAUNCH:
                     return await _begun(self._launch(lookup, mode, seen.found, parents), wait)
                 case _:

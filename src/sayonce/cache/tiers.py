@@ -88,7 +88,7 @@ class Tiers:
         asked = self._view.now()
         if self._view.due:
             await self._invalidation.settle()
-        if not (self._view.trusted or self._view.covers(asked)):
+        if not (lookup.policy.reads and (self._view.trusted or self._view.covers(asked))):
             return _nothing(lookup)
         entry = self._peek(lookup.key)
         if entry is not None:

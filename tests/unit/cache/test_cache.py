@@ -301,6 +301,43 @@ async def test_no_store_neither_reads_nor_keeps(cache):
     assert work.runs == 3
 
 
+async def test_what_no_cache_makes_after_a_purge_at_another_instance_is_kept():
+    store, work = FaultyStore(), Work()
+    here, elsewhere = Cache(store), Cache(store)
+    key = here.key("hello")
+    await here.settle_view()
+    await elsewhere.purge("voice=alice")
+    answer = await here.answer(Lookup(key, work, Policy(no_cache=True), tags=("voice=alice",)))
+    await answer.result()
+    await here.settle()
+    assert await here.find(key) is not None
+    assert await elsewhere.find(key) is not None
+
+
+async def test_no_cache_does_not_take_over_what_is_derived_of_an_earlier_value(cache):
+    take, clip, gate = cache.key("take"), cache.key("clip"), asyncio.Event()
+    work = Work()
+
+    async def derive(flight, parent):
+        entry = await parent.result()
+        await gate.wait()
+        return Made(body=entry.body)
+
+    def lookup(policy):
+        return Lookup(clip, derive, policy, parents=(Lookup(take, work, policy),))
+
+    await (await cache.answer(Lookup(take, work))).result()
+    work.chunks = (b"new",)
+    earlier = asyncio.create_task(cache.answer(lookup(Policy())))
+    await asyncio.sleep(0)
+    anew = asyncio.create_task(cache.answer(lookup(Policy(no_cache=True))))
+    await asyncio.sleep(0.01)
+    gate.set()
+    assert (await (await earlier).result()).body == b"onetwothree"
+    assert (await (await anew).result()).body == b"new"
+    assert ((await anew).outcome, work.runs) == (Outcome.LED, 2)
+
+
 async def test_no_cache_computes_anew_and_stores_the_result(cache):
     key = cache.key("hello")
     await listen(await cache.answer(Lookup(key, Work([b"old", b""]))))
