@@ -155,7 +155,11 @@ class Turn:
         holder = None
         if others.guard.unwritable is None:
             claim = partial(others.leases.claim, self._key, self._owner, leading.LEASE_SECONDS)
-            self.claimed = await others.ask(Operation.ACQUIRE, claim)
+            try:
+                self.claimed = await others.ask(Operation.ACQUIRE, claim)
+            except asyncio.CancelledError:  # the store may have given it
+                await others.release(self._key, self._owner)
+                raise
             if self.claimed is not None:
                 holder = self.claimed.holder
                 others.counts.add(Counter.STORE_CALLS, "store", Operation.GET, number=self.claimed.looked)

@@ -107,8 +107,12 @@ class Flights:
     async def settle(self, timeout_seconds: float | None = None) -> None:
         """Wait until no flight is under way and every write has landed; what lasts longer is cancelled."""
         deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
-        while self._tasks:
+        cancelled: set[asyncio.Task[None]] = set()
+        while tasks := self._tasks - cancelled:
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            _, late = await asyncio.wait(set(self._tasks), timeout=left)
+            _, late = await asyncio.wait(tasks, timeout=left)
             for task in late:
                 task.cancel()
+            cancelled |= late
+        if cancelled:  # once each: they still give their leases back
+            await asyncio.wait(cancelled)

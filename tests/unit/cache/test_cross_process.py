@@ -281,3 +281,32 @@ async def test_a_store_that_is_too_full_for_a_lease_still_gives_what_it_has(inst
     found, joined = other.begin(Lookup(key, work))  # which does not ask the store first
     assert (await found.result()).body == b"onetwothreefour"
     assert (found.outcome, joined, work.runs) == (Outcome.HIT, False, 0)
+
+
+@pytest.mark.parametrize("computing", [True, False], ids=["while it computes", "while the lease is on its way"])
+async def test_a_flight_that_is_cancelled_at_the_end_of_its_process_leaves_no_lease(computing):
+    store, work = FaultyStore(), Work()
+    share(store, asyncio.get_running_loop().time)
+    acquire, granted = store.leases.acquire, asyncio.Event()
+
+    async def slowly(*request):
+        holder = await acquire(*request)
+        granted.set()
+        await asyncio.sleep(0 if computing else 0.2)
+        return holder
+
+    async def release(*request, to=store.leases.release):
+        await asyncio.sleep(0.01)  # as a server would
+        await to(*request)
+
+    store.leases.acquire, store.leases.release = slowly, release
+    async with Cache(store, budget_seconds=0.5) as cache:
+        work.gate.clear()
+        key = cache.key("hello")
+        asking = asyncio.create_task(cache.answer(Lookup(key, work)))
+        await granted.wait()
+        while computing and not work.runs:
+            await asyncio.sleep(0)
+        await cache.settle(timeout_seconds=0)
+        await asyncio.wait([asking])
+        assert (store.leases.holder(key), work.runs) == (None, computing)
