@@ -68,4 +68,4 @@ class Lookup(msgspec.Struct, frozen=True):
         """The key under which a store may have what answers as it is; None where it cannot."""
         if self.scope is Scope.SHARED:
             return self.key
-        return None if self.fits is None else self.parents[0].key
+        return None if self.fits is None else self.parents[0].stored_key

@@ -87,14 +87,10 @@ async def _derive(plan: Plan, take_entry: Entry) -> Made:
 
 
 def _made(plan: Plan, take_entry: Entry, body: bytes) -> Made:
-    """Return a clip of the take; uncompressed forms are made again in a millisecond, so they do not fill a shared store."""
+    """Return a clip of the take; what the take itself answers from now on is not kept twice, nor shared twice."""
     if take_entry.about.get("transient") or (plan.clip_key is plan.take_key and plan.fits(take_entry)):
         keep = Keep.NOWHERE
-    elif (
-        plan.request.is_silence
-        or plan.request.format.lossless
-        or take_entry.media_type == plan.request.format.media_type
-    ):
+    elif take_entry.media_type == plan.request.format.media_type:
         keep = Keep.MEMORY
     else:
         keep = Keep.EVERYWHERE

@@ -149,7 +149,7 @@ class Takes:
         audio = bytes(2 * _SILENT.sample_rate_hz // _SILENT_PART)
         flight.send(audio)
         body, media_type, facts = await asyncio.to_thread(pack, _SILENT, audio, self.form)
-        return Made(body=body, media_type=media_type, about=facts, compute_seconds=0, keep=Keep.MEMORY)
+        return Made(body=body, media_type=media_type, about=facts, compute_seconds=0)
 
     @contextmanager
     def _counted(self, engine: Engine) -> Iterator[None]:
