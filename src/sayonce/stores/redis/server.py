@@ -183,7 +183,7 @@ class Server:
         connections = self._connections
         try:
             if isinstance(operation, _MULTIPLEXED):
-                try:  # noqa: SIM105 (a context is three calls with every hit)
+                try:  # a context would be three calls with every hit
                     return cast("T", await connections.multiplexed.run(operation.command, operation.read))
                 except exceptions.NoScriptError:
                     pass  # the ordinary client sends the script
