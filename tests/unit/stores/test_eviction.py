@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import sqlite3
 from collections.abc import Callable
@@ -121,7 +122,8 @@ def test_gdsf_evicts_what_a_look_at_every_priority_would(operations):
                 policy.discard(key)
                 scan.rows.pop(key, None)
             case "put", [key, size, cost]:
-                distinct = cost + number / 1000  # so that equal priorities, whose order is free, do not arise
+                # So that equal priorities, whose order is free, do not arise: also not those of one ratio to the sizes.
+                distinct = cost + (number + 1) * math.pi / 1000
                 policy.put(key, number, size + 1, distinct)
                 scan.put(key, size + 1, distinct)
         assert set(policy) == set(scan.rows)
