@@ -64,3 +64,12 @@ def test_a_counter_with_a_label_too_many_or_too_few_is_an_error():
 
 def test_a_counter_of_something_that_has_not_happened_is_zero():
     assert Counts().by_name()["left"] == 0
+
+
+def test_what_happens_is_counted_once_unless_a_number_is_given():
+    counts = Counts()
+    counts.add(Counter.LEFT)
+    counts.add(Counter.LEFT)
+    counts.add(Counter.SAVED_SECONDS, number=2.5)
+    counts.add(Counter.FLIGHTS, FlightPart.LED)
+    assert counts.by_name() == {"left": 2, "saved_seconds": 2.5, "flights: led": 1}

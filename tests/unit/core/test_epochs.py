@@ -30,6 +30,11 @@ def test_a_purge_of_everything_outdates_what_does_not_carry_it() -> None:
     assert epochs.learn({ALL: 7}) == []
 
 
+def test_while_no_purge_is_known_everything_is_current() -> None:
+    assert Epochs().current(())
+    assert Epochs().current((("voice=anna", 0),), KEY)
+
+
 def test_a_removed_key_outdates_what_lies_under_it_and_nothing_else() -> None:
     epochs = Epochs()
     before = epochs.stamp(["voice=anna"], KEY)

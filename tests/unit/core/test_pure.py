@@ -11,6 +11,7 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from sayonce.core.audio_start import AudioStart
 from sayonce.core.cache_control import DEFAULT, Policy, parse_cache_control
 from sayonce.core.counters import CopyOutcome, FlightPart, Operation
 from sayonce.core.envelope import Entry
@@ -391,3 +392,8 @@ def test_a_key_is_in_a_policy_while_it_is_kept(name: Any) -> None:
     assert policy.put(b"k", "value", 10)
     policy.clear()
     assert (list(policy), policy.used_bytes) == ([], 0)
+
+
+def test_audio_is_one_channel_of_pcm_with_an_end_unless_it_says_otherwise() -> None:
+    """Other instances may be told the same by fewer fields."""
+    assert AudioStart(24_000) == AudioStart(24_000, 1, "audio/pcm", proves_end=True)
