@@ -61,6 +61,7 @@ class Service:
         await self.cache.open(checked=True)  # a worker that starts anew must not end the server
         await self.cache.attempt(Operation.REFRESH, self.synthesizer.voices.refresh)
         self.synthesizer.load()
+        self.synthesizer.in_use.start()
         self._sweeper = build_sweeper(self.cache.store, self.settings)
         if self._sweeper is not None:
             self._sweeper.start()
@@ -69,6 +70,7 @@ class Service:
     async def __aexit__(self, *_: object) -> None:
         if self._sweeper is not None:
             await self._sweeper.stop()
+        await self.synthesizer.in_use.stop()
         await self.synthesizer.close(self.settings.server.shutdown_timeout.total_seconds())
         await self.cache.close()
 
@@ -105,6 +107,7 @@ def build_cache(settings: Settings, clock: Clock = time.time) -> Cache:
         secret=secret,
         namespace=settings.store.namespace,
         ttl=settings.store.ttl,
+        stale=settings.store.stale,
         budget_seconds=budget_seconds,
         offline=settings.store.offline,
         workers=workers_directory(),

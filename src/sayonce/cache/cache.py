@@ -17,7 +17,7 @@ from sayonce.cache.guarded_store import GuardedStore
 from sayonce.cache.health import StoreHealth, StoreState
 from sayonce.cache.housekeeping import Housekeeper
 from sayonce.cache.invalidation import Invalidation, Obeyed
-from sayonce.cache.lookup import Lookup, never
+from sayonce.cache.lookup import Lookup, never, never_stale
 from sayonce.cache.made import Compute, computed
 from sayonce.cache.removal import Removal, Removed
 from sayonce.cache.road import Road
@@ -27,7 +27,6 @@ from sayonce.cache.totals import Totals
 from sayonce.core.cache_control import DEFAULT, Policy
 from sayonce.core.clock import Clock
 from sayonce.core.counters import Counter, Counts, Operation
-from sayonce.core.decision import Found
 from sayonce.core.envelope import Entry, Sealer
 from sayonce.core.epochs import Stamp
 from sayonce.core.key import Digest, Secret, canonical, digest
@@ -47,7 +46,8 @@ DEFAULT_OFFLINE: Final = timedelta(hours=24)
 class Cache:
     """Remembers values under the digests of their documents, in memory and in an optional store behind it.
 
-    Use as an async context manager. ``store`` None keeps everything in this process's memory alone.
+    Use as an async context manager. ``store`` None keeps everything in this process's memory alone. What is past its
+    time to live is kept for ``stale`` longer, for the lookups that take it.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class Cache:
         secret: Secret | None = None,
         namespace: str = "",
         ttl: timedelta = DEFAULT_TTL,
+        stale: timedelta = timedelta(0),
         budget_seconds: float = 0.05,
         offline: timedelta = DEFAULT_OFFLINE,
         workers: Path | None = None,
@@ -65,9 +66,12 @@ class Cache:
     ) -> None:
         self.memory = memory if memory is not None else MemoryStore(clock=clock)
         self.store = store
+        for tier in (self.memory, store):
+            if tier is not None:
+                tier.stale_seconds = stale.total_seconds()
         self.secret = secret or Secret()
         self.namespace = namespace
-        self.ttl = ttl
+        self.ttl, self.stale = ttl, stale
         self.counts = Counts()
         self.threads = Threads()
         self.tracer: Tracer = NoTracer()
@@ -87,7 +91,7 @@ class Cache:
 
         # Their own methods, bound here: a hit takes no step more for being asked of the cache.
         self.peek, self.stored = self._tiers.peek, self._tiers.stored
-        self.answer, self.begin = self._road.answer, self._road.begin
+        self.answer, self.begin, self.renew = self._road.answer, self._road.begin, self._road.renew
 
     def _new_invalidation(self, offline: timedelta, workers: Path | None) -> Invalidation:
         return Invalidation(
@@ -158,10 +162,12 @@ class Cache:
         """Return the time by this cache's clock, in seconds since the Unix epoch."""
         return self._clock()
 
-    async def find(self, key: bytes, policy: Policy = DEFAULT) -> Answer | None:
-        """Return the entry under a key if it is stored and the policy lets it answer; nothing is computed."""
-        seen = await self._tiers.search(Lookup(key, never, policy))
-        return Answer(Outcome.HIT, seen.entry, tier=seen.tier) if seen.found is Found.VALUE else None
+    async def find(
+        self, key: bytes, policy: Policy = DEFAULT, *, stale: Callable[[Entry], bool] = never_stale
+    ) -> Answer | None:
+        """Return the entry under a key if it is stored and may answer, as in a ``Lookup``; nothing is computed."""
+        seen = await self._tiers.search(Lookup(key, never, policy, stale=stale))
+        return seen.answer() if seen.entry is not None else None
 
     # -- computing once --------------------------------------------------------------------------------------------
 

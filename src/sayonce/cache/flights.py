@@ -88,7 +88,8 @@ class Flights:
         error = EngineError("the computation was cancelled") if task.cancelled() else task.exception()
         if error is None:
             return
-        if not isinstance(error, SayonceError | CarriedError) and not logged(error):
+        told = flight.renews or isinstance(error, SayonceError | CarriedError) or logged(error)
+        if not told:
             log.error("a computation failed unexpectedly", exc_info=error)
         if not flight.done:
             flight.fail(error)

@@ -22,6 +22,11 @@ class Scope(Enum):
     """This process alone: nothing of it is written into any store, and no store is asked for it."""
 
 
+def never_stale(_: Entry) -> bool:
+    """Let no value answer past its time to live."""
+    return False
+
+
 def _nothing_known() -> None:
     """Know of nothing that speaks against a computation."""
 
@@ -45,6 +50,7 @@ class Lookup(msgspec.Struct, frozen=True):
             parents lets one process do what is costly.
         fits: whether a parent that is stored is itself the answer; None where it never is.
         check: raises, before anything is begun, where computing is known to fail.
+        stale: whether a stored value may answer past its time to live, while it is made anew in the background.
 
     """
 
@@ -57,6 +63,7 @@ class Lookup(msgspec.Struct, frozen=True):
     parents: tuple[Lookup, ...] = ()
     fits: Callable[[Entry], bool] | None = None
     check: Callable[[], None] = _nothing_known
+    stale: Callable[[Entry], bool] = never_stale
 
     @property
     def leased(self) -> bool:

@@ -19,10 +19,12 @@ from sayonce.cache.flights import Flights
 from sayonce.cache.invalidation import Invalidation
 from sayonce.cache.lookup import Lookup, Scope
 from sayonce.cache.made import Keep, Made
+from sayonce.cache.renewals import Renewals
 from sayonce.cache.tiers import NOTHING, UNKNOWN, Seen, Tiers
 from sayonce.core.clock import Clock
 from sayonce.core.counters import Counter, Counts, FlightPart
 from sayonce.core.decision import Computing, Found, Mode, Step, decide
+from sayonce.core.envelope import Entry
 from sayonce.core.outcome import Outcome
 from sayonce.core.tracer import NoTracer, Tracer
 from sayonce.errors import NotCached
@@ -57,6 +59,7 @@ class Road:
         self._others = others
         self._counts = counts
         self._clock = clock
+        self._renewals = Renewals(counts)
         self.tracer: Tracer = NoTracer()
 
     # -- a request --------------------------------------------------------------------------------------------------
@@ -84,10 +87,10 @@ class Road:
             under_way = self._flights.joinable(lookup.key)
             match decide(seen.found, mode, _computing(under_way)):
                 case Step.RETURN:
-                    return Answer(Outcome.HIT, seen.entry, tier=seen.tier)
+                    return seen.answer()
                 case Step.RENEW:
-                    self._launch(lookup, Mode.RENEWAL, seen.found).listen()
-                    return Answer(Outcome.HIT, seen.entry, tier=seen.tier)
+                    self._renew(lookup)
+                    return seen.answer()
                 case Step.ASK_STORE:
                     seen = await self._tiers.ask(lookup)
                 case Step.FIND_PARENTS:
@@ -106,10 +109,30 @@ class Road:
                 case _:
                     raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
 
+    def _renew(self, lookup: Lookup) -> None:
+        """Have what is stale made anew in the background, unless that failed a moment ago."""
+        if self._renewals.may_begin(lookup.key) and not self._flights.closed:
+            self._launch(lookup, Mode.RENEWAL, Found.STALE).listen()
+
+    async def renew(self, lookup: Lookup) -> Entry | None:
+        """Make a value anew ahead of its time, and return it; None where that failed a moment ago.
+
+        With ``min-fresh`` in its policy nothing is made where what is stored, perhaps by another process, lives for so
+        long. It is background work, as is the making anew of what is stale.
+
+        Raises:
+            Exception: what the computation raised.
+
+        """
+        if not self._renewals.may_begin(lookup.key):
+            return None
+        with closing(await self._answer(lookup, Mode.RENEWAL, await self._tiers.look(lookup))) as answer:
+            return await answer.result()
+
     async def _stored_parents(self, lookup: Lookup) -> list[Answer]:
         """Return all that a value is derived from, if it is stored."""
         seen = [await self._tiers.search(parent) for parent in lookup.parents]
-        found = [Answer(Outcome.HIT, each.entry, tier=each.tier) for each in seen if each.entry is not None]
+        found = [each.answer() for each in seen if each.entry is not None]
         return found if len(found) == len(seen) else []
 
     def begin(self, lookup: Lookup) -> tuple[Flight, bool]:
@@ -124,7 +147,8 @@ class Road:
         return under_way, True
 
     def _launch(self, lookup: Lookup, mode: Mode, found: Found, parents: Sequence[Answer] = ()) -> Flight:
-        lookup.check()
+        if mode is not Mode.RENEWAL:  # which nobody waits for
+            lookup.check()
         key, private = lookup.key, mode is Mode.NO_STORE
         stamp = self._known.stamp(lookup.tags, key)
         flight = Flight(self._clock(), stamp, private=private, renews=mode is Mode.RENEWAL, launched=self._view.now())
@@ -141,8 +165,8 @@ class Road:
 
     async def _fly(self, flight: Flight, lookup: Lookup, mode: Mode, found: Found, parents: Sequence[Answer]) -> None:
         computing([flight])
-        seen = Seen(found)
-        with self.tracer.span("flight", key=lookup.key.hex()):
+        seen, renews = Seen(found), False
+        with self.tracer.span("flight", key=lookup.key.hex()), self._renewals.noted(flight, lookup.key):
             async with await self._turn(flight, lookup, mode) as turn:
                 while not flight.done:
                     match decide(seen.found, mode, turn.computing):
@@ -156,11 +180,14 @@ class Road:
                             seen = await self._tiers.search(
                                 lookup, timeout_factor=turn.timeout_factor, claimed=turn.claimed
                             )
-                        case Step.RETURN:
+                        case Step.RETURN | Step.RENEW as step:
                             _land(flight, seen)
+                            renews = step is Step.RENEW
                         case _:
                             turn.lead()
                             await self._compute(flight, lookup, mode, parents)
+        if renews:
+            self._renew(lookup)
 
     async def _turn(self, flight: Flight, lookup: Lookup, mode: Mode) -> Turn:
         """Return the flight's turn with other processes, if it is theirs as well.
@@ -237,12 +264,12 @@ def _land(flight: Flight, seen: Seen) -> None:
     """End a flight with what another one has stored meanwhile."""
     assert seen.entry is not None
     if flight.outcome is Outcome.LED:  # and not one that followed another process
-        flight.credit(Outcome.HIT, seen.tier)
+        flight.credit(seen.outcome, seen.tier)
     flight.finish(seen.entry)
 
 
 def _credit(flight: Flight, parents: Sequence[Answer]) -> None:
     """Answer as what the value is derived from was answered: that is what costs."""
-    costly = max(parents, key=lambda each: each.outcome.computed)
+    costly = max(parents, key=lambda each: (each.outcome.computed, each.outcome is Outcome.STALE))
     flight.credit(costly.outcome, costly.tier)
     flight.source = None if costly.flight is None else costly.flight.landing

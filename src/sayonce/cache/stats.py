@@ -12,6 +12,7 @@ from sayonce.stores.base import Store
 
 _TIMEOUT_SECONDS: Final = 1.0
 _ANSWERS = tuple(outcome.value for outcome in Outcome if outcome is not Outcome.FAILED)
+_REUSED = tuple(outcome.value for outcome in Outcome if outcome.stored or outcome is Outcome.JOINED)
 
 
 async def collect(cache: Cache) -> dict[str, Any]:
@@ -44,7 +45,7 @@ async def stored(store: Store) -> dict[str, Any]:
 def summary(counters: dict[str, float]) -> dict[str, Any]:
     """Return the counters with the requests they add up to and the share of them that cost no computing."""
     requests = sum(counters.get(name, 0) for name in _ANSWERS)
-    reused = counters.get(Outcome.HIT, 0) + counters.get(Outcome.JOINED, 0)
+    reused = sum(counters.get(name, 0) for name in _REUSED)
     return {"requests": requests, "hit_rate": reused / requests if requests else None, **counters}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -37,6 +37,15 @@ class Seen(NamedTuple):
     found: Found
     entry: Entry | None = None
     tier: str | None = None
+
+    @property
+    def outcome(self) -> Outcome:
+        """How a request is answered with it."""
+        return Outcome.STALE if self.found is Found.STALE else Outcome.HIT
+
+    def answer(self) -> Answer:
+        """Answer a request with it."""
+        return Answer(self.outcome, self.entry, tier=self.tier)
 
 
 UNKNOWN: Final = Seen(Found.UNKNOWN)
@@ -73,32 +82,47 @@ class Tiers:
     # -- reading ----------------------------------------------------------------------------------------------------
 
     def peek(self, key: bytes) -> Entry | None:
-        """Return the entry if it is in memory and what is known of purges may be trusted, at once."""
-        return self._peek(key) if self._view.trusted else None
+        """Return the entry if it is in memory, within its time to live, and what is known of purges may be trusted, at once."""
+        return self._current_one(key, self._memory.peek(key)) if self._view.trusted else None
 
-    def _peek(self, key: bytes) -> Entry | None:
-        entry = self._memory.peek(key)
+    def _current_one(self, key: bytes, entry: Entry | None) -> Entry | None:
+        """Return an entry from memory unless it was purged."""
         if entry is not None and not self._known.current(entry.tags, key):
             self._memory.drop(key)
             return None
         return entry
 
     async def look(self, lookup: Lookup) -> Seen:
-        """Look into memory, once what is known of purges is as new as it must be for this request."""
+        """Look into memory, once what is known of purges is as new as it must be for this request.
+
+        Where it is past its time to live there, the store is to be asked: it may have been made anew elsewhere.
+        """
         asked = self._view.now()
         if self._view.due:
             await self._invalidation.settle()
         if not (lookup.policy.reads and (self._view.trusted or self._view.covers(asked))):
             return _nothing(lookup)
-        entry = self._peek(lookup.key)
+        seen = self._in_memory(lookup, self._memory.peek)
+        asks = self._stored is not None and lookup.stored_key is not None and self._view.ever_read
+        if asks and (seen is None or seen.found is Found.STALE):
+            return UNKNOWN
+        return seen or self._kept(lookup)
+
+    def _in_memory(self, lookup: Lookup, find: Callable[[bytes], Entry | None]) -> Seen | None:
+        """Return what ``find`` finds of a value in memory."""
+        entry = self._current_one(lookup.key, find(lookup.key))
         if entry is not None:
             return self._judged(lookup, entry, self._memory.name)
         if lookup.fits is not None:
-            entry = self._peek(lookup.parents[0].key)
+            key = lookup.parents[0].key
+            entry = self._current_one(key, find(key))
             if entry is not None:
                 return self._judged(lookup, entry, self._memory.name) if lookup.fits(entry) else UNDERIVED
-        asks = self._stored is not None and lookup.stored_key is not None and self._view.ever_read
-        return UNKNOWN if asks else _nothing(lookup)
+        return None
+
+    def _kept(self, lookup: Lookup) -> Seen:
+        """Return what memory has of a value, also past its time to live."""
+        return self._in_memory(lookup, self._memory.kept) or _nothing(lookup)
 
     async def ask(self, lookup: Lookup, *, timeout_factor: float = 1.0) -> Seen:
         """Ask the store, when ``look`` found it unknown what it has; that comes into memory."""
@@ -110,7 +134,12 @@ class Tiers:
         return self._stored_as(lookup, key, entry)
 
     def _stored_as(self, lookup: Lookup, key: bytes, entry: Entry | None) -> Seen:
-        if entry is None or not self._known.current(entry.tags, key) or self._known.removed(key):
+        if self._known.removed(key):
+            return _nothing(lookup)
+        newer = self._current_one(key, self._memory.kept(key))
+        if newer is not None and (entry is None or newer.created > entry.created):  # it was made anew meanwhile
+            return self._kept(lookup)
+        if entry is None or not self._known.current(entry.tags, key):
             return _nothing(lookup)
         assert self._stored is not None
         self._memory.keep(entry)
@@ -129,9 +158,10 @@ class Tiers:
 
     def _judged(self, lookup: Lookup, entry: Entry, tier: str) -> Seen:
         now = self._clock()
-        if not lookup.policy.accepts(entry, now):
+        fresh = lookup.policy.fresh(entry, now)
+        if not (fresh or lookup.stale(entry)) or not lookup.policy.accepts(entry, now):
             return _nothing(lookup)
-        return Seen(Found.STALE if entry.expires <= now else Found.VALUE, entry, tier)
+        return Seen(Found.VALUE if fresh else Found.STALE, entry, tier)
 
     async def relayed(self, flight: Flight, key: bytes, ending: Ending, *, timeout_factor: float) -> Entry | None:
         """Return the entry of a flight that another process relayed, if what was heard is what it has stored.

@@ -16,7 +16,7 @@ from sayonce.core.counters import Counter
 from sayonce.errors import ConfigError, InvalidRequest, NotFound
 from sayonce.service import Service
 from sayonce.speech.explain import Difference, differences, manifest
-from sayonce.speech.plan import Plan
+from sayonce.speech.plan import Plan, plays_on
 from sayonce.speech.request import parse_json
 
 _UNKNOWN: Final = "unknown"
@@ -85,7 +85,7 @@ def plan_of(service: Service, name: str, fields: Callable[[], dict[str, Any]], t
 async def _tier(service: Service, key: bytes) -> str | None:
     """Return the name of the store that answers for the key; ``unknown`` when it cannot be asked."""
     cache = service.cache
-    if cache.store is not None and await cache.find(key) is not None:
+    if cache.store is not None and await cache.find(key, stale=plays_on) is not None:
         return cache.store.name
     return _UNKNOWN if any(counter is Counter.STORE_ERRORS for counter, *_ in cache.counts) else None
 

@@ -21,6 +21,14 @@ class Duration(timedelta):
     """A length of time, written as ``24h``, ``7d``, ``30m``, ``1.5s`` or a number of seconds."""
 
 
+class Lifetime(Duration):
+    """A length of time, or ``none``: for ever."""
+
+
+class Extension(Duration):
+    """A length of time, or ``none``: no longer than without it."""
+
+
 class ByteSize(int):
     """A number of bytes, written as ``256 MB``, ``2 GiB`` or a number."""
 
@@ -30,18 +38,22 @@ class Bound(ByteSize):
 
 
 NO_BOUND: Final = Bound(sys.maxsize)
+FOR_EVER: Final = Lifetime(days=36_500)
+NO_EXTENSION: Final = Extension(0)
+_NONE: Final[dict[type, Any]] = {Bound: NO_BOUND, Lifetime: FOR_EVER, Extension: NO_EXTENSION}
+"""What ``none`` means, where it may be said."""
 
 
 def read_quantity(kind: type, value: Any) -> Any:
+    if kind in _NONE and value == "none":
+        return _NONE[kind]
+    or_none = ", or none" if kind in _NONE else ""
     try:
-        if kind is Duration:
-            return Duration(
-                seconds=_parse(value, _DURATION_UNITS, "s", "a time such as 24h, 7d, 30m, 15s or a number of seconds")
-            )
-        if kind is Bound and value == "none":
-            return NO_BOUND
+        if issubclass(kind, Duration):
+            wanted = "a time such as 24h, 7d, 30m, 15s or a number of seconds" + or_none
+            return kind(seconds=_parse(value, _DURATION_UNITS, "s", wanted))
         if issubclass(kind, ByteSize):
-            wanted = "a size such as 256 MB, 2 GiB or a number of bytes" + (", or none" if kind is Bound else "")
+            wanted = "a size such as 256 MB, 2 GiB or a number of bytes" + or_none
             return kind(_parse(value, _BYTE_UNITS, "b", wanted))
     except OverflowError:
         raise ValueError(f"must be less than {shown(value)}") from None

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from sayonce.config.files import read_file
-from sayonce.config.quantities import NO_BOUND, Bound, ByteSize, Duration
+from sayonce.config.quantities import NO_BOUND, NO_EXTENSION, Bound, ByteSize, Duration, Extension, Lifetime
 from sayonce.core.eviction import PolicyName
 from sayonce.errors import ConfigError
 
@@ -100,7 +100,8 @@ def _listed(value: tuple[str, ...] | str) -> tuple[str, ...]:
 
 class StoreSettings(_Section, frozen=True):
     url: str | None = None
-    ttl: Duration = Duration(hours=24)
+    ttl: Lifetime = Lifetime(hours=24)
+    stale: Extension = NO_EXTENSION
     max_bytes: ByteSize = ByteSize(2_000_000_000)
     policy: PolicyName = "gdsf"
     budget_ms: float = 50.0
@@ -111,7 +112,7 @@ class StoreSettings(_Section, frozen=True):
         if not 0 < self.budget_ms < float("inf"):
             raise ValueError("budget_ms must be a number of milliseconds above 0")
         if self.ttl.total_seconds() <= 0:
-            raise ValueError("ttl must be more than 0, such as 24h")
+            raise ValueError("ttl must be more than 0, such as 24h, or none")
         if self.max_bytes <= 0:
             raise ValueError("max_bytes must be a size above 0, such as 2 GB")
 

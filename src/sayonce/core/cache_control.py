@@ -17,6 +17,8 @@ class Policy(msgspec.Struct, frozen=True):
     no_cache: bool = False
     only_if_cached: bool = False
     max_age_seconds: int | None = None
+    min_fresh_seconds: float = 0.0
+    """A stored value that lives for less than this counts as past its time to live."""
     expected_bytes: int = 0
     """The size that a stored value may have: a large one gets more time than the store's budget."""
 
@@ -26,12 +28,16 @@ class Policy(msgspec.Struct, frozen=True):
         return not (self.no_store or self.no_cache)
 
     def accepts(self, entry: Entry, now: float) -> bool:
-        """Whether this stored value is young enough to answer."""
-        return self.max_age_seconds is None or now - entry.created <= self.max_age_seconds
+        """Whether this stored value is young enough to answer; with ``max-age`` it is not past its time to live, either."""
+        return self.max_age_seconds is None or (now - entry.created <= self.max_age_seconds and now < entry.expires)
+
+    def fresh(self, entry: Entry, now: float) -> bool:
+        """Whether this stored value is within its time to live for long enough."""
+        return now + self.min_fresh_seconds < entry.expires
 
 
 DEFAULT: Final = Policy()
-_FOREVER_SECONDS: Final = 2**31
+FOREVER_SECONDS: Final = 2**31
 """Stands for a number of seconds that is too large to represent (RFC 9111 section 1.2.2)."""
 _MAX_DIGITS: Final = 10
 
@@ -52,4 +58,4 @@ def _seconds(argument: str) -> int:
     digits = argument.strip().strip('"')
     if not (digits.isascii() and digits.isdecimal()):
         raise InvalidRequest("Cache-Control: max-age takes a number of seconds", param="Cache-Control")
-    return int(digits) if len(digits) < _MAX_DIGITS else _FOREVER_SECONDS
+    return int(digits) if len(digits) < _MAX_DIGITS else FOREVER_SECONDS

@@ -27,6 +27,7 @@ class Counter(StrEnum):
     LEFT = "left"  # clients that did not wait for their answer
     REFUSED_REQUESTS = "refused requests"
     FLIGHTS = "flights: {part}", "part"
+    RENEWALS = "renewals: {outcome}", "outcome"  # of values that are made anew in the background
     FAILED_READINGS = "view: readings failed"  # of what was purged elsewhere
     REFUSED_VALUES = "refused: {reason}", "reason"
 
@@ -87,6 +88,13 @@ class FlightPart(StrEnum):
     JOINED = "joined"
     FOLLOWED = "followed"  # another process computes it
     TAKEN_OVER = "taken over"  # the process that computed it is gone
+
+
+class Renewal(StrEnum):
+    """The end of a renewal in the background."""
+
+    DONE = "done"
+    FAILED = "failed"
 
 
 class CopyOutcome(StrEnum):

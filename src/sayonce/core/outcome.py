@@ -9,10 +9,16 @@ class Outcome(StrEnum):
     """How a request was answered."""
 
     HIT = "hit"  # a stored value
+    STALE = "stale"  # the same, past its time to live: it is made anew meanwhile, or cannot be
     JOINED = "joined"  # somebody else's computation, under way
     LED = "led"  # computed for this request, and stored
     BYPASS = "bypass: no-store"  # computed for this request alone
     FAILED = "failed"  # the computation failed; nothing was stored
+
+    @property
+    def stored(self) -> bool:
+        """Whether a stored value answered."""
+        return self in _STORED
 
     @property
     def computed(self) -> bool:
@@ -20,6 +26,7 @@ class Outcome(StrEnum):
         return self in _COMPUTED
 
 
+_STORED = frozenset((Outcome.HIT, Outcome.STALE))
 _COMPUTED = frozenset((Outcome.LED, Outcome.BYPASS))
 
 

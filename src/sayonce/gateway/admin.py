@@ -32,6 +32,7 @@ from sayonce.speech.engines import State
 from sayonce.speech.engines.bounds import MAX_NAME, check_length
 from sayonce.speech.explain import Difference
 from sayonce.speech.identity import TAGS
+from sayonce.speech.plan import plays_on
 from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Synthesizer
 
@@ -125,7 +126,7 @@ class Admin:
         return explain.nearest(document, others)
 
     async def _tier(self, key: bytes) -> str | None:
-        found = await self._cache.find(key)
+        found = await self._cache.find(key, stale=plays_on)
         return found.tier if found is not None else None
 
     async def _fields(self, request: Request) -> dict[str, Any]:

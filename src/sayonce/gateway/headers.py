@@ -28,25 +28,27 @@ class KnownPlan:
         of = (answer.tier, entry.created, len(entry.body))
         if of != self._of or answer.outcome is not Outcome.HIT:
             length = (b"content-length", b"%d" % len(entry.body))
-            lines = lines_of([*_headers(self.plan, answer, stored=stored), length])
             if answer.outcome is not Outcome.HIT:
-                return lines
+                return lines_of([*headers_now(self.plan, answer, now, stored=stored), length])
+            lines = lines_of([*_headers(self.plan, answer), length])
             self._of, self._lines = of, lines
         return b"%bage: %b\r\n" % (self._lines, _age(answer, now))
 
 
 def headers_now(plan: Plan, answer: Answer, now: float, media_type: bytes | None = None, *, stored: bool) -> Headers:
     """Return everything but ``Content-Length``, as it is at this moment."""
-    headers = _headers(plan, answer, media_type, stored=stored)
-    return [*headers, (b"age", _age(answer, now))] if answer.outcome is Outcome.HIT else headers
+    headers = _headers(plan, answer, media_type, now, stored=stored)
+    return [*headers, (b"age", _age(answer, now))] if answer.outcome.stored else headers
 
 
-def _headers(plan: Plan, answer: Answer, media_type: bytes | None = None, *, stored: bool = False) -> Headers:
-    """Everything but ``Content-Length`` and ``Age``."""
+def _headers(
+    plan: Plan, answer: Answer, media_type: bytes | None = None, now: float = 0.0, *, stored: bool = False
+) -> Headers:
+    """Everything but ``Content-Length`` and ``Age``; ``now`` is needed unless it is a hit."""
     entry = answer.known_entry
     headers: Headers = [
         (b"content-type", media_type or answer.media_type.encode()),
-        (b"cache-status", _cache_status(answer, stored=stored)),
+        (b"cache-status", _cache_status(answer, now, stored=stored)),
         (b"etag", _etag(plan, answer.created, whole=entry is not None)),
         (b"x-sayonce-key", plan.take_key.hex().encode()),
     ]
@@ -68,10 +70,12 @@ def _etag(plan: Plan, created: float, *, whole: bool) -> bytes:
     return tag if whole or audio_format.stable_stream else b"W/" + tag
 
 
-def _cache_status(answer: Answer, *, stored: bool) -> bytes:
-    """RFC 9211 section 2."""
-    if answer.outcome is Outcome.HIT:
-        return b"sayonce; hit; detail=%b" % (answer.tier or "").encode()
+def _cache_status(answer: Answer, now: float, *, stored: bool) -> bytes:
+    """RFC 9211 section 2; the ``ttl`` of what is stale is below 0."""
+    if answer.outcome.stored:
+        hit, entry = b"sayonce; hit; detail=%b" % (answer.tier or "").encode(), answer.known_entry
+        stale = answer.outcome is Outcome.STALE and entry is not None
+        return b"%b; ttl=%d" % (hit, min(-1, entry.expires - now)) if stale and entry else hit
     if stored:
         return b"sayonce; fwd=miss; stored"
     return _FORWARDED[answer.outcome]

@@ -25,6 +25,7 @@ METRIC_OF: Final = {
     Counter.FEATURE_REQUESTS: "sayonce_feature_requests",
     Counter.FEATURE_COMPUTATIONS: "sayonce_feature_computations",
     Counter.FLIGHTS: "sayonce_flights",
+    Counter.RENEWALS: "sayonce_renewals",
     Counter.REFUSED_VALUES: "sayonce_refused_values",
     Counter.STORE_CALLS: "sayonce_store_operations",
     Counter.STORE_ERRORS: "sayonce_store_errors",

@@ -14,6 +14,7 @@ from sayonce.core.outcome import Outcome
 from sayonce.observe.ledger import Worth
 from sayonce.observe.metrics import BUCKET_SECONDS, Histogram
 from sayonce.observe.recent import Clip, Noted
+from sayonce.speech.in_use import ClipsInUse
 from sayonce.speech.plan import Plan
 
 _MAX_BATCHES: Final = 1000
@@ -51,6 +52,7 @@ class Hits:
         charge: charges a clip's hits to its account.
         times_of: the histogram of an engine's hits from a tier.
         clip_of: the dashboard's line of a clip.
+        in_use: is told which clips are asked for.
         latest: the dashboard's latest requests.
         counts: the cache's.
 
@@ -61,6 +63,7 @@ class Hits:
         charge: Charge,
         times_of: Callable[[str, str | None], Histogram],
         clip_of: Callable[[Plan, Entry], Clip],
+        in_use: ClipsInUse,
         *,
         latest: deque[Noted],
         counts: Counts,
@@ -68,6 +71,7 @@ class Hits:
         self._charge = charge
         self._times_of = times_of
         self._clip_of = clip_of
+        self._in_use = in_use
         self._latest = latest
         self._counts = counts
         self._batches: dict[bytes, Batch] = {}
@@ -97,11 +101,13 @@ class Hits:
         batches, self._batches = self._batches, {}
         for batch in batches.values():
             batch.clip.hits += batch.hits
+            self._in_use.count(batch.plan, batch.hits)
             self._charge(batch.plan, Outcome.HIT, batch.worth, batch.hits)
 
     def _begin(self, plan: Plan, entry: Entry, tier: str | None) -> Batch:
         if len(self._batches) >= _MAX_BATCHES or plan.clip_key in self._batches:
             self.charge()
+        self._in_use.note(plan, entry, 0)
         times = self._times_of(plan.request.engine.name, tier)
         batch = self._batches[plan.clip_key] = Batch(plan, entry, tier, times, self._clip_of(plan, entry))
         return batch

@@ -123,7 +123,7 @@ class Ledger:
             figures.compute_seconds += seconds
             figures.cost += cost
             return
-        if outcome is Outcome.HIT:
+        if outcome.stored:
             figures.hits += times
         else:
             figures.joined += times

@@ -67,6 +67,7 @@ METRICS: Final = (
     Metric("counter", "sayonce_feature_requests", ("function",), "Calls of remembered functions."),
     Metric("counter", "sayonce_feature_computations", ("function",), "Calls of remembered functions that computed."),
     Metric("counter", "sayonce_flights", ("part",), "Computations led, joined, followed from elsewhere, taken over."),
+    Metric("counter", "sayonce_renewals", ("outcome",), "Values that were to be made anew in the background."),
     Metric("counter", "sayonce_store_operations", ("part", "operation"), "Calls of the store, or of its bodies."),
     Metric("counter", "sayonce_store_errors", ("part", "kind"), "Calls of the store, or of its bodies, that failed."),
     Metric("counter", "sayonce_store_skipped", ("part",), "Calls that were not made, as the breaker was open."),

@@ -52,6 +52,7 @@ class Observer:
             self._ledger.charge_equal,
             lambda engine, tier: self._answered[engine, Outcome.HIT, tier],
             self._recent.clip,
+            synthesizer.in_use,
             latest=self._recent.noted,
             counts=self._cache.counts,
         )
@@ -74,7 +75,7 @@ class Observer:
     def _note(
         self, plan: Plan, outcome: Outcome, tier: str | None, entry: Entry, started: float, begun: float
     ) -> float:
-        """Note an answer that was computed for this request or another, and return its seconds."""
+        """Note an answer that was no plain hit, and return its seconds."""
         ended = time.perf_counter()
         seconds = ended - started
         series = (plan.request.engine.name, outcome, tier)
@@ -83,7 +84,8 @@ class Observer:
         self._cache.record(outcome, entry)
         self._ledger.charge(plan, outcome, entry)
         clip = self._recent.clip(plan, entry)
-        clip.hits += outcome is Outcome.JOINED
+        clip.hits += not outcome.computed
+        self._synthesizer.in_use.note(plan, entry, 1)
         self._recent.noted.append((ended, clip, outcome.value, tier, seconds))
         return seconds
 

@@ -19,7 +19,7 @@ from sayonce.observe.trace import HEADER, VALUE_BYTES
 Tier = Literal["memory", "store"]
 
 _GZIP: Final = b"\x1f\x8b"
-_REUSED: Final = (Outcome.HIT.value, Outcome.JOINED.value)
+_REUSED: Final = tuple(outcome.value for outcome in Outcome if outcome.stored or outcome is Outcome.JOINED)
 _OUTCOMES: Final = frozenset(outcome.value for outcome in Outcome)
 
 

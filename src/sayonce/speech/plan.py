@@ -10,6 +10,11 @@ from sayonce.speech import identity
 from sayonce.speech.request import SpeechRequest
 
 
+def plays_on(entry: Entry) -> bool:
+    """Whether a clip may be played past its time to live: not one that nobody can hear, which is kept for a moment alone."""
+    return not entry.about.get("silent")
+
+
 class Plan(msgspec.Struct, frozen=True):
     """A request with its identity: the key of its take, and of the clip in the format asked for."""
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from sayonce.audio.decode.thread_pool import DecoderThreads
 from sayonce.audio.formats import RENDERINGS
-from sayonce.cache import Answer, Cache, Lookup, Removed, Scope
+from sayonce.cache import Answer, Cache, Lookup, Removed, Scope, never_stale
 from sayonce.core.cache_control import DEFAULT, Policy
 from sayonce.core.counters import Operation
 from sayonce.core.envelope import Entry
@@ -24,8 +24,9 @@ from sayonce.speech.derive import Clips
 from sayonce.speech.engines import Engine
 from sayonce.speech.engines.bounds import LARGE, check_shape
 from sayonce.speech.engines.fields import REFERENCE_FIELDS
+from sayonce.speech.in_use import ClipsInUse
 from sayonce.speech.packing import SILENCE_TTL, TakeForm
-from sayonce.speech.plan import Plan
+from sayonce.speech.plan import Plan, plays_on
 from sayonce.speech.request import SpeechRequest, parse_request
 from sayonce.speech.takes import Takes
 from sayonce.speech.voices import MAX_BYTES, UploadedVoices
@@ -63,6 +64,7 @@ class Synthesizer:
             load=self._load,
         )
         self.document = self.takes.document
+        self.in_use = ClipsInUse(cache, self.lookup)
         self._clips = Clips()
         self._plain = all(engine.text == "plain" for engine in catalogue.engines)
         self._loading: dict[str, asyncio.Task[None]] = {}
@@ -105,25 +107,29 @@ class Synthesizer:
     def lookup(self, plan: Plan, policy: Policy = DEFAULT) -> Lookup:
         """Return what answers a plan: the clip in the format asked for, derived from its take.
 
-        What is lossless is made of the take again in a millisecond, so it is kept in memory alone, as is silence.
+        What is lossless is made of the take again in a millisecond, so it is kept in memory alone, as is silence, and
+        is never stale itself.
         """
         silence, own = plan.request.is_silence, plan.clip_key is plan.take_key
+        local = silence or plan.request.format.lossless
         take = Lookup(
             plan.take_key,
             partial(self.takes.make, plan, policy),
             policy,
             tags=plan.tags,
             scope=Scope.LOCAL if silence else Scope.SHARED,
+            stale=plays_on,
         )
         return Lookup(
             plan.flight_key,
             partial(self._clips.make, plan),
             policy,
             tags=plan.tags,  # so that nobody joins it after a purge
-            scope=Scope.LOCAL if silence or plan.request.format.lossless else Scope.SHARED,
+            scope=Scope.LOCAL if local else Scope.SHARED,
             parents=(take,),
             fits=plan.fits if own else None,
             check=partial(self.takes.refusals.check, plan.take_key),
+            stale=plays_on if own or not local else never_stale,
         )
 
     async def speak(self, plan: Plan, policy: Policy = DEFAULT) -> Answer:

@@ -18,7 +18,7 @@ from sayonce.cache import Cache, Flight, Keep, Made
 from sayonce.core.cache_control import Policy
 from sayonce.core.counters import Counter
 from sayonce.core.key import Digest
-from sayonce.errors import BadAudio, CallerError, EngineTimeout
+from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout
 from sayonce.speech import identity
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import AudioStart, Engine, Utterance
@@ -92,11 +92,13 @@ class Takes:
         self._cache.counts.add(Counter.COMPUTED_SECONDS, number=seconds)
         await asyncio.sleep(_LISTENERS_FIRST_SECONDS)
         body, media_type, facts = await asyncio.to_thread(pack, head, audio, self.form)
-        if policy.no_cache:
-            await self._drop_other_clips(plan)
         utterance, engine = plan.request.utterance, plan.request.engine
         facts |= {"engine": engine.name, "model": utterance.model, "voice": utterance.voice}
         keep, ttl = self._keeping(engine, head, silent=bool(facts.get("silent")))
+        if flight.renews and (ttl is not None or keep is Keep.NOWHERE):
+            raise EngineError(f"{engine.name!r} gave nothing that would be kept in place of an older take")
+        if policy.no_cache or flight.renews:
+            await self._drop_other_clips(plan)
         if keep is Keep.NOWHERE:
             facts |= {"transient": True}
         return Made(body=body, media_type=media_type, about=facts, compute_seconds=seconds, keep=keep, ttl=ttl)
@@ -106,7 +108,8 @@ class Takes:
         engine = plan.request.engine
         async with AsyncExitStack() as turn:
             with flight.queued():
-                await turn.enter_async_context(self.slots[engine.name])
+                slots = self.slots[engine.name]
+                await turn.enter_async_context(slots.behind() if flight.renews else slots)
                 self._load(engine)
                 await _ready(engine)
             turn.enter_context(self._counted(engine))

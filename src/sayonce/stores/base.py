@@ -49,6 +49,8 @@ class Store(ABC):
 
     name: str
     """The tier's name in ``Cache-Status`` and counters: ``memory``, ``sqlite``, ``redis``."""
+    stale_seconds: float = 0.0
+    """How much longer than its time to live an entry is kept."""
     unread: Mapping[str, str] = MappingProxyType({})
     """Tables that are beyond their bounds and so not read, with the reason."""
     leases: Leases | None = None
@@ -61,9 +63,13 @@ class Store(ABC):
         """Whether a damaged file was given up, and not all names in its tables could be taken over."""
         return False
 
+    def kept_until(self, entry: Entry | Pointer) -> float:
+        """Return when an entry goes: seconds since the Unix epoch."""
+        return entry.expires + self.stale_seconds
+
     @abstractmethod
     async def get(self, key: bytes) -> Entry | None:
-        """Return the key's entry, or None when there is none or it has expired.
+        """Return the key's entry, or None when there is none, or when it is kept no longer.
 
         Raises:
             Refused: the stored bytes are not this key's value.
@@ -72,7 +78,7 @@ class Store(ABC):
 
     @abstractmethod
     async def put(self, entry: Entry) -> bool:
-        """Keep an entry until ``entry.expires`` and return whether it is kept; the write is atomic."""
+        """Keep an entry until ``kept_until`` and return whether it is kept; the write is atomic."""
 
     @abstractmethod
     async def delete(self, key: bytes) -> bool:
@@ -156,7 +162,7 @@ class SealedStore(Store):
         return await self.fetch(found) if isinstance(found, Pointer) else found
 
     async def put(self, entry: Entry) -> bool:
-        return entry.expires > self._clock() and await self.write(entry, await self.put_body(entry))
+        return self.kept_until(entry) > self._clock() and await self.write(entry, await self.put_body(entry))
 
     def find(self, key: bytes) -> Coroutine[Any, Any, Entry | Pointer | None]:
         """Return the entry, or the pointer to its body."""
@@ -164,7 +170,7 @@ class SealedStore(Store):
 
     def _unseal(self, key: bytes, sealed: Sealed) -> Entry | Pointer | None:
         found = self._sealer.unseal(key, sealed)
-        return found if found.expires > self._clock() else None
+        return found if self.kept_until(found) > self._clock() else None
 
     def _open(self, key: bytes, sealed: Sealed) -> Entry | None:
         """Open an envelope where no body lies outside."""
@@ -196,7 +202,7 @@ class SealedStore(Store):
 
     async def write(self, entry: Entry, address: bytes) -> bool:
         """Keep an entry whose body is at ``address``: always the body first, so that a pointer never leads nowhere."""
-        ttl_seconds = entry.expires - self._clock()
+        ttl_seconds = self.kept_until(entry) - self._clock()
         return ttl_seconds > 0 and await self._write(entry, self._sealer.seal(entry, address=address), ttl_seconds)
 
     async def addresses(self) -> AsyncIterator[bytes]:

@@ -13,7 +13,7 @@ from sayonce.stores.base import Store, StoreStats
 
 
 class MemoryStore(Store):
-    """Holds opened entries until ``entry.expires``, so a hit costs no I/O, no copy and no verification."""
+    """Holds opened entries, so a hit costs no I/O, no copy and no verification."""
 
     name = "memory"
 
@@ -25,12 +25,18 @@ class MemoryStore(Store):
         self._tables: defaultdict[str, dict[str, bytes]] = defaultdict(dict)
 
     def peek(self, key: bytes) -> Entry | None:
-        """Return the key's entry at once; this is the hot path of a hit."""
+        """Return the key's entry at once if it is within its time to live; this is the hot path of a hit."""
         entry = self._entries.get(key)
         if entry is not None and entry.expires <= self._clock():
-            self._entries.discard(key)
+            if self.kept_until(entry) <= self._clock():
+                self._entries.discard(key)
             return None
         return entry
+
+    def kept(self, key: bytes) -> Entry | None:
+        """Return the key's entry at once, also past its time to live."""
+        entry = self._entries.get(key)
+        return entry if entry is not None and self.kept_until(entry) > self._clock() else None
 
     def has(self, key: bytes) -> bool:
         """Whether there is an entry under a key, for somebody that does not use it."""
@@ -44,10 +50,10 @@ class MemoryStore(Store):
         return self._entries.discard(key)
 
     async def get(self, key: bytes) -> Entry | None:
-        return self.peek(key)
+        return self.kept(key)
 
     async def put(self, entry: Entry) -> bool:
-        return entry.expires > self._clock() and self.keep(entry)
+        return self.kept_until(entry) > self._clock() and self.keep(entry)
 
     async def delete(self, key: bytes) -> bool:
         return self.drop(key)

@@ -8,12 +8,12 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from http import HTTPStatus
-from types import MappingProxyType
 from typing import Any, Final
 
 import httpx
 import msgspec
 
+from sayonce.core.cache_control import FOREVER_SECONDS
 from sayonce.errors import BadAudio, EngineBusy, EngineError, InvalidRequest, NotCached
 from sayonce.speech.engines.parameters import read_value
 from sayonce.speech.engines.runtime.retry_after import retry_after_seconds
@@ -21,6 +21,8 @@ from sayonce.warm.rows import Row
 from sayonce.warm.runner import DEFAULT_FORMAT, Make
 
 _PATH: Final = "/v1/audio/speech"
+_NOT_STALE: Final = f"max-age={FOREVER_SECONDS}"
+"""Whatever its age, but not past its time to live."""
 _BUSY: Final = (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE)
 _NOT_COMPUTED: Final = ("hit", "collapsed")
 
@@ -44,9 +46,9 @@ class GatewayTarget:
         return partial(self._renew if self._since else self._make, request)
 
     async def _has(self, request: dict[str, Any]) -> bool:
-        age = f", max-age={math.ceil(time.time() - self._since)}" if self._since else ""
+        age = f"max-age={math.ceil(time.time() - self._since)}" if self._since else _NOT_STALE
         try:
-            await self._ask(request, {"cache-control": f"only-if-cached{age}"})
+            await self._ask(request, {"cache-control": f"only-if-cached, {age}"})
         except NotCached:
             return False
         return True
@@ -55,10 +57,10 @@ class GatewayTarget:
         """Have the gateway make a clip anew, once for all rows that differ in their format alone."""
         said = msgspec.msgpack.encode({**request, "response_format": ""}, order="deterministic")
         async with self._turns.setdefault(said, asyncio.Lock()):
-            return not await self._has(request) and await self._make(request, {"cache-control": "no-cache"})
+            return not await self._has(request) and await self._make(request, "no-cache")
 
-    async def _make(self, request: dict[str, Any], headers: Mapping[str, str] = MappingProxyType({})) -> bool:
-        status = await self._ask(request, headers)
+    async def _make(self, request: dict[str, Any], directive: str = _NOT_STALE) -> bool:
+        status = await self._ask(request, {"cache-control": directive})
         return not any(part.strip() in _NOT_COMPUTED for part in status.split(";"))
 
     async def unkept(self) -> list[Row]:

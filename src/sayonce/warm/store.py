@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
-from sayonce.core.cache_control import DEFAULT, Policy
+from sayonce.core.cache_control import FOREVER_SECONDS, Policy
 from sayonce.core.counters import Operation
 from sayonce.core.envelope import Entry
 from sayonce.core.key import Digest
@@ -15,6 +16,8 @@ from sayonce.speech.plan import Plan
 from sayonce.speech.synthesis import Synthesizer
 from sayonce.warm.rows import Row
 from sayonce.warm.runner import DEFAULT_FORMAT, Make, check_answering
+
+_NOT_STALE: Final = Policy(max_age_seconds=FOREVER_SECONDS)
 
 
 class StoreTarget:
@@ -70,7 +73,7 @@ class StoreTarget:
                     return await self._make(row, plan, Policy(no_cache=True))
             return await self._make(row, plan)
 
-    async def _make(self, row: Row, plan: Plan, policy: Policy = DEFAULT) -> bool:
+    async def _make(self, row: Row, plan: Plan, policy: Policy = _NOT_STALE) -> bool:
         answer = await self._synthesizer.speak(plan, policy)
         entry = await answer.result()
         if answer.outcome.computed:

@@ -66,7 +66,10 @@ def test_only_what_was_found_is_returned_and_only_what_is_under_way_is_joined():
 def test_nobody_waits_for_what_is_made_anew_while_something_stale_is_there():
     for who in REQUEST:
         assert decide(Found.STALE, Mode.USUAL, who) in (Step.RETURN, Step.RENEW)
-    assert decide(Found.UNKNOWN, Mode.USUAL, Computing.RENEWING) is Step.ASK_STORE
+    for unasked in (Found.UNKNOWN, Found.UNLIKELY):
+        assert decide(unasked, Mode.USUAL, Computing.RENEWING) is Step.ASK_STORE
+    for who in FLIGHT:
+        assert decide(Found.STALE, Mode.USUAL, who) is Step.RENEW
     assert decide(Found.STALE, Mode.RENEWAL, Computing.LEASED) is Step.COMPUTE
 
 
@@ -79,7 +82,7 @@ def test_every_lookup_comes_to_an_end():
             assert decide(after, mode, who) is not Step.FIND_PARENTS
     for mode, who in product(Mode, (Computing.LEASED, Computing.ALONE)):
         for after in set(Found) - {Found.UNKNOWN, Found.UNLIKELY}:
-            assert decide(after, mode, who) in (Step.RETURN, Step.COMPUTE, Step.RAISE)
+            assert decide(after, mode, who) in (Step.RETURN, Step.RENEW, Step.COMPUTE, Step.RAISE)
 
 
 def test_the_mode_of_a_request_is_that_of_its_cache_control():

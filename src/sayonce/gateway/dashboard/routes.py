@@ -19,6 +19,7 @@ from sayonce.gateway.admin import parse_digest
 from sayonce.gateway.dashboard.overview import overview
 from sayonce.gateway.http import json_response, query_of
 from sayonce.observe.observer import Observer
+from sayonce.speech.plan import plays_on
 from sayonce.speech.synthesis import Synthesizer
 
 _MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
@@ -72,7 +73,7 @@ class Dashboard:
         form = query_of(request, "format").get("format")
         if form not in (None, "wav"):
             raise InvalidRequest("'format' must be wav, or left out for the format that is kept", param="format")
-        found = await self._synthesizer.cache.find(parse_digest(request.path_params["key"]))
+        found = await self._synthesizer.cache.find(parse_digest(request.path_params["key"]), stale=plays_on)
         entry = found.entry if found is not None else None
         if entry is None or not entry.media_type.startswith("audio/"):
             raise NotFound("no clip is stored under this key, or the store does not answer", param="key")

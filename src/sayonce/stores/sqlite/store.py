@@ -155,13 +155,13 @@ class SQLiteStore(SealedStore):
             self._uses[key] = (count + 1, self._clock())
         return read(sealed)
 
-    async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:  # noqa: ARG002 (``expires`` tells)
+    async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:  # noqa: ARG002 (``kept_until`` tells)
         now, size = self._clock(), len(sealed) + OVERHEAD_BYTES
 
         def work(db: sqlite3.Connection) -> bool:
             self._purge(db, now)
             row = self._eviction.add(
-                db, entry.key, size, cost_seconds=entry.compute_seconds, expires=entry.expires, now=now
+                db, entry.key, size, cost_seconds=entry.compute_seconds, expires=self.kept_until(entry), now=now
             )
             if row is not None:
                 db.execute("INSERT INTO bodies VALUES (?, ?)", (row, sealed))

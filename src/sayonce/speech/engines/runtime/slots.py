@@ -6,6 +6,8 @@ import asyncio
 import math
 import time
 from collections import deque
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from types import TracebackType
 from typing import Final
 
@@ -20,6 +22,8 @@ _WEIGHT: Final = 0.2
 class Slots:
     """Slots at an engine: ``async with slots:`` takes one, after waiting in the queue while there is room in it.
 
+    ``behind`` is for what nobody waits for.
+
     Raises:
         EngineBusy: every slot and the queue are taken, or none became free within ``wait_seconds``.
 
@@ -32,6 +36,9 @@ class Slots:
         self._concurrency = concurrency
         self._queue = queue
         self._waiters: deque[asyncio.Future[None]] = deque()
+        self._behind: deque[asyncio.Future[None]] = deque()
+        self._one_behind = False
+        """Whether one of those speaks that let all others pass."""
         self._clock = clock
         self._busy_since = 0.0
         self._interval_seconds = 1.0
@@ -55,14 +62,31 @@ class Slots:
         if self.speaking < self._concurrency:
             self._speak()
             return
-        if self.waiting >= self._queue:
+        await self._queued(self._waiters, self._queue)
+
+    @asynccontextmanager
+    async def behind(self) -> AsyncGenerator[None]:
+        """Take a slot that nobody else waits for; those that come this way take one after the other.
+
+        Raises:
+            EngineBusy: as many wait as the queue holds, or none became free in time.
+
+        """
+        await self._queued(self._behind, max(1, self._queue))
+        try:
+            yield
+        finally:
+            self._leave(behind=True)
+
+    async def _queued(self, waiters: deque[asyncio.Future[None]], most: int) -> None:
+        if len(waiters) >= most:
             raise EngineBusy(
-                f"the engine is busy: {self.speaking} speaking and {self.waiting} waiting",
+                f"the engine is busy: {self.speaking} speaking and {len(waiters)} waiting",
                 retry_after_seconds=self._retry_after_seconds(),
             )
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._wait()
+                await self._wait(waiters)
         except TimeoutError:
             raise EngineBusy(
                 f"the engine is busy: nothing became free within {self._wait_seconds:g} s",
@@ -74,16 +98,17 @@ class Slots:
     ) -> None:
         self._leave()
 
-    async def _wait(self) -> None:
+    async def _wait(self, waiters: deque[asyncio.Future[None]]) -> None:
         waiter = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        waiters.append(waiter)
+        self._admit()
         try:
             await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():
-                self._leave()  # it was admitted at the same moment
-            elif waiter in self._waiters:
-                self._waiters.remove(waiter)
+                self._leave(behind=waiters is self._behind)  # it was admitted at the same moment
+            elif waiter in waiters:
+                waiters.remove(waiter)
             raise
 
     def _admit(self) -> None:
@@ -92,13 +117,20 @@ class Slots:
             if not waiter.done():
                 waiter.set_result(None)
                 self._speak()
+        while self._behind and not self._one_behind and self.speaking < self._concurrency:
+            waiter = self._behind.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                self._one_behind = True
+                self._speak()
 
     def _speak(self) -> None:
         self.speaking += 1
         if self.speaking == self._concurrency:
             self._busy_since = self._clock()
 
-    def _leave(self) -> None:
+    def _leave(self, *, behind: bool = False) -> None:
+        self._one_behind &= not behind
         if self.speaking >= self._concurrency:
             self._measure()
         self.speaking -= 1
