@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Final, NamedTuple
 
@@ -83,10 +83,10 @@ class Tiers:
 
     def peek(self, key: bytes) -> Entry | None:
         """Return the entry if it is in memory, within its time to live, and what is known of purges may be trusted, at once."""
-        return self._current_one(key, self._memory.peek(key)) if self._view.trusted else None
+        return self._peek(key) if self._view.trusted else None
 
-    def _current_one(self, key: bytes, entry: Entry | None) -> Entry | None:
-        """Return an entry from memory unless it was purged."""
+    def _peek(self, key: bytes, *, stale: bool = False) -> Entry | None:
+        entry = self._memory.kept(key) if stale else self._memory.peek(key)
         if entry is not None and not self._known.current(entry.tags, key):
             self._memory.drop(key)
             return None
@@ -102,27 +102,27 @@ class Tiers:
             await self._invalidation.settle()
         if not (lookup.policy.reads and (self._view.trusted or self._view.covers(asked))):
             return _nothing(lookup)
-        seen = self._in_memory(lookup, self._memory.peek)
+        seen = self._in_memory(lookup)
         asks = self._stored is not None and lookup.stored_key is not None and self._view.ever_read
         if asks and (seen is None or seen.found is Found.STALE):
             return UNKNOWN
         return seen or self._kept(lookup)
 
-    def _in_memory(self, lookup: Lookup, find: Callable[[bytes], Entry | None]) -> Seen | None:
-        """Return what ``find`` finds of a value in memory."""
-        entry = self._current_one(lookup.key, find(lookup.key))
+    def _in_memory(self, lookup: Lookup, *, stale: bool = False) -> Seen | None:
+        """Return what memory has of a value; None for nothing."""
+        entry = self._peek(lookup.key, stale=stale)
         if entry is not None:
             return self._judged(lookup, entry, self._memory.name)
         if lookup.fits is not None:
-            key = lookup.parents[0].key
-            entry = self._current_one(key, find(key))
+            entry = self._peek(lookup.parents[0].key, stale=stale)
             if entry is not None:
                 return self._judged(lookup, entry, self._memory.name) if lookup.fits(entry) else UNDERIVED
         return None
 
     def _kept(self, lookup: Lookup) -> Seen:
         """Return what memory has of a value, also past its time to live."""
-        return self._in_memory(lookup, self._memory.kept) or _nothing(lookup)
+        seen = self._in_memory(lookup, stale=True) if self._memory.stale_seconds else None
+        return seen or _nothing(lookup)
 
     async def ask(self, lookup: Lookup, *, timeout_factor: float = 1.0) -> Seen:
         """Ask the store, when ``look`` found it unknown what it has; that comes into memory."""
@@ -136,7 +136,7 @@ class Tiers:
     def _stored_as(self, lookup: Lookup, key: bytes, entry: Entry | None) -> Seen:
         if self._known.removed(key):
             return _nothing(lookup)
-        newer = self._current_one(key, self._memory.kept(key))
+        newer = self._peek(key, stale=True) if self._memory.stale_seconds else None
         if newer is not None and (entry is None or newer.created > entry.created):  # it was made anew meanwhile
             return self._kept(lookup)
         if entry is None or not self._known.current(entry.tags, key):

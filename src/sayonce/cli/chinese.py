@@ -98,6 +98,7 @@ _STORE: Final = {
 _RESULTS: Final = {
     "interrupted": "已中断",
     "hit from {tier} in {time} (saves {saved})": "命中,取自 {tier},用时 {time}(节省 {saved})",
+    "hit from {tier} in {time}, past its time to live (saves {saved})": "命中,取自 {tier},已过有效期,用时 {time}(节省 {saved})",
     "synthesized in {time}, {length:.2f} s of speech ({engine}, {voice}), {kept}": "合成用时 {time},语音 {length:.2f} 秒({engine}, {voice}),{kept}",
     "stored in {store}": "已存入 {store}",
     "nothing to speak, {length:.2f} s of silence": "没有要说的内容,{length:.2f} 秒静音",

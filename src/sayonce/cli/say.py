@@ -163,9 +163,11 @@ async def _stored_in(service: Service, plan: Plan) -> str | None:
 def _told(report: Report) -> str:
     if report.silence:
         return phrase("nothing to speak, {length:.2f} s of silence", length=report.duration_seconds)
-    if report.outcome is Outcome.HIT:
+    if report.outcome.stored:
         return phrase(
-            "hit from {tier} in {time} (saves {saved})",
+            "hit from {tier} in {time} (saves {saved})"
+            if report.outcome is Outcome.HIT
+            else "hit from {tier} in {time}, past its time to live (saves {saved})",
             tier=report.tier,
             time=seconds(report.seconds),
             saved=seconds(report.compute_seconds),

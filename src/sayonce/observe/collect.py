@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from sayonce.cache import Cache
 from sayonce.cache.health import STATES, StoreHealth
-from sayonce.core.counters import CopyOutcome, Counter, Operation
+from sayonce.core.counters import CopyOutcome, Counter, Operation, Renewal
 from sayonce.core.outcome import Refusal
 from sayonce.errors import Failure
 from sayonce.observe.metrics import Samples, add
@@ -73,6 +73,7 @@ def _add_sweeps(samples: Samples, sweeps: Sweeps) -> None:
 def _zeros(cache: Cache) -> Samples:
     """Start the counters of alerts at 0: a counter that appears with its first event has not risen."""
     samples: Samples = {"sayonce_refused_values": {(reason.value,): [0] for reason in Refusal}}
+    samples["sayonce_renewals"] = {(outcome.value,): [0] for outcome in Renewal}
     parts = cache.health.failing if cache.health is not None else ()
     samples["sayonce_store_errors"] = {(part, kind.value): [0] for part in parts for kind in Failure}
     return samples

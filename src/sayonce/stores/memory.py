@@ -36,7 +36,10 @@ class MemoryStore(Store):
     def kept(self, key: bytes) -> Entry | None:
         """Return the key's entry at once, also past its time to live."""
         entry = self._entries.get(key)
-        return entry if entry is not None and self.kept_until(entry) > self._clock() else None
+        if entry is not None and self.kept_until(entry) <= self._clock():
+            self._entries.discard(key)
+            return None
+        return entry
 
     def has(self, key: bytes) -> bool:
         """Whether there is an entry under a key, for somebody that does not use it."""

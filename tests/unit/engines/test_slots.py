@@ -151,3 +151,59 @@ async def test_a_waiter_that_is_admitted_and_cancelled_at_one_moment_takes_no_sl
     callers.leave.set()
     await first
     assert callers.slots.taken == 0
+
+
+async def behind(slots: Slots, leave: asyncio.Event, order: list[str], name: str) -> None:
+    async with slots.behind():
+        order.append(name)
+        await leave.wait()
+
+
+async def in_front(slots: Slots, order: list[str], name: str) -> None:
+    async with slots:
+        order.append(name)
+
+
+async def test_what_nobody_waits_for_lets_all_others_pass_and_takes_one_slot_at_a_time():
+    slots, leave, order = Slots(2, 3), asyncio.Event(), []
+    tasks = [asyncio.create_task(behind(slots, leave, order, name)) for name in ("a", "b")]
+    await settle()
+    assert (order, slots.speaking, slots.waiting) == (["a"], 1, 0)
+    held = Callers(slots)
+    tasks += [asyncio.create_task(held.call()), asyncio.create_task(in_front(slots, order, "person"))]
+    await settle()
+    assert (slots.speaking, slots.waiting) == (2, 1)
+    leave.set()
+    held.leave.set()
+    await asyncio.gather(*tasks)
+    assert order == ["a", "person", "b"]
+    assert slots.taken == 0
+
+
+async def test_as_many_may_wait_behind_as_the_queue_holds_and_one_that_leaves_frees_its_turn():
+    slots, leave, order = Slots(1, 1), asyncio.Event(), []
+    first, second = (asyncio.create_task(behind(slots, leave, order, name)) for name in ("a", "b"))
+    await settle()
+    with pytest.raises(EngineBusy):
+        await behind(slots, leave, order, "c")
+    second.cancel()
+    await settle()
+    third = asyncio.create_task(behind(slots, leave, order, "d"))
+    await settle()
+    first.cancel()
+    await settle()
+    assert order == ["a", "d"]
+    third.cancel()
+    await settle()
+    assert slots.speaking == 0
+    leave.set()
+    await behind(slots, leave, order, "e")
+    assert order == ["a", "d", "e"]
+
+
+async def test_nothing_waits_behind_for_longer_than_the_rest():
+    slots = Slots(1, 1, wait_seconds=0.01)
+    async with slots:
+        with pytest.raises(EngineBusy, match="nothing became free"):
+            await behind(slots, asyncio.Event(), [], "a")
+    assert slots.taken == 0

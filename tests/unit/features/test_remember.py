@@ -47,6 +47,17 @@ def remembered(cache, function=None, **options):
     return encoder, cache.remember("encoder", **{"revision": "1", **options})(encoder)
 
 
+async def test_a_value_past_its_time_to_live_is_computed_anew_also_where_clips_are_kept_longer(clock):
+    async with Cache(memory=MemoryStore(clock=clock), stale=timedelta(days=7), clock=clock) as cache:
+        encoder, remembering = remembered(cache, ttl=timedelta(hours=1))
+        for calls in (1, 2):
+            await remembering(b"abcd")
+            await remembering.batch([b"abcd"])
+            assert len(encoder.calls) == calls
+            clock.advance(3600)
+        assert not await remembering.cached(b"abcd")
+
+
 async def test_the_same_call_computes_once_however_it_is_written(cache):
     encoder, encode = remembered(cache)
     values = [

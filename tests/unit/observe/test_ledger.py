@@ -171,6 +171,7 @@ async def test_hits_of_a_clip_that_was_made_anew_are_charged_with_what_it_took(m
         lambda _, __, worth, times: charged.append((worth.seconds, times)),
         lambda *_: Histogram(),
         lambda *_: Clip(),
+        synthesizer.in_use,
         latest=deque(),
         counts=Counts(),
     )

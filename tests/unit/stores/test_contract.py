@@ -171,6 +171,32 @@ async def test_reading_an_entry_does_not_prolong_its_life(
     assert await store.get(entry.key) is None
 
 
+async def test_an_entry_is_kept_beyond_its_time_to_live_for_as_long_as_the_store_is_told(
+    store: Store, make_entry: MakeEntry, clock: FakeClock
+) -> None:
+    store.stale_seconds = 100
+    entry, late = make_entry(1, expires=clock() + 60), make_entry(2, expires=clock() - 99)
+    assert await store.put(entry)
+    assert await store.put(late)
+    clock.advance(159)
+    assert await store.put(make_entry(3, expires=clock() + 60))  # a write may remove what has expired
+    assert await store.get(entry.key) == entry
+    assert await store.get(late.key) is None
+    clock.advance(1)
+    assert await store.get(entry.key) is None
+
+
+async def test_what_was_written_to_be_kept_longer_is_not_served_when_the_setting_is_gone(
+    store: Store, make_entry: MakeEntry, clock: FakeClock
+) -> None:
+    store.stale_seconds = 100
+    entry = make_entry(1, expires=clock() + 60)
+    assert await store.put(entry)
+    clock.advance(60)
+    store.stale_seconds = 0
+    assert await store.get(entry.key) is None
+
+
 async def test_an_entry_that_has_expired_is_not_kept(store: Store, make_entry: MakeEntry, clock: FakeClock) -> None:
     entry = make_entry(1, expires=clock())
     assert not await store.put(entry)

@@ -46,6 +46,9 @@ async def test_an_entry_lies_under_its_hash_tag_with_its_time_to_live(
     with redis_server.client() as client:
         assert client.keys() == [f"sayonce:2:{{{entry.key.hex()}}}".encode()]
         assert 59_000 < client.pttl(name_of(entry.key)) <= 60_000
+        store.stale_seconds = 100
+        await store.put(entry)
+        assert 159_000 < client.pttl(name_of(entry.key)) <= 160_000
 
 
 async def test_a_read_does_not_prolong_the_servers_own_time_to_live(redis_server, store, make_entry) -> None:

@@ -38,10 +38,10 @@ def engine():
 
 @pytest.fixture
 def make_service(tmp_path):
-    def make(*engines, **overrides):
+    def make(*engines, clock=time.time, **overrides):
         names = {name.replace("__", "."): value for name, value in overrides.items()}
         url = f"sqlite:///{tmp_path / 'clips.db'}"
-        return Service(load_settings(environment={}, overrides={"store.url": url, **names}), engines)
+        return Service(load_settings(environment={}, overrides={"store.url": url, **names}), engines, clock=clock)
 
     return make
 
@@ -337,6 +337,25 @@ async def test_a_gateway_is_asked_to_make_older_clips_anew(engine):
         assert len(engine.calls) == 6
         for audio_format in ("flac", "mp3"):
             assert int((await speak(client, TEXTS[0], response_format=audio_format)).headers["age"]) < 500
+
+
+async def test_stale_clips_are_made_anew(make_service, engine, clock):
+    rows = [*rows_of(*TEXTS[:2], voice="anna"), *rows_of(*TEXTS[:2], voice="anna", response_format="mp3")]
+    assert figures(await warm(make_service(engine, store__stale="7d", clock=clock), rows, concurrency=1)) == (2, 2, 0)
+    clock.advance(86_400)
+    assert figures(await warm(make_service(engine, store__stale="7d", clock=clock), rows, concurrency=1)) == (2, 2, 0)
+    assert len(engine.calls) == 4
+    assert figures(await warm(make_service(engine, store__stale="7d", clock=clock), rows)) == (0, 4, 0)
+
+
+async def test_a_gateway_is_asked_to_make_stale_clips_anew(engine, clock):
+    async with serving(engine, clock=clock, store__stale="7d") as client:
+        rows = rows_of(*TEXTS[:3], voice="anna", response_format="mp3")
+        for _ in range(2):
+            assert figures(await through(client, rows)) == (3, 0, 0)
+            assert figures(await through(client, rows)) == (0, 3, 0)
+            clock.advance(86_400)
+        assert len(engine.calls) == 6
 
 
 # -- stopping, pace, patience -------------------------------------------------------------------------------------------

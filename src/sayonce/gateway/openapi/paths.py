@@ -32,7 +32,8 @@ _WAITS: Final[JSONObject] = {
 _LISTED: Final = "Needs no key where the server has `server.public_lists`; then without uploaded voices."
 _IGNORED: Final = """What was left out: fields that the engine does not take, by their names; then, behind `input:`, what \
 of the text nobody says (emoji, bullets, arrows), by code points. Absent where that is nothing."""
-_CACHE_STATUS: Final = """How it was answered (RFC 9211): `sayonce; hit; detail=memory|sqlite|redis`, or `fwd=miss` with \
+_CACHE_STATUS: Final = """How it was answered (RFC 9211): `sayonce; hit; detail=memory|sqlite|redis`, with a `ttl` \
+below 0 where the clip is past its time to live (`store.stale`), or `fwd=miss` with \
 `stored`, or with `collapsed` when it joined a synthesis under way, or `fwd=bypass` after `no-store`."""
 
 

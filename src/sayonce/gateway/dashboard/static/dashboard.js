@@ -51,11 +51,11 @@ async function refresh(given) {
 }
 
 function remember(figures) {
-  const { requests, hit = 0, joined = 0 } = figures.requests;
+  const { requests, hit = 0, stale = 0, joined = 0 } = figures.requests;
   // Another worker may know a little less than the one that answered before; a server that began anew knows next to nothing.
   if (requests < (history.at(-1)?.requests ?? 0) / 2) history = [];
   const [memory, store] = figures.tiers;
-  history.push({ at: figures.now, requests, reused: hit + joined, memory: memory.used_bytes, store: store?.used_bytes ?? null });
+  history.push({ at: figures.now, requests, reused: hit + stale + joined, memory: memory.used_bytes, store: store?.used_bytes ?? null });
   history = history.slice(-HISTORY);
   latest = figures;
 }
@@ -213,7 +213,7 @@ const engineState = (engine) => {
 };
 
 // Nothing is wrong where a request asked for what is stored alone, and nothing was.
-const mood = ({ outcome, reason }) => (reason === "not_cached" ? "" : { hit: "good", joined: "good", failed: "bad", refused: "warn" }[outcome]);
+const mood = ({ outcome, reason }) => (reason === "not_cached" ? "" : { hit: "good", stale: "warn", joined: "good", failed: "bad", refused: "warn" }[outcome]);
 
 function showRequests({ latency, texts, clips, latest: requests, errors }) {
   table("latency", [
