@@ -13,7 +13,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from sayonce.core.audio_start import AudioStart
 from sayonce.core.cache_control import DEFAULT, Policy, parse_cache_control
-from sayonce.core.counters import CopyOutcome, FlightPart, Operation
+from sayonce.core.counters import CopyOutcome, FlightPart, Operation, Renewal
 from sayonce.core.envelope import Entry
 from sayonce.core.epochs import Epochs
 from sayonce.core.eviction import LRU, new_policy
@@ -360,7 +360,7 @@ TestLRU = LRUAgainstAModel.TestCase
 
 def test_the_words_for_how_a_request_was_answered_and_why_bytes_were_refused_stay() -> None:
     """Headers, metrics, logs and alerts of operators name them."""
-    assert [each.value for each in Outcome] == ["hit", "joined", "led", "bypass: no-store", "failed"]
+    assert [each.value for each in Outcome] == ["hit", "stale", "joined", "led", "bypass: no-store", "failed"]
     assert [each.value for each in Refusal] == [
         "truncated", "too large", "foreign", "version", "seal", "header", "content", "body lost", "body altered",
         "body unreachable",
@@ -371,6 +371,7 @@ def test_the_words_for_how_a_request_was_answered_and_why_bytes_were_refused_sta
     ]  # fmt: skip
     assert [each.value for each in FlightPart] == ["led", "joined", "followed", "taken over"]
     assert [each.value for each in CopyOutcome] == ["sent", "lost", "removed", "failed"]
+    assert [each.value for each in Renewal] == ["done", "failed"]
 
 
 def test_without_a_tracer_nothing_is_traced_and_no_header_is_handed_on() -> None:
@@ -397,3 +398,13 @@ def test_a_key_is_in_a_policy_while_it_is_kept(name: Any) -> None:
 def test_audio_is_one_channel_of_pcm_with_an_end_unless_it_says_otherwise() -> None:
     """Other instances may be told the same by fewer fields."""
     assert AudioStart(24_000) == AudioStart(24_000, 1, "audio/pcm", proves_end=True)
+
+
+def test_a_request_with_an_age_gets_nothing_past_its_time_to_live_and_fresh_is_for_as_long_as_is_asked() -> None:
+    entry = Entry(key=bytes(32), body=b"", media_type="", created=100.0, expires=200.0)
+    assert Policy().accepts(entry, 1000.0)
+    assert Policy(max_age_seconds=500).accepts(entry, 199.0)
+    assert not Policy(max_age_seconds=500).accepts(entry, 200.0)
+    assert not Policy(max_age_seconds=50).accepts(entry, 151.0)
+    assert [Policy().fresh(entry, now) for now in (199.0, 200.0)] == [True, False]
+    assert [Policy(min_fresh_seconds=10).fresh(entry, now) for now in (189.0, 190.0)] == [True, False]
