@@ -166,8 +166,10 @@ class World:
         self.made: dict[Flight, Computation] = {}
         self.outdated: defaultdict[tuple[int, str], int] = defaultdict(int)
         """What began no later than that is purged, for an instance that has been told so."""
-        self.purged: defaultdict[str, int] = defaultdict(int)
-        """When the latest purge began that an instance may obey."""
+        self.purged = 0
+        """When the latest purge was over: until then an instance may obey it, and join no flight from before."""
+        self.unsettled = 0
+        """Purges that an instance may still come to obey, some time."""
         self.launched: dict[Flight, tuple[int, bool]] = {}
         self.troubled = False
         """Whether the store has failed: a lease may then stay until it ends by itself."""
@@ -256,12 +258,12 @@ class World:
     def _begin(self, computation: Computation) -> None:
         """Assert that nobody else computes the same here, unless that was purged or cannot be known to be current."""
         computation.began = self.tick()
-        _, take, _ = computation.what
         for other in self.under_way:
             (launched, trusted), (before, trusted_before) = (
                 self.launched[each.flight] for each in (computation, other)
             )
-            joinable = trusted and trusted_before and min(launched, before) > self.purged[take]
+            known = not self.unsettled and min(launched, before) > self.purged
+            joinable = trusted and trusted_before and known
             shared = not (other.flight.private or computation.flight.private)
             if other is not computation and other.began and other.what == computation.what and shared:
                 assert not joinable, "two computations of one value at once"
@@ -271,7 +273,7 @@ class World:
 
     async def _purge(self, at: int, take: str, *, by_tag: bool) -> None:
         cache, began = self.caches[at], self.tick()
-        self.purged[take] = began
+        self.unsettled += 1
         try:
             if by_tag:
                 obeyed = await cache.purge(f"voice={take}")
@@ -280,8 +282,9 @@ class World:
                 obeyed = (await cache.remove(cache.key(take), *clips)).obeyed
         except StoreError:
             obeyed = invalidation.Obeyed.HERE
-        self.purged[take] = self.tick()  # other instances obey somewhen until now
         everywhere = obeyed is invalidation.Obeyed.EVERYWHERE
+        self.unsettled -= everywhere
+        self.purged = self.tick()
         for each in range(len(self.caches)) if everywhere else (at,):
             self.outdated[each, take] = max(began, self.outdated[each, take])
 
