@@ -3,18 +3,19 @@
 ``python -m bench.memory_of_misses [--seconds 600] [--clients 64] [--store sqlite|redis] [--format mp3|wav]``
 
 Clients over kept-alive connections ask espeak for nothing but new texts of about 9 s of speech, each as soon as it has
-its answer. The memory tier is 30 MB; beyond it and 150 MB the process shall not grow, however long it goes on.
+its answer. The memory tier is 30 MB; beyond it and 150 MB the process shall not grow, however long it goes on: it is
+flat when the last three minutes are not above the second to the fourth. That takes six minutes at least to tell.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain, count
 from pathlib import Path
 
 import uvloop
@@ -24,13 +25,15 @@ from bench.client import Client
 from bench.common import ADDRESS, LOAD_CORE, Server, finish, median, sayonce, stay_on, table, verdict
 
 TIER_MB, SPARE_MB = 30, 150
+FLAT_MINUTES = 6
+"""Fewer do not tell the slope: in the first one the memory tier fills, and two times three are compared."""
 SENTENCE = (
     "Number {}: the meeting is moved from the library to the old workshop behind the garden, and begins an hour later. "
 )
 
 
 async def main(server: Server, seconds: float, clients: int, audio_format: str) -> None:
-    numbers = itertools.count()
+    numbers = count()
     ends_at = time.monotonic() + seconds
     sampling = asyncio.create_task(sampled(server, ends_at))
     answered = sum(await asyncio.gather(*(ask(server.port, audio_format, numbers, ends_at) for _ in range(clients))))
@@ -41,12 +44,16 @@ async def main(server: Server, seconds: float, clients: int, audio_format: str) 
     table(f"MB of resident memory, {answered:,} misses", ("", "median", "most"), rows)
     print()
     verdict("MB at most", max(samples), target=TIER_MB + SPARE_MB, at_most=True)
-    verdict(
-        "the last minute's median, of the second's",
-        median(minutes[-1]) / median(minutes[:2][-1]),
-        target=1.1,
-        at_most=True,
-    )
+    if len(minutes) < FLAT_MINUTES:
+        print(f"whether it is flat is told after {FLAT_MINUTES} minutes")
+    else:
+        early, late = (median([*chain(*some)]) for some in (minutes[1:4], minutes[-3:]))
+        verdict(
+            "the last three minutes, of the second to the fourth",
+            late / early,
+            target=1.05,
+            at_most=True,
+        )
     finish(
         "memory_of_misses", {"misses": answered, "most_mb": max(samples), "minutes_mb": [row[1] for row in rows[1:]]}
     )

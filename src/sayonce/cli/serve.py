@@ -18,6 +18,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
+from sayonce.cli.allocator import give_memory_back
 from sayonce.cli.language import phrase
 from sayonce.cli.output import talk
 from sayonce.cli.running import describe, recorded
@@ -49,6 +50,7 @@ def run(config: str | None, overrides: Overrides) -> None:
         SayonceError: the address cannot be listened on.
 
     """
+    give_memory_back()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it is heard, see ``gateway.app.rereading``
     signal.signal(signal.SIGHUP, lambda *_: None)  # a library's thread, begun before, may get it all the same
     settings = settings_of(config, **overrides)
@@ -183,6 +185,7 @@ def _uvicorn(app: Gateway | str, settings: Settings) -> uvicorn.Config:
 
 def worker() -> Gateway:
     """Build the application of one worker of several."""
+    give_memory_back()
     app = create_app()
     _keep_all()
     return app

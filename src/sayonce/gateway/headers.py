@@ -19,7 +19,8 @@ class KnownPlan:
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
         self.lookup: Lookup | None = None
-        """What answers the plan where the request lets everything be stored, once it was needed."""
+        """What answers the plan where the request lets everything be stored, once it was a hit: it takes more memory than the
+        plan, and most texts that are new are never asked for again."""
         self._of: tuple[str | None, float, int] | None = None
         self._lines = b""
 

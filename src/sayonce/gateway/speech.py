@@ -133,9 +133,10 @@ class SpeechEndpoint:
         lookup = known.lookup
         if lookup is None or policy is not DEFAULT:
             lookup = self._synthesizer.lookup(known.plan, policy)
-            if policy is DEFAULT:
-                known.lookup = lookup
-        return await self._cache.answer(lookup, partial(self._while_wanted, receive))
+        answer = await self._cache.answer(lookup, partial(self._while_wanted, receive))
+        if answer.outcome is Outcome.HIT and policy is DEFAULT:
+            known.lookup = lookup
+        return answer
 
     async def _while_wanted(self, receive: Receive, begun: Coroutine[Any, Any, None]) -> None:
         try:

@@ -10,7 +10,7 @@ from sayonce.cache.known_purges import MAX_PURGED_TAGS
 from sayonce.gateway import plans
 from sayonce.observe.ledger import MAX_ACCOUNTS
 from sayonce.testing import StubEngine
-from tests.helpers.serving import serving
+from tests.helpers.serving import serving, speak
 
 FEW, MANY = 1000, 3000
 GROWTH_BYTES = 10_000_000
@@ -47,6 +47,16 @@ async def test_containers_that_clients_name_stay_within_the_bounds_that_are_docu
             tags = [f"voice=voice-{number}" for number in range(first, first + 50)]
             assert (await client.post("/v1/cache/purge", json={"tags": tags})).status_code == 200
             assert len(client.service.cache._invalidation.known.epochs.known) <= MAX_PURGED_TAGS
+
+
+async def test_a_lookup_is_kept_of_a_text_that_was_a_hit_and_of_no_text_that_is_new(tmp_path):
+    """It takes more memory than the plan."""
+    async with serving(StubEngine(), store=f"sqlite:///{tmp_path}/clips.db", memory__max_bytes=0) as client:
+        for text in ("Again.", "Once.", "Again."):
+            await speak(client, text, response_format="mp3")
+            await client.service.cache.settle()
+        known = client.gateway._speech._plans._known.values()
+        assert [each.plan.request.utterance.text for each in known if each.lookup is not None] == ["Again."]
 
 
 async def send_names(gateway, numbers):

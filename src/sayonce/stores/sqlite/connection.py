@@ -30,7 +30,7 @@ _LOCK_SECONDS: Final = 0.02
 """How long a statement waits for it, in its own thread, where others wait for the thread."""
 
 _CACHE_KIB: Final = 8_000
-"""Of pages that a connection may hold. SQLite's own 2 MB are too few for the inner pages of the indexes of a million
+"""Of pages that a connection may hold that reads. SQLite's own 2 MB are too few for the inner pages of the indexes of a million
 entries; what is beyond them is filled by bodies, which pass by once."""
 _APPLICATION_ID: Final = int.from_bytes(b"SAYO")
 _MAX_WAITING: Final = 256

@@ -13,6 +13,8 @@ from sayonce.stores.sqlite.file import log_of
 
 _LEAST_LOG_BYTES: Final = 256_000
 _MOST_LOG_BYTES: Final = 4_000_000
+_CACHE_KIB: Final = 2_000
+"""Of pages that the connection that writes may hold: most are of bodies that it has just written, and does not read."""
 _RESERVE_BYTES: Final = 16_000_000
 """Left free on the disk, so that the log can grow while entries are evicted; a quarter of a smaller disk."""
 _TRY_AGAIN_SECONDS: Final = 0.5
@@ -39,10 +41,11 @@ class Space:
         """Whether the last attempt found the log too long to go on: others come later, as each takes its time."""
 
     def prepare(self, db: sqlite3.Connection) -> None:
-        """Bound the log of a connection, on a small disk more tightly."""
+        """Bound the log of a connection, on a small disk more tightly, and its pages in memory."""
         disk = os.statvfs(self._directory)
         self.log_bytes = min(self.log_bytes, disk.f_blocks * disk.f_frsize // 8)
         (page_bytes,) = db.execute("PRAGMA page_size").fetchone()
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         db.execute(f"PRAGMA journal_size_limit = {self.log_bytes}").fetchone()
         db.execute(f"PRAGMA wal_autocheckpoint = {self.log_bytes // page_bytes}").fetchone()
 

@@ -1,0 +1,28 @@
+"""The C library's allocator, told to give back what clips took. As it is, glibc's keeps it, and grows for ever.
+
+It has a heap for every thread, and gives back only what is free at a heap's end; a block of its own, which goes back as
+soon as it is free, is only for what is larger than the largest block that ever was free. While 64 clients asked for new
+texts, beside 75 MB in use 11 MB were free after ten seconds, and 34 MB after eighty. Other C libraries are left alone.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from typing import Final
+
+_TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
+"""Of malloc.h."""
+_OWN_BLOCK_BYTES: Final = 128 * 1024
+"""What is as large has a block of its own: a take, most clips in WAV, and few in MP3, as these take the system's time."""
+_FREE_END_BYTES: Final = 16 * 1024 * 1024
+"""So much stays free at the end of the heap, for the next clips."""
+
+
+def give_memory_back() -> None:
+    """Have one heap for all threads, and large blocks outside it; before the process has threads."""
+    library = ctypes.CDLL(None)
+    if not hasattr(library, "mallopt"):
+        return
+    library.mallopt(_ARENA_MAX, 1)
+    library.mallopt(_MMAP_THRESHOLD, _OWN_BLOCK_BYTES)
+    library.mallopt(_TRIM_THRESHOLD, _FREE_END_BYTES)
