@@ -117,8 +117,10 @@ class Sealer:
     """Seals entries into bytes and opens bytes into entries, under one secret."""
 
     def __init__(self, secret: Secret) -> None:
-        # What is read again and again has its cipher at hand: to make one takes as long as to use it on a kilobyte.
-        self._cipher = lru_cache(_CIPHERS)(partial(_cipher, secret.seal_key))
+        # What is read again and again has its cipher at hand: to make one takes as long as to use it on a kilobyte. Most
+        # that is new is not read again, and a cipher takes 3 kB.
+        self._new_cipher = partial(_cipher, secret.seal_key)
+        self._cipher = lru_cache(_CIPHERS)(self._new_cipher)
 
     def seal(self, entry: Entry, *, address: bytes = b"", nonce: bytes | None = None) -> bytes:
         """Return the envelope of an entry, or a pointer if its body is at an ``address``.
@@ -139,7 +141,7 @@ class Sealer:
         nonce = nonce or os.urandom(_NONCE_BYTES)
         parts = (address, header) if address else (header, entry.body)
         sealed = b"".join((_PREFIX.pack(MAGIC, OUTSIDE if address else VERSION, len(header)), *parts))
-        return b"".join((sealed, nonce, self._cipher(entry.key).encrypt(nonce, b"", sealed)))
+        return b"".join((sealed, nonce, self._new_cipher(entry.key).encrypt(nonce, b"", sealed)))
 
     def open(self, key: bytes, sealed: Sealed) -> Entry:
         """Return the entry that was sealed for this key.

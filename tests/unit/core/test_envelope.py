@@ -181,3 +181,12 @@ def entry_of(fields: dict[str, Any]) -> Entry:
     return Entry(
         **(fields | {"key": bytes.fromhex(fields["key"]), "body": bytes.fromhex(fields["body"]), "tags": tags})
     )
+
+
+def test_what_is_written_and_not_read_keeps_no_cipher():
+    """It takes 3 kB, and most that is new is not read again."""
+    sealer = Sealer(Secret())
+    sealed = sealer.seal(ENTRY)
+    assert sealer._cipher.cache_info().currsize == 0
+    assert sealer.open(ENTRY.key, sealed) == ENTRY
+    assert sealer._cipher.cache_info().currsize == 1
