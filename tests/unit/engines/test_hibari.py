@@ -59,6 +59,50 @@ async def test_sentences_of_hibari_are_heard_as_they_are_made(loaded):
     await speech.aclose()
 
 
+@pytest.mark.parametrize("run", ["&", "a-", "a1", "@", "a&", "&&b-", "x@y.", "Tag/"])
+async def test_no_characters_without_a_blank_keep_hibari_busy_for_minutes(loaded, monkeypatch, run):
+    """Its package reads a run in time that grows with the cube of its length: 300 characters took minutes."""
+    model, read = loaded._models["heart"], []
+    phonemize = model.phonemize
+    monkeypatch.setattr(model, "phonemize", lambda text: read.append(text) or phonemize(text))
+    assert await pcm(loaded, (run * 1024)[:1024])
+    assert max(map(len, read[0].split())) <= 32
+    assert read[0].replace(" ", "") == (run * 1024)[:1024]
+
+
+@pytest.mark.parametrize(
+    "text", ["1234567890" * 3, "123456", "pneumonoultramicroscopicsilicovolcanoconiosis", "1,000,000"]
+)
+async def test_figures_and_words_of_any_length_are_read_as_hibaris_package_reads_them(loaded, monkeypatch, text):
+    model, read = loaded._models["heart"], []
+    phonemize = model.phonemize
+    monkeypatch.setattr(model, "phonemize", lambda text: read.append(text) or phonemize(text))
+    await pcm(loaded, text)
+    assert read == [loaded.read(text, "heart").text]
+
+
+@pytest.mark.parametrize("number", ["1234567890" * 5, "1" + 14 * ",000", "$" + 40 * "9", 37 * "1" + "%", 1000 * "7"])
+async def test_hibari_reads_a_number_that_has_no_name_digit_by_digit(loaded, monkeypatch, number):
+    model, read = loaded._models["heart"], []
+    phonemize = model.phonemize
+    monkeypatch.setattr(model, "phonemize", lambda text: read.append(text) or phonemize(text))
+    assert await pcm(loaded, number)
+    assert " ".join(figure for figure in number if figure.isdecimal()) in read[0]
+
+
+async def test_hibaris_network_gets_a_bounded_piece_at_once_and_no_word_is_lost(loaded, monkeypatch):
+    model, lengths, heard = loaded._models["heart"], [], []
+    from_ids = model.from_ids
+    monkeypatch.setattr(
+        model, "from_ids", lambda ids, *rest: lengths.append(len(ids)) or heard.extend(ids) or from_ids(ids, *rest)
+    )
+    await pcm(loaded, "word " * 300)
+    assert max(lengths) <= 402  # with a pad before and behind
+    one = [each for each in model.ids(model.phonemize("word")[0]) if each]
+    blank = model.ids(" ")[1:-1]
+    assert [each for each in heard if each and each not in blank] == 300 * one
+
+
 @pytest.mark.parametrize("value", [0.49, 2.01, 0.0, -1.0])
 async def test_hibari_refuses_a_speed_out_of_range_naming_the_range(loaded, value):
     with pytest.raises(InvalidRequest, match=r"'speed' must be between 0\.5 and 2") as refused:
@@ -155,7 +199,7 @@ async def test_hibari_sends_nothing_to_the_network(monkeypatch):
 def test_the_identity_of_hibari_is_known_without_loading_and_names_the_weights(loaded):
     identity = build_engine("hibari", {}).identity()
     assert identity == loaded.identity()
-    assert {"kind", "hibari-tts", "numpy", "onnxruntime", "scipy", "assets", "signs"} == set(identity)
+    assert {"kind", "hibari-tts", "numpy", "onnxruntime", "scipy", "assets", "signs", "speaking"} == set(identity)
     assert json.dumps(identity)
 
 

@@ -36,6 +36,18 @@ _MICRO: Final = "\N{GREEK SMALL LETTER MU}"
 _LONGEST: Final = 24
 """So many letters of a word that is in no lexicon are read."""
 _LONG: Final = re.compile(rf"[^\W\d_]{{{_LONGEST + 1},}}")
+_LONGEST_RUN: Final = 32
+"""So many characters without a blank are read as one: the package's time grows with the cube of them, to minutes at 300."""
+_LONG_RUN: Final = re.compile(rf"\S{{{_LONGEST_RUN + 1},}}")
+_QUICK_RUN: Final = re.compile(r"[\d.,:$%#+]+|[^\W\d_]+")
+"""Runs of figures, or of letters alone, take no longer than others."""
+_MOST_DIGITS: Final = 36
+"""The package has no word for longer numbers, and fails."""
+_FIGURES: Final = re.compile(r"\d[\d,]+")
+_MOST_PHONEMES: Final = 400
+"""The network takes so many at once. The package keeps to it where there is a comma; its time and memory grow with the square."""
+_SPEAKING: Final = 2
+"""Raised when the same text would be spoken in another way."""
 _SPOKEN_ELSEWHERE: Final = "another engine, such as espeak, speaks it"
 
 
@@ -85,7 +97,13 @@ class HibariEngine(LocalEngine):
         files = [file for file in below(self._assets) if file.name not in voices]
         # The noise is numpy's, and with scipy at hand the package filters with that: other bits, if not another sound.
         libraries = versions("hibari-tts", "numpy", "onnxruntime", "scipy")
-        return {"kind": self.kind, **libraries, "assets": digest_of(self._assets, files), "signs": VERSION}
+        return {
+            "kind": self.kind,
+            **libraries,
+            "assets": digest_of(self._assets, files),
+            "signs": VERSION,
+            "speaking": _SPEAKING,
+        }
 
     def read(self, text: str, voice: str) -> Reading:  # noqa: ARG002
         reading = read_text(text, "en", engine=self.name, own_money=_OWN_MONEY, figures=True)
@@ -159,11 +177,42 @@ def _phonemes(model: Hibari, text: str) -> list[str]:
     """
     if not text.isascii():
         _refuse_silenced(model, text)
+    text = _FIGURES.sub(lambda match: _number(match[0]), text)
+    text = _LONG_RUN.sub(lambda match: _with_blanks(match[0]), text)
     text = _LONG.sub(lambda match: _in_pieces(model, match[0]), text)
     sentences: list[str] = model.phonemize(text)
     if not any(map(_audible, sentences)):
         raise InvalidRequest("'input' has nothing to speak", param="input")
-    return sentences
+    return [part for sentence in sentences for part in _parts(sentence)]
+
+
+def _number(figures: str) -> str:
+    """Return a number, or the digits of one that has no name."""
+    digits = figures.replace(",", "")
+    return " ".join(digits) if len(digits) > _MOST_DIGITS else figures
+
+
+def _with_blanks(run: str) -> str:
+    """Return characters without a blank with some, behind signs where there are any."""
+    if _QUICK_RUN.fullmatch(run):
+        return run
+    pieces = []
+    while len(run) > _LONGEST_RUN:
+        signs = (place for place in range(_LONGEST_RUN, 0, -1) if not run[place - 1].isalnum())
+        end = next(signs, _LONGEST_RUN)
+        pieces.append(run[:end])
+        run = run[end:]
+    return " ".join([*pieces, run])
+
+
+def _parts(phonemes: str) -> Iterator[str]:
+    """Cut phonemes between words into what the network takes at once."""
+    while len(phonemes) > _MOST_PHONEMES:
+        end = phonemes.rfind(" ", 1, _MOST_PHONEMES + 1)
+        end = _MOST_PHONEMES if end < 0 else end
+        yield phonemes[:end]
+        phonemes = phonemes[end:].lstrip(" ")
+    yield phonemes
 
 
 def _in_pieces(model: Hibari, word: str) -> str:
