@@ -81,15 +81,6 @@ async def test_figures_and_words_of_any_length_are_read_as_hibaris_package_reads
     assert read == [loaded.read(text, "heart").text]
 
 
-@pytest.mark.parametrize("number", ["1234567890" * 5, "1" + 14 * ",000", "$" + 40 * "9", 37 * "1" + "%", 1000 * "7"])
-async def test_hibari_reads_a_number_that_has_no_name_digit_by_digit(loaded, monkeypatch, number):
-    model, read = loaded._models["heart"], []
-    phonemize = model.phonemize
-    monkeypatch.setattr(model, "phonemize", lambda text: read.append(text) or phonemize(text))
-    assert await pcm(loaded, number)
-    assert " ".join(figure for figure in number if figure.isdecimal()) in read[0]
-
-
 async def test_hibaris_network_gets_a_bounded_piece_at_once_and_no_word_is_lost(loaded, monkeypatch):
     model, lengths, heard = loaded._models["heart"], [], []
     from_ids = model.from_ids

@@ -41,8 +41,9 @@ _CODECS: Final = {
         # The sweet spots for speech of RFC 6716 section 2.1.1.
         bits={8_000: 12_000, 12_000: 16_000, 16_000: 24_000, 24_000: 28_000, 48_000: 32_000},
         options={"application": "audio", "compression_level": "10"},
-        # FFmpeg sends a page when the next one is full: a listener hears something after 200 ms.
-        container_options={"page_duration": "100000"},
+        # FFmpeg sends a page when the next one is full: a listener hears something after 200 ms. Without ``bitexact``
+        # it numbers the stream by chance, and two instances would have two files of one take.
+        container_options={"page_duration": "100000", "fflags": "+bitexact"},
     ),
 }
 

@@ -41,9 +41,6 @@ _LONGEST_RUN: Final = 32
 _LONG_RUN: Final = re.compile(rf"\S{{{_LONGEST_RUN + 1},}}")
 _QUICK_RUN: Final = re.compile(r"[\d.,:$%#+]+|[^\W\d_]+")
 """Runs of figures, or of letters alone, take no longer than others."""
-_MOST_DIGITS: Final = 36
-"""The package has no word for longer numbers, and fails."""
-_FIGURES: Final = re.compile(r"\d[\d,]+")
 _MOST_PHONEMES: Final = 400
 """The network takes so many at once. The package keeps to it where there is a comma; its time and memory grow with the square."""
 _SPEAKING: Final = 2
@@ -177,19 +174,12 @@ def _phonemes(model: Hibari, text: str) -> list[str]:
     """
     if not text.isascii():
         _refuse_silenced(model, text)
-    text = _FIGURES.sub(lambda match: _number(match[0]), text)
     text = _LONG_RUN.sub(lambda match: _with_blanks(match[0]), text)
     text = _LONG.sub(lambda match: _in_pieces(model, match[0]), text)
     sentences: list[str] = model.phonemize(text)
     if not any(map(_audible, sentences)):
         raise InvalidRequest("'input' has nothing to speak", param="input")
     return [part for sentence in sentences for part in _parts(sentence)]
-
-
-def _number(figures: str) -> str:
-    """Return a number, or the digits of one that has no name."""
-    digits = figures.replace(",", "")
-    return " ".join(digits) if len(digits) > _MOST_DIGITS else figures
 
 
 def _with_blanks(run: str) -> str:
