@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 import httpx
@@ -172,7 +173,7 @@ async def bodies_on_a_full_disk(stack, request):
 async def bodies_whose_place_is_gone(stack, request):
     place = request.getfixturevalue("tmp_path") / "bodies"
     client, settings = await with_bodies(stack, request, place)
-    place.rmdir()
+    rmtree(place)
     place.write_text("something else")
     return Trouble(client, "incomplete", "bodies", stats="bodies.url", doctor="fail  bodies: ", settings=settings)
 
