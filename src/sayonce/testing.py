@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import time
 from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import msgspec
 
+from sayonce.core.clock import Clock
 from sayonce.core.envelope import Entry
 from sayonce.errors import StoreError
 from sayonce.speech.engines import AudioStart, Engine, Parameter, Utterance, Voice
@@ -92,8 +94,8 @@ class FaultyStore(MemoryStore):
 
     name = "faulty"
 
-    def __init__(self, max_bytes: int = 256_000_000) -> None:
-        super().__init__(max_bytes)
+    def __init__(self, max_bytes: int = 256_000_000, *, clock: Clock = time.time) -> None:
+        super().__init__(max_bytes, clock=clock)
         self.fault: Exception | str | None = None
         self.asked = 0
 

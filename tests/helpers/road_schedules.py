@@ -38,7 +38,7 @@ class SlowStore(FaultyStore):
     """A store whose every call takes a turn of the loop; leases and records are in trouble with it."""
 
     def __init__(self, clock: FakeClock) -> None:
-        super().__init__()
+        super().__init__(clock=clock)
         self.held = MemoryLeases(clock)
         self.leases, self.records = _Leases(self, self.held), _Records(self, MemoryRecords(self.held))
 
@@ -144,8 +144,9 @@ class Request:
     def _is_new(self, value: Computation) -> bool:
         """Whether it was made since this request came, or made into another form by a flight that had it made."""
         assert self.flight is not None
-        made = self.world.made.get(self.flight, value)
-        return max(value.ended or 0, made.ended or 0) > self.began and self.flight.outcome is not Outcome.HIT
+        led = self.flight.outcome is Outcome.LED
+        ends = value.ended, self.world.made[self.flight].ended if led else None
+        return any(ended is not None and ended > self.began for ended in ends)
 
 
 class World:

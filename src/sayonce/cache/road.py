@@ -100,9 +100,9 @@ class Road:
                     assert under_way is not None
                     self._counts.add(Counter.FLIGHTS, FlightPart.JOINED)
                     answer = await _begun(under_way, wait, joined=True)
-                    if mode is not Mode.NO_CACHE or under_way.outcome is not Outcome.HIT:
+                    if mode is not Mode.NO_CACHE or under_way.outcome is Outcome.LED:
                         return answer
-                    answer.close()  # it made nothing new
+                    answer.close()  # it was made elsewhere, perhaps before this request
                     await wait(under_way.over())
                 case Step.LAUNCH:
                     return await _begun(self._launch(lookup, mode, seen.found, parents), wait)

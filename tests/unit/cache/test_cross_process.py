@@ -7,6 +7,7 @@ import pytest
 
 from sayonce.cache import Cache, Lookup, lease
 from sayonce.cache.guard import CALLS_AT_ONCE
+from sayonce.core.cache_control import Policy
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
@@ -257,14 +258,34 @@ async def test_a_store_lost_during_a_flight_still_gives_everyone_their_clip():
 
 
 async def test_a_no_cache_request_gets_its_own_computation_at_another_instance(instances):
-    from sayonce.core.cache_control import Policy
-
     one, other = await instances(), await instances()
     key = one.key("hello")
     await listen(await one.answer(Lookup(key, Work())))
     await one.settle()
     new = Work(b"new", b"er", b"", b"")
     assert await listen(await other.answer(Lookup(key, new, policy=Policy(no_cache=True)))) == b"newer"
+
+
+async def test_no_cache_does_not_take_over_what_another_instance_had_made_before(instances):
+    one, other = await instances(), await instances()
+    old, new, key = Work(), Work(b"new", b"er", b"", b""), one.key("hello")
+    old.gate.clear()
+    await one.answer(Lookup(key, old))
+    follower = await other.answer(Lookup(key, new))
+    read, asked = other.store.records.read, asyncio.Event()
+
+    async def late(questions):
+        await asked.wait()
+        return await read(questions)
+
+    other.store.records.read = late  # it hears of the end only after it was asked for a new one
+    old.gate.set()
+    await one.settle()
+    anew = asyncio.create_task(other.answer(Lookup(key, new, policy=Policy(no_cache=True))))
+    await asyncio.sleep(0)
+    asked.set()
+    assert await listen(follower) == b"onetwothreefour"
+    assert (await listen(await anew), (await anew).outcome) == (b"newer", Outcome.LED)
 
 
 async def test_a_store_that_is_too_full_for_a_lease_still_gives_what_it_has(instances):
