@@ -49,7 +49,7 @@ def test_what_is_free_between_clips_that_are_kept_goes_back_to_the_system(begun,
     assert taken_bytes(begun, tmp_path, WAV_BYTES) < 2 * used_bytes(WAV_BYTES)
 
 
-def test_so_do_the_pages_of_small_clips_after_a_while(tmp_path):
+def test_the_pages_of_small_clips_go_back_after_a_while(tmp_path):
     soon = "allocator._EVERY_SECONDS = 0.01" + "\n" + WORKER
     assert taken_bytes(soon, tmp_path, MP3_BYTES, awaited=2 * used_bytes(MP3_BYTES))
 
