@@ -3,7 +3,7 @@
 from itertools import product
 from pathlib import Path
 
-from sayonce.core.cache_control import parse_cache_control
+from sayonce.core.cache_control import DEFAULT, parse_cache_control
 from sayonce.core.decision import RULES, Computing, Found, Mode, Step, decide
 
 SNAPSHOT = Path(__file__).parents[2] / "golden" / "decisions.txt"
@@ -97,4 +97,5 @@ def test_the_mode_of_a_request_is_that_of_its_cache_control():
         "no-store, only-if-cached": Mode.NEVER,
     }
     assert {control: Mode.of(parse_cache_control(control)) for control in modes} == modes
+    assert Mode.of(DEFAULT) is Mode.USUAL
     assert [mode for mode in Mode if mode.reads] == [Mode.USUAL, Mode.ONLY_STORED, Mode.RENEWAL]

@@ -30,6 +30,12 @@ def test_a_purge_of_everything_outdates_what_does_not_carry_it() -> None:
     assert epochs.learn({ALL: 7}) == []
 
 
+def test_the_tags_of_all_and_of_a_key_are_the_words_that_stores_hold() -> None:
+    """With other words the purges and removals that a store remembers would outdate nothing."""
+    assert ALL == "all"
+    assert key_tag(KEY) == "key=" + "01" * 32
+
+
 def test_while_no_purge_is_known_everything_is_current() -> None:
     assert Epochs().current(())
     assert Epochs().current((("voice=anna", 0),), KEY)

@@ -58,6 +58,20 @@ def test_no_engine_has_an_unkeyed_parameter(kind, tmp_path, monkeypatch):
     assert [finding for finding in findings if not finding.ok] == []
 
 
+def test_an_engine_tells_texts_apart_by_the_voice_and_the_parameters_too():
+    told = []
+
+    class Phonemes(StubEngine):
+        def canonical_text(self, text, voice, parameters):
+            told.append((text, voice, parameters))
+            return text
+
+    synthesizer = synthesizer_of(Phonemes())
+    request = parse_request({"model": "stub", "voice": "anna", "input": "Hello"}, synthesizer.catalogue)
+    synthesizer.plan(request, "")
+    assert told[0] == ("Hello", "anna", request.utterance.parameters)
+
+
 def test_other_weights_code_libraries_or_options_of_indextts2_are_another_engine(tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "indextts", raising=False)  # of another test's folder
