@@ -286,8 +286,9 @@ class World:
         everywhere = obeyed is invalidation.Obeyed.EVERYWHERE
         self.unsettled -= everywhere
         self.purged = self.tick()
-        for each in range(len(self.caches)) if everywhere else (at,):
-            self.outdated[each, take] = max(began, self.outdated[each, take])
+        for each, other in enumerate(self.caches):
+            if each == at or (everywhere and not _is_cut_off(other)):
+                self.outdated[each, take] = max(began, self.outdated[each, take])
 
     def settle(self) -> None:
         """Let everything come to its end, and assert that it does and leaves nothing behind."""
@@ -332,3 +333,8 @@ class World:
             self.loop.run_until_complete(asyncio.wait(tasks))
         self.loop.close()
         self._patches.close()
+
+
+def _is_cut_off(cache: Cache) -> bool:
+    """Whether an instance leaves the store alone for a while: it plays on then, and cannot hear of purges."""
+    return cache._guard is not None and cache._guard.breaker.open
