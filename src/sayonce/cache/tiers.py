@@ -153,7 +153,8 @@ class Tiers:
         if seen is not UNKNOWN:
             return seen
         if claimed is not None and claimed.looked:
-            return self._stored_as(lookup, lookup.key, claimed.entry)
+            with self.tracer.span("lookup", key=lookup.key.hex()):  # it came with the lease
+                return self._stored_as(lookup, lookup.key, claimed.entry)
         return await self.ask(lookup, timeout_factor=timeout_factor)
 
     def _judged(self, lookup: Lookup, entry: Entry, tier: str) -> Seen:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final, TypeVar
 
 from sayonce.core.clock import Clock
-from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Sealer
+from sayonce.core.envelope import OVERHEAD_BYTES, Entry, Pointer, Sealer
 from sayonce.core.eviction import PolicyName
 from sayonce.stores.base import SealedStore, StoreStats
 from sayonce.stores.sqlite.connection import SCHEMA_VERSION, blob
@@ -62,7 +62,7 @@ class SQLiteStore(SealedStore):
         )
         self._change, self._look, self._known = self._database.change, self._database.look, self._database.known
         change = partial(self._change, budgets=ASKING_BUDGETS)
-        self.leases = SQLiteLeases(change, clock, _envelope, self._unseal)
+        self.leases = SQLiteLeases(change, clock, _envelope, self._opened)
         self.records = SQLiteRecords(change, self._look, clock)
         self._uses: dict[bytes, tuple[int, float]] = {}
 
@@ -150,10 +150,20 @@ class SQLiteStore(SealedStore):
         sealed = await self._look(lambda db: _envelope(db, key))
         if sealed is None:
             return None
+        self._note_use(key)
+        return read(sealed)
+
+    def _opened(self, key: bytes, sealed: bytes) -> Entry | Pointer | None:
+        """Open what was found under a lease: an entry is used there, and a pointer is looked up again."""
+        found = self._unseal(key, sealed)
+        if isinstance(found, Entry):
+            self._note_use(key)
+        return found
+
+    def _note_use(self, key: bytes) -> None:
         if len(self._uses) < _MAX_NOTED:
             count, _ = self._uses.get(key, (0, 0))
             self._uses[key] = (count + 1, self._clock())
-        return read(sealed)
 
     async def _write(self, entry: Entry, sealed: bytes, ttl_seconds: float) -> bool:  # noqa: ARG002 (``kept_until`` tells)
         now, size = self._clock(), len(sealed) + OVERHEAD_BYTES
