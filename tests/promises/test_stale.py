@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from contextlib import asynccontextmanager
 from datetime import timedelta
 
 import pytest
@@ -127,8 +128,9 @@ async def test_of_a_take_that_was_made_anew_no_format_keeps_the_older_sound(engi
         assert len(engine.calls) == 2
 
 
-@pytest.mark.parametrize("shared", ["sqlite", "redis"])
-async def test_one_of_two_instances_makes_anew_what_both_play(tmp_path, request, clock, shared):
+@asynccontextmanager
+async def two_instances(tmp_path, request, clock, shared):
+    """Two instances over one store, with their engines, that have played one clip which is past its time to live."""
     url = f"sqlite:///{tmp_path}/clips.db" if shared == "sqlite" else request.getfixturevalue("valkey").url
     first, second = StubEngine(), StubEngine()
     async with (
@@ -139,6 +141,12 @@ async def test_one_of_two_instances_makes_anew_what_both_play(tmp_path, request,
             await say(client)
             await client.service.cache.settle()
         clock.advance(DAY)
+        yield one, two, first, second
+
+
+@pytest.mark.parametrize("shared", ["sqlite", "redis"])
+async def test_one_of_two_instances_makes_anew_what_both_play(tmp_path, request, clock, shared):
+    async with two_instances(tmp_path, request, clock, shared) as (one, two, first, second):
         first.gate.clear()
         second.gate.clear()
         for client in (one, two):
@@ -155,16 +163,7 @@ async def test_one_of_two_instances_makes_anew_what_both_play(tmp_path, request,
 
 @pytest.mark.parametrize("shared", ["sqlite", "redis"])
 async def test_what_another_instance_made_anew_is_taken_over_from_the_store(tmp_path, request, clock, shared):
-    url = f"sqlite:///{tmp_path}/clips.db" if shared == "sqlite" else request.getfixturevalue("valkey").url
-    first, second = StubEngine(), StubEngine()
-    async with (
-        serving(first, store=url, clock=clock, **STALE) as one,
-        serving(second, store=url, clock=clock, **STALE) as two,
-    ):
-        for client in (one, two):
-            await say(client)
-            await client.service.cache.settle()
-        clock.advance(DAY)
+    async with two_instances(tmp_path, request, clock, shared) as (one, two, first, second):
         seconds_past(await say(one))
         await renewed(one)
         answer = await say(two)

@@ -100,14 +100,14 @@ class Road:
                     assert under_way is not None
                     self._counts.add(Counter.FLIGHTS, FlightPart.JOINED)
                     answer = await _begun(under_way, wait, joined=True)
-                    if mode is not Mode.NO_CACHE or under_way.outcome is Outcome.LED:
+                    if _serves(under_way, lookup, mode, self._clock()):
                         return answer
-                    answer.close()  # it was made elsewhere, perhaps before this request
+                    answer.close()
                     await wait(under_way.over())
                 case Step.LAUNCH:
                     return await _begun(self._launch(lookup, mode, seen.found, parents), wait)
                 case _:
-                    raise NotCached("nothing is stored for this request, and it asked for only-if-cached")
+                    raise NotCached("nothing that is stored may answer this request, and it asked for only-if-cached")
 
     def _renew(self, lookup: Lookup) -> None:
         """Have what is stale made anew in the background, unless that failed a moment ago."""
@@ -258,6 +258,15 @@ async def _begun(flight: Flight, wait: Wait, *, joined: bool = False) -> Answer:
         flight.leave()
         raise
     return Answer(Outcome.JOINED if joined else flight.outcome, flight.entry, flight, flight.tier)
+
+
+def _serves(flight: Flight, lookup: Lookup, mode: Mode, now: float) -> bool:
+    """Whether a flight that was joined answers this request: it may have found what was made before, or elsewhere."""
+    if flight.outcome is Outcome.LED:
+        return True
+    if mode is Mode.NO_CACHE:
+        return False
+    return flight.entry is None or lookup.policy.accepts(flight.entry, now)
 
 
 def _land(flight: Flight, seen: Seen) -> None:

@@ -366,6 +366,22 @@ async def test_max_age_computes_anew_what_is_older(store):
         assert (await cache.answer(Lookup(key, work, policy=Policy(max_age_seconds=99)))).outcome is Outcome.LED
 
 
+async def test_max_age_does_not_join_a_flight_that_finds_what_is_older(store):
+    clock = FakeClock()
+    async with Cache(store, memory=MemoryStore(0), clock=clock) as cache:
+        work, key = Work(), cache.key("hello")
+        await listen(await cache.answer(Lookup(key, work)))
+        await cache.settle()
+        clock.advance(100)
+        for seconds, runs in ((100, 1), (99, 2)):
+            flight, _ = cache.begin(Lookup(key, work))  # which looks into the store
+            answer = await cache.answer(Lookup(key, work, policy=Policy(max_age_seconds=seconds)))
+            assert await listen(answer) == b"onetwothree"
+            assert clock() - (await answer.result()).created <= seconds
+            assert (flight.outcome, work.runs) == (Outcome.HIT, runs)
+            await cache.settle()
+
+
 @pytest.mark.parametrize(
     ("fault", "counted"),
     [

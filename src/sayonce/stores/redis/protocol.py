@@ -67,7 +67,7 @@ def command_of(*words: str | bytes) -> bytes:
     parts = [b"*%d\r\n" % len(words)]
     for word in words:
         encoded = word.encode() if isinstance(word, str) else word
-        parts.append(b"$%d\r\n%b\r\n" % (len(encoded), encoded))
+        parts += (b"$%d\r\n" % len(encoded), encoded, b"\r\n")  # a clip is copied once
     return b"".join(parts)
 
 

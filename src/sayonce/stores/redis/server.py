@@ -94,9 +94,7 @@ class Put(msgspec.Struct, frozen=True):
 
     @property
     def command(self) -> bytes:
-        head = b"*5\r\n$3\r\nSET\r\n$%d\r\n%b\r\n$%d\r\n" % (len(self.name), self.name.encode(), len(self.sealed))
-        ms = b"%d" % self.ms
-        return b"".join((head, self.sealed, b"\r\n$2\r\nPX\r\n$%d\r\n%b\r\n" % (len(ms), ms)))
+        return command_of("SET", self.name, self.sealed, "PX", str(self.ms))
 
     async def __call__(self, redis: Any) -> object:
         """Do so by the ordinary client, for where a connection is chosen by hand."""
