@@ -5,6 +5,7 @@ import logging
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from sayonce.cache import renewals
@@ -53,6 +54,11 @@ async def renewed(client, times=1):
     counts = client.service.cache.counts
     await until(lambda: counts[Counter.RENEWALS, Renewal.DONE] + counts[Counter.RENEWALS, Renewal.FAILED] >= times)
     await client.service.cache.settle()
+
+
+async def renewed_ahead(in_use):
+    in_use.renew()
+    await asyncio.gather(*in_use._renewing.values(), return_exceptions=True)
 
 
 async def test_with_the_engine_dead_for_a_day_every_clip_plays_and_the_purged_and_erased_never(engine, store, clock):
@@ -313,7 +319,7 @@ async def test_clips_in_use_are_made_anew_before_they_expire_so_that_nobody_hear
                 assert is_fresh(answer), day
                 assert int(answer.headers["age"]) <= DAY
                 client.observer.shown()  # which charges the hits, as happens every half second
-                await in_use.renew()
+                await renewed_ahead(in_use)
         spoken = [call.text for call in engine.calls]
         assert spoken.count("Once.") == 1
         assert 4 <= spoken.count("Greeting.") <= 6
@@ -329,13 +335,64 @@ async def test_what_was_in_use_and_is_purged_or_no_longer_asked_for_is_not_made_
                 await say(client, text)
             client.observer.shown()
         clock.advance(0.95 * DAY)
-        await in_use.renew()
+        await renewed_ahead(in_use)
         clock.advance(0.95 * DAY)
-        await in_use.renew()
+        await renewed_ahead(in_use)
         await client.service.cache.settle()
         spoken = [call.text for call in engine.calls]
         assert spoken.count("Purged.") == 1
         assert spoken.count("Forgotten.") <= 2
+
+
+async def test_an_engine_that_hangs_holds_up_the_renewals_of_no_other(store, clock):
+    slow, quick = StubEngine("slow"), StubEngine("quick")
+    async with serving(slow, quick, store=store, clock=clock, **STALE) as client:
+        in_use = client.service.synthesizer.in_use
+        for name in ("slow", "quick"):
+            for _ in range(2):
+                await say(client, model=name)
+        client.observer.shown()
+        clock.advance(0.95 * DAY)
+        slow.gate.clear()
+        for turn in (2, 3):
+            in_use.renew()
+            await until(lambda turn=turn: len(quick.calls) == turn and "quick" not in in_use._renewing)
+            for _ in range(2):
+                await say(client, model="quick")
+            client.observer.shown()
+            clock.advance(0.95 * DAY)
+        assert len(slow.calls) == 2  # its second has hung since the first look
+        slow.gate.set()
+        await client.service.cache.settle()
+
+
+async def test_whoever_joins_the_renewal_of_a_clip_that_is_not_kept_hears_it_to_its_end(engine, store, clock):
+    async with serving(engine, store=store, clock=clock, **STALE) as client:
+        old = await say(client)
+        await client.service.cache.settle()
+        clock.advance(DAY)
+        engine.silent = True
+        engine.gate.clear()
+        assert (await say(client)).content == old.content
+        await until(lambda: len(engine.calls) == 2)
+        joining = asyncio.create_task(say(client, headers={"cache-control": "max-age=60"}))
+        await asyncio.sleep(0)
+        engine.gate.set()
+        assert (await joining).status_code == 200
+        await client.service.cache.settle()
+        assert (await say(client)).content == old.content
+
+
+async def test_a_clip_that_is_kept_nowhere_is_never_made_anew_ahead(engine, store, clock):
+    async with serving(engine, store=store, clock=clock, **STALE) as client:
+        synthesizer = client.service.synthesizer
+        plan = synthesizer.plan(synthesizer.parse({"model": "stub", "input": "Hello.", "voice": "anna"}))
+        entry = await (await synthesizer.speak(plan)).result()
+        passing = msgspec.structs.replace(entry, about={**entry.about, "transient": True})
+        synthesizer.in_use.note(plan, passing, 5)
+        clock.advance(0.95 * DAY)
+        await renewed_ahead(synthesizer.in_use)
+        assert len(engine.calls) == 1
 
 
 async def test_people_go_before_what_is_made_anew_and_that_is_one_at_a_time(clock):

@@ -183,9 +183,11 @@ class Road:
                         case Step.RETURN | Step.RENEW as step:
                             _land(flight, seen)
                             renews = step is Step.RENEW
-                        case _:
+                        case Step.COMPUTE:
                             turn.lead()
                             await self._compute(flight, lookup, mode, parents)
+                        case step:
+                            raise AssertionError(f"no flight does this: {step}")
         if renews:
             self._renew(lookup)
 
@@ -216,6 +218,7 @@ class Road:
         keep = Keep.NOWHERE if mode is Mode.NO_STORE else made.keep
         if lookup.scope is Scope.LOCAL and keep is Keep.EVERYWHERE:
             keep = Keep.MEMORY
+        flight.keepable &= keep is not Keep.NOWHERE
         await self._tiers.keep(flight, entry, keep)
 
     async def _made(

@@ -17,7 +17,7 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 _OWN_BLOCK_BYTES: Final = 128 * 1024
 """What is as large has a block of its own: a take, most clips in WAV, and few in MP3, as these take the system's time."""
 _FREE_END_BYTES: Final = 16 * 1024 * 1024
-"""So much stays free at the end of the heap, for the next clips."""
+"""So much stays free at the end of the heap until the next look, for the next clips."""
 
 
 _EVERY_SECONDS: Final = 5.0

@@ -50,9 +50,9 @@ def run(config: str | None, overrides: Overrides) -> None:
         SayonceError: the address cannot be listened on.
 
     """
-    give_memory_back()
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})  # until it is heard, see ``gateway.app.rereading``
     signal.signal(signal.SIGHUP, lambda *_: None)  # a library's thread, begun before, may get it all the same
+    give_memory_back()  # by a thread that must not get it
     settings = settings_of(config, **overrides)
     service = Service(settings)
     app = Gateway(service, load_access(settings))

@@ -51,7 +51,8 @@ def parse_cache_control(value: str) -> Policy:
     """
     found = {name.strip().lower(): argument for name, _, argument in (part.partition("=") for part in value.split(","))}
     max_age = _seconds(found["max-age"]) if "max-age" in found else None
-    return Policy("no-store" in found, "no-cache" in found, "only-if-cached" in found, max_age)
+    policy = Policy("no-store" in found, "no-cache" in found, "only-if-cached" in found, max_age)
+    return DEFAULT if policy == DEFAULT else policy  # which is answered the short way
 
 
 def _seconds(argument: str) -> int:

@@ -85,7 +85,8 @@ class Observer:
         self._ledger.charge(plan, outcome, entry)
         clip = self._recent.clip(plan, entry)
         clip.hits += not outcome.computed
-        self._synthesizer.in_use.note(plan, entry, 1)
+        if outcome is not Outcome.BYPASS:  # which is another sound than the one that is kept
+            self._synthesizer.in_use.note(plan, entry, 1)
         self._recent.noted.append((ended, clip, outcome.value, tier, seconds))
         return seconds
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from functools import partial
 from heapq import nlargest
 from typing import Final
 
@@ -52,6 +53,8 @@ class ClipsInUse:
         self._clips: dict[Digest, _Clip] = {}
         cache.on_purge(self._clips.clear)
         self._task: asyncio.Task[None] | None = None
+        self._renewing: dict[str, asyncio.Task[None]] = {}
+        """What is being made anew, by the name of its engine."""
 
     def note(self, plan: Plan, entry: Entry, times: int) -> None:
         """Note that a clip was asked for so many times."""
@@ -73,7 +76,7 @@ class ClipsInUse:
         if known is not None:
             known.uses += times
 
-    async def renew(self) -> None:
+    def renew(self) -> None:
         """Have the clips in use made anew that come to their end, one after the other at each engine."""
         now = self._cache.now()
         due: defaultdict[str, list[_Clip]] = defaultdict(list)
@@ -82,8 +85,15 @@ class ClipsInUse:
                 del self._clips[key]
             elif clip.uses >= _IN_USE and clip.expires - now <= clip.ahead_seconds:
                 due[clip.plan.request.engine.name].append(clip)
-        # What fails is counted and told by the road, and the clips are played on.
-        await asyncio.gather(*map(self._renew, due.values()), return_exceptions=True)
+        for name, clips in due.items():
+            if name not in self._renewing:  # else the next look has them, or the one that is busy now
+                task = self._renewing[name] = asyncio.create_task(self._renew(clips))
+                task.add_done_callback(partial(self._renewed, name))
+
+    def _renewed(self, name: str, task: asyncio.Task[None]) -> None:
+        del self._renewing[name]
+        if not task.cancelled():
+            task.exception()  # the road has counted and told it, and the clips are played on
 
     async def _renew(self, clips: Iterable[_Clip]) -> None:
         """Make clips of one engine anew, until one fails: the next look tries again."""
@@ -103,15 +113,17 @@ class ClipsInUse:
             self._task = asyncio.create_task(self._look())
 
     async def stop(self) -> None:
-        """End that; what is being made goes on."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait([self._task])
+        """End that; a computation that is under way goes on."""
+        tasks = [each for each in (self._task, *self._renewing.values()) if each is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
     async def _look(self) -> None:
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            await self.renew()
+            self.renew()
 
 
 def _is_small(plan: Plan) -> bool:

@@ -11,8 +11,8 @@ from sayonce.speech.request import SpeechRequest
 
 
 def plays_on(entry: Entry) -> bool:
-    """Whether a clip may be played past its time to live: not one that nobody can hear, which is kept for a moment alone."""
-    return not entry.about.get("silent")
+    """Whether a clip may be played past its time to live: not one that nobody can hear, or that is kept nowhere."""
+    return not (entry.about.get("silent") or entry.about.get("transient"))
 
 
 class Plan(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from sayonce.cache import Cache, Flight, Keep, Made
 from sayonce.core.cache_control import Policy
 from sayonce.core.counters import Counter
 from sayonce.core.key import Digest
-from sayonce.errors import BadAudio, CallerError, EngineError, EngineTimeout
+from sayonce.errors import BadAudio, CallerError, EngineTimeout
 from sayonce.speech import identity
 from sayonce.speech.catalogue import Catalogue
 from sayonce.speech.engines import AudioStart, Engine, Utterance
@@ -95,9 +95,9 @@ class Takes:
         utterance, engine = plan.request.utterance, plan.request.engine
         facts |= {"engine": engine.name, "model": utterance.model, "voice": utterance.voice}
         keep, ttl = self._keeping(engine, head, silent=bool(facts.get("silent")))
-        if flight.renews and (ttl is not None or keep is Keep.NOWHERE):
-            raise EngineError(f"{engine.name!r} gave nothing that would be kept in place of an older take")
-        if policy.no_cache or flight.renews:
+        if flight.renews and ttl is not None:  # silent: the older take is played on
+            keep = Keep.NOWHERE
+        if policy.no_cache or (flight.renews and keep is Keep.EVERYWHERE):
             await self._drop_other_clips(plan)
         if keep is Keep.NOWHERE:
             facts |= {"transient": True}

@@ -36,11 +36,16 @@ _MICRO: Final = "\N{GREEK SMALL LETTER MU}"
 _LONGEST: Final = 24
 """So many letters of a word that is in no lexicon are read."""
 _LONG: Final = re.compile(rf"[^\W\d_]{{{_LONGEST + 1},}}")
+_LONGEST_WORD: Final = 48
+"""A longer word is read in pieces without asking the package whether it reads it whole: that takes too long."""
 _LONGEST_RUN: Final = 32
-"""So many characters without a blank are read as one: the package's time grows with the cube of them, to minutes at 300."""
-_LONG_RUN: Final = re.compile(rf"\S{{{_LONGEST_RUN + 1},}}")
+"""So many characters without a blank reach the package, whose time grows with their cube: to minutes at 300."""
 _QUICK_RUN: Final = re.compile(r"[\d.,:$%#+]+|[^\W\d_]+")
-"""Runs of figures, or of letters alone, take no longer than others."""
+"""Runs of figures, which take no longer than others, or of letters, which are cut into words of their own."""
+_DRAWN: Final = ",.;:!?"
+"""The package draws these to what stands before, over blanks."""
+_BLANKS_BEFORE: Final = re.compile(rf"\s+(?=[{_DRAWN}])")
+_LONG_RUN: Final = re.compile(rf"(?:\S|{_BLANKS_BEFORE.pattern}){{{_LONGEST_RUN + 1},}}")
 _MOST_PHONEMES: Final = 400
 """The network takes so many at once. The package keeps to it where there is a comma; its time and memory grow with the square."""
 _SPEAKING: Final = 2
@@ -172,10 +177,10 @@ def _phonemes(model: Hibari, text: str) -> list[str]:
         InvalidRequest: there is nothing to speak, or the model would leave a part out without a word.
 
     """
-    if not text.isascii():
-        _refuse_silenced(model, text)
     text = _LONG_RUN.sub(lambda match: _with_blanks(match[0]), text)
     text = _LONG.sub(lambda match: _in_pieces(model, match[0]), text)
+    if not text.isascii():
+        _refuse_silenced(model, text)
     sentences: list[str] = model.phonemize(text)
     if not any(map(_audible, sentences)):
         raise InvalidRequest("'input' has nothing to speak", param="input")
@@ -184,12 +189,13 @@ def _phonemes(model: Hibari, text: str) -> list[str]:
 
 def _with_blanks(run: str) -> str:
     """Return characters without a blank with some, behind signs where there are any."""
+    run = _BLANKS_BEFORE.sub("", run)
     if _QUICK_RUN.fullmatch(run):
         return run
     pieces = []
     while len(run) > _LONGEST_RUN:
-        signs = (place for place in range(_LONGEST_RUN, 0, -1) if not run[place - 1].isalnum())
-        end = next(signs, _LONGEST_RUN)
+        places = [place for place in range(_LONGEST_RUN, 0, -1) if run[place] not in _DRAWN] or [_LONGEST_RUN]
+        end = next((place for place in places if not run[place - 1].isalnum()), places[0])
         pieces.append(run[:end])
         run = run[end:]
     return " ".join([*pieces, run])
@@ -207,7 +213,7 @@ def _parts(phonemes: str) -> Iterator[str]:
 
 def _in_pieces(model: Hibari, word: str) -> str:
     """Return a long word so that it is read to its end: in pieces where the network would end before."""
-    if model.g2p(word) != model.g2p(word[:_LONGEST]):
+    if len(word) <= _LONGEST_WORD and model.g2p(word) != model.g2p(word[:_LONGEST]):
         return word
     return " ".join(word[start : start + _LONGEST] for start in range(0, len(word), _LONGEST))
 
