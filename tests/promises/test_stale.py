@@ -352,15 +352,14 @@ async def test_an_engine_that_hangs_holds_up_the_renewals_of_no_other(store, clo
             for _ in range(2):
                 await say(client, model=name)
         client.observer.shown()
-        clock.advance(0.95 * DAY)
         slow.gate.clear()
-        for turn in (2, 3):
-            in_use.renew()
-            await until(lambda turn=turn: len(quick.calls) == turn and "quick" not in in_use._renewing)
-            for _ in range(2):
-                await say(client, model="quick")
+        for _ in range(48):
+            clock.advance(DAY / 24)
+            await say(client, model="quick")
             client.observer.shown()
-            clock.advance(0.95 * DAY)
+            in_use.renew()
+            await until(lambda: "quick" not in in_use._renewing)
+        assert len(quick.calls) >= 3
         assert len(slow.calls) == 2  # its second has hung since the first look
         slow.gate.set()
         await client.service.cache.settle()
@@ -419,6 +418,47 @@ async def test_people_go_before_what_is_made_anew_and_that_is_one_at_a_time(cloc
         spoken = [call.text for call in engine.calls]
         assert {*spoken[5:8]} == {"New 0.", "New 1.", "New 2."}
         assert {spoken[4], *spoken[8:]} == set(texts)
+
+
+async def test_whoever_needs_a_new_clip_that_waits_behind_everybody_waits_like_everybody(clock):
+    """A request that may not have the stale one joins what is made anew: from then on that takes its turn."""
+    engine = StubEngine()
+    engine.concurrency = 1
+    async with serving(engine, clock=clock, **STALE) as client:
+        await say(client)
+        await client.service.cache.settle()
+        clock.advance(DAY)
+        engine.gate.clear()
+        slots = client.service.synthesizer.takes.slots["stub"]
+        held = asyncio.create_task(say(client, "Held."))
+        await until(lambda: slots.speaking == 1)
+        seconds_past(await say(client))  # and its renewal waits behind
+        joining = asyncio.create_task(say(client, headers={"cache-control": "no-cache"}))
+        await until(lambda: slots.waiting == 1)
+        late = asyncio.create_task(say(client, "Late."))
+        await until(lambda: slots.waiting == 2)
+        engine.gate.set()
+        for answer in await asyncio.gather(held, joining, late):
+            assert answer.status_code == 200
+        assert [call.text for call in engine.calls[1:]] == ["Held.", "Hello there.", "Late."]
+
+
+@pytest.mark.parametrize("shared", ["sqlite", "redis"])
+async def test_another_instance_that_needs_a_clip_hurries_what_waits_behind_everybody(tmp_path, request, clock, shared):
+    async with two_instances(tmp_path, request, clock, shared) as (one, two, first, second):
+        first.concurrency = 1
+        slots = one.service.synthesizer.takes.slots["stub"]
+        slots.resize(1)
+        first.gate.clear()
+        held = asyncio.create_task(say(one, "Held."))
+        await until(lambda: slots.speaking == 1)
+        seconds_past(await say(one))
+        joining = asyncio.create_task(say(two, headers={"cache-control": "max-age=60"}))
+        await until(lambda: slots.waiting == 1)
+        first.gate.set()
+        for answer in await asyncio.gather(held, joining):
+            assert answer.status_code == 200
+        assert len(second.calls) <= 1
 
 
 async def test_a_clip_without_a_time_to_live_never_expires(engine, store, clock):

@@ -135,6 +135,8 @@ class Turn:
         self._holder = ""
         self._broken = 0
         self._lease: Lease | None = None
+        self._unsure = False
+        """Whether the store may have given a lease of which this flight did not hear, or not in time."""
         self.computing = Computing.ALONE if others is None else Computing.UNDECIDED
         self.claimed: Claimed | None = None
         """The answer to the last question for the lease."""
@@ -155,11 +157,9 @@ class Turn:
         holder = None
         if others.guard.unwritable is None:
             claim = partial(others.leases.claim, self._key, self._owner, leading.LEASE_SECONDS)
-            try:
-                self.claimed = await others.ask(Operation.ACQUIRE, claim)
-            except asyncio.CancelledError:  # the store may have given it
-                await others.release(self._key, self._owner)
-                raise
+            self._unsure = True
+            self.claimed = await others.ask(Operation.ACQUIRE, claim)
+            self._unsure = self.claimed is None
             if self.claimed is not None:
                 holder = self.claimed.holder
                 others.counts.add(Counter.STORE_CALLS, "store", Operation.GET, number=self.claimed.looked)
@@ -215,6 +215,8 @@ class Turn:
     async def __aexit__(self, *_: object) -> None:
         if self._lease is not None:
             await self._lease.end()
+        elif self._unsure:
+            await self._shared.release(self._key, self._owner)
 
     async def _follow(self, holder: str) -> Ending | None:
         """Do so.

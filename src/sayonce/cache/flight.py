@@ -69,6 +69,9 @@ class Flight:
         """The task that computes and writes it, until that is over."""
         self.abandon: Callable[[], None] = _nothing
         """Ends the computation when nobody wants it any more."""
+        self.hurried = False
+        """Whether somebody waits for a value that was to be made in the background."""
+        self._hurry: Callable[[], None] = _nothing
         self._queued = False
         self._listeners = 0
         self.awaited: list[Flight] = []
@@ -133,6 +136,18 @@ class Flight:
         finally:
             self._queued = False
 
+    def on_hurry(self, hurry: Callable[[], None]) -> None:
+        """Call back once somebody waits for a value that is made in the background."""
+        self._hurry = hurry
+
+    def hurry(self) -> None:
+        """Make a value, and all that its computation waits for, as for those who wait for it from now on."""
+        if not self.hurried:
+            self.hurried = True
+            self._hurry()
+            for each in self.awaited:
+                each.hurry()
+
     def _abandon_if_deserted(self) -> None:
         costs_nothing_yet = self._queued and not self._begun
         if (self.private or costs_nothing_yet) and not (self._listeners or self.done):
@@ -151,7 +166,8 @@ class Flight:
         self._end()
 
     def _end(self) -> None:
-        self.abandon = _nothing  # the former callback refers to this flight: a cycle would keep its megabytes
+        # The former callbacks refer to this flight: a cycle would keep its megabytes.
+        self.abandon = self._hurry = _nothing
         self._notify()
 
     def listen(self) -> None:
@@ -183,6 +199,8 @@ class Flight:
             raise RecursionError(_OWN_VALUE)
         for asker in askers:
             asker.awaited.append(self)
+            if asker.hurried:
+                self.hurry()
         try:
             with waiting():
                 yield

@@ -156,6 +156,7 @@ class Lease:
         if await self._guard.done(Operation.PUBLISH, publish, timeout_factor=TIMEOUT_FACTOR):  # else they ask again
             self._told_at = time.monotonic()
             self._welcomed.update(new)
+            self._flight.hurry()
             self._followed.set()
 
     def _challenge(self, record: bytes) -> bytes | None:

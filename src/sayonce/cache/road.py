@@ -99,6 +99,8 @@ class Road:
                 case Step.JOIN:
                     assert under_way is not None
                     self._counts.add(Counter.FLIGHTS, FlightPart.JOINED)
+                    if mode is not Mode.RENEWAL:
+                        under_way.hurry()
                     answer = await _begun(under_way, wait, joined=True)
                     if _serves(under_way, lookup, mode, self._clock()):
                         return answer

@@ -109,7 +109,8 @@ class Takes:
         async with AsyncExitStack() as turn:
             with flight.queued():
                 slots = self.slots[engine.name]
-                await turn.enter_async_context(slots.behind() if flight.renews else slots)
+                lets_pass = flight.renews and not flight.hurried
+                await turn.enter_async_context(slots.behind(flight.on_hurry) if lets_pass else slots)
                 self._load(engine)
                 await _ready(engine)
             turn.enter_context(self._counted(engine))

@@ -153,8 +153,8 @@ async def test_a_waiter_that_is_admitted_and_cancelled_at_one_moment_takes_no_sl
     assert callers.slots.taken == 0
 
 
-async def behind(slots: Slots, leave: asyncio.Event, order: list[str], name: str) -> None:
-    async with slots.behind():
+async def behind(slots: Slots, leave: asyncio.Event, order: list[str], name: str, on_hurry=lambda _: None) -> None:
+    async with slots.behind(on_hurry):
         order.append(name)
         await leave.wait()
 
@@ -177,6 +177,25 @@ async def test_what_nobody_waits_for_lets_all_others_pass_and_takes_one_slot_at_
     held.leave.set()
     await asyncio.gather(*tasks)
     assert order == ["a", "person", "b"]
+    assert slots.taken == 0
+
+
+async def test_what_somebody_comes_to_wait_for_moves_from_behind_into_the_queue_of_all_others():
+    slots, leave, order, hurries = Slots(1, 3), asyncio.Event(), [], []
+    held = Callers(slots)
+    tasks = [asyncio.create_task(held.call())]
+    await settle()
+    tasks += [asyncio.create_task(behind(slots, leave, order, name, hurries.append)) for name in ("a", "b")]
+    await settle()
+    hurries[1]()
+    hurries[1]()  # which changes nothing more
+    tasks.append(asyncio.create_task(in_front(slots, order, "person")))
+    await settle()
+    assert slots.waiting == 2
+    leave.set()
+    held.leave.set()
+    await asyncio.gather(*tasks)
+    assert order == ["b", "person", "a"]
     assert slots.taken == 0
 
 

@@ -6,8 +6,9 @@ import asyncio
 import math
 import time
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from types import TracebackType
 from typing import Final
 
@@ -37,8 +38,8 @@ class Slots:
         self._queue = queue
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._behind: deque[asyncio.Future[None]] = deque()
-        self._one_behind = False
-        """Whether one of those speaks that let all others pass."""
+        self._one_behind: asyncio.Future[None] | None = None
+        """The one of those that let all others pass which speaks now."""
         self._clock = clock
         self._busy_since = 0.0
         self._interval_seconds = 1.0
@@ -62,23 +63,33 @@ class Slots:
         if self.speaking < self._concurrency:
             self._speak()
             return
-        await self._queued(self._waiters, self._queue)
+        await self._queued(self._waiters, self._queue, asyncio.get_running_loop().create_future())
 
     @asynccontextmanager
-    async def behind(self) -> AsyncGenerator[None]:
+    async def behind(self, on_hurry: Callable[[Callable[[], None]], None]) -> AsyncGenerator[None]:
         """Take a slot that nobody else waits for; those that come this way take one after the other.
+
+        ``on_hurry`` registers what moves this one into the queue of all others, as somebody waits for it now.
 
         Raises:
             EngineBusy: as many wait as the queue holds, or none became free in time.
 
         """
-        await self._queued(self._behind, max(1, self._queue))
+        waiter = asyncio.get_running_loop().create_future()
+        on_hurry(partial(self._hurry, waiter))
+        await self._queued(self._behind, max(1, self._queue), waiter)
         try:
             yield
         finally:
-            self._leave(behind=True)
+            self._leave(waiter)
 
-    async def _queued(self, waiters: deque[asyncio.Future[None]], most: int) -> None:
+    def _hurry(self, waiter: asyncio.Future[None]) -> None:
+        if waiter in self._behind:
+            self._behind.remove(waiter)
+            self._waiters.append(waiter)
+            self._admit()
+
+    async def _queued(self, waiters: deque[asyncio.Future[None]], most: int, waiter: asyncio.Future[None]) -> None:
         if len(waiters) >= most:
             raise EngineBusy(
                 f"the engine is busy: {self.speaking} speaking and {len(waiters)} waiting",
@@ -86,7 +97,7 @@ class Slots:
             )
         try:
             async with asyncio.timeout(self._wait_seconds):
-                await self._wait(waiters)
+                await self._wait(waiters, waiter)
         except TimeoutError:
             raise EngineBusy(
                 f"the engine is busy: nothing became free within {self._wait_seconds:g} s",
@@ -98,17 +109,17 @@ class Slots:
     ) -> None:
         self._leave()
 
-    async def _wait(self, waiters: deque[asyncio.Future[None]]) -> None:
-        waiter = asyncio.get_running_loop().create_future()
+    async def _wait(self, waiters: deque[asyncio.Future[None]], waiter: asyncio.Future[None]) -> None:
         waiters.append(waiter)
         self._admit()
         try:
             await waiter
         except asyncio.CancelledError:
             if not waiter.cancelled():
-                self._leave(behind=waiters is self._behind)  # it was admitted at the same moment
-            elif waiter in waiters:
-                waiters.remove(waiter)
+                self._leave(waiter)  # it was admitted at the same moment
+            for each in (self._waiters, self._behind):
+                if waiter in each:
+                    each.remove(waiter)
             raise
 
     def _admit(self) -> None:
@@ -117,11 +128,11 @@ class Slots:
             if not waiter.done():
                 waiter.set_result(None)
                 self._speak()
-        while self._behind and not self._one_behind and self.speaking < self._concurrency:
+        while self._behind and self._one_behind is None and self.speaking < self._concurrency:
             waiter = self._behind.popleft()
             if not waiter.done():
                 waiter.set_result(None)
-                self._one_behind = True
+                self._one_behind = waiter
                 self._speak()
 
     def _speak(self) -> None:
@@ -129,8 +140,9 @@ class Slots:
         if self.speaking == self._concurrency:
             self._busy_since = self._clock()
 
-    def _leave(self, *, behind: bool = False) -> None:
-        self._one_behind &= not behind
+    def _leave(self, waiter: asyncio.Future[None] | None = None) -> None:
+        if waiter is self._one_behind:
+            self._one_behind = None
         if self.speaking >= self._concurrency:
             self._measure()
         self.speaking -= 1
