@@ -219,7 +219,7 @@ class Turn:
             await self._shared.release(self._key, self._owner)
 
     async def _follow(self, holder: str) -> Ending | None:
-        """Do so.
+        """Do what ``follow`` does.
 
         Raises:
             NotBelieved, Unanswered: it is not followed any more.

@@ -34,7 +34,7 @@ Wait = Callable[[Coroutine[Any, Any, None]], Awaitable[None]]
 
 
 async def plainly(begun: Coroutine[Any, Any, None]) -> None:
-    """Wait, whatever happens."""
+    """Wait as long as it takes."""
     await begun
 
 
@@ -196,7 +196,8 @@ class Road:
     async def _turn(self, flight: Flight, lookup: Lookup, mode: Mode) -> Turn:
         """Return the flight's turn with other processes, if it is theirs as well.
 
-        It is not while purges may be unknown: it could follow a flight with tags that were purged long ago.
+        While there may be purges that this process does not know, it is not: it could follow a flight that began before
+        one of them.
         """
         shares = self._others is not None and lookup.leased and mode.reads
         if shares and self._view.due:
