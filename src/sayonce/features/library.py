@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from functools import cached_property, partial
 from typing import Any, Final, Never, Self, Unpack
-from weakref import WeakKeyDictionary
 
 import msgspec
 
@@ -57,12 +56,24 @@ class Cache(_Travelling, base.Cache):
             return self
         loop = asyncio.get_running_loop()
         if loop not in self._of_loops:
-            self._of_loops[loop] = asyncio.ensure_future(_open(_known(self.origin)).open())
-        return await asyncio.shield(self._of_loops[loop])
+            lifetime = self._lifetime(loop)
+            self._of_loops[loop] = lifetime, asyncio.ensure_future(anext(lifetime))
+        _, opening = self._of_loops[loop]
+        return await asyncio.shield(opening)
+
+    async def _lifetime(self, loop: asyncio.AbstractEventLoop) -> AsyncIterator[base.Cache]:
+        """Open a cache for an event loop, which closes it when it ends, as all its asynchronous generators."""
+        try:
+            async with _open(_known(self.origin)) as cache:
+                yield cache
+        finally:
+            del self._of_loops[loop]
 
     @cached_property
-    def _of_loops(self) -> WeakKeyDictionary[asyncio.AbstractEventLoop, asyncio.Future[base.Cache]]:
-        return WeakKeyDictionary()
+    def _of_loops(
+        self,
+    ) -> dict[asyncio.AbstractEventLoop, tuple[AsyncIterator[base.Cache], asyncio.Future[base.Cache]]]:
+        return {}
 
     async def fetch_carried(
         self, key: Any, compute: Compute, *, ttl: timedelta | None = None, tags: Iterable[str] = ()

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +55,12 @@ def call_elsewhere(pickled, **environment):
         env=os.environ | {"PYTHONPATH": path} | environment,
     )
     return done.stdout.decode().split() or done.stderr.decode()
+
+
+def open_files(directory):
+    """Return the names of the files below a directory that this process has open."""
+    links = [link.readlink() for link in Path("/proc/self/fd").iterdir() if link.is_symlink()]
+    return [link for link in links if link.is_relative_to(directory)]
 
 
 def test_a_spawned_process_calls_a_remembered_function(tmp_path):
@@ -114,6 +121,25 @@ def test_an_async_function_opens_its_cache_in_the_event_loop_where_it_arrives(tm
     again = pickle.loads(function)
     for _ in range(2):  # each in an event loop of its own
         assert asyncio.run(again(1)) == int(value)
+    assert not open_files(tmp_path), "the cache of an event loop that ended is closed"
+
+
+def test_a_cache_that_could_not_be_opened_where_it_arrived_is_tried_again(tmp_path):
+    async def dump():
+        async with sayonce.open(f"sqlite:///{tmp_path}/there/cache.db") as shared:
+            return pickle.dumps(shared.remember("pid", revision="1")(plain))
+
+    (tmp_path / "there").mkdir()
+    arrived = pickle.loads(asyncio.run(dump()))
+
+    async def call():
+        (tmp_path / "there").rename(tmp_path / "away")
+        with pytest.raises(sayonce.ConfigError):
+            await arrived(1)
+        (tmp_path / "away").rename(tmp_path / "there")
+        return await arrived(1)
+
+    assert asyncio.run(call()) == os.getpid()
 
 
 def test_a_secret_stays_behind_and_is_needed_where_the_function_arrives(tmp_path):

@@ -65,7 +65,7 @@ class Connection:
         try:
             self._db.execute("SELECT count(*) FROM sqlite_schema").fetchone()  # makes the log, if there is none
             prepare_with(self._db)
-        except sqlite3.Error:
+        except BaseException:
             self._db.close()
             raise
         self._names = tuple(map(os.fspath, (path, log_of(path), index_of(path))))
@@ -171,11 +171,15 @@ def blob(value: object) -> bytes:
 
 def connect(path: Path) -> sqlite3.Connection:
     db = sqlite3.connect(path, timeout=_LOCK_SECONDS, isolation_level=None, check_same_thread=False)
-    db.text_factory = partial(str, encoding="utf-8", errors="replace")  # one damaged name must not hide the others
-    # In WAL mode NORMAL loses the last commits at a power cut, and never consistency.
-    db.execute("PRAGMA synchronous = NORMAL")
-    db.execute("PRAGMA trusted_schema = OFF")  # no other program can call a function by its schema
-    db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    try:
+        db.text_factory = partial(str, encoding="utf-8", errors="replace")  # one damaged name must not hide the others
+        # In WAL mode NORMAL loses the last commits at a power cut, and never consistency.
+        db.execute("PRAGMA synchronous = NORMAL")
+        db.execute("PRAGMA trusted_schema = OFF")  # no other program can call a function by its schema
+        db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+    except BaseException:
+        db.close()
+        raise
     return db
 
 

@@ -201,7 +201,7 @@ class Database:
             reader = Connection(self._path, "read")
             try:
                 return reader, Connection(self._path, "write", self._space.prepare)
-            except sqlite3.Error:
+            except BaseException:
                 reader.close_now()
                 raise
         except sqlite3.Error as error:
