@@ -14,6 +14,7 @@
     │   ├── NotCached          504, only-if-cached and nothing stored
     │   └── ConfigError        names the file and the key
     │       └── MissingExtra   names what to install
+    ├── Stopping               503, the server ends before the answer does
     ├── EngineError            502, the engine failed
     │   ├── BadAudio           it answered with something that is not whole, audible speech
     │   ├── EngineTimeout      504
@@ -146,6 +147,14 @@ class MissingExtra(ConfigError):
 
     def __init__(self, what: str, extra: str) -> None:
         super().__init__(f"{what} needs an optional part: pip install 'sayonce[{extra}]'")
+
+
+class Stopping(SayonceError):
+    """The server ends, and an answer was not whole within the time that it had for that."""
+
+    status = 503
+    code = "stopping"
+    retry_after_seconds = 1
 
 
 class EngineError(SayonceError):

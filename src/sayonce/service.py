@@ -56,6 +56,8 @@ class Service:
             silence_ttl=settings.audio.silence_ttl,
         )
         self._sweeper: Sweeper | None = None
+        self.asked_to_end: float | None = None
+        """When the server was asked to end, by ``time.monotonic``; open answers may have taken some of its time since."""
 
     async def __aenter__(self) -> Self:
         await self.cache.open(checked=True)  # a worker that starts anew must not end the server
@@ -71,8 +73,12 @@ class Service:
         if self._sweeper is not None:
             await self._sweeper.stop()
         await self.synthesizer.in_use.stop()
-        await self.synthesizer.close(self.settings.server.shutdown_timeout.total_seconds())
+        await self.synthesizer.close(self._seconds_left())
         await self.cache.close()
+
+    def _seconds_left(self) -> float:
+        asked = time.monotonic() if self.asked_to_end is None else self.asked_to_end
+        return max(0.0, asked + self.settings.server.shutdown_timeout.total_seconds() - time.monotonic())
 
 
 def _remembering(cache: Cache, model: Any, revision: str) -> Any:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import logging
 import math
 import os
 import signal
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Final
+from functools import partial
+from types import FrameType
+from typing import Any, Final
 
 import typer
 import uvicorn
@@ -36,8 +40,12 @@ from sayonce.observe.workers import shared_directory
 from sayonce.service import Service, build_cache
 from sayonce.stores.base import SealedStore, Store
 
+log = logging.getLogger("sayonce.gateway")
+
 _FACTORY: Final = "sayonce.cli.serve:worker"
 _BACKLOG: Final = 2048
+_LAST_SECONDS: Final = 5.0
+"""After ``server.shutdown_timeout``, to write what is still to be written."""
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than proxies keep idle connections (nginx: 60 s), so that this side never closes one as it is used again."""
 
@@ -61,8 +69,7 @@ def run(config: str | None, overrides: Overrides) -> None:
     with _listen(server) as listener, _recorded(settings, config, _address(listener)):
         _announce(service, named(settings, config, overrides), _address(listener))
         if server.workers == 1:
-            _keep_all()
-            _serve_here(_uvicorn(app, settings), listener)
+            _serve_here(_uvicorn(partial(_ready, app), settings), listener)
         else:
             _hand_down(config, overrides)
             with shared_directory():
@@ -163,11 +170,11 @@ def _announce(service: Service, choice: Choice, address: str) -> None:
         )
 
 
-def _uvicorn(app: Gateway | str, settings: Settings) -> uvicorn.Config:
+def _uvicorn(factory: Callable[[], Gateway] | str, settings: Settings) -> uvicorn.Config:
     server = settings.server
     return uvicorn.Config(
-        app,
-        factory=isinstance(app, str),
+        factory,
+        factory=True,
         host=server.host,
         port=server.port,
         workers=server.workers,
@@ -186,15 +193,38 @@ def _uvicorn(app: Gateway | str, settings: Settings) -> uvicorn.Config:
 def worker() -> Gateway:
     """Build the application of one worker of several."""
     give_memory_back()
-    app = create_app()
-    _keep_all()
+    return _ready(create_app())
+
+
+def _ready(app: Gateway) -> Gateway:
+    """Prepare the process that serves an application; uvicorn has begun to hear the signals that end it."""
+    gc.collect()
+    gc.freeze()  # all present objects stay, and a look through them takes 30 ms
+    _end_in_time(app.service)
     return app
 
 
-def _keep_all() -> None:
-    """Leave all present objects out of garbage collection: they stay, and a look through them takes 30 ms."""
-    gc.collect()
-    gc.freeze()
+def _end_in_time(service: Service) -> None:
+    """Let a signal end this process in any case: Python waits for all threads, and an engine's may never return."""
+    timeout_seconds = service.settings.server.shutdown_timeout.total_seconds()
+
+    def note(usual: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
+        if service.asked_to_end is None:
+            service.asked_to_end = time.monotonic()
+            signal.setitimer(signal.ITIMER_REAL, timeout_seconds + _LAST_SECONDS)
+        elif number == signal.SIGINT:  # somebody at a terminal does not want to wait
+            _end()
+        usual(number, frame)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if callable(usual := signal.getsignal(number)):
+            signal.signal(number, partial(note, usual))
+    signal.signal(signal.SIGALRM, _end)
+
+
+def _end(*_: object) -> None:
+    log.error("what is under way does not end; the process ends without it")
+    os._exit(0)
 
 
 def _serve_here(config: uvicorn.Config, listener: socket.socket) -> None:
@@ -215,7 +245,10 @@ def _serve_in_workers(config: uvicorn.Config, listener: socket.socket) -> None:
 
 
 class _Supervisor(Multiprocess):
-    """Passes SIGHUP on to the workers, which read the API keys again; uvicorn would replace the workers."""
+    """Passes SIGHUP on to the workers, which read the API keys again, and kills those that do not end.
+
+    Uvicorn would replace the workers, and wait for ever.
+    """
 
     def handle_signals(self) -> None:
         if signal.sigtimedwait({signal.SIGHUP}, 0) is not None:
@@ -226,6 +259,15 @@ class _Supervisor(Multiprocess):
         for process in self.processes:
             if process.pid is not None:
                 os.kill(process.pid, signal.SIGHUP)
+
+    def join_all(self) -> None:
+        deadline = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + 2 * _LAST_SECONDS
+        for process in self.processes:
+            process.process.join(max(0.0, deadline - time.monotonic()))
+            if process.process.is_alive():
+                log.error("the worker %s does not end, and is killed", process.pid)
+                process.process.kill()
+        super().join_all()
 
 
 def _hand_down(config: str | None, overrides: Overrides) -> None:

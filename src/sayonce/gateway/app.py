@@ -56,7 +56,7 @@ class Gateway:
 
     def __init__(self, service: Service, access: Access) -> None:
         settings, server = service.settings, service.settings.server
-        self._service = service
+        self.service = service
         self._access = access
         self._cors = Cors(server.origins) if server.origins else None
         self._local = LocalOnly(server.hosts, server.origins) if access.open else None
@@ -87,7 +87,7 @@ class Gateway:
             try:
                 self._local.check(scope)
             except SayonceError as error:
-                self._service.cache.counts.add(Counter.REFUSED_REQUESTS)
+                self.service.cache.counts.add(Counter.REFUSED_REQUESTS)
                 await send_error(common_headers.completed(scope, send), error)
                 return
         if scope["path"] != SPEECH:
@@ -100,7 +100,7 @@ class Gateway:
 
     def _router(self) -> Starlette:
         """Return the application of all routes; speech is in it for its methods, and is reached without it."""
-        service, access = self._service, self._access
+        service, access = self.service, self._access
         router = Starlette(
             routes=[
                 Route(SPEECH, self._speech, methods=["POST"]),
@@ -135,21 +135,21 @@ class Gateway:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         with rereading(self._access.reload):
-            async with self._service, self.observer, self._trace or nullcontext():
+            async with self.service, self.observer, self._trace or nullcontext():
                 yield
         if self._tracer is not None:
             await asyncio.to_thread(self._tracer.close)
 
     def _traced(self) -> OpenTelemetry | None:
         """Have requests traced, where a collector is configured."""
-        tracing = self._service.settings.tracing
+        tracing = self.service.settings.tracing
         if tracing.endpoint is None:
             return None
         from sayonce.observe.tracing import open_tracing  # noqa: PLC0415 (an extra)
 
         tracer = open_tracing(tracing.endpoint, service_name=tracing.service_name)
         self._speech = tracer.traced(self._speech)
-        self._service.synthesizer.trace(tracer)
+        self.service.synthesizer.trace(tracer)
         return tracer
 
 

@@ -15,7 +15,7 @@ from sayonce.cache import Answer, Cache
 from sayonce.core.cache_control import DEFAULT, Policy, parse_cache_control
 from sayonce.core.counters import Counter
 from sayonce.core.outcome import Outcome
-from sayonce.errors import CallerError, EngineTimeout, SayonceError
+from sayonce.errors import CallerError, EngineTimeout, SayonceError, Stopping
 from sayonce.gateway import sse
 from sayonce.gateway.access import Access
 from sayonce.gateway.common_headers import common_headers, common_lines, completed
@@ -107,6 +107,8 @@ class SpeechEndpoint:
         except Disconnected:
             self._cache.counts.add(Counter.LEFT)
             self._observer.left()
+        except asyncio.CancelledError:  # by the server alone, as it ends
+            await self._fail(scope, send, Stopping("the server ends; ask it, or another, again"), started, plan)
         except SayonceError as error:
             await self._fail(scope, send, error, started, plan)
         except Exception as error:  # noqa: BLE001 (a bug of ours is answered too, in the API's form)

@@ -2,9 +2,12 @@
 
 import gc
 import os
+import re
 import signal
 import socket
 import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import httpx
 import pytest
@@ -12,6 +15,7 @@ import pytest
 from sayonce.cli import serve
 from sayonce.gateway.app import Gateway
 from tests.helpers.commandline import stop
+from tests.helpers.deployments import wait_until
 
 TEXT = "It was the best of times, it was the worst of times, it was the age of wisdom. " * 12
 SHORT = {"input": "Hello there.", "response_format": "wav"}
@@ -32,6 +36,82 @@ def test_a_signal_lets_serve_finish_its_flights_and_exit_with_0(sayonce):
     again = sayonce("say", TEXT, "-o", "again.pcm", "--json").json
     assert again["outcome"] == "hit"
     assert (sayonce.directory / "again.pcm").read_bytes() == body + b"".join(rest)
+
+
+NEVER_RETURNS = """
+import time
+from sayonce.speech.engines.hibari import HibariEngine
+
+def speak(self, utterance, emit):
+    if "begin" in utterance.text:
+        emit(b"\\1\\2" * 24_000)
+    time.sleep(3600)
+
+HibariEngine.speak = speak
+"""
+
+
+@pytest.fixture
+def stuck(sayonce):
+    """The command where hibari begins to speak at most, and never returns."""
+    (sayonce.directory / "sitecustomize.py").write_text(NEVER_RETURNS)
+    sayonce.environment["PYTHONPATH"] = str(sayonce.directory)
+    return sayonce
+
+
+@contextmanager
+def begun(server):
+    """Ask for a clip that never ends; yields its chunks, of which one has come."""
+    speech = {"input": "Please begin.", "response_format": "pcm"}
+    with httpx.stream("POST", f"{server.url}/v1/audio/speech", json=speech, timeout=30) as response:
+        chunks = response.iter_raw()
+        next(chunks)
+        yield chunks
+
+
+def under_way(server):
+    """Return how many requests an engine speaks, or has in its queue."""
+    figures = re.findall(
+        r'^sayonce_engine_(?:speaking|waiting){engine="hibari"} (\d+)',
+        httpx.get(f"{server.url}/metrics").text,
+        re.MULTILINE,
+    )
+    return sum(map(int, figures))
+
+
+def refused(url):
+    """Whether a server listens no more."""
+    try:
+        httpx.get(url)
+    except httpx.ConnectError:
+        return True
+    return False
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_signal_ends_serve_also_where_an_engine_never_returns(stuck, workers):
+    soon = {"SAYONCE_SERVER__SHUTDOWN_TIMEOUT": "1s", "SAYONCE_SERVER__WORKERS": str(workers)}
+    with stuck.serving(**soon) as server, ThreadPoolExecutor(1) as clients, begun(server) as chunks:
+        waiting = clients.submit(httpx.post, f"{server.url}/v1/audio/speech", json=SHORT, timeout=30)
+        wait_until(lambda: under_way(server) == 2)
+        asked = time.monotonic()
+        server.send_signal(signal.SIGTERM)
+        with pytest.raises(httpx.RemoteProtocolError):
+            list(chunks)
+        answer = waiting.result()
+        assert answer.status_code == 503
+        assert answer.json()["error"]["code"] == "stopping"
+        code, talk = stop(server)
+    assert code == 0
+    assert time.monotonic() - asked < 1 + 5 + 5, talk
+
+
+def test_a_second_interrupt_ends_serve_at_once(stuck):
+    with stuck.serving() as server, begun(server):
+        server.send_signal(signal.SIGINT)
+        wait_until(lambda: refused(server.url))
+        code, _ = stop(server, signal.SIGINT)
+    assert code == 0
 
 
 def test_serve_says_its_address_its_engines_and_its_clients(sayonce):

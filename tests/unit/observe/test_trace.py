@@ -270,7 +270,7 @@ async def is_reused(gateway, text, audio_format):
     scope = {"type": "http", "method": "POST", "path": "/v1/audio/speech", "headers": headers, "http_version": "1.1"}
     await gateway(scope, receive, send)
     assert sent[1]["status"] == 200, sent[2]
-    await gateway._service.cache.settle()  # or the next request might join what is still being stored
+    await gateway.service.cache.settle()  # or the next request might join what is still being stored
     return b"; hit" in dict(sent[1]["headers"])[b"cache-status"]
 
 
