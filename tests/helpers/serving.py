@@ -25,7 +25,13 @@ async def serving(*engines, store="memory://", clock=time.time, **overrides):
     gateway = Gateway(service, access)
     http = bounded(settings.server)
     config = uvicorn.Config(
-        gateway, log_level="critical", access_log=False, ws="none", http=http, timeout_keep_alive=600
+        gateway,
+        log_level="critical",
+        access_log=False,
+        ws="none",
+        http=http,
+        proxy_headers=False,
+        timeout_keep_alive=600,
     )
     server = uvicorn.Server(config)
     listener = socket.create_server(("127.0.0.1", 0))

@@ -22,6 +22,7 @@ from sayonce.errors import NotFound, SayonceError, quoted
 from sayonce.gateway import common_headers, openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
+from sayonce.gateway.connection import AnswerNow
 from sayonce.gateway.cors import Cors
 from sayonce.gateway.dashboard import Dashboard
 from sayonce.gateway.http import (
@@ -42,6 +43,7 @@ from sayonce.gateway.models import Models
 from sayonce.gateway.paths import DEPLOYMENT, SPEECH, as_written, corrected, deployment, nearest, serves
 from sayonce.gateway.speech import SpeechEndpoint
 from sayonce.gateway.voices import Voices
+from sayonce.observe import request_id
 from sayonce.observe.observer import Observer
 from sayonce.observe.trace import Recorder
 from sayonce.observe.workers import Workers
@@ -67,7 +69,7 @@ class Gateway:
             log_hits=settings.log.hits,
             texts=settings.dashboard.texts,
         )
-        self._speech: ASGI = SpeechEndpoint(
+        speech = SpeechEndpoint(
             service.synthesizer,
             access,
             self.observer,
@@ -75,14 +77,33 @@ class Gateway:
             request_timeout_seconds=server.request_timeout.total_seconds(),
             trace=self._trace,
         )
+        self._speech: ASGI = speech
         self._tracer = self._traced()
+        at_once = self._tracer is None and not settings.log.hits and settings.memory.max_bytes
+        self._speech_now = speech.answer_now
+        self.answer_now: AnswerNow | None = self._answer_now if at_once else None
         self._others = self._router()
+
+    def _answer_now(self, scope: Scope, body: bytes, send: Send) -> bool:
+        """Answer a known request for a clip in memory without a task, and return True; False for all others.
+
+        Nothing is logged and nothing traced here: that needs a task, whose context names the request.
+        """
+        if scope["path"] != SPEECH or scope["method"] != "POST":
+            return False
+        common_headers.begin(scope, self._cors)
+        if self._local is not None:
+            try:
+                self._local.check(scope)
+            except SayonceError:
+                return False
+        return self._speech_now(scope, body, send)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._others(scope, receive, send)
             return
-        common_headers.begin(scope, self._cors)
+        request_id.current.set(common_headers.begin(scope, self._cors))
         if self._local is not None:
             try:
                 self._local.check(scope)

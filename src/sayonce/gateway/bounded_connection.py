@@ -11,7 +11,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from sayonce.gateway.common_headers import NO_STORE, common_lines
-from sayonce.gateway.connection import Held
+from sayonce.gateway.connection import AnswerNow, Held
 from sayonce.gateway.connection_bounds import CHECK_SECONDS, ConnectionBounds
 from sayonce.gateway.http import Scope, lines_of
 from sayonce.gateway.refusals import TOO_SLOW, RequestRefusal
@@ -38,6 +38,7 @@ class BoundedConnection(HttpToolsProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self.access_log = self.access_log and config.access_log  # also where uvicorn's logger has handlers of others
         self.bounds = bounds
+        self.answer_now: AnswerNow | None = getattr(self.app, "answer_now", None)
         self.url = b""
         self.last = self.began = self.read_at = self.loop.time()
         """When the last byte came, when the unfinished request began, and when the client last read."""

@@ -14,12 +14,15 @@ _CORS: Final = "sayonce.cors"
 NO_STORE: Final = (b"cache-control", b"no-store")
 
 
-def begin(scope: Scope, cors: Cors | None) -> None:
-    """Note in a request's scope the headers that its answer has in any case."""
+def begin(scope: Scope, cors: Cors | None) -> bytes:
+    """Note in a request's scope the headers that its answer has in any case, and return its id."""
     headers = headers_of(scope)
-    scope[_REQUEST_ID] = request_id.begin(headers)
-    if cors is not None:
-        scope[_CORS] = cors.headers(headers)
+    found = scope.get(_REQUEST_ID)
+    if found is None:
+        found = scope[_REQUEST_ID] = request_id.of(headers)
+        if cors is not None:
+            scope[_CORS] = cors.headers(headers)
+    return found
 
 
 def common_headers(scope: Scope) -> Headers:

@@ -16,6 +16,10 @@ HELD: Final = "sayonce.held"
 AT_ONCE: Final = "sayonce.at_once"
 """The key of the function that sends a whole answer by one call: ``BoundedProtocol.answer_at_once``."""
 
+AnswerNow = Callable[[Any, bytes, Any], bool]
+"""Answers a request that has come whole, given as its scope, its body and uvicorn's ``send``, and returns True; False where
+that takes more than a moment."""
+
 
 class Held:
     """The memory that an answer holds while its client reads: a body that several clients read is held once.

@@ -26,6 +26,10 @@ class Plans:
     def __len__(self) -> int:
         return len(self._known)
 
+    def known(self, body: bytes, tenant: str) -> KnownPlan | None:
+        """Return the plan of a request's body where it was planned before."""
+        return self._known.get((tenant, self._synthesizer.voices.version, body))
+
     async def of(self, body: bytes, tenant: str) -> KnownPlan:
         """Return the plan of a request's body."""
         version = self._synthesizer.voices.version

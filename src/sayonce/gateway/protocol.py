@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from functools import partial
-from typing import Final, cast
+from typing import Any, Final, cast
 
 import httptools
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, RequestResponseCycle
@@ -60,6 +60,10 @@ class BoundedProtocol(BoundedConnection):
     _piece = 0
     """Bytes that came last."""
     _wrong: RequestRefusal | None = None
+    _reads = False
+    """Whether bytes are being read now."""
+    _begins: tuple[RequestResponseCycle, Any] | None = None
+    """The request that begins once they are read, and its application."""
 
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
 
@@ -87,14 +91,16 @@ class BoundedProtocol(BoundedConnection):
             return
         self._unset_keepalive_if_required()
         self._piece = len(data)
+        self._reads, refused = True, False
         try:
             self.parser.feed_data(data)
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as error:
-            if not self._goes_on(error, data):
-                self.refuse(self._wrong or MALFORMED)
-                return
+            refused = not self._goes_on(error, data)
+        self._reads = False
         cycle = self.cycle
-        if (
+        if refused:
+            self.refuse(self._wrong or MALFORMED)
+        elif (
             self._received
             or self._piece > _SMALL_BYTES
             or cycle is None
@@ -103,6 +109,21 @@ class BoundedProtocol(BoundedConnection):
             or cycle.response_complete
         ):
             self._count()
+        if self._begins is not None:
+            begins, self._begins = self._begins, None
+            self._begin(*begins)
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        if self._reads:
+            self._begins = cycle, app
+        else:
+            super()._start_asgi_task(cycle, app)
+
+    def _begin(self, cycle: RequestResponseCycle, app: Any) -> None:
+        """Begin a request: one that has come whole may be answered at once, without a task."""
+        answer_now = self.answer_now
+        if answer_now is None or cycle.more_body or not answer_now(cycle.scope, bytes(cycle.body), cycle.send):
+            super()._start_asgi_task(cycle, app)
 
     def _goes_on(self, error: Exception, data: bytes) -> bool:
         """Read a request that asks for another protocol as if it did not, where that is all that stopped the parser."""

@@ -1,4 +1,4 @@
-"""``POST /v1/audio/speech``: authorise → parse → key → answer, from memory without waiting for anything."""
+"""``POST /v1/audio/speech``: authorise → parse → key → answer; a known request for a clip in memory at once."""
 
 from __future__ import annotations
 
@@ -75,6 +75,35 @@ class SpeechEndpoint:
         self._plans = Plans(synthesizer)
         self._turn = asyncio.Lock()
 
+    def answer_now(self, scope: Scope, body: bytes, send: Send) -> bool:
+        """Answer a known request whose clip is in memory, and return True; False for all others, also those to be refused."""
+        try:
+            return self._answer_now(scope, body, send)
+        except Exception as error:  # noqa: BLE001 (a bug of ours is logged, and the usual way answers)
+            as_sayonce_error(error)
+            return False
+
+    def _answer_now(self, scope: Scope, body: bytes, send: Send) -> bool:
+        started = time.perf_counter()
+        headers = headers_of(scope)
+        if b"cache-control" in headers or b"content-encoding" in headers or not self._cache.view.fresh:
+            return False
+        client = self._access.authorise(scope["headers"])
+        check_json(headers, declared=self._access.open)
+        known = self._plans.known(body, client.tenant)
+        if known is None:
+            return False
+        plan = known.plan
+        entry = None if plan.request.sse else self._synthesizer.peek(plan)
+        if entry is None:
+            return False
+        answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
+        lines = known.lines(answer, entry, self._cache.now(), stored=False)
+        if not scope[AT_ONCE](send, lines + common_lines(scope), entry.body):
+            return False
+        self._note(plan, answer, started)
+        return True
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, plan = time.perf_counter(), None
         try:
@@ -90,20 +119,14 @@ class SpeechEndpoint:
                 await self._cache.settle_view()
             known = await self._plans.of(body, client.tenant)
             plan = known.plan
-            entry = self._synthesizer.peek(plan) if policy is DEFAULT else None
-            if entry is not None:
-                answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
-            else:
-                if plan.request.names_unknown_voice:
-                    known = await self._plans.with_newest_voices(body, client.tenant)
-                    plan = known.plan
-                answer = await self._answer(known, policy, receive)
+            if plan.request.names_unknown_voice:
+                known = await self._plans.with_newest_voices(body, client.tenant)
+                plan = known.plan
+            answer = await self._answer(known, policy, receive)
             sending = self._send(scope, send, known, answer)
             heard_alone = policy.no_store or (answer.known_entry is None and _is_whole(scope, plan))
             begun = await (_while_heard(sending, answer, receive) if heard_alone else sending)
-            self._observer.answered(plan, answer, started, begun)
-            if self._trace is not None and answer.known_entry is not None:
-                self._trace.note(plan, answer.outcome, answer.known_entry)
+            self._note(plan, answer, started, begun)
         except Disconnected:
             self._cache.counts.add(Counter.LEFT)
             self._observer.left()
@@ -113,6 +136,11 @@ class SpeechEndpoint:
             await self._fail(scope, send, error, started, plan)
         except Exception as error:  # noqa: BLE001 (a bug of ours is answered too, in the API's form)
             await self._fail(scope, send, as_sayonce_error(error), started, plan)
+
+    def _note(self, plan: Plan, answer: Answer, started: float, begun: float = 0.0) -> None:
+        self._observer.answered(plan, answer, started, begun)
+        if self._trace is not None and answer.known_entry is not None:
+            self._trace.note(plan, answer.outcome, answer.known_entry)
 
     async def _fail(self, scope: Scope, send: Send, error: SayonceError, started: float, plan: Plan | None) -> None:
         """Answer with an error, or leave the answer that has begun unfinished: the server then cuts the connection."""

@@ -10,17 +10,10 @@ from typing import Final
 
 HEADER: Final = b"x-request-id"
 current: Final[ContextVar[bytes]] = ContextVar("request_id", default=b"")
-"""That of the request which is being answered."""
+"""That of the request which is being answered; its log lines have it."""
 
 _ID: Final = re.compile(rb"[0-9A-Za-z._:/+=@~,;-]{1,128}")
 _bits: Final = random.Random().getrandbits  # noqa: S311 (it names a request, and guards nothing)
-
-
-def begin(headers: Mapping[bytes, bytes]) -> bytes:
-    """Return the id of a request, which its log lines have from here on."""
-    found = of(headers)
-    current.set(found)
-    return found
 
 
 def of(headers: Mapping[bytes, bytes]) -> bytes:

@@ -12,6 +12,7 @@ from sayonce.errors import StoreError
 from sayonce.gateway import headers
 from sayonce.gateway.paths import SPEECH
 from sayonce.testing import StubEngine
+from tests.helpers.raw_requests import answer, connected, post
 from tests.helpers.serving import serving, speak, until
 
 
@@ -85,7 +86,6 @@ async def test_a_bug_on_any_route_is_a_500_in_the_apis_form_and_logged_once(monk
 BEFORE_THE_HEADER = {
     "access": lambda client: (client.access, "authorise", bug),
     "planning": lambda client: (client.service.synthesizer, "plan_fields", async_bug),
-    "memory": lambda client: (client.service.synthesizer, "peek", bug),
     "lookup": lambda client: (client.service.synthesizer, "lookup", bug),
     "store": lambda client: (client.service.cache._tiers, "look", async_bug),
     "turn": lambda client: (client.service.cache._road, "_turn", async_bug),
@@ -107,6 +107,19 @@ async def test_a_bug_before_speech_begins_is_a_500_in_the_apis_form_and_logged_o
             assert "secret" not in answer.text
             assert logged() == 1
         assert client.service.cache.counters["failed"] == 3
+
+
+async def test_a_bug_on_the_short_way_of_a_hit_is_logged_once_and_the_usual_way_answers(monkeypatch, caplog, logged):
+    async with serving(StubEngine()) as client:
+        listen(caplog)
+        await speak(client)
+        async with connected(client, post()) as (reader, writer):
+            _, _, clip = await answer(reader)
+            monkeypatch.setattr(client.service.synthesizer, "peek", bug)
+            writer.write(post())
+            status, headers, again = await answer(reader)
+        assert (status, headers["cache-status"], again) == (200, "sayonce; hit; detail=memory", clip)
+        assert logged() == 1
 
 
 async def test_a_bug_while_speech_is_sent_cuts_it_and_is_logged_once(caplog, logged):

@@ -10,6 +10,7 @@ import soundfile
 from sayonce.speech import takes
 from sayonce.testing import StubEngine
 from tests.helpers.audio_samples import length_seconds
+from tests.helpers.raw_requests import LIVE, answer, connected, post
 from tests.helpers.serving import serving, speak
 
 TAKE_SECONDS = 0.4
@@ -36,6 +37,25 @@ async def test_the_first_request_is_a_miss_and_every_repeat_a_hit_with_the_same_
         soundfile.read(io.BytesIO(first.content))[0].tolist() == soundfile.read(io.BytesIO(second.content))[0].tolist()
     )
     assert len(engine.calls) == 1
+
+
+async def test_a_known_request_for_a_clip_in_memory_is_answered_as_it_comes_without_a_task(client, monkeypatch):
+    await speak(client)
+    async with connected(client, post()) as (reader, writer):
+        _, _, clip = await answer(reader)
+        monkeypatch.setattr(client.gateway, "_speech", None)  # what a task would go through
+        writer.write(post())
+        status, headers, again = await answer(reader)
+        assert (status, headers["cache-status"], again) == (200, "sayonce; hit; detail=memory", clip)
+    assert client.service.cache.counters["hit"] == 2
+    assert client.gateway.observer.shown().latest[0].outcome == "hit"
+
+
+async def test_pipelined_requests_for_a_clip_in_memory_are_answered_in_their_order(client):
+    await speak(client)
+    async with connected(client, post() + LIVE + post() * 3) as (reader, _):
+        bodies = [(await answer(reader))[2] for _ in range(5)]
+    assert [body[:4] for body in bodies] == [b"RIFF", b'{"st', b"RIFF", b"RIFF", b"RIFF"]
 
 
 async def test_a_hit_tells_its_length_age_key_tag_and_what_it_cost(client):
@@ -167,8 +187,8 @@ async def test_a_hit_plays_the_very_bytes_that_the_miss_streamed(client):
     played = [await speak(client, "One. Two.", response_format=each) for each in ("pcm", "wav", "flac")]
     assert "miss" in streamed[0].headers["cache-status"]
     samples = {streamed[0].content, played[0].content}
-    for answer in (*streamed[1:], *played[1:]):
-        samples.add(soundfile.read(io.BytesIO(answer.content), dtype="int16")[0].tobytes())
+    for each in (*streamed[1:], *played[1:]):
+        samples.add(soundfile.read(io.BytesIO(each.content), dtype="int16")[0].tobytes())
     assert len(samples) == 1
 
 
