@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import closing, contextmanager, nullcontext
@@ -43,6 +44,8 @@ from sayonce.speech.plan import Plan
 from sayonce.speech.request import parse_json
 from sayonce.speech.synthesis import Synthesizer
 
+log = logging.getLogger("sayonce.gateway")
+
 _SLICE_BYTES: Final = 65_536
 """The bytes that a stream sends at once, well within a millisecond."""
 
@@ -77,32 +80,35 @@ class SpeechEndpoint:
 
     def answer_now(self, scope: Scope, body: bytes, send: Send) -> bool:
         """Answer a known request whose clip is in memory, and return True; False for all others, also those to be refused."""
-        try:
-            return self._answer_now(scope, body, send)
-        except Exception as error:  # noqa: BLE001 (a bug of ours is logged, and the usual way answers)
-            as_sayonce_error(error)
-            return False
-
-    def _answer_now(self, scope: Scope, body: bytes, send: Send) -> bool:
         started = time.perf_counter()
+        try:
+            known = self._known_now(scope, body)
+            entry = None if known is None or known.plan.request.sse else self._synthesizer.peek(known.plan)
+            if known is None or entry is None:
+                return False
+            answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
+            lines = known.lines(answer, entry, self._cache.now(), stored=False)
+            if not scope[AT_ONCE](send, lines + common_lines(scope), entry.body):
+                return False
+        except SayonceError:
+            return False
+        except Exception as error:  # noqa: BLE001 (a bug of ours must not keep the usual way from answering)
+            log.warning("a hit could not be answered at once: %r", error)
+            return False
+        try:
+            self._note(known.plan, answer, started)
+        except Exception as error:  # noqa: BLE001 (the client has its answer)
+            self._failed(as_sayonce_error(error), started, known.plan)
+        return True
+
+    def _known_now(self, scope: Scope, body: bytes) -> KnownPlan | None:
+        """Return the plan of an authorised, plain request, where it is known and what is known of purges is new."""
         headers = headers_of(scope)
         if b"cache-control" in headers or b"content-encoding" in headers or not self._cache.view.fresh:
-            return False
+            return None
         client = self._access.authorise(scope["headers"])
         check_json(headers, declared=self._access.open)
-        known = self._plans.known(body, client.tenant)
-        if known is None:
-            return False
-        plan = known.plan
-        entry = None if plan.request.sse else self._synthesizer.peek(plan)
-        if entry is None:
-            return False
-        answer = Answer(Outcome.HIT, entry, tier=self._cache.memory.name)
-        lines = known.lines(answer, entry, self._cache.now(), stored=False)
-        if not scope[AT_ONCE](send, lines + common_lines(scope), entry.body):
-            return False
-        self._note(plan, answer, started)
-        return True
+        return self._plans.known(body, client.tenant)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started, plan = time.perf_counter(), None
@@ -149,8 +155,12 @@ class SpeechEndpoint:
             await send_error(completed(scope, send), error)
         if isinstance(error, CallerError) and not begun:
             self._cache.counts.add(Counter.REFUSED_REQUESTS)
+            self._observer.failed(error, started, plan)
         else:
-            self._cache.record(Outcome.FAILED)
+            self._failed(error, started, plan)
+
+    def _failed(self, error: SayonceError, started: float, plan: Plan | None) -> None:
+        self._cache.record(Outcome.FAILED)
         self._observer.failed(error, started, plan)
 
     async def _answer(self, known: KnownPlan, policy: Policy, receive: Receive) -> Answer:
