@@ -11,6 +11,7 @@ from typing import Final
 from sayonce.config import ServerSettings
 from sayonce.gateway.connection import Connection
 from sayonce.gateway.refusals import FULL, refusals_of
+from sayonce.gateway.transports import Outbox
 from sayonce.gateway.unread import Unread
 
 log = logging.getLogger("sayonce.gateway")
@@ -23,7 +24,7 @@ _SPARE_DESCRIPTORS: Final = 16
 
 
 class ConnectionBounds:
-    """The bounds of a process's connections, and how much of them is used."""
+    """The bounds of a process's connections, how much of them is used, and what they share."""
 
     def __init__(self, server: ServerSettings) -> None:
         self.server = server
@@ -31,6 +32,7 @@ class ConnectionBounds:
         self.heads: dict[Connection, None] = {}
         """The connections that have not received the whole header of their next request, in the order in which they began."""
         self.unread = Unread()
+        self.outbox = Outbox()
         self.buffered_bytes = 0
         self.refusals = refusals_of(server)
         self._checking = False

@@ -68,7 +68,7 @@ class BoundedProtocol(BoundedConnection):
     # -- what uvicorn calls -----------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        self.coalescing = CoalescingTransport(transport, self.loop)
+        self.coalescing = CoalescingTransport(transport, self.loop, self.bounds.outbox)
         super().connection_made(cast("asyncio.Transport", self.coalescing))
         connected = transport.get_extra_info("socket")
         connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SYSTEM_BYTES)

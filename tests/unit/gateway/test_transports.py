@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from sayonce.gateway.transports import CoalescingTransport
+from sayonce.gateway.transports import CoalescingTransport, Outbox
 from sayonce.testing import StubEngine
 from tests.helpers.serving import serving, speak
 
@@ -37,8 +37,12 @@ class Transport:
 
 @pytest.fixture
 async def transport():
-    transport = CoalescingTransport(Transport(), asyncio.get_running_loop())
-    transport.calls = transport._transport.calls
+    return made(Transport(), Outbox())
+
+
+def made(below, outbox):
+    transport = CoalescingTransport(below, asyncio.get_running_loop(), outbox)
+    transport.calls = below.calls
     transport.header_next = True
     return transport
 
@@ -98,8 +102,27 @@ async def test_a_whole_answer_goes_out_in_one_call_behind_a_held_header(transpor
     transport.write(b"continue")
     transport.header_next = True
     transport.answer(b"header", b"body")
+    await asyncio.sleep(0)
     assert transport.calls == [[b"continue"], [b"header", b"body"]]
     assert not transport.header_next
+
+
+async def test_the_answers_of_one_round_of_the_event_loop_go_out_together():
+    """One wake-up of a client that has asked several times at once, and not one for each."""
+    below, outbox = Transport(), Outbox()
+    for number in (b"1", b"2", b"3"):
+        made(below, outbox).answer(b"header", number)
+        assert below.calls == []
+    await asyncio.sleep(0)
+    assert below.calls == [[b"header", b"1"], [b"header", b"2"], [b"header", b"3"]]
+
+
+@pytest.mark.parametrize(("end", "seen"), [("close", "close"), ("write_eof", "end")])
+async def test_a_whole_answer_goes_out_before_the_connection_ends(transport, end, seen):
+    transport.answer(b"header", b"body")
+    getattr(transport, end)()
+    await asyncio.sleep(0)
+    assert transport.calls == [[b"header", b"body"], seen]
 
 
 async def test_a_clip_from_memory_has_the_very_headers_that_it_has_when_something_stands_between():
