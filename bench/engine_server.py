@@ -20,4 +20,4 @@ if __name__ == "__main__":
     overrides = {"server.port": int(sys.argv[1]), "store.url": sys.argv[2]}
     settings = load_settings(overrides=overrides)
     gateway = Gateway(Service(settings, [StubEngine()]), Access())
-    uvicorn.Server(config(gateway, settings)).run()
+    uvicorn.Server(config(lambda: gateway, settings)).run()

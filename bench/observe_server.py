@@ -40,4 +40,4 @@ if __name__ == "__main__":
 
     for number in observers:
         signal.signal(number, switch)
-    uvicorn.Server(config(gateway, settings)).run()
+    uvicorn.Server(config(lambda: gateway, settings)).run()

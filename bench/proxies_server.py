@@ -39,4 +39,4 @@ class Slow(StubEngine):
 if __name__ == "__main__":
     settings = load_settings(overrides={"server.port": int(sys.argv[1]), "store.url": "memory://"})
     gateway = Gateway(Service(settings, [Slow()]), Access())
-    uvicorn.Server(config(gateway, settings)).run()
+    uvicorn.Server(config(lambda: gateway, settings)).run()

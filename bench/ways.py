@@ -109,7 +109,7 @@ def serve(store: str, memory_bytes: int, ask: Callable[[int], None]) -> None:
     port = free_port()
     overrides = {"server.port": port, "store.url": store, "memory.max_bytes": memory_bytes}
     settings = load_settings(environment={}, overrides=overrides)
-    server = uvicorn.Server(config(Gateway(Service(settings, [StubEngine()]), Access()), settings))
+    server = uvicorn.Server(config(lambda: Gateway(Service(settings, [StubEngine()]), Access()), settings))
 
     def asking() -> None:
         try:
