@@ -110,13 +110,13 @@ RULES: Final = (
     (_ANY_FOUND, _JOINS, _UNDER_WAY, Step.JOIN),
     ((Found.PARENTS,), (Mode.ONLY_STORED,), _UNDER_WAY, Step.JOIN),
     (_ANY_FOUND, _ANY_MODE, _REQUEST, Step.LAUNCH),
-    # A flight. What another one has stored since the request looked is found under the lease.
+    # A flight. What another one has stored since the request looked is found under the lease, and whoever has the lease.
     (_ANY_FOUND, (Mode.ONLY_STORED,), _FLIGHT, Step.RAISE),
     ((Found.VALUE,), _SHARES, _FLIGHT, Step.RETURN),
     ((Found.STALE,), (Mode.USUAL,), _FLIGHT, Step.RENEW),
     (_ANY_FOUND, _SHARES, (Computing.UNDECIDED,), Step.ACQUIRE),
+    (_UNASKED, _SHARES, (Computing.ELSEWHERE, Computing.LEASED, Computing.ALONE), Step.ASK_STORE),
     (_ANY_FOUND, _SHARES, (Computing.ELSEWHERE,), Step.FOLLOW),
-    (_UNASKED, _SHARES, (Computing.LEASED, Computing.ALONE), Step.ASK_STORE),
     (_ANY_FOUND, _ANY_MODE, _FLIGHT, Step.COMPUTE),
 )
 """The table in short: the first rule that fits decides."""

@@ -11,6 +11,7 @@ from sayonce.core.cache_control import Policy
 from sayonce.core.envelope import Sealer
 from sayonce.core.key import Secret
 from sayonce.core.outcome import Outcome
+from sayonce.core.relay import new_owner
 from sayonce.errors import EngineError, Failure, StoreError
 from sayonce.stores import open_store
 from sayonce.stores.records import COMPUTATION
@@ -302,6 +303,21 @@ async def test_a_store_that_is_too_full_for_a_lease_still_gives_what_it_has(inst
     found, joined = other.begin(Lookup(key, work))  # which does not ask the store first
     assert (await found.result()).body == b"onetwothreefour"
     assert (found.outcome, joined, work.runs) == (Outcome.HIT, False, 0)
+
+
+async def test_a_lease_that_nobody_gave_back_hides_nothing_that_is_stored(instances, monkeypatch):
+    """As where a store that hung carries out what it was asked long ago: its holder is gone, and gives no sign of life."""
+    monkeypatch.setattr(lease, "LEASE_SECONDS", 60.0)
+    one, other = await instances(), await instances()
+    key = one.key("hello")
+    await listen(await one.answer(Lookup(key, Work())))
+    await one.settle()
+    gone = new_owner(Secret(), key)
+    assert await one.store.leases.acquire(key, gone, 60.0) == gone
+    work = Work()
+    found, _ = other.begin(Lookup(key, work))  # which does not ask the store first
+    assert (await asyncio.wait_for(found.result(), 2)).body == b"onetwothreefour"
+    assert (found.outcome, work.runs) == (Outcome.HIT, 0)
 
 
 @pytest.mark.parametrize("computing", [True, False], ids=["while it computes", "while the lease is on its way"])
