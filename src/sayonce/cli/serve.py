@@ -22,7 +22,7 @@ import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from sayonce.cli.allocator import give_memory_back
+from sayonce.cli.allocator import give_memory_back, keep_model_blocks
 from sayonce.cli.language import phrase
 from sayonce.cli.output import talk
 from sayonce.cli.running import describe, recorded
@@ -38,6 +38,7 @@ from sayonce.observe.logs import logging_config
 from sayonce.observe.trace import KEY_VARIABLE, new_run_key
 from sayonce.observe.workers import shared_directory
 from sayonce.service import Service, build_cache
+from sayonce.speech.engines import LocalEngine
 from sayonce.stores.base import SealedStore, Store
 
 log = logging.getLogger("sayonce.gateway")
@@ -198,6 +199,8 @@ def worker() -> Gateway:
 
 def _ready(app: Gateway) -> Gateway:
     """Prepare the process that serves an application; uvicorn has begun to hear the signals that end it."""
+    if any(isinstance(engine, LocalEngine) for engine in app.service.synthesizer.catalogue.engines):
+        keep_model_blocks()
     gc.collect()
     gc.freeze()  # all present objects stay, and a look through them takes 30 ms
     _end_in_time(app.service)

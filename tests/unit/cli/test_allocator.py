@@ -66,7 +66,28 @@ def used_bytes(size):
 def taken_bytes(begun, directory, size, awaited=float("inf")):
     """Return what a process takes for clips of which it keeps a few, once it takes no more than is awaited."""
     script = TAKEN.format(begun=begun, size=size, awaited=f'float("{awaited}")')
-    environment = os.environ | {"SAYONCE_STORE__URL": "memory://"}
+    return printed(script, directory, "espeak")
+
+
+def printed(script, directory, engine):
+    environment = os.environ | {"SAYONCE_STORE__URL": "memory://", "SAYONCE_SERVER__ENGINE": engine}
     command = [sys.executable, "-c", script]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, cwd=directory, env=environment, timeout=60)
     return int(done.stdout)
+
+
+COMPUTED = """
+import resource
+from sayonce.cli import serve
+
+serve.worker()
+faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(100):
+    bytes([1]) * 1_000_000
+print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults)
+"""
+
+
+def test_the_blocks_in_which_a_model_computes_are_not_made_of_new_pages_for_each_text(tmp_path):
+    assert printed(COMPUTED, tmp_path, "hibari") < 1000
+    assert printed(COMPUTED, tmp_path, "espeak") > 10_000
