@@ -46,6 +46,8 @@ without an answer counts for all but one."""
 _ASK_AGAIN_SECONDS: Final = 1.0
 """After how long a challenge without an answer is put again."""
 _TELL_AGAIN_SECONDS: Final = 60.0
+_ENDED_OWNERS: Final = 1000
+"""As many flights as may have asked for a lease while a store hung, which gives it when it goes on."""
 
 T = TypeVar("T")
 
@@ -96,7 +98,23 @@ class SharedFlights:
         self.secret = secret
         self.current = current
         self.poller = RecordPoller(self.ask, records)
+        self._ended: dict[str, None] = {}
         self._told = -_TELL_AGAIN_SECONDS
+
+    def note_ended(self, owner: str) -> None:
+        """Note an owner of ours that computes no more, and whose lease the store may hold, or give yet, all the same."""
+        self._ended[owner] = None
+        if len(self._ended) > _ENDED_OWNERS:
+            del self._ended[next(iter(self._ended))]
+
+    async def claim(self, key: bytes, owner: str) -> Claimed | None:
+        """Ask for the lease; None when the store does not answer. One that is held by nobody of ours any more is broken."""
+        claim = partial(self.leases.claim, key, owner, leading.LEASE_SECONDS)
+        claimed = await self.ask(Operation.ACQUIRE, claim)
+        if claimed is not None and claimed.holder in self._ended:
+            await self.release(key, claimed.holder)
+            claimed = await self.ask(Operation.ACQUIRE, claim)
+        return claimed
 
     async def ask(self, operation: Operation, run: Callable[[], Awaitable[T]]) -> T | None:
         """Ask the store, again where it answers others; None when it is in trouble."""
@@ -156,9 +174,8 @@ class Turn:
         others = self._shared
         holder = None
         if others.guard.unwritable is None:
-            claim = partial(others.leases.claim, self._key, self._owner, leading.LEASE_SECONDS)
             self._unsure = True
-            self.claimed = await others.ask(Operation.ACQUIRE, claim)
+            self.claimed = await others.claim(self._key, self._owner)
             self._unsure = self.claimed is None
             if self.claimed is not None:
                 holder = self.claimed.holder
@@ -214,8 +231,10 @@ class Turn:
 
     async def __aexit__(self, *_: object) -> None:
         if self._lease is not None:
-            await self._lease.end()
+            if not await self._lease.end():
+                self._shared.note_ended(self._owner)
         elif self._unsure:
+            self._shared.note_ended(self._owner)
             await self._shared.release(self._key, self._owner)
 
     async def _follow(self, holder: str) -> Ending | None:

@@ -85,8 +85,8 @@ class Lease:
         self._tasks = [asyncio.create_task(work) for work in (self._renew(), self._attend())]
         self._publishing = asyncio.create_task(self._publish())
 
-    async def end(self) -> None:
-        """Let go; call it when the value is stored, or when there will be none.
+    async def end(self) -> bool:
+        """Let go, and return whether the store says so; call it when the value is stored, or when there will be none.
 
         The end is published only of a body that was published whole, so that nobody takes a part for it.
         """
@@ -99,7 +99,8 @@ class Lease:
                 await self._end_publishing(publishing, tasks)
         finally:  # whatever went wrong: the others would wait for a lease that nobody keeps up
             release = partial(self._leases.release, self._key, self._owner)
-            await self._guard.call(Operation.RELEASE, release, timeout_factor=TIMEOUT_FACTOR)
+            released = await self._guard.done(Operation.RELEASE, release, timeout_factor=TIMEOUT_FACTOR)
+        return released
 
     async def _end_publishing(self, publishing: asyncio.Task[bool], tasks: list[asyncio.Task[None]]) -> None:
         entry = self._flight.entry

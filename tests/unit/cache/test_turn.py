@@ -8,9 +8,11 @@ import pytest
 
 from sayonce.cache import Cache, Flight, Lookup
 from sayonce.cache.cross_process import Doubt, NotBelieved, Turn, Unanswered
+from sayonce.core.breaker import Breaker
 from sayonce.core.counters import Counter, FlightPart, Operation
 from sayonce.core.decision import Computing
 from sayonce.core.outcome import Outcome
+from sayonce.errors import StoreError
 from sayonce.testing import FaultyStore
 from tests.helpers.chunked_work import Work, listen
 from tests.helpers.memory_leases import share
@@ -77,6 +79,33 @@ async def test_another_process_has_the_lease_until_it_gives_it_back(others):
     await other.acquire()
     assert other.computing is Computing.LEASED
     await other.__aexit__()
+
+
+@pytest.mark.parametrize("hung", ["claim", "release"])
+async def test_a_lease_that_the_store_kept_for_nobody_is_taken_by_the_next_flight_of_its_process(
+    others, hung, monkeypatch
+):
+    """A store that hangs gives a lease that nobody waits for any more, or does not hear that it was given back."""
+    claim = others.leases.claim
+
+    async def given_in_vain(*asked):
+        await claim(*asked)
+        raise StoreError("no answer")
+
+    async def unheard(*_):
+        raise StoreError("no answer")
+
+    with monkeypatch.context() as hanging:
+        hanging.setattr(others.leases, "release", unheard)
+        if hung == "claim":
+            hanging.setattr(others.leases, "claim", given_in_vain)
+        async with Turn(others, Flight(1.0), KEY) as turn:
+            await turn.acquire()
+            assert turn.computing is (Computing.ALONE if hung == "claim" else Computing.LEASED)
+    others.guard.breaker = Breaker()  # the store answers again
+    async with Turn(others, Flight(1.0), KEY) as turn:
+        await turn.acquire()
+        assert turn.computing is Computing.LEASED
 
 
 async def test_a_store_that_takes_nothing_new_is_asked_for_no_lease(others):
