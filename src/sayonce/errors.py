@@ -156,6 +156,9 @@ class Stopping(SayonceError):
     code = "stopping"
     retry_after_seconds = 1
 
+    def __init__(self) -> None:
+        super().__init__("the server ends; ask it, or another, again")
+
 
 class EngineError(SayonceError):
     """The engine failed; the same request may succeed later."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -56,8 +56,8 @@ class Service:
             silence_ttl=settings.audio.silence_ttl,
         )
         self._sweeper: Sweeper | None = None
-        self.asked_to_end: float | None = None
-        """When the server was asked to end, by ``time.monotonic``; open answers may have taken some of its time since."""
+        self.asked_to_end: Callable[[], float | None] = lambda: None
+        """Returns when the server was asked to end, by ``time.monotonic``; open answers may have taken time since."""
 
     async def __aenter__(self) -> Self:
         await self.cache.open(checked=True)  # a worker that starts anew must not end the server
@@ -77,8 +77,8 @@ class Service:
         await self.cache.close()
 
     def _seconds_left(self) -> float:
-        asked = time.monotonic() if self.asked_to_end is None else self.asked_to_end
-        return max(0.0, asked + self.settings.server.shutdown_timeout.total_seconds() - time.monotonic())
+        asked, now = self.asked_to_end(), time.monotonic()
+        return max(0.0, (now if asked is None else asked) + self.settings.server.shutdown_timeout.total_seconds() - now)
 
 
 def _remembering(cache: Cache, model: Any, revision: str) -> Any:

@@ -15,7 +15,8 @@ from typing import Final
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 """Of malloc.h."""
 _OWN_BLOCK_BYTES: Final = 128 * 1024
-"""What is as large has a block of its own: a take, most clips in WAV, and few in MP3, as these take the system's time."""
+"""What is as large has a block of its own, unless a model computes here: a take, most clips in WAV, and few in MP3, as these
+take the system's time."""
 _MODEL_BLOCK_BYTES: Final = 8 * 1024 * 1024
 """Where a model computes in this process: it takes and frees blocks of 0.1 to 4 MB for each text, and new pages for each of
 them took hibari 11 ms of the 27 until its first sound."""

@@ -13,9 +13,7 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from functools import partial
-from types import FrameType
-from typing import Any, Final
+from typing import Final
 
 import typer
 import uvicorn
@@ -23,13 +21,14 @@ from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
 from sayonce.cli.allocator import give_memory_back, keep_model_blocks
+from sayonce.cli.ending import CUT_OFF, LAST_SECONDS, Ending
 from sayonce.cli.language import phrase
 from sayonce.cli.output import talk
 from sayonce.cli.running import describe, recorded
 from sayonce.cli.settings import Overrides
 from sayonce.cli.settings import settings as settings_of
 from sayonce.cli.which_store import Choice, named
-from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings, settings_file
+from sayonce.config import ENVIRONMENT_PREFIX, FILE_VARIABLE, ServerSettings, Settings, load_settings, settings_file
 from sayonce.errors import ConfigError, SayonceError, StoreError
 from sayonce.gateway.access import load_access
 from sayonce.gateway.app import Gateway, create_app
@@ -45,8 +44,6 @@ log = logging.getLogger("sayonce.gateway")
 
 _FACTORY: Final = "sayonce.cli.serve:worker"
 _BACKLOG: Final = 2048
-_LAST_SECONDS: Final = 5.0
-"""After ``server.shutdown_timeout``, to write what is still to be written."""
 _KEEP_ALIVE_SECONDS: Final = 75
 """Longer than proxies keep idle connections (nginx: 60 s), so that this side never closes one as it is used again."""
 
@@ -66,15 +63,16 @@ def run(config: str | None, overrides: Overrides) -> None:
     service = Service(settings)
     app = Gateway(service, load_access(settings))
     asyncio.run(_check_store(settings))
-    server = settings.server
+    server, ending = settings.server, _ending(settings)
     with _listen(server) as listener, _recorded(settings, config, _address(listener)):
+        ending.hear()
         _announce(service, named(settings, config, overrides), _address(listener))
         if server.workers == 1:
-            _serve_here(_uvicorn(partial(_ready, app), settings), listener)
+            _serve_here(app, listener, ending)
         else:
             _hand_down(config, overrides)
             with shared_directory():
-                _serve_in_workers(_uvicorn(_FACTORY, settings), listener)
+                _serve_in_workers(_uvicorn(_FACTORY, settings), listener, ending)
 
 
 async def _check_store(settings: Settings) -> None:
@@ -194,56 +192,45 @@ def _uvicorn(factory: Callable[[], Gateway] | str, settings: Settings) -> uvicor
 def worker() -> Gateway:
     """Build the application of one worker of several."""
     give_memory_back()
-    return _ready(create_app())
+    settings = load_settings()
+    ending = _ending(settings)
+    ending.hear_before_uvicorn()
+    return _ready(create_app(settings), ending)
 
 
-def _ready(app: Gateway) -> Gateway:
-    """Prepare the process that serves an application; uvicorn has begun to hear the signals that end it."""
+def _ending(settings: Settings) -> Ending:
+    return Ending(settings.server.shutdown_timeout.total_seconds())
+
+
+def _ready(app: Gateway, ending: Ending) -> Gateway:
+    """Prepare the process that serves an application."""
+    app.service.asked_to_end = lambda: ending.asked_at
     if any(isinstance(engine, LocalEngine) for engine in app.service.synthesizer.catalogue.engines):
         keep_model_blocks()
     gc.collect()
     gc.freeze()  # all present objects stay, and a look through them takes 30 ms
-    _end_in_time(app.service)
     return app
 
 
-def _end_in_time(service: Service) -> None:
-    """Let a signal end this process in any case: Python waits for all threads, and an engine's may never return."""
-    timeout_seconds = service.settings.server.shutdown_timeout.total_seconds()
+def _serve_here(app: Gateway, listener: socket.socket, ending: Ending) -> None:
+    def begun() -> Gateway:
+        ending.hear_before_uvicorn()
+        server.should_exit |= ending.asked_at is not None  # before uvicorn heard anything
+        return _ready(app, ending)
 
-    def note(usual: Callable[[int, FrameType | None], Any], number: int, frame: FrameType | None) -> None:
-        if service.asked_to_end is None:
-            service.asked_to_end = time.monotonic()
-            signal.setitimer(signal.ITIMER_REAL, timeout_seconds + _LAST_SECONDS)
-        elif number == signal.SIGINT:  # somebody at a terminal does not want to wait
-            _end()
-        usual(number, frame)
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        if callable(usual := signal.getsignal(number)):
-            signal.signal(number, partial(note, usual))
-    signal.signal(signal.SIGALRM, _end)
-
-
-def _end(*_: object) -> None:
-    log.error("what is under way does not end; the process ends without it")
-    os._exit(0)
-
-
-def _serve_here(config: uvicorn.Config, listener: socket.socket) -> None:
-    for name in (signal.SIGINT, signal.SIGTERM):  # uvicorn repeats the signal that ended it, and that was a good end
-        signal.signal(name, lambda *_: None)
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(_uvicorn(begun, app.service.settings))
     try:
         server.run([listener])
     except SystemExit:  # its log has said why
         raise typer.Exit(1) from None
 
 
-def _serve_in_workers(config: uvicorn.Config, listener: socket.socket) -> None:
+def _serve_in_workers(config: uvicorn.Config, listener: socket.socket, ending: Ending) -> None:
     supervisor = _Supervisor(config, [listener])
+    if ending.asked_at is not None:  # before the supervisor heard anything
+        supervisor.should_exit.set()
     supervisor.run()
-    if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+    if any(process.exitcode in (STARTUP_FAILURE, CUT_OFF, -signal.SIGKILL) for process in supervisor.processes):
         raise typer.Exit(1)
 
 
@@ -264,7 +251,7 @@ class _Supervisor(Multiprocess):
                 os.kill(process.pid, signal.SIGHUP)
 
     def join_all(self) -> None:
-        deadline = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + 2 * _LAST_SECONDS
+        deadline = time.monotonic() + (self.config.timeout_graceful_shutdown or 0) + 2 * LAST_SECONDS
         for process in self.processes:
             process.process.join(max(0.0, deadline - time.monotonic()))
             if process.process.is_alive():

@@ -56,18 +56,20 @@ class Cache(_Travelling, base.Cache):
             return self
         loop = asyncio.get_running_loop()
         if loop not in self._of_loops:
+            for ended in [each for each in self._of_loops if each.is_closed()]:
+                del self._of_loops[ended]
             lifetime = self._lifetime(loop)
             self._of_loops[loop] = lifetime, asyncio.ensure_future(anext(lifetime))
         _, opening = self._of_loops[loop]
         return await asyncio.shield(opening)
 
     async def _lifetime(self, loop: asyncio.AbstractEventLoop) -> AsyncIterator[base.Cache]:
-        """Open a cache for an event loop, which closes it when it ends, as all its asynchronous generators."""
+        """Open a cache for an event loop; ``asyncio.run`` closes it at the loop's end, as all asynchronous generators."""
         try:
             async with _open(_known(self.origin)) as cache:
                 yield cache
         finally:
-            del self._of_loops[loop]
+            self._of_loops.pop(loop, None)
 
     @cached_property
     def _of_loops(

@@ -18,7 +18,7 @@ from starlette.routing import BaseRoute, Match, Route
 
 from sayonce.config import Settings, load_settings, workers_directory
 from sayonce.core.counters import Counter
-from sayonce.errors import NotFound, SayonceError, quoted
+from sayonce.errors import NotFound, SayonceError, Stopping, quoted
 from sayonce.gateway import common_headers, openapi
 from sayonce.gateway.access import Access, load_access
 from sayonce.gateway.admin import Admin
@@ -27,6 +27,7 @@ from sayonce.gateway.cors import Cors
 from sayonce.gateway.dashboard import Dashboard
 from sayonce.gateway.http import (
     ASGI,
+    BEGUN,
     Disconnected,
     Receive,
     Scope,
@@ -87,7 +88,7 @@ class Gateway:
     def _answer_now(self, scope: Scope, body: bytes, send: Send) -> bool:
         """Answer a known request for a clip in memory without a task, and return True; False for all others.
 
-        Nothing is logged and nothing traced here: that needs a task, whose context names the request.
+        Answers are neither logged nor traced here: that needs a task, whose context names the request.
         """
         if scope["path"] != SPEECH or scope["method"] != "POST":
             return False
@@ -117,7 +118,12 @@ class Gateway:
             await self._speech(scope, receive, send)
             return
         answer = self._options if scope["method"] == "OPTIONS" else self._others
-        await answer(scope, receive, common_headers.completed(scope, send))
+        sending = common_headers.completed(scope, send)
+        try:
+            await answer(scope, receive, sending)
+        except asyncio.CancelledError:  # by the server alone, as it ends
+            if BEGUN not in scope:
+                await send_error(sending, Stopping())
 
     def _router(self) -> Starlette:
         """Return the application of all routes; speech is in it for its methods, and is reached without it."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 from sayonce.gateway.cors import Cors
-from sayonce.gateway.http import Headers, Scope, Send, headers_of, lines_of
+from sayonce.gateway.http import BEGUN, Headers, Scope, Send, headers_of, lines_of
 from sayonce.observe import request_id
 
 _REQUEST_ID: Final = "sayonce.request_id"
@@ -23,6 +25,16 @@ def begin(scope: Scope, cors: Cors | None) -> bytes:
         if cors is not None:
             scope[_CORS] = cors.headers(headers)
     return found
+
+
+@contextmanager
+def naming(scope: Scope) -> Iterator[None]:
+    """Have log lines name a request outside its task."""
+    before = request_id.current.set(scope[_REQUEST_ID])
+    try:
+        yield
+    finally:
+        request_id.current.reset(before)
 
 
 def common_headers(scope: Scope) -> Headers:
@@ -46,6 +58,7 @@ def completed(scope: Scope, send: Send) -> Send:
             if not any(name == b"cache-control" for name, _ in headers):
                 headers.append(NO_STORE)
             message = {**message, "headers": headers}
+            scope[BEGUN] = True
         await send(message)
 
     return sending

@@ -30,6 +30,8 @@ Headers = list[tuple[bytes, bytes]]
 
 _HEADERS: Final = "sayonce.headers"
 """The key of the headers in a request's scope, for ``headers_of``."""
+BEGUN: Final = "sayonce.begun"
+"""Marks in a request's scope that the answer has begun: from then on an error can only cut it off."""
 _LONGEST_PARAM: Final = 256
 log = logging.getLogger("sayonce.gateway")
 

@@ -19,10 +19,11 @@ from sayonce.core.outcome import Outcome
 from sayonce.errors import CallerError, EngineTimeout, SayonceError, Stopping
 from sayonce.gateway import sse
 from sayonce.gateway.access import Access
-from sayonce.gateway.common_headers import common_headers, common_lines, completed
+from sayonce.gateway.common_headers import common_headers, common_lines, completed, naming
 from sayonce.gateway.connection import AT_ONCE, HELD, Held
 from sayonce.gateway.headers import KnownPlan, headers_now
 from sayonce.gateway.http import (
+    BEGUN,
     Disconnected,
     Headers,
     Receive,
@@ -51,8 +52,8 @@ _SLICE_BYTES: Final = 65_536
 
 _UNBUFFERED: Final = (b"x-accel-buffering", b"no")
 """Has nginx pass a stream on as it comes."""
-_BEGUN: Final = "sayonce.begun"
-"""Marks in a request's scope that the answer has begun: from then on an error can only cut it off."""
+_ELSEWHERE: Final = frozenset((b"cache-control", b"content-encoding", b"transfer-encoding"))
+"""Headers that need more than a look into memory."""
 
 
 class SpeechEndpoint:
@@ -93,18 +94,20 @@ class SpeechEndpoint:
         except SayonceError:
             return False
         except Exception as error:  # noqa: BLE001 (a bug of ours must not keep the usual way from answering)
-            log.warning("a hit could not be answered at once: %r", error)
+            with naming(scope):
+                log.warning("a hit could not be answered at once: %r", error)
             return False
         try:
             self._note(known.plan, answer, started)
         except Exception as error:  # noqa: BLE001 (the client has its answer)
-            self._failed(as_sayonce_error(error), started, known.plan)
+            with naming(scope):
+                self._failed(as_sayonce_error(error), started, known.plan)
         return True
 
     def _known_now(self, scope: Scope, body: bytes) -> KnownPlan | None:
         """Return the plan of an authorised, plain request, where it is known and what is known of purges is new."""
         headers = headers_of(scope)
-        if b"cache-control" in headers or b"content-encoding" in headers or not self._cache.view.fresh:
+        if not headers.keys().isdisjoint(_ELSEWHERE) or not self._cache.view.fresh:
             return None
         client = self._access.authorise(scope["headers"])
         check_json(headers, declared=self._access.open)
@@ -125,7 +128,7 @@ class SpeechEndpoint:
                 await self._cache.settle_view()
             known = await self._plans.of(body, client.tenant)
             plan = known.plan
-            if plan.request.names_unknown_voice:
+            if plan.request.names_unknown_voice and not (policy is DEFAULT and self._synthesizer.peek(plan)):
                 known = await self._plans.with_newest_voices(body, client.tenant)
                 plan = known.plan
             answer = await self._answer(known, policy, receive)
@@ -137,7 +140,7 @@ class SpeechEndpoint:
             self._cache.counts.add(Counter.LEFT)
             self._observer.left()
         except asyncio.CancelledError:  # by the server alone, as it ends
-            await self._fail(scope, send, Stopping("the server ends; ask it, or another, again"), started, plan)
+            await self._fail(scope, send, Stopping(), started, plan)
         except SayonceError as error:
             await self._fail(scope, send, error, started, plan)
         except Exception as error:  # noqa: BLE001 (a bug of ours is answered too, in the API's form)
@@ -150,7 +153,7 @@ class SpeechEndpoint:
 
     async def _fail(self, scope: Scope, send: Send, error: SayonceError, started: float, plan: Plan | None) -> None:
         """Answer with an error, or leave the answer that has begun unfinished: the server then cuts the connection."""
-        begun = _BEGUN in scope
+        begun = BEGUN in scope
         if not begun:
             await send_error(completed(scope, send), error)
         if isinstance(error, CallerError) and not begun:
@@ -198,7 +201,7 @@ class SpeechEndpoint:
         entry = await answer.result()
         stored = answer.outcome is Outcome.LED and await self._cache.stored(answer)
         at_once, lines = scope.get(AT_ONCE), known.lines(answer, entry, now, stored=stored)
-        scope[_BEGUN] = True
+        scope[BEGUN] = True
         if at_once is None or not at_once(send, lines + common_lines(scope), entry.body):
             headers = headers_now(plan, answer, now, stored=stored)
             await send_whole(send, 200, [*headers, *common_headers(scope)], entry.body)
@@ -264,7 +267,7 @@ async def _send_stream(
     """
     begun, slice_bytes = 0.0, 0
     headers = [*headers, *common_headers(scope), _UNBUFFERED]
-    scope[_BEGUN] = True
+    scope[BEGUN] = True
     with _holding(scope, answer):
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         async for chunk in chunks:

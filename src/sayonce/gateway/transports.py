@@ -25,7 +25,10 @@ class Outbox:
     def _send(self) -> None:
         senders, self._senders = self._senders, []
         for sender in senders:
-            sender.flush()
+            try:
+                sender.flush()
+            except (OSError, RuntimeError):  # of one that has ended: the others have their answers all the same
+                sender.abort()
 
 
 class CoalescingTransport:

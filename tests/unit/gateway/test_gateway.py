@@ -10,7 +10,7 @@ import soundfile
 from sayonce.speech import takes
 from sayonce.testing import StubEngine
 from tests.helpers.audio_samples import length_seconds
-from tests.helpers.raw_requests import LIVE, answer, connected, post
+from tests.helpers.raw_requests import LIVE, SPEECH, answer, connected, post
 from tests.helpers.serving import serving, speak
 
 TAKE_SECONDS = 0.4
@@ -49,6 +49,27 @@ async def test_a_known_request_for_a_clip_in_memory_is_answered_as_it_comes_with
         assert (status, headers["cache-status"], again) == (200, "sayonce; hit; detail=memory", clip)
     assert client.service.cache.counters["hit"] == 2
     assert client.gateway.observer.shown().latest[0].outcome == "hit"
+
+
+async def test_a_hit_in_memory_looks_for_no_voices_however_its_bytes_come(client, engine, monkeypatch):
+    """Also by a name that may be an uploaded voice elsewhere: what is in memory is what the name meant a moment ago."""
+    engine.clones, engine.offers = True, lambda _: False  # as one that tells nobody its voices
+    async with connected(client, post()) as (reader, writer):
+        await answer(reader)
+        monkeypatch.setattr(client.service.synthesizer, "learn_voices", None)
+        writer.write(post().removesuffix(SPEECH))
+        await asyncio.sleep(0.05)
+        writer.write(SPEECH)
+        assert (await answer(reader))[1]["cache-status"] == "sayonce; hit; detail=memory"
+
+
+async def test_a_compressed_body_is_refused_also_where_the_same_is_known_uncompressed(client):
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(SPEECH), SPEECH)
+    head = post(b"", "Transfer-Encoding: gzip, chunked").replace(b"Content-Length: 0\r\n", b"")
+    async with connected(client, post() + head + chunked) as (reader, _):
+        assert [(await answer(reader))[0] for _ in range(2)] == [200, 415]
+    async with connected(client, head + chunked) as (reader, _):
+        assert (await answer(reader))[0] == 415
 
 
 async def test_pipelined_requests_for_a_clip_in_memory_are_answered_in_their_order(client):

@@ -117,6 +117,21 @@ async def test_the_answers_of_one_round_of_the_event_loop_go_out_together():
     assert below.calls == [[b"header", b"1"], [b"header", b"2"], [b"header", b"3"]]
 
 
+async def test_an_answer_that_cannot_be_sent_keeps_back_no_other():
+    class Broken(Transport):
+        def writelines(self, parts):
+            raise RuntimeError("cannot write after the end")
+
+        def abort(self):
+            self.calls.append("abort")
+
+    broken, below, outbox = Broken(), Transport(), Outbox()
+    for each in (broken, below):
+        made(each, outbox).answer(b"header", b"body")
+    await asyncio.sleep(0)
+    assert (broken.calls, below.calls) == (["abort"], [[b"header", b"body"]])
+
+
 @pytest.mark.parametrize(("end", "seen"), [("close", "close"), ("write_eof", "end")])
 async def test_a_whole_answer_goes_out_before_the_connection_ends(transport, end, seen):
     transport.answer(b"header", b"body")
