@@ -149,10 +149,10 @@ async def test_the_list_of_voices_is_made_anew_only_when_a_name_has_changed(clie
 
 async def test_voices_survive_a_restart_and_are_listed(engine, tmp_path):
     store = f"sqlite:///{tmp_path}/clips.db"
-    async with serving(engine, store=store) as client:
+    async with serving(engine, store=store, store__budget_ms=2000) as client:
         await upload(client)
         await speak(client, voice="alice")
-    async with serving(engine, store=store) as client:
+    async with serving(engine, store=store, store__budget_ms=2000) as client:
         assert [voice["name"] for voice in (await client.get("/v1/audio/voices")).json()["data"]][:1] == ["alice"]
         assert (await speak(client, voice="alice")).headers["cache-status"] == "sayonce; hit; detail=sqlite"
         assert (await speak(client, "Something new.", voice="alice")).status_code == 200
