@@ -52,8 +52,8 @@ _SLICE_BYTES: Final = 65_536
 
 _UNBUFFERED: Final = (b"x-accel-buffering", b"no")
 """Has nginx pass a stream on as it comes."""
-_ELSEWHERE: Final = frozenset((b"cache-control", b"content-encoding", b"transfer-encoding"))
-"""Headers that need more than a look into memory."""
+_NOT_PLAIN: Final = frozenset((b"cache-control", b"content-encoding", b"transfer-encoding"))
+"""Headers by which a request asks for more than a clip from memory, or comes in a form that is to be checked."""
 
 
 class SpeechEndpoint:
@@ -107,7 +107,7 @@ class SpeechEndpoint:
     def _known_now(self, scope: Scope, body: bytes) -> KnownPlan | None:
         """Return the plan of an authorised, plain request, where it is known and what is known of purges is new."""
         headers = headers_of(scope)
-        if not headers.keys().isdisjoint(_ELSEWHERE) or not self._cache.view.fresh:
+        if not headers.keys().isdisjoint(_NOT_PLAIN) or not self._cache.view.fresh:
             return None
         client = self._access.authorise(scope["headers"])
         check_json(headers, declared=self._access.open)
